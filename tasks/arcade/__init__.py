@@ -1,0 +1,1 @@
+"""The core: true on a laptop with neither Prefect nor MLflow installed."""

@@ -1,0 +1,63 @@
+"""The named approaches. A new one is one entry here (and a class in settings.py if its parameters are new)."""
+
+from __future__ import annotations
+
+import difflib
+
+from tasks.arcade.settings import (
+    ApproachSettings,
+    FeatureSettings,
+    NetworkSettings,
+    PpoSettings,
+    RandomSettings,
+)
+
+APPROACHES: dict[str, ApproachSettings] = {
+    approach.name: approach
+    for approach in (
+        ApproachSettings(
+            name="ppo",
+            description="Stable-Baselines3's PPO as shipped, on RAM scaled to [0, 1]",
+            algorithm=PpoSettings(),
+            features=FeatureSettings(kind="scaled"),
+        ),
+        ApproachSettings(
+            name="ppo-tuned",
+            description="PPO on standardised RAM and its change, one recipe for all games",
+            algorithm=PpoSettings(
+                n_steps=128,
+                batch_size=256,
+                n_epochs=4,
+                learning_rate="lin_5e-4_5e-5",
+                ent_coef=0.01,
+                network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu", layer_norm=True),
+            ),
+            features=FeatureSettings(kind="standardised"),
+            n_envs=16,
+            reward="sign",
+        ),
+        ApproachSettings(
+            name="random",
+            description="uniformly random actions, nothing learned",
+            algorithm=RandomSettings(),
+            features=FeatureSettings(kind="scaled"),
+        ),
+    )
+}
+
+
+class UnknownApproachError(ValueError):
+    """There is no such approach; the message lists those that there are."""
+
+
+def approach(name: str) -> ApproachSettings:
+    """The approach of this name.
+
+    Raises:
+        UnknownApproachError: there is none.
+    """
+    if name in APPROACHES:
+        return APPROACHES[name]
+    near = difflib.get_close_matches(name, APPROACHES, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UnknownApproachError(f"no approach {name!r}: {hint}there are {', '.join(APPROACHES)}")

@@ -1,0 +1,381 @@
+"""Stable-Baselines3 over whole rollouts: what learns is its own `train()`, what plays are the workers.
+
+`RolloutPPO` is an ordinary subclass of Stable-Baselines3's `PPO`: `learn`, callbacks, logger and `save` are its own.
+Only `collect_rollouts` differs: it has the workers play a rollout and hands it to Stable-Baselines3's RolloutBuffer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.game import Emulator
+from tasks.arcade.policy import Floats, Weights
+from tasks.arcade.rollouts import Rollout, RolloutSettings
+from tasks.arcade.settings import SCHEDULE, NetworkSettings, PpoSettings, RunSettings, Schedule
+from tasks.arcade.workers import WorkerPool
+
+
+class ActorCritic(nn.Module):
+    """The layers of a `NetworkSettings`, in the shape that Stable-Baselines3 expects of an mlp_extractor."""
+
+    def __init__(self, n_features: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.body, hidden = _layers(n_features, settings.body, settings)
+        self.policy_net, self.latent_dim_pi = _layers(hidden, settings.pi, settings)
+        self.value_net, self.latent_dim_vf = _layers(hidden, settings.vf, settings)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.body(features)
+        return self.policy_net(hidden), self.value_net(hidden)
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        latent: torch.Tensor = self.policy_net(self.body(features))
+        return latent
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        latent: torch.Tensor = self.value_net(self.body(features))
+        return latent
+
+
+def _layers(n_in: int, widths: tuple[int, ...], settings: NetworkSettings) -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers.append(nn.Linear(n_in, width))
+        if settings.layer_norm:
+            layers.append(nn.LayerNorm(width))
+        layers.append(nn.Tanh() if settings.activation == "tanh" else nn.ReLU())
+        n_in = width
+    return nn.Sequential(*layers), n_in
+
+
+class RamPolicy(ActorCriticPolicy):
+    """Stable-Baselines3's actor-critic policy with the layers of a `NetworkSettings`."""
+
+    def __init__(self, *args: Any, network: NetworkSettings, **kwargs: Any) -> None:
+        self._network = network
+        super().__init__(*args, **kwargs)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = ActorCritic(self.features_dim, self._network)  # type: ignore[assignment]
+
+    def arrays(self) -> Weights:
+        """The weights as NumPy arrays."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+
+class RolloutVecEnv(VecEnv):
+    """The workers' environments, as Stable-Baselines3 sees them: they play whole rollouts, never single steps."""
+
+    def __init__(self, pool: WorkerPool, n_actions: int) -> None:
+        self.pool = pool
+        self.statistics = Statistics.empty()
+        n_features = feature_size(pool.settings.approach.features)
+        super().__init__(
+            pool.settings.n_envs,
+            spaces.Box(-np.inf, np.inf, (n_features,), np.float32),
+            spaces.Discrete(n_actions),
+        )
+
+    def collect(self, weights: Weights) -> Rollout:
+        """Play a rollout; the feature statistics that the next one is played with hold it too."""
+        rollout = self.pool.collect(weights, self.statistics)
+        self.statistics = self.statistics.updated(rollout.rams.reshape(-1, rollout.rams.shape[-1]))
+        return rollout
+
+    def reset(self) -> Floats:
+        return np.zeros((self.num_envs, feature_size(self.pool.settings.approach.features)), np.float32)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        raise NotImplementedError("these environments play whole rollouts; use gymnasium.make for single steps")
+
+    def step_wait(self) -> Any:
+        raise NotImplementedError("these environments play whole rollouts; use gymnasium.make for single steps")
+
+    def close(self) -> None:
+        self.pool.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        # Stable-Baselines3 asks for render_mode; workers draw nothing.
+        return [None] * len(self._get_indices_list(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        raise NotImplementedError(f"{attr_name} cannot be set in the workers' environments")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        raise NotImplementedError(f"{method_name} cannot be called in the workers' environments")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        # As good as wrapped in Monitor: episodes' returns come with each rollout.
+        return [True] * len(self._get_indices_list(indices))
+
+    def _get_indices_list(self, indices: Any) -> list[int]:
+        return list(self._get_indices(indices))
+
+
+class RewardScale:
+    """What is learned from, made of the game's reward (`ApproachSettings.reward`)."""
+
+    def __init__(self, kind: str, n_envs: int, gamma: float) -> None:
+        self._kind, self._gamma = kind, gamma
+        self._discounted = np.zeros(n_envs)
+        self._running = RunningMeanStd(shape=())
+
+    def __call__(self, rewards: Floats, starts: Floats) -> Floats:
+        """Rewards to learn from; rewards and starts are float32 of shape (n_steps, n_envs)."""
+        if self._kind == "raw":
+            return rewards
+        if self._kind == "sign":
+            signs: Floats = np.sign(rewards)
+            return signs
+        for reward, start in zip(rewards, starts, strict=True):
+            self._discounted = self._discounted * self._gamma * (1 - start) + reward
+            self._running.update(self._discounted)
+        deviation = float(np.sqrt(self._running.var + 1e-8))
+        scaled: Floats = np.clip(rewards / np.float32(deviation), -10, 10)
+        return scaled
+
+
+class WholeRollouts(OnPolicyAlgorithm):
+    """Mixed into an on-policy algorithm of Stable-Baselines3: rollouts come from the workers."""
+
+    env: RolloutVecEnv
+    reward_scale: RewardScale
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Have the workers play one rollout; callbacks see its steps one after the other when it is there."""
+        assert isinstance(env, RolloutVecEnv)
+        callback.on_rollout_start()
+        rollout = env.collect(self._weights())
+        by_step: dict[int, list[dict[str, float]]] = {}
+        for episode in rollout.episodes:
+            ended = {
+                "r": episode.episode_return,
+                "l": episode.length,
+                "t": round(time.time() - self.start_time / 1e9, 6),
+            }
+            by_step.setdefault(episode.step, []).append(ended)
+        for step in range(n_rollout_steps):
+            self.num_timesteps += env.num_envs
+            infos = [{"episode": ended} for ended in by_step.get(step, ())]
+            callback.update_locals({"self": self, "infos": infos, "rewards": rollout.rewards[step], "n_steps": step})
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos)
+        self._fill(rollout_buffer, rollout)
+        callback.update_locals({"rollout_buffer": rollout_buffer})
+        callback.on_rollout_end()
+        return True
+
+    def _weights(self) -> Weights:
+        assert isinstance(self.policy, RamPolicy)
+        return self.policy.arrays()
+
+    def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
+        buffer.reset()
+        buffer.observations[:] = rollout.features
+        buffer.actions[:] = rollout.actions[..., None]
+        # The time limit is no end of the game: what was still to come is bootstrapped (SB3 issue 633).
+        buffer.rewards[:] = self.reward_scale(rollout.rewards, rollout.starts) + self.gamma * rollout.bootstraps
+        buffer.episode_starts[:] = rollout.starts
+        buffer.values[:] = rollout.values
+        buffer.log_probs[:] = rollout.log_probs
+        buffer.pos, buffer.full = buffer.buffer_size, True
+        buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), rollout.last_starts)
+
+
+class RolloutPPO(WholeRollouts, PPO):
+    """Stable-Baselines3's PPO, its rollouts played by worker processes."""
+
+
+class RandomPlay(WholeRollouts):
+    """Plays at random through the same rollouts, logs what every algorithm logs, and learns nothing."""
+
+    def train(self) -> None:
+        """Nothing is learned."""
+
+    def _weights(self) -> Weights:
+        return {}
+
+
+def schedule(value: Schedule) -> float | Callable[[float], float]:
+    """A Stable-Baselines3 schedule: a number, or a function of the progress that remains (1 to 0)."""
+    if isinstance(value, float | int):
+        return value
+    match = SCHEDULE.match(value)
+    assert match is not None
+    start, end = float(match["start"]), float(match["end"] or 0)
+    return lambda progress: end + (start - end) * max(progress, 0.0)
+
+
+def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
+    """The algorithm of a run over its workers, seeded."""
+    n_actions = Emulator(settings.game).n_actions
+    env, algorithm = RolloutVecEnv(pool, n_actions), settings.approach.algorithm
+    if isinstance(algorithm, PpoSettings):
+        model: WholeRollouts = _ppo(algorithm, env, settings.seed)
+    else:
+        model = RandomPlay(
+            ActorCriticPolicy,
+            env,
+            learning_rate=0.0,
+            n_steps=algorithm.n_steps,
+            gamma=0.99,
+            gae_lambda=0.95,
+            ent_coef=0.0,
+            vf_coef=0.0,
+            max_grad_norm=1.0,
+            use_sde=False,
+            sde_sample_freq=-1,
+            policy_kwargs={"net_arch": []},
+            seed=settings.seed,
+            device="cpu",
+        )
+    model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
+    return model
+
+
+def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
+    optimiser: dict[str, Any] = {}
+    if algorithm.weight_decay:
+        optimiser = {"optimizer_class": torch.optim.AdamW}
+        optimiser["optimizer_kwargs"] = {"weight_decay": algorithm.weight_decay, "eps": 1e-5}
+    return RolloutPPO(
+        RamPolicy,
+        env,
+        learning_rate=schedule(algorithm.learning_rate),
+        n_steps=algorithm.n_steps,
+        batch_size=algorithm.batch_size,
+        n_epochs=algorithm.n_epochs,
+        gamma=algorithm.gamma,
+        gae_lambda=algorithm.gae_lambda,
+        clip_range=schedule(algorithm.clip_range),
+        ent_coef=algorithm.ent_coef,
+        vf_coef=algorithm.vf_coef,
+        max_grad_norm=algorithm.max_grad_norm,
+        policy_kwargs={"network": algorithm.network, **optimiser},
+        seed=seed,
+        device="cpu",
+    )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: environment steps done.
+        steps: environment steps asked for.
+        steps_per_second: since the start, learning included.
+        mean_return: mean unclipped return of the last 100 training episodes; none before one has ended.
+    """
+
+    step: int
+    steps: int
+    steps_per_second: float
+    mean_return: float | None
+
+
+class Listener(Protocol):
+    """Who hears what a training does; an exception raised in any of these ends it."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """What Stable-Baselines3 logs, under its own names."""
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """A checkpoint is due."""
+
+    def progress(self, progress: Progress) -> None:
+        """A rollout was played and learned from."""
+
+
+def train(settings: RunSettings, workers: int, listener: Listener) -> Progress:
+    """Train a run from its beginning to its end.
+
+    Raises:
+        WorkerError: a worker died, hangs or raised.
+    """
+    rollouts = RolloutSettings(settings.game, settings.approach, settings.seed)
+    with WorkerPool(rollouts, workers) as pool:
+        model = build(settings, pool)
+        model.set_logger(Logger(folder=None, output_formats=[_Metrics(listener)]))
+        reporter = _Reporter(settings, listener)
+        model.learn(settings.steps, callback=reporter)
+        return reporter.now()
+
+
+class _Metrics(KVWriter):
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        numbers = {key: float(value) for key, value in key_values.items() if isinstance(value, float | int | np.number)}
+        self._listener.metrics(numbers, step)
+
+    def close(self) -> None:
+        pass
+
+
+class _Reporter(BaseCallback):
+    """Tells the listener of progress and of checkpoints: between rollouts, when what was played has been learned."""
+
+    model: WholeRollouts
+
+    def __init__(self, settings: RunSettings, listener: Listener) -> None:
+        super().__init__()
+        self._settings, self._listener = settings, listener
+        self._action_names = Emulator(settings.game).action_names
+        self._saved_at = 0
+        self._started = time.monotonic()
+
+    def now(self) -> Progress:
+        """How far it is."""
+        step, seconds = self.model.num_timesteps, max(time.monotonic() - self._started, 1e-9)
+        returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        mean = float(np.mean(returns)) if returns else None
+        return Progress(step, self._settings.steps, step / seconds, mean)
+
+    def _on_training_start(self) -> None:
+        self._started = time.monotonic()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        step, every = self.num_timesteps, self._settings.checkpoint_every
+        if step:
+            self._listener.progress(self.now())
+        if step // every > self._saved_at // every:
+            self._save()
+
+    def _on_training_end(self) -> None:
+        self._listener.progress(self.now())
+        if self._saved_at != self.num_timesteps:
+            self._save()
+
+    def _save(self) -> None:
+        env = self.model.env
+        assert isinstance(env, RolloutVecEnv)
+        self._saved_at = self.num_timesteps
+        self._listener.checkpoint(
+            Checkpoint(self._settings, self.num_timesteps, self._action_names, self.model._weights(), env.statistics)
+        )

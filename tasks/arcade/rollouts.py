@@ -1,0 +1,233 @@
+"""What a rollout is, and how one process plays it: a NumPy copy of the policy over some environments.
+
+Everything random belongs to an environment, never to the process that plays it, so that it makes no difference how
+environments are shared out (tasks/arcade/workers.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
+from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart
+from tasks.arcade.policy import Floats, NetworkPolicy, Policy, UniformPolicy, Weights, sample
+from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode that ended in training: at which step of the rollout, in which environment, with what return."""
+
+    step: int
+    environment: int
+    episode_return: float
+    length: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What the workers played, arrays of shape (n_steps, n_envs, ...), valid until the next rollout begins.
+
+    Attributes:
+        rams: uint8 (n_steps, n_envs, 128).
+        features: float32 (n_steps, n_envs, n_features), what the policy was shown.
+        actions: int64 (n_steps, n_envs).
+        rewards: float32, the game's own.
+        starts: float32, 1 where a step is the first of an episode.
+        values: float32, the policy's value of each step.
+        log_probs: float32, of the actions.
+        bootstraps: float32, the value of the state at which the time limit cut an episode; 0 elsewhere.
+        last_values: float32 (n_envs,), the value after the last step.
+        last_starts: float32 (n_envs,), 1 where the last step ended an episode.
+        episodes: those that ended, in the order of steps, then of environments.
+    """
+
+    rams: Rams
+    features: FeatureArray
+    actions: npt.NDArray[np.int64]
+    rewards: Floats
+    starts: Floats
+    values: Floats
+    log_probs: Floats
+    bootstraps: Floats
+    last_values: Floats
+    last_starts: Floats
+    episodes: tuple[Episode, ...] = ()
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """One environment in flight: its episode's start and the actions since, which are played again to bring it back.
+
+    A state cloned in the middle of an episode would not do: ALE leaves the last executed action out of it, which a
+    sticky action repeats.
+    """
+
+    start: EpisodeStart
+    actions: tuple[int, ...]
+    action_generator: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """What it takes to play rollouts.
+
+    Attributes:
+        game: the game.
+        approach: features, network and number of environments.
+        seed: of the run; environment i draws its own two seeds from it.
+    """
+
+    game: GameSettings
+    approach: ApproachSettings
+    seed: int
+
+    @property
+    def n_envs(self) -> int:
+        return self.approach.n_envs
+
+    @property
+    def n_steps(self) -> int:
+        return self.approach.algorithm.n_steps
+
+    def layout(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Name, shape and dtype of every array of a rollout."""
+        grid = (self.n_steps, self.n_envs)
+        return {
+            "rams": ((*grid, RAM_SIZE), np.uint8),
+            "features": ((*grid, feature_size(self.approach.features)), np.float32),
+            "actions": (grid, np.int64),
+            **dict.fromkeys(("rewards", "starts", "values", "log_probs", "bootstraps"), (grid, np.float32)),
+            "last_values": ((self.n_envs,), np.float32),
+            "last_starts": ((self.n_envs,), np.float32),
+        }
+
+
+class Environment:
+    """One environment in training: an emulator, its own action generator, and the episode under way."""
+
+    def __init__(self, game: GameSettings, seed: int, index: int) -> None:
+        reset_seed, action_seed = np.random.SeedSequence(seed, spawn_key=(0, index)).generate_state(2)
+        self._emulator = Emulator(game)
+        self._generator = np.random.default_rng(int(action_seed))
+        self.ram = self._emulator.ram
+        self.previous = self.ram.copy()
+        self._begin(int(reset_seed))
+
+    def _begin(self, seed: int | None = None) -> None:
+        self._emulator.reset(seed)
+        self._start = self._emulator.episode_start()
+        self._since: list[int] = []
+        self.episode_return = 0.0
+        self.previous[:] = self.ram
+
+    @property
+    def length(self) -> int:
+        """Steps of the episode under way."""
+        return len(self._since)
+
+    def uniforms(self, n: int) -> npt.NDArray[np.float64]:
+        """The next n numbers of this environment's own generator, in [0, 1)."""
+        return self._generator.random(n)
+
+    def step(self, action: int) -> tuple[float, bool, bool]:
+        self.previous[:] = self.ram
+        reward, terminated, truncated = self._emulator.step(action)
+        self._since.append(action)
+        self.episode_return += reward
+        return reward, terminated, truncated
+
+    def begin_next(self) -> None:
+        self._begin()
+
+    def state(self) -> EnvironmentState:
+        return EnvironmentState(self._start, tuple(self._since), dict(self._generator.bit_generator.state))
+
+    def restore(self, state: EnvironmentState) -> None:
+        """Bring an environment back to where it was, by playing its episode again."""
+        self._emulator.restore(state.start)
+        self._start, self._since, self.episode_return = state.start, [], 0.0
+        self.previous[:] = self.ram
+        for action in state.actions:
+            self.step(action)
+        self._generator.bit_generator.state = state.action_generator
+
+
+class Player:
+    """Plays rollouts of some of the environments, and writes into its columns of the rollout's arrays.
+
+    Args:
+        settings: of the rollouts.
+        span: which environments.
+        arrays: the whole rollout's arrays, as `RolloutSettings.layout` has them.
+    """
+
+    def __init__(self, settings: RolloutSettings, span: range, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._settings, self._span = settings, span
+        columns = slice(span.start, span.stop)
+        self._out = {name: array[columns] if array.ndim == 1 else array[:, columns] for name, array in arrays.items()}
+        self._environments = [Environment(settings.game, settings.seed, index) for index in span]
+        self._n_actions = Emulator(settings.game).n_actions
+
+    def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
+        """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
+        features, policy = Features(self._settings.approach.features, statistics), self._policy(weights)
+        uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
+        episodes: list[Episode] = []
+        self._out["bootstraps"][:] = 0
+        for step in range(self._settings.n_steps):
+            on_step()
+            actions = self._decide(step, features, policy, uniforms[:, step])
+            for row, action in enumerate(actions):
+                episodes += self._advance(step, row, action, features, policy)
+        rams, previous, self._out["last_starts"][:] = self._look()
+        self._out["last_values"][:] = policy.forward(features(rams, previous))[1]
+        return episodes
+
+    def _policy(self, weights: Weights) -> Policy:
+        approach = self._settings.approach
+        if isinstance(approach.algorithm, PpoSettings):
+            return NetworkPolicy(approach.algorithm.network, feature_size(approach.features), weights)
+        return UniformPolicy(self._n_actions)
+
+    def _look(self) -> tuple[Rams, Rams, Floats]:
+        """RAM, the RAM before, and whether an episode starts here, of every environment."""
+        environments = self._environments
+        rams = np.stack([environment.ram for environment in environments])
+        previous = np.stack([environment.previous for environment in environments])
+        return rams, previous, np.array([environment.length == 0 for environment in environments], np.float32)
+
+    def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
+        out = self._out
+        rams, previous, out["starts"][step] = self._look()
+        inputs = features(rams, previous)
+        logits, out["values"][step] = policy.forward(inputs)
+        actions, out["log_probs"][step] = sample(logits, uniforms)
+        out["rams"][step], out["features"][step], out["actions"][step] = rams, inputs, actions
+        return [int(action) for action in actions]
+
+    def _advance(self, step: int, row: int, action: int, features: Features, policy: Policy) -> list[Episode]:
+        environment = self._environments[row]
+        self._out["rewards"][step, row], terminated, truncated = environment.step(action)
+        if truncated and not terminated:
+            cut = features(environment.ram[None], environment.previous[None])
+            self._out["bootstraps"][step, row] = policy.forward(cut)[1][0]
+        if not (terminated or truncated):
+            return []
+        ended = Episode(step, self._span[row], environment.episode_return, environment.length)
+        environment.begin_next()
+        return [ended]
+
+    def states(self) -> list[EnvironmentState]:
+        """Every environment in flight."""
+        return [environment.state() for environment in self._environments]
+
+    def restore(self, states: Sequence[EnvironmentState]) -> None:
+        """Bring every environment back to where `states` found it."""
+        for environment, state in zip(self._environments, states, strict=True):
+            environment.restore(state)

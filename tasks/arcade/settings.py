@@ -1,0 +1,174 @@
+"""Every setting, as frozen values: form in Prefect's UI, parameters in MLflow, JSON in checkpoints and traces."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+SCHEMA = 1
+"""Version of the files written: checkpoints and traces of a newer one are refused."""
+
+
+class Settings(BaseModel):
+    """A frozen value that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GameSettings(Settings):
+    """Everything that decides what an emulator does: with a seed and actions it gives the same RAM for ever."""
+
+    env_id: str = Field(description="Gymnasium's id, as ale-py registers it, e.g. ALE/Pong-v5")
+    rom: str = Field(pattern=r"^[a-z0-9_]+$", description="ale-py's name of the ROM, e.g. pong")
+    frame_skip: int | tuple[int, int] = Field(
+        description="frames a step; a pair (low, high) draws low <= n < high anew at every step"
+    )
+    repeat_action_probability: float = Field(
+        ge=0, le=1, description="sticky actions: chance, at every frame, that the last action is repeated"
+    )
+    full_action_space: bool = Field(default=False, description="all 18 actions instead of the game's own few")
+    mode: int | None = Field(default=None, description="the game's mode switch; none: the ROM's default")
+    difficulty: int | None = Field(default=None, description="the difficulty switch; none: the ROM's default")
+    max_episode_frames: int = Field(
+        default=108_000, ge=1, le=1_000_000, description="frames after which an episode is truncated"
+    )
+
+    @field_validator("frame_skip")
+    @classmethod
+    def _frame_skip_is_possible(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
+        low, high = value if isinstance(value, tuple) else (value, value + 1)
+        if not 1 <= low < high <= 61:
+            raise ValueError(f"frame_skip {value} is not possible: 1 to 60 frames, a pair in rising order")
+        return value
+
+
+class FeatureSettings(Settings):
+    """How 128 RAM bytes become the network's input (tasks/arcade/features.py)."""
+
+    kind: Literal["scaled", "standardised", "bits"] = Field(
+        description="scaled: byte / 255; standardised: by running mean and deviation, beside the wrapped difference "
+        "to the step before; bits: the 1,024 bits of this step's RAM and of the RAM before"
+    )
+    clip: float = Field(default=3.0, gt=0, description="standardised features are cut at plus and minus this")
+    difference_scale: float = Field(default=4.0, gt=0, description="the wrapped difference is divided by this")
+
+
+class NetworkSettings(Settings):
+    """The policy's and the value function's layers; actor and critic share the body and have a head each."""
+
+    body: tuple[int, ...] = Field(default=(), description="widths of the layers that both heads share")
+    pi: tuple[int, ...] = Field(default=(64, 64), description="widths of the policy's own layers")
+    vf: tuple[int, ...] = Field(default=(64, 64), description="widths of the value function's own layers")
+    activation: Literal["tanh", "relu"] = "tanh"
+    layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
+
+
+SCHEDULE = re.compile(r"^lin_(?P<start>[0-9.]+(e-?[0-9]+)?)(_(?P<end>[0-9.]+(e-?[0-9]+)?))?$")
+Schedule = float | Annotated[str, Field(pattern=SCHEDULE.pattern)]
+"""A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
+
+
+class PpoSettings(Settings):
+    """PPO (Schulman et al. 2017) in Stable-Baselines3's names; the defaults are Stable-Baselines3's."""
+
+    algorithm: Literal["ppo"] = "ppo"
+    n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
+    batch_size: int = Field(default=64, ge=2)
+    n_epochs: int = Field(default=10, ge=1)
+    learning_rate: Schedule = 3e-4
+    gamma: float = Field(default=0.99, ge=0, le=1)
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    clip_range: Schedule = 0.2
+    ent_coef: float = Field(default=0.0, ge=0)
+    vf_coef: float = Field(default=0.5, ge=0)
+    max_grad_norm: float = Field(default=0.5, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+    network: NetworkSettings = NetworkSettings()
+
+
+class RandomSettings(Settings):
+    """Uniformly random actions, nothing learned: the floor under every comparison."""
+
+    algorithm: Literal["random"] = "random"
+    n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
+
+
+class ApproachSettings(Settings):
+    """A named way to train: algorithm, features and hyper-parameters."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str
+    algorithm: Annotated[PpoSettings | RandomSettings, Field(discriminator="algorithm")]
+    features: FeatureSettings
+    n_envs: int = Field(default=8, ge=1, le=1024, description="environments played side by side")
+    reward: Literal["raw", "sign", "scaled"] = Field(
+        default="raw",
+        description="what is learned from: the game's reward; its sign; the reward divided by the running deviation "
+        "of the discounted return. Returns are reported unclipped whatever this is",
+    )
+
+
+class RunSettings(Settings):
+    """A training run, resolved: the same settings give the same weights on the same machine."""
+
+    game: GameSettings
+    approach: ApproachSettings
+    seed: int = Field(ge=0, lt=2**31)
+    steps: int = Field(ge=1, description="steps of training in all; the last rollout is played to its end")
+    checkpoint_every: int = Field(ge=1, description="steps between checkpoints; one more is saved at the end")
+
+
+class TrainSettings(Settings):
+    """What a person asks for when a training is started."""
+
+    env_id: str = Field(description="environment id, e.g. ALE/Pong-v5; old ones (Pong-ram-v0) are understood")
+    approach: str = Field(default="ppo-tuned", description="a named way to train")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of training in all")
+    checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
+    n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
+    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
+    name: str | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
+    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+
+
+class EvaluationSettings(Settings):
+    """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
+
+    episodes: int = Field(default=10, ge=1, le=10_000)
+    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
+    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+
+
+class RecordSettings(Settings):
+    """What a person asks for when a run's checkpoints are filmed."""
+
+    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
+    evaluation: EvaluationSettings = EvaluationSettings()
+    again: bool = Field(default=False, description="make films and metrics again that exist already")
+    steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
+    workers: int | None = Field(default=None, ge=1, le=256, description="films made side by side; none: one a core")
+
+
+class CompareSettings(Settings):
+    """What a person asks for when runs are compared."""
+
+    runs: tuple[str, ...] = Field(min_length=1)
+    name: str | None = Field(default=None, description="the comparison's run name in MLflow")
+
+
+class PipelineSettings(Settings):
+    """What a person asks for when approaches are trained, filmed and compared in one go."""
+
+    env_id: str
+    approaches: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    steps: int = Field(default=1_000_000, ge=1, le=10**10)
+    checkpoint_every: int = Field(default=100_000, ge=1)
+    n_envs: int | None = Field(default=None, ge=1, le=1024)
+    workers: int | None = Field(default=None, ge=1, le=256)
+    evaluation: EvaluationSettings = EvaluationSettings()
+    experiment: str | None = None
+    name: str | None = None

@@ -1,0 +1,140 @@
+"""A checkpoint is read whole and unharmed, or refused in one line."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.arcade.approaches import approach
+from tasks.arcade.checkpoint import Checkpoint, CheckpointError, read, write
+from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.game import Emulator, resolve
+from tasks.arcade.policy import weight_shapes
+from tasks.arcade.settings import PpoSettings, RunSettings
+
+
+def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
+    game, settings = resolve("ALE/Pong-v5"), approach(name)
+    run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
+    generator = np.random.default_rng(0)
+    weights = {}
+    if isinstance(settings.algorithm, PpoSettings):
+        shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), 6)
+        weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
+    statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
+    return Checkpoint(run, step, Emulator(game).action_names, weights, statistics)
+
+
+@pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "random"])
+def test_what_is_read_is_what_was_written_and_decides_alike(name: str, tmp_path: Path) -> None:
+    checkpoint = a_checkpoint(name)
+    digest = write(checkpoint, tmp_path / "step")
+    again = read(tmp_path / "step", digest)
+    assert again.settings == checkpoint.settings
+    assert (again.step, again.action_names) == (checkpoint.step, checkpoint.action_names)
+    assert again.weights.keys() == checkpoint.weights.keys()
+    assert all((again.weights[key] == checkpoint.weights[key]).all() for key in again.weights)
+    rams = np.random.default_rng(1).integers(256, size=(40, 2, 128), dtype=np.uint8)
+    one, other = checkpoint.agent(), again.agent()
+    decisions = [(one.decide(*pair, 0.37), other.decide(*pair, 0.37)) for pair in rams]
+    assert all(first == second for first, second in decisions)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step"], "nothing temporary is left"
+
+
+def test_the_same_checkpoint_has_the_same_digest(tmp_path: Path) -> None:
+    assert write(a_checkpoint(), tmp_path / "a") == write(a_checkpoint(), tmp_path / "b")
+    assert write(a_checkpoint(step=5), tmp_path / "c") != write(a_checkpoint(), tmp_path / "d")
+
+
+FILES = ["manifest.json", "checkpoint.json", "policy.safetensors", "features.safetensors"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_anywhere_is_found(name: str, tmp_path: Path) -> None:
+    digest = write(a_checkpoint(), tmp_path / "step-000004096")
+    path = tmp_path / "step-000004096" / name
+    whole = path.read_bytes()
+    for at in sorted({0, len(whole) // 3, len(whole) // 2, len(whole) - 1}):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(CheckpointError, match=r"^checkpoint step-000004096: .*(damaged|digest)"):
+            read(path.parent, digest)
+    path.write_bytes(whole)
+    read(path.parent, digest)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_or_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    write(a_checkpoint(), tmp_path / "step")
+    path = tmp_path / "step" / name
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match="damaged"):
+        read(tmp_path / "step")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f"{name} is missing"):
+        read(tmp_path / "step")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pickle_in_the_place_of_any_file_is_refused_unexploded(name: str, tmp_path: Path) -> None:
+    sign = tmp_path / "exploded"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {sign}",)
+
+    write(a_checkpoint(), tmp_path / "step")
+    path = tmp_path / "step" / name
+    path.write_bytes(pickle.dumps(Bomb()))
+    if name != "manifest.json":
+        remake_manifest(path.parent)
+    with pytest.raises(CheckpointError):
+        read(tmp_path / "step")
+    assert not sign.exists()
+
+
+def remake_manifest(directory: Path) -> None:
+    """What a forger would do: hash the changed files anew."""
+    import hashlib  # noqa: PLC0415
+
+    path = directory / "manifest.json"
+    fields = json.loads(path.read_text())
+    fields["files"] = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in fields["files"]}
+    path.write_text(json.dumps(fields))
+
+
+def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path) -> None:
+    write(a_checkpoint(), tmp_path / "step")
+    path = tmp_path / "step" / "manifest.json"
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"version": 99}))
+    with pytest.raises(CheckpointError, match="schema 99.*update ramreel"):
+        read(tmp_path / "step")
+    path.write_text(json.dumps({"hello": "world"}))
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        read(tmp_path / "step")
+    path.write_text(json.dumps(fields | {"files": {"../../../etc/passwd": "0"}}))
+    with pytest.raises(CheckpointError, match="lists"):
+        read(tmp_path / "step")
+
+
+def test_another_games_weights_are_refused(tmp_path: Path) -> None:
+    write(a_checkpoint(), tmp_path / "step")
+    path = tmp_path / "step" / "checkpoint.json"
+    fields = json.loads(path.read_text())
+    fields["action_names"] = fields["action_names"][:4]
+    path.write_text(json.dumps(fields))
+    remake_manifest(path.parent)
+    with pytest.raises(CheckpointError, match="another number of actions"):
+        read(tmp_path / "step")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    occupied = tmp_path / "step"
+    occupied.mkdir()
+    (occupied / "something").touch()
+    with pytest.raises(OSError, match="step"):
+        write(a_checkpoint(), occupied)
+    assert [path.name for path in tmp_path.iterdir()] == ["step"]

@@ -1,0 +1,183 @@
+"""Stable-Baselines3 learns from the workers' rollouts as from its own, and the same seed is the same run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from tasks.arcade.approaches import APPROACHES, approach
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.game import make_env, resolve
+from tasks.arcade.learner import Progress, RewardScale, build, schedule, train
+from tasks.arcade.rollouts import RolloutSettings
+from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings, RunSettings
+from tasks.arcade.workers import WorkerPool
+
+
+class Recorder:
+    """Keeps what a training tells."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.seen: list[Progress] = []
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.logged.append((step, dict(values)))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.checkpoints.append(checkpoint)
+
+    def progress(self, progress: Progress) -> None:
+        self.seen.append(progress)
+
+
+def small(name: str = "ppo-tuned", **changes: object) -> ApproachSettings:
+    settings = approach(name)
+    algorithm = settings.algorithm.model_copy(update={"n_steps": 32})
+    if isinstance(algorithm, PpoSettings):
+        network = NetworkSettings(pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
+        algorithm = algorithm.model_copy(update={"network": network, "batch_size": 64, "n_epochs": 2})
+    return settings.model_copy(update={"algorithm": algorithm, "n_envs": 4, **changes})
+
+
+def run_of(settings: ApproachSettings, steps: int = 500, every: int = 200, seed: int = 0) -> RunSettings:
+    game = resolve("ALE/Pong-v5").model_copy(update={"max_episode_frames": 160})
+    return RunSettings(game=game, approach=settings, seed=seed, steps=steps, checkpoint_every=every)
+
+
+@pytest.mark.parametrize("name", APPROACHES)
+def test_every_approach_trains_logs_and_saves(name: str) -> None:
+    heard = Recorder()
+    end = train(run_of(small(name)), 2, heard)
+    assert end.step == 512, "the last rollout is played to its end"
+    assert end.mean_return is not None
+    assert end.mean_return <= 0
+    assert [checkpoint.step for checkpoint in heard.checkpoints] == [256, 512]
+    assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
+    last = heard.logged[-1][1]
+    wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"}
+    if name != "random":
+        wanted |= {"train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/value_loss", "train/loss"}
+    assert wanted <= last.keys()
+    assert last["rollout/ep_len_mean"] == 40
+    assert [progress.step for progress in heard.seen] == [128, 256, 384, 512]
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers() -> None:
+    finals = {}
+    for workers in (1, 2, 4):
+        heard = Recorder()
+        train(run_of(small(reward="scaled"), every=10_000), workers, heard)
+        finals[workers] = heard.checkpoints[-1]
+    for workers in (2, 4):
+        assert finals[workers].statistics.count == finals[1].statistics.count
+        for name, array in finals[1].weights.items():
+            assert (finals[workers].weights[name] == array).all(), name
+    heard = Recorder()
+    train(run_of(small(reward="scaled"), every=10_000, seed=1), 2, heard)
+    assert any((heard.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
+
+
+def test_the_agent_of_a_checkpoint_plays_as_stable_baselines3_would(tmp_path: Path) -> None:
+    """`save` and `PPO.load` work as ever, and the loaded policy is the one that plays."""
+    settings = run_of(small("ppo"))
+    with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
+        model = build(settings, pool)
+        model.learn(256)
+        model.save(tmp_path / "model.zip")
+        arrays = model.policy.arrays()
+    loaded = PPO.load(tmp_path / "model.zip", device="cpu")
+    assert loaded.num_timesteps == 256
+    for name, tensor in loaded.policy.state_dict().items():
+        assert (tensor.numpy() == arrays[name]).all()
+
+
+def test_callbacks_of_stable_baselines3_work_as_they_do(tmp_path: Path) -> None:
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 300
+
+    settings = run_of(small("ppo"))
+    with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
+        model = build(settings, pool)
+        model.learn(10_000, callback=[CheckpointCallback(16, str(tmp_path)), Stop()])
+    assert model.num_timesteps == 300
+    assert len(list(tmp_path.glob("*.zip"))) == 300 // 4 // 16
+
+
+def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
+    """The same policy over the same games: Stable-Baselines3 collects once, the workers once; buffers agree."""
+    settings = run_of(small("ppo", n_envs=1).model_copy(update={"algorithm": PpoSettings(n_steps=100, batch_size=50)}))
+    with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
+        ours = build(settings, pool)
+        ours._setup_learn(100)
+        ours.collect_rollouts(ours.env, _Silent().init(ours), ours.rollout_buffer, 100)
+    actions = ours.rollout_buffer.actions[:, 0, 0].astype(int).tolist()
+    reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
+    theirs = PPO("MlpPolicy", DummyVecEnv([lambda: _Scaled(make_env(settings.game))]), n_steps=100, batch_size=50, device="cpu")
+    theirs.policy.load_state_dict(ours.policy.state_dict())
+    theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
+    theirs.env.seed(int(reset_seed))
+    theirs._setup_learn(100)
+    theirs.collect_rollouts(theirs.env, _Silent().init(theirs), theirs.rollout_buffer, 100)
+    for name in ("observations", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns"):
+        one, other = getattr(ours.rollout_buffer, name), getattr(theirs.rollout_buffer, name)
+        assert np.allclose(one, other, atol=1e-4), name
+    assert ours.rollout_buffer.episode_starts.sum() == 3
+
+
+class _Silent(BaseCallback):
+    def _on_step(self) -> bool:
+        return True
+
+    def init(self, model: PPO) -> BaseCallback:
+        self.init_callback(model)
+        return self
+
+
+def _replaying(policy, actions: list[int]):
+    """Stable-Baselines3's forward, but with actions that are given."""
+    left = iter(actions)
+
+    def forward(observations: torch.Tensor, deterministic: bool = False):
+        action = torch.tensor([next(left)])
+        values, log_prob, _ = policy.evaluate_actions(observations, action)
+        return action, values, log_prob
+
+    return forward
+
+
+def _Scaled(env):  # noqa: N802
+    from gymnasium.spaces import Box  # noqa: PLC0415
+    from gymnasium.wrappers import TransformObservation  # noqa: PLC0415
+
+    space = Box(0, 1, (128,), np.float32)
+    return TransformObservation(env, lambda ram: (ram / 255).astype(np.float32), space)
+
+
+def test_reward_scales() -> None:
+    rewards = np.array([[5, 0], [-2, 100]], np.float32)
+    starts = np.array([[1, 1], [0, 0]], np.float32)
+    assert (RewardScale("raw", 2, 0.9)(rewards, starts) == rewards).all()
+    assert (RewardScale("sign", 2, 0.9)(rewards, starts) == [[1, 0], [-1, 1]]).all()
+    scaled = RewardScale("scaled", 2, 0.9)(rewards, starts)
+    discounted = np.array([5, 0, 5 * 0.9 - 2, 100])
+    assert np.allclose(scaled, rewards / discounted.std(), rtol=1e-2)
+
+
+def test_schedules() -> None:
+    falling, to_a_tenth = schedule("lin_5e-4"), schedule("lin_5e-4_5e-5")
+    assert callable(falling)
+    assert callable(to_a_tenth)
+    assert (falling(1.0), falling(0.0)) == (5e-4, 0)
+    assert (to_a_tenth(1.0), to_a_tenth(0.0)) == (5e-4, 5e-5)
+    assert to_a_tenth(-0.1) == 5e-5, "the last rollout goes past the end"
+    assert schedule(3e-4) == 3e-4
+    with pytest.raises(ValueError, match="learning_rate"):
+        PpoSettings(learning_rate="linear")
