@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 
+from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
     ApproachSettings,
     FeatureSettings,
     NetworkSettings,
     PpoSettings,
     RandomSettings,
+    RunSettings,
+    TrainSettings,
 )
 
 APPROACHES: dict[str, ApproachSettings] = {
@@ -61,3 +64,22 @@ def approach(name: str) -> ApproachSettings:
     near = difflib.get_close_matches(name, APPROACHES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UnknownApproachError(f"no approach {name!r}: {hint}there are {', '.join(APPROACHES)}")
+
+
+def run_settings(asked: TrainSettings) -> RunSettings:
+    """What was asked for, resolved: game and approach by their names, with what was overridden.
+
+    Raises:
+        UnknownGameError: no such environment id, or one without RAM.
+        UnknownApproachError: no such approach.
+    """
+    settings = approach(asked.approach)
+    if asked.n_envs is not None:
+        settings = settings.model_copy(update={"n_envs": asked.n_envs})
+    return RunSettings(
+        game=resolve(asked.env_id),
+        approach=settings,
+        seed=asked.seed,
+        steps=asked.steps,
+        checkpoint_every=asked.checkpoint_every,
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +27,7 @@ from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics, feature_size
 from tasks.arcade.game import Emulator
 from tasks.arcade.policy import Floats, Weights
+from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import Rollout, RolloutSettings
 from tasks.arcade.settings import SCHEDULE, NetworkSettings, PpoSettings, RunSettings, Schedule
 from tasks.arcade.workers import WorkerPool
@@ -276,23 +276,6 @@ def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
         seed=seed,
         device="cpu",
     )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is.
-
-    Attributes:
-        step: environment steps done.
-        steps: environment steps asked for.
-        steps_per_second: since the start, learning included.
-        mean_return: mean unclipped return of the last 100 training episodes; none before one has ended.
-    """
-
-    step: int
-    steps: int
-    steps_per_second: float
-    mean_return: float | None
 
 
 class Listener(Protocol):

@@ -149,7 +149,6 @@ class RecordSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     again: bool = Field(default=False, description="make films and metrics again that exist already")
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
-    workers: int | None = Field(default=None, ge=1, le=256, description="films made side by side; none: one a core")
 
 
 class CompareSettings(Settings):
@@ -157,6 +156,7 @@ class CompareSettings(Settings):
 
     runs: tuple[str, ...] = Field(min_length=1)
     name: str | None = Field(default=None, description="the comparison's run name in MLflow")
+    experiment: str | None = Field(default=None, description="MLflow experiment; none: that of the first run")
 
 
 class PipelineSettings(Settings):

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import itertools
 import multiprocessing as mp
+import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
@@ -254,3 +255,8 @@ def _spans(n_envs: int, workers: int) -> list[range]:
     """Environments split evenly, in order."""
     edges = [n_envs * at // workers for at in range(workers + 1)]
     return [range(low, high) for low, high in itertools.pairwise(edges)]
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,7 +13,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from tasks.arcade.approaches import APPROACHES, approach
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.game import make_env, resolve
-from tasks.arcade.learner import Progress, RewardScale, build, schedule, train
+from tasks.arcade.learner import RewardScale, build, schedule, train
+from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings, RunSettings
 from tasks.arcade.workers import WorkerPool

@@ -1,0 +1,421 @@
+"""The command line: a thin layer over the flows.
+
+Exit codes: 0 done; 1 failed under way; 2 bad input, nothing done; 3 a comparison came out worse; 130 Ctrl-C.
+Everything heavy is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from flows.terminal import Terminal
+
+if TYPE_CHECKING:
+    from tasks.arcade.settings import EvaluationSettings
+    from tasks.store import Store
+
+app = typer.Typer(
+    name="ramreel",
+    help="Train an agent on the 128 bytes of an Atari's RAM; watch it on the screen.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Env = Annotated[str, typer.Argument(help="Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood.")]
+Run = Annotated[str, typer.Argument(help="MLflow run id, a beginning of it, a run name, or latest.")]
+Seed = Annotated[int, typer.Option(help="Seed of the run.")]
+Steps = Annotated[int, typer.Option(help="Environment steps of training.")]
+Every = Annotated[int, typer.Option(help="Steps between checkpoints.")]
+NEnvs = Annotated[int | None, typer.Option(help="Environments side by side; default: the approach's own.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; default: one a core.")]
+Name = Annotated[str | None, typer.Option(help="The run's name in MLflow.")]
+Experiment = Annotated[str | None, typer.Option(help="MLflow experiment; default: the environment id.")]
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking address; default: MLFLOW_TRACKING_URI.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Episodes = Annotated[int, typer.Option(help="Evaluation episodes of each checkpoint.")]
+EvalSeed = Annotated[int, typer.Option("--seed", help="Seed of the evaluation episodes.")]
+Deterministic = Annotated[bool, typer.Option("--deterministic", help="The likeliest actions instead of sampled ones.")]
+
+
+class BadInputError(ValueError):
+    """The command cannot be done as it was given; nothing was done."""
+
+
+@contextmanager
+def _checking() -> Iterator[None]:
+    """What fails in here is bad input: nothing has been done yet."""
+    from tasks.arcade.approaches import UnknownApproachError
+    from tasks.arcade.checkpoint import CheckpointError
+    from tasks.arcade.episode import TraceError
+    from tasks.arcade.game import UnknownGameError
+    from tasks.store import StoreError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{where.replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
+    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError) as error:
+        raise BadInputError(str(error)) from None
+
+
+def _store(tracking_uri: str | None) -> Store:
+    """The store, found to be usable; what runs later finds the same one, and Prefect its database beside it."""
+    from tasks.store import open_store
+
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    with _checking():
+        return open_store()
+
+
+def _prepare_prefect() -> None:
+    """Prefect's own settings, where the user has not made any."""
+    from tasks.store import find_home
+
+    home = find_home() / "mlruns"
+    home.mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A failed flow is told in one line; its traceback is in Prefect's log of the flow run.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    }
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)
+
+
+@contextmanager
+def _shown(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+    """The terminal, which also hears what the flows tell."""
+    from tasks.audience import before
+
+    with Terminal(as_json=as_json, quiet=quiet) as terminal, before(terminal):
+        yield terminal
+
+
+@app.command()
+def train(
+    env_id: Env,
+    approach: Annotated[str, typer.Option(help="A named way to train.")] = "ppo-tuned",
+    seed: Seed = 0,
+    steps: Steps = 1_000_000,
+    checkpoint_every: Every = 100_000,
+    n_envs: NEnvs = None,
+    workers: Workers = None,
+    name: Name = None,
+    experiment: Experiment = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an approach on a game's RAM, with checkpoints in MLflow."""
+    from tasks.arcade.approaches import run_settings
+    from tasks.arcade.settings import TrainSettings
+
+    with _checking():
+        settings = TrainSettings(
+            env_id=env_id,
+            approach=approach,
+            seed=seed,
+            steps=steps,
+            checkpoint_every=checkpoint_every,
+            n_envs=n_envs,
+            workers=workers,
+            name=name,
+            experiment=experiment,
+        )
+        run_settings(settings)
+    _store(tracking_uri)
+    _prepare_prefect()
+    from flows.train import train as flow
+
+    with _shown(as_json, quiet) as terminal:
+        trained = flow(settings)
+        values = trained.model_dump() | {
+            "checkpoints": [saved.step for saved in trained.checkpoints],
+            "checkpoint_digest": trained.checkpoints[-1].digest,
+        }
+        mean = "no episode has ended" if trained.mean_return is None else f"mean return {trained.mean_return:.1f}"
+        terminal.results(
+            [
+                f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
+                f"{len(trained.checkpoints)} checkpoints; film them: ramreel record {trained.run_id[:8]}",
+            ],
+            values,
+        )
+
+
+@app.command()
+def record(
+    run: Run,
+    episodes: Episodes = 10,
+    seed: EvalSeed = 0,
+    deterministic: Deterministic = False,
+    checkpoint: Annotated[list[int] | None, typer.Option(help="Only the checkpoint at this step; repeatable.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Make films and figures again that exist already.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Film a run's checkpoints: the episode whose return is the median, with its trace."""
+    from tasks.arcade.settings import RecordSettings
+
+    store = _store(tracking_uri)
+    with _checking():
+        run_id = store.resolve_run(run)
+        settings = RecordSettings(
+            run=run_id,
+            evaluation=_evaluation(episodes, seed, deterministic),
+            again=again,
+            steps=tuple(checkpoint) if checkpoint else None,
+        )
+        store.checkpoints_at(run_id, settings.steps)
+    _prepare_prefect()
+    from flows.record import RecordError
+    from flows.record import record as flow
+
+    with _shown(as_json, quiet) as terminal:
+        try:
+            recorded = flow(settings)
+        except RecordError as error:
+            terminal.as_json(_films(error.run_id, error.films, error.failed) | {"error": str(error)})
+            raise
+        lines = [
+            f"step {film.step:>11,}  mean return {film.mean_return:8.2f} of {film.episodes} episodes"
+            f" ({film.distinct_episodes} distinct)  {film.path}"
+            for film in recorded.films
+        ]
+        made = f"{len(recorded.made)} films made, {len(recorded.films)} in run {run_id}"
+        terminal.results([*lines, made], _films(run_id, recorded.films, {}))
+
+
+def _evaluation(episodes: int, seed: int, deterministic: bool) -> EvaluationSettings:
+    from tasks.arcade.settings import EvaluationSettings
+
+    return EvaluationSettings(episodes=episodes, seed=seed, deterministic=deterministic)
+
+
+def _films(run_id: str, films: tuple[Any, ...], failed: dict[int, str]) -> dict[str, Any]:
+    listed = [film.model_dump() | {"return": film.episode_return} for film in films]
+    return {"run_id": run_id, "films": listed, "failed": [{"step": step, "error": why} for step, why in failed.items()]}
+
+
+@app.command()
+def verify(
+    what: Annotated[str, typer.Argument(metavar="RUN|TRACE", help="A run whose films are checked, or a trace's file.")],
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove films: play their traces again, in the emulator as training and as filming build it, and compare RAM."""
+    from tasks.verify import verify_run, verify_trace
+
+    with _checking():
+        if what.endswith(".json") or Path(what).is_file():
+            checked = [verify_trace(Path(what))]
+        else:
+            store = _store(tracking_uri)
+            run_id = store.resolve_run(what)
+            checked = []
+    with _shown(as_json, quiet) as terminal:
+        if not checked:
+            checked = verify_run(store, run_id)
+        wrong = next((proof for proof in checked if not proof.ok), None)
+        steps = sum(proof.steps_checked for proof in checked)
+        terminal.results(
+            [proof.line for proof in checked],
+            {
+                "ok": wrong is None,
+                "steps_checked": steps,
+                "first_difference": wrong.first_difference if wrong else None,
+                "films": [proof.model_dump() for proof in checked],
+            },
+        )
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    run: Run,
+    checkpoint: Annotated[int | None, typer.Option(help="Step of the checkpoint; default: the last one.")] = None,
+    seed: EvalSeed = 0,
+    deterministic: Deterministic = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a checkpoint play in a window: the picture's environment feeds the policy that was trained on RAM."""
+    from tasks.arcade.watch import NoScreenError
+    from tasks.arcade.watch import watch as play
+    from tasks.runs import fetch
+
+    store = _store(tracking_uri)
+    with _checking():
+        run_id = store.resolve_run(run)
+        stored = store.checkpoints_at(run_id, (checkpoint,) if checkpoint is not None else None)[-1]
+        loaded = fetch(store, stored)
+    with _shown(as_json) as terminal:
+        try:
+            episode_return = play(
+                loaded.agent(), loaded.settings.game, seed, action_seed=seed, deterministic=deterministic
+            )
+        except NoScreenError as error:
+            raise BadInputError(str(error)) from None
+        terminal.results(
+            [f"return {episode_return:g}, checkpoint at step {stored.step:,}"],
+            {"run_id": run_id, "step": stored.step, "return": episode_return},
+        )
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs of one game.")],
+    name: Name = None,
+    experiment: Experiment = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare runs by approach, across seeds: a report with curves and films, in a run of its own."""
+    from tasks.arcade.settings import CompareSettings
+    from tasks.runs import comparable
+
+    store = _store(tracking_uri)
+    with _checking():
+        settings = CompareSettings(runs=comparable(store, tuple(runs)), name=name, experiment=experiment)
+    _prepare_prefect()
+    from flows.compare import compare as flow
+
+    with _shown(as_json, quiet) as terminal:
+        compared = flow(settings)
+        terminal.results(_comparison(compared), compared.model_dump())
+
+
+def _comparison(compared: Any) -> list[str]:
+    return [compared.verdict, f"report: {compared.report} of MLflow run {compared.run_id}"]
+
+
+@app.command()
+def pipeline(
+    env_id: Env,
+    approaches: Annotated[str, typer.Option(help="Approaches, with commas between.")] = "ppo-tuned,ppo",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0",
+    steps: Steps = 1_000_000,
+    checkpoint_every: Every = 100_000,
+    episodes: Episodes = 10,
+    n_envs: NEnvs = None,
+    workers: Workers = None,
+    name: Name = None,
+    experiment: Experiment = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train approaches with several seeds, film every checkpoint, compare: all in one flow."""
+    from tasks.arcade.approaches import run_settings
+    from tasks.arcade.settings import PipelineSettings, TrainSettings
+
+    with _checking():
+        settings = PipelineSettings(
+            env_id=env_id,
+            approaches=tuple(part.strip() for part in approaches.split(",") if part.strip()),
+            seeds=_numbers("seeds", seeds),
+            steps=steps,
+            checkpoint_every=checkpoint_every,
+            n_envs=n_envs,
+            workers=workers,
+            evaluation=_evaluation(episodes, 0, False),
+            experiment=experiment,
+            name=name,
+        )
+        for approach in settings.approaches:
+            for seed in settings.seeds:
+                run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed, n_envs=n_envs))
+    _store(tracking_uri)
+    _prepare_prefect()
+    from flows.pipeline import pipeline as flow
+
+    with _shown(as_json, quiet) as terminal:
+        compared = flow(settings)
+        terminal.results(_comparison(compared), compared.model_dump())
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise BadInputError(f"--{option} takes whole numbers with commas between, like 1,2,3: got {text!r}") from None
+
+
+@app.command()
+def games(
+    pattern: Annotated[str, typer.Argument(help="Only ids that contain this.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the environment ids that can be trained on."""
+    from tasks.arcade.game import environment_ids, resolve
+
+    found = [resolve(name) for name in environment_ids() if pattern.casefold() in name.casefold()]
+    if not found:
+        raise BadInputError(f"no environment id contains {pattern!r}: `ramreel games` lists them all")
+    with _shown(as_json) as terminal:
+        terminal.table(
+            ["environment id", "frame skip", "sticky actions"],
+            [[game.env_id, str(game.frame_skip), f"{game.repeat_action_probability:g}"] for game in found],
+            {"games": [game.model_dump(mode="json") for game in found]},
+        )
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's server and UI.")] = 5000,
+) -> None:
+    """Show everything in the browser: Prefect's and MLflow's UI over the embedded store, until Ctrl-C."""
+    store = _store(None)
+    _prepare_prefect()
+    from tasks.servers import PortTakenError, serve
+
+    try:
+        serve(store, prefect_port=prefect_port, mlflow_port=mlflow_port, say=lambda line: print(line, flush=True))
+    except PortTakenError as error:
+        raise BadInputError(str(error)) from None
+
+
+def main() -> None:
+    """Console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; returns the exit code."""
+    errors = Terminal(as_json="--json" in arguments, quiet=True)
+    try:
+        return int(app(args=arguments, prog_name="ramreel", standalone_mode=False) or 0)
+    except BadInputError as error:
+        errors.error(str(error))
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
+        errors.error("stopped by Ctrl-C; what was finished is kept")
+        return 130
+    except typer.TyperException as error:
+        errors.error(f"{error.format_message()} `ramreel --help` lists commands and options")
+        return 2
+    except Exception as error:
+        errors.error(str(error) or type(error).__name__)
+        return 1

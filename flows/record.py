@@ -1,0 +1,68 @@
+"""Film a run's checkpoints: each is reloaded, played on fresh seeds in the same emulator, filmed with its trace."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.arcade.settings import RecordSettings, Settings
+from tasks.arcade.workers import cores
+from tasks.record import (
+    FilmedCheckpoint,
+    checkpoints_to_film,
+    film_checkpoint,
+    films_of,
+    find_run,
+    note_failure,
+    show_films,
+)
+
+
+class RecordedRun(Settings):
+    """The films of a run."""
+
+    run_id: str
+    films: tuple[FilmedCheckpoint, ...]
+    made: tuple[int, ...]
+
+
+class RecordError(RuntimeError):
+    """Some checkpoints could not be filmed; the others are. `films` and `failed` say which."""
+
+    def __init__(self, run_id: str, films: tuple[FilmedCheckpoint, ...], failed: dict[int, str]) -> None:
+        self.run_id, self.films, self.failed = run_id, films, failed
+        reasons = "; ".join(f"step {step}: {reason}" for step, reason in failed.items())
+        super().__init__(f"{len(failed)} of {len(failed) + len(films)} films failed: {reasons}")
+
+
+@flow(
+    name="record",
+    flow_run_name="record {settings.run}",
+    # The films are made in processes; the threads only wait for them.
+    task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
+)
+def record(settings: RecordSettings) -> RecordedRun:
+    """Film every checkpoint that has no film yet, side by side on all cores.
+
+    Raises:
+        StoreError: there is no such run, or it has no checkpoint.
+        RecordError: some checkpoints could not be filmed; the others are.
+    """
+    run_id = find_run(settings.run)
+    due = checkpoints_to_film(run_id, settings.steps, settings.again)
+    futures = {checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation) for checkpoint in due}
+    failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+    films = films_of(run_id)
+    show_films(run_id, films)
+    if failed:
+        error = RecordError(run_id, films, failed)
+        note_failure(run_id, str(error))
+        raise error
+    return RecordedRun(run_id=run_id, films=films, made=tuple(futures))
+
+
+def _failure(future: PrefectFuture[FilmedCheckpoint]) -> str | None:
+    """Why a film failed, in one line; none if it did not."""
+    outcome = future.result(raise_on_failure=False)
+    return str(outcome).splitlines()[0] if isinstance(outcome, Exception) else None

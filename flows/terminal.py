@@ -1,0 +1,107 @@
+"""What a person at a terminal sees: a live bar, or plain lines when piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tasks.arcade.progress import Progress as TrainingProgress
+
+_LINE_SECONDS = 10
+
+
+class Terminal:
+    """Progress to standard error, results to standard output, or all words to standard error under `--json`.
+
+    Args:
+        as_json: one JSON object is the last line of standard output; words go to standard error.
+        quiet: no progress.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json, self._quiet = as_json, quiet
+        self._errors = Console(stderr=True, highlight=False)
+        self._words = self._errors if as_json else Console(highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("steps  {task.fields[speed]:,.0f} steps/s  return {task.fields[mean]}  left"),
+            TimeRemainingColumn(compact=True),
+            console=self._errors,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._told_at = -float("inf")
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._bar.stop()
+
+    @property
+    def _live(self) -> bool:
+        return self._errors.is_terminal and not self._quiet
+
+    def training(self, name: str, progress: TrainingProgress) -> None:
+        """A training is this far."""
+        if self._quiet:
+            return
+        if self._live:
+            self._move(name, progress)
+        elif progress.step >= progress.steps or time.monotonic() - self._told_at >= _LINE_SECONDS:
+            self._told_at = time.monotonic()
+            left = "" if progress.step >= progress.steps else f", {progress.seconds_left:.0f} s left"
+            self._plain(f"{name}: {progress}{left}")
+
+    def _move(self, name: str, progress: TrainingProgress) -> None:
+        mean = "-" if progress.mean_return is None else f"{progress.mean_return:.1f}"
+        shown: dict[str, Any] = {"speed": progress.steps_per_second, "mean": mean}
+        if name not in self._bars:
+            self._bars[name] = self._bar.add_task(name, total=progress.steps, **shown)
+        self._bar.update(self._bars[name], completed=min(progress.step, progress.steps), **shown)
+
+    def said(self, line: str) -> None:
+        """Something worth a line is done."""
+        if self._live:
+            self._bar.console.print(line, markup=False)
+        elif not self._quiet:
+            self._plain(line)
+
+    def _plain(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def results(self, lines: list[str], values: dict[str, Any]) -> None:
+        """What a command came to."""
+        for line in lines:
+            self._words.print(line, markup=False, soft_wrap=True)
+        self.as_json(values)
+
+    def table(self, columns: list[str], rows: list[list[str]], values: dict[str, Any]) -> None:
+        """What a command lists."""
+        table = Table(*columns, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        self._words.print(table)
+        self.as_json(values)
+
+    def as_json(self, values: dict[str, Any]) -> None:
+        """The last line of standard output, if JSON was asked for."""
+        if self._as_json:
+            sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
+            sys.stdout.flush()
+
+    def error(self, message: str) -> None:
+        """One line on what is wrong."""
+        self._plain(f"ramreel: {' '.join(message.split())}")
+        self.as_json({"error": message})

@@ -1,0 +1,58 @@
+"""Train an approach on a game's RAM: a run in MLflow, with a checkpoint every so often and one at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect import flow
+from prefect.exceptions import TerminationSignal
+
+from tasks.arcade.approaches import run_settings
+from tasks.arcade.settings import Settings, TrainSettings
+from tasks.arcade.workers import cores
+from tasks.train import SavedCheckpoint, finish_run, learn, show_checkpoints, start_run
+
+
+class TrainedRun(Settings):
+    """A training that is done."""
+
+    run_id: str
+    run_name: str
+    steps: int
+    mean_return: float | None
+    steps_per_second: float
+    checkpoints: tuple[SavedCheckpoint, ...]
+
+
+@flow(name="train", flow_run_name="train {settings.env_id} {settings.approach} seed {settings.seed}")
+def train(settings: TrainSettings) -> TrainedRun:
+    """Train to the end, checkpointing to MLflow.
+
+    Raises:
+        UnknownGameError: no such environment id, or one without RAM.
+        UnknownApproachError: no such approach.
+        StoreError: the store cannot be used.
+        WorkerError: a worker process died, hangs or raised.
+    """
+    run = run_settings(settings)
+    name = settings.name or f"{settings.approach} seed {settings.seed}"
+    run_id = start_run(run, name, settings.experiment)
+    with ending(run_id):
+        learned = learn(run_id, name, run, settings.workers or cores())
+        show_checkpoints(run_id, learned)
+    return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
+
+
+@contextmanager
+def ending(run_id: str) -> Iterator[None]:
+    """However it ends, the MLflow run says so: finished, failed with the reason, or killed."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, TerminationSignal):
+        finish_run.fn(run_id, "KILLED", "stopped by hand")
+        raise
+    except BaseException as error:
+        finish_run(run_id, "FAILED", f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+    finish_run(run_id, "FINISHED")

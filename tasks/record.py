@@ -1,0 +1,155 @@
+"""Recording's side effects: each checkpoint played and filmed in a process of its own, films and figures to MLflow."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
+
+from tasks.arcade.evaluation import Evaluation, evaluate_and_film
+from tasks.arcade.film import FilmError
+from tasks.arcade.settings import EvaluationSettings, Settings
+from tasks.audience import audience
+from tasks.store import Store, StoredCheckpoint, open_store
+
+# What may be over when it is tried again: an encoder or a process that died. A damaged checkpoint stays damaged.
+_PASSING = (FilmError, BrokenProcessPool)
+
+
+class FilmedCheckpoint(Settings):
+    """A film in the store, and what it shows; paths are artifact paths within the run."""
+
+    step: int
+    path: str
+    trace: str
+    episode: int
+    frames: int
+    episode_return: float
+    mean_return: float
+    episodes: int
+    distinct_episodes: int
+
+
+def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), _PASSING)
+
+
+@task(task_run_name="look for checkpoints")
+def checkpoints_to_film(run_id: str, steps: tuple[int, ...] | None, again: bool) -> tuple[StoredCheckpoint, ...]:
+    """The run's checkpoints that have no film or no figures yet, or all of them if asked for again.
+
+    Raises:
+        StoreError: the run has no checkpoint, or not the one that is asked for.
+    """
+    store = open_store()
+    wanted = store.checkpoints_at(run_id, steps)
+    done = set() if again else filmed_steps(store, run_id)
+    return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
+
+
+def filmed_steps(store: Store, run_id: str) -> set[int]:
+    """Steps of the checkpoints that have film, trace and figures."""
+    return store.films(run_id).keys() & set(store.evaluations(run_id))
+
+
+@task(
+    task_run_name="film checkpoint at step {checkpoint.step}",
+    retries=1,
+    retry_delay_seconds=1,
+    retry_condition_fn=_worth_a_retry,
+)
+def film_checkpoint(checkpoint: StoredCheckpoint, settings: EvaluationSettings) -> FilmedCheckpoint:
+    """Fetch a checkpoint, play it, film the median episode; film, trace and figures go to the run.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        FilmError: the film could not be made.
+    """
+    store = open_store()
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
+        folder = Path(name)
+        directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
+        mp4, trace = folder / "film.mp4", folder / "trace.json"
+        evaluation = _in_a_process(directory, checkpoint.digest, settings, mp4, trace)
+        film = store.save_film(checkpoint.run_id, checkpoint.step, mp4, trace)
+    store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
+    # Last: what has figures has everything.
+    store.save_evaluation(checkpoint.run_id, evaluation)
+    made = filmed(evaluation, film.mp4, film.trace)
+    figures = f"return {made.episode_return:g}, the median of {made.episodes}, mean {made.mean_return:.1f}"
+    line = f"step {made.step:,}: {figures}"
+    get_run_logger().info(line)
+    audience().said(f"filmed {line}")
+    return made
+
+
+def _in_a_process(directory: Path, digest: str, settings: EvaluationSettings, mp4: Path, trace: Path) -> Evaluation:
+    # The emulator holds Python's lock: only processes of their own play side by side.
+    with ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
+        return pool.submit(evaluate_and_film, directory, digest, settings, mp4, trace).result()
+
+
+def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:
+    """A film's row, from its checkpoint's evaluation."""
+    metrics = evaluation.metrics()
+    return FilmedCheckpoint(
+        step=evaluation.step,
+        path=path,
+        trace=trace,
+        episode=evaluation.filmed,
+        frames=evaluation.film_frames,
+        episode_return=evaluation.episodes[evaluation.filmed].episode_return,
+        mean_return=metrics["eval/mean_reward"],
+        episodes=len(evaluation.episodes),
+        distinct_episodes=int(metrics["eval/distinct_episodes"]),
+    )
+
+
+@task(task_run_name="list films")
+def show_films(run_id: str, films: tuple[FilmedCheckpoint, ...]) -> None:
+    """A table of the films, in Prefect's UI."""
+    rows = [
+        {
+            "step": film.step,
+            "mean return": round(film.mean_return, 2),
+            "episodes": f"{film.episodes} ({film.distinct_episodes} distinct)",
+            "return in the film": film.episode_return,
+            "film": film.path,
+        }
+        for film in films
+    ]
+    create_table_artifact(rows, key=f"films-{run_id[:8]}", description=f"Films of MLflow run {run_id}")
+
+
+@task(task_run_name="find run {reference}")
+def find_run(reference: str) -> str:
+    """MLflow's id of a run that is named by it, a beginning of it, its name, or `latest`.
+
+    Raises:
+        StoreError: there is none, or more than one.
+    """
+    return open_store().resolve_run(reference)
+
+
+@task(task_run_name="look for films")
+def films_of(run_id: str) -> tuple[FilmedCheckpoint, ...]:
+    """The run's films, by step."""
+    store = open_store()
+    films, steps = store.films(run_id), filmed_steps(store, run_id)
+    return tuple(
+        filmed(store.fetch_evaluation(run_id, step), films[step].mp4, films[step].trace) for step in sorted(steps)
+    )
+
+
+@task(task_run_name="note failure")
+def note_failure(run_id: str, reason: str) -> None:
+    """Keep on the run why something made of it failed; the training itself stays as it ended."""
+    open_store().note_failure(run_id, reason)

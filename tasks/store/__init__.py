@@ -1,0 +1,18 @@
+"""What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
+
+from tasks.store.address import find_home
+from tasks.store.metrics import MetricLog
+from tasks.store.store import Store, open_store
+from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
+
+__all__ = [
+    "Film",
+    "MetricLog",
+    "RunStatus",
+    "Store",
+    "StoreError",
+    "StoredCheckpoint",
+    "StoredRun",
+    "find_home",
+    "open_store",
+]

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.arcade import scores
+from tasks.arcade.scores import Estimate
+
+SEEDS = st.lists(st.lists(st.integers(-21, 21), min_size=1, max_size=6), min_size=1, max_size=4)
+QUICK = settings(deadline=None, derandomize=True, max_examples=50, database=None)
+
+
+def _seeds(generator: np.random.Generator, n: int, level: float, spread: float = 1.0) -> list[np.ndarray]:
+    """Returns of n seeds, 10 episodes each, whose own levels differ around `level`."""
+    return [generator.normal(generator.normal(level, spread), 1, 10) for _ in range(n)]
+
+
+@QUICK
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_interquartile_mean_is_the_mean_with_a_quarter_trimmed_at_either_end(returns: list[float]) -> None:
+    assert scores.interquartile_mean(returns) == pytest.approx(scipy.stats.trim_mean(returns, 0.25), abs=1e-6)
+
+
+def test_interquartile_mean_ignores_one_lucky_episode() -> None:
+    assert scores.interquartile_mean([1, 2, 3, 1000]) == 2.5
+
+
+@pytest.mark.parametrize("returns", [[5.0], [3.0] * 10])
+def test_what_does_not_vary_has_no_interval(returns: list[float]) -> None:
+    assert scores.estimate(returns, scores.mean) == Estimate(returns[0], None, None, len(returns))
+
+
+def test_interval_holds_the_true_mean_about_19_times_of_20() -> None:
+    generator = np.random.default_rng(1)
+    held = 0
+    for _ in range(80):
+        found = scores.estimate(generator.normal(7, 3, 30), scores.mean)
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 7 <= found.high
+    assert 0.88 <= held / 80 <= 0.99
+
+
+def test_interval_is_the_same_for_the_same_seed_only() -> None:
+    returns = np.random.default_rng(0).normal(size=20)
+    first = scores.estimate(returns, scores.interquartile_mean, seed=3)
+    assert first == scores.estimate(returns, scores.interquartile_mean, seed=3)
+    assert first != scores.estimate(returns, scores.interquartile_mean, seed=4)
+
+
+def test_an_estimate_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        scores.estimate([1.0, 2.0], scores.mean).value = 3.0
+
+
+def test_more_episodes_of_the_same_seeds_do_not_narrow_the_interval_over_seeds() -> None:
+    few = scores.estimate_over_seeds([[0, 2], [10, 12], [20, 22]], scores.mean)
+    many = scores.estimate_over_seeds([[0, 2] * 500, [10, 12] * 500, [20, 22] * 500], scores.mean)
+    assert few == many
+    assert few == Estimate(11.0, 1.0, 21.0, 3)
+
+
+def test_one_seed_has_no_interval_whatever_its_number_of_episodes() -> None:
+    assert scores.estimate_over_seeds([range(100)], scores.mean) == Estimate(49.5, None, None, 1)
+
+
+def test_seeds_may_have_different_numbers_of_episodes() -> None:
+    found = scores.estimate_over_seeds([[0.0], [3.0, 3.0, 3.0]], scores.mean)
+    assert (found.value, found.low, found.high, found.n) == (2.25, 0.0, 3.0, 2)
+
+
+@QUICK
+@given(SEEDS, SEEDS)
+def test_probability_of_improvement_counts_pairs_of_episodes(a: list[list[int]], b: list[list[int]]) -> None:
+    by_hand = np.mean(
+        [
+            np.mean([(x > y) + (x == y) / 2 for x, y in itertools.product(of_a, of_b)])
+            for of_a, of_b in itertools.product(a, b)
+        ]
+    )
+    found = scores.probability_of_improvement(a, b)
+    assert found.value == pytest.approx(by_hand)
+    assert found.value + scores.probability_of_improvement(b, a).value == pytest.approx(1)
+    if found.low is not None and found.high is not None:
+        assert 0 <= found.low <= found.high <= 1
+
+
+def test_probability_of_improvement_over_seeds() -> None:
+    generator = np.random.default_rng(5)
+    found = scores.probability_of_improvement(_seeds(generator, 5, 1), _seeds(generator, 4, 0))
+    assert found.n == 4
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    assert scores.probability_of_improvement([[1, 2]], [[1, 2], [0, 3]]).low is None
+    assert scores.probability_of_improvement([[5], [6]], [[1], [2]]) == Estimate(1.0, None, None, 2)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, 1.0), (2, 2 / 6), (3, 2 / 20), (4, 2 / 70), (5, 2 / 252)])
+def test_permutation_p_value_of_seeds_that_do_not_overlap_is_exact(n: int, expected: float) -> None:
+    low, high = [[i, i] for i in range(n)], [[i + 50, i + 50] for i in range(n)]
+    assert scores.permutation_p_value(high, low) == pytest.approx(expected)
+    assert scores.permutation_p_value(low, high) == pytest.approx(expected)
+
+
+def test_many_seeds_are_permuted_at_random_and_alike_every_time() -> None:
+    generator = np.random.default_rng(2)
+    a, b = _seeds(generator, 12, 0.8), _seeds(generator, 12, 0)
+    first = scores.permutation_p_value(a, b, seed=1)
+    assert 0 < first < 1
+    assert first == scores.permutation_p_value(a, b, seed=1)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_equal_approaches_are_seldom_told_apart_and_good_ones_often(n: int) -> None:
+    generator = np.random.default_rng(n)
+    wrong = [scores.permutation_p_value(_seeds(generator, n, 0), _seeds(generator, n, 0)) <= 0.05 for _ in range(200)]
+    right = [scores.permutation_p_value(_seeds(generator, n, 3), _seeds(generator, n, 0)) <= 0.05 for _ in range(50)]
+    assert np.mean(wrong) <= 0.08
+    assert np.mean(right) >= 0.7 if n >= 4 else not any(right)
+
+
+def test_verdict_says_which_is_better_whichever_is_named_first() -> None:
+    generator = np.random.default_rng(3)
+    tuned, plain = _seeds(generator, 5, 2.5), _seeds(generator, 5, 0)
+    found = scores.probability_of_improvement(tuned, plain)
+    assert found.low is not None
+    assert found.high is not None
+    words = f"ppo-tuned beats ppo: P = {found.value:.2f} [{found.low:.2f}, {found.high:.2f}], 5 seeds"
+    assert scores.verdict("ppo-tuned", tuned, "ppo", plain) == words
+    assert scores.verdict("ppo", plain, "ppo-tuned", tuned).startswith("ppo-tuned beats ppo: P = ")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ([[1, 3]], [[0, 2]], "1 seed cannot tell a and b apart: P = 0.75 between these runs"),
+        ([[9, 9]], [[0], [1]], "1 and 2 seeds cannot tell a and b apart: P = 1.00 between these runs"),
+        ([[9], [8], [7]], [[1], [2], [3]], "3 seeds cannot tell a and b apart: P = 1.00, p = 0.10"),
+        ([[9], [8], [7], [6]], [[1], [2], [3], [4]], "a beats b: P = 1.00, 4 seeds"),
+        ([[1], [1]], [[1], [1]], "2 seeds cannot tell a and b apart: P = 0.50, p = 1.00"),
+        ([[1, 2]], [[1, 2]], "1 seed cannot tell a and b apart: P = 0.50 between these runs"),
+    ],
+)
+def test_verdict_claims_no_more_than_is_known(a: list[list[int]], b: list[list[int]], words: str) -> None:
+    assert scores.verdict("a", a, "b", b) == words
+
+
+@pytest.mark.parametrize("returns", [[], [1.0, float("nan")], [float("inf")], [[1.0, 2.0]]])
+def test_returns_that_are_none_are_refused_in_one_line(returns: list[float]) -> None:
+    for refuse in (
+        lambda: scores.estimate(returns, scores.mean),
+        lambda: scores.interquartile_mean(returns),
+        lambda: scores.estimate_over_seeds([[1.0], returns], scores.mean),
+        lambda: scores.verdict("a", [[1.0]], "b", [returns]),
+    ):
+        with pytest.raises(ValueError, match=r"^returns must be [^\n]+$"):
+            refuse()
+
+
+def test_no_seed_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one seed"):
+        scores.probability_of_improvement([], [[1.0]])
+
+
+def test_copies_of_an_episode_are_counted_once() -> None:
+    digests = ["b", "a", "b", "c", "a"]
+    assert scores.distinct(digests) == 3
+    np.testing.assert_array_equal(scores.without_copies([16, 11, 16, 18, 11], digests), [16, 11, 18])
+    with pytest.raises(ValueError, match="2 returns need as many RAM digests"):
+        scores.without_copies([1, 2], ["a"])
+
+
+def test_a_curve_is_read_between_its_points_and_nowhere_else() -> None:
+    read = scores.curve_on_grid([20, 10, 30], [2.0, 1.0, 0.0], [5, 10, 15, 25, 30, 31])
+    np.testing.assert_array_equal(read, [np.nan, 1.0, 1.5, 1.0, 0.0, np.nan])
+
+
+def test_of_two_values_at_one_step_the_later_counts() -> None:
+    np.testing.assert_array_equal(scores.curve_on_grid([1, 2, 2], [0.0, 5.0, 7.0], [2]), [7.0])
+
+
+def test_curves_that_cannot_be_read() -> None:
+    assert np.isnan(scores.curve_on_grid([], [], [1, 2])).all()
+    with pytest.raises(ValueError, match="one value a step"):
+        scores.curve_on_grid([1, 2], [1.0], [1])
+    with pytest.raises(ValueError, match="finite"):
+        scores.curve_on_grid([1, 2], [1.0, float("nan")], [1])
+
+
+def test_common_grid_is_every_step_or_evenly_spaced_ones() -> None:
+    np.testing.assert_array_equal(scores.common_grid([[10, 20], [15, 20]]), [10, 15, 20])
+    np.testing.assert_array_equal(scores.common_grid([range(1001)], points=5), [0, 250, 500, 750, 1000])
+    assert len(scores.common_grid([])) == 0
+
+
+def test_band_has_values_only_where_every_seed_has_one() -> None:
+    band = scores.band_over_seeds([np.array([1.0, 2.0, 3.0]), np.array([3.0, 6.0, np.nan])])
+    np.testing.assert_array_equal(band.mean, [2.0, 4.0, np.nan])
+    np.testing.assert_array_equal(band.low, [1.0, 2.0, np.nan])
+    np.testing.assert_array_equal(band.high, [3.0, 6.0, np.nan])
+    with pytest.raises(ValueError, match="at least one seed"):
+        scores.band_over_seeds([])

@@ -1,0 +1,90 @@
+"""A real MLflow store on SQLite, migrated once a session and copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
+from tasks.store import Store, open_store
+from tasks.store.address import connect, find_address
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # MLflow's own use of SQLAlchemy 2.1; it harms nothing.
+    config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: making one takes seconds, copying it a moment."""
+    database = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    connect(find_address(f"sqlite:///{database}"))
+    return database
+
+
+@pytest.fixture
+def home(migrated: Path, tmp_path: Path) -> Path:
+    """A project's home whose store is there already, and empty."""
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(migrated, tmp_path / "mlruns" / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    return open_store(f"sqlite:///{home}/mlruns/mlflow.db")
+
+
+@pytest.fixture
+def settings() -> RunSettings:
+    return RunSettings(
+        game=GameSettings(env_id="ALE/Pong-v5", rom="pong", frame_skip=4, repeat_action_probability=0.25),
+        approach=ApproachSettings(
+            name="ppo",
+            description="Stable-Baselines3's defaults",
+            algorithm=PpoSettings(learning_rate="lin_5e-4"),
+            features=FeatureSettings(kind="scaled"),
+        ),
+        seed=7,
+        steps=1000,
+        checkpoint_every=500,
+    )
+
+
+def _start(store: Store, settings: RunSettings, name: str = "ppo-7") -> str:
+    versions = {"torch": "2.13.0"}
+    return store.start_run(settings, name=name, command="ramreel train ALE/Pong-v5", versions=versions, commit="abc123")
+
+
+@pytest.fixture
+def start() -> Callable[..., str]:
+    """Starts a run in (store, settings, name)."""
+    return _start
+
+
+@pytest.fixture
+def run_id(store: Store, settings: RunSettings) -> str:
+    return _start(store, settings)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"schema": 1}')
+    (folder / "policy.safetensors").write_bytes(bytes(range(256)) * 100)
+    (folder / "deeper" / "settings.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def torn_checkpoint(checkpoint: Path) -> Path:
+    """The same files, and one that cannot be read."""
+    copy = checkpoint.with_name("torn")
+    shutil.copytree(checkpoint, copy)
+    (copy / "optimiser.safetensors").symlink_to("nowhere")
+    return copy
