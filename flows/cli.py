@@ -31,6 +31,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+benchmarks = typer.Typer(help="Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side.")
+app.add_typer(benchmarks, name="benchmark")
+
 Env = Annotated[str, typer.Argument(help="Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood.")]
 Run = Annotated[str, typer.Argument(help="MLflow run id, a beginning of it, a run name, or latest.")]
 Seed = Annotated[int, typer.Option(help="Seed of the run.")]
@@ -377,6 +380,7 @@ def games(
         terminal.table(
             ["environment id", "frame skip", "sticky actions"],
             [[game.env_id, str(game.frame_skip), f"{game.repeat_action_probability:g}"] for game in found],
+            [],
             {"games": [game.model_dump(mode="json") for game in found]},
         )
 
@@ -397,6 +401,44 @@ def up(
         raise BadInputError(str(error)) from None
 
 
+@benchmarks.callback(invoke_without_command=True)
+def benchmark(
+    context: typer.Context,
+    env_id: Annotated[str, typer.Option("--env", help="Environment id.")] = "ALE/Pong-v5",
+    approach: Annotated[
+        str, typer.Option(help="Whose network and hyper-parameters; both learn by them.")
+    ] = "ppo-tuned",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians of them are printed.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each contender in each round.")] = 32_768,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
+    if context.invoked_subcommand:
+        return
+    from tasks.arcade.approaches import approach as named
+    from tasks.arcade.benchmark import SpeedSettings, measure
+    from tasks.arcade.game import resolve
+    from tasks.arcade.workers import cores
+
+    with _checking():
+        settings = SpeedSettings(
+            game=resolve(env_id), approach=named(approach), workers=workers or cores(), rounds=rounds, steps=steps
+        )
+    with _shown(as_json, quiet) as terminal:
+        speed = measure(settings, terminal.said)
+        terminal.table(
+            [f"{env_id}, {approach}", "steps/s (median)", "lowest", "highest"],
+            [
+                [name, f"{speed.medians[name]:,.0f}", f"{min(values):,.0f}", f"{max(values):,.0f}"]
+                for name, values in speed.rounds.items()
+            ],
+            [f"{speed.vs_sb3:.2f} times the faster SB3, {speed.of_ceiling:.2f} of the emulator alone"],
+            {"vs_sb3": speed.vs_sb3, "of_ceiling": speed.of_ceiling, "medians": speed.medians, "rounds": speed.rounds},
+        )
+
+
 def main() -> None:
     """Console script."""
     sys.exit(run(sys.argv[1:]))
@@ -414,7 +456,7 @@ def run(arguments: list[str]) -> int:
         errors.error("stopped by Ctrl-C; what was finished is kept")
         return 130
     except typer.TyperException as error:
-        errors.error(f"{error.format_message()} `ramreel --help` lists commands and options")
+        errors.error(f"{error.format_message().rstrip('.')}: `ramreel --help` lists commands and options")
         return 2
     except Exception as error:
         errors.error(str(error) or type(error).__name__)

@@ -87,13 +87,13 @@ class Terminal:
             self._words.print(line, markup=False, soft_wrap=True)
         self.as_json(values)
 
-    def table(self, columns: list[str], rows: list[list[str]], values: dict[str, Any]) -> None:
-        """What a command lists."""
+    def table(self, columns: list[str], rows: list[list[str]], lines: list[str], values: dict[str, Any]) -> None:
+        """What a command lists, and what follows from it."""
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*row)
         self._words.print(table)
-        self.as_json(values)
+        self.results(lines, values)
 
     def as_json(self, values: dict[str, Any]) -> None:
         """The last line of standard output, if JSON was asked for."""

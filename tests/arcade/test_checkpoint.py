@@ -97,7 +97,7 @@ def test_a_pickle_in_the_place_of_any_file_is_refused_unexploded(name: str, tmp_
 
 def remake_manifest(directory: Path) -> None:
     """What a forger would do: hash the changed files anew."""
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     path = directory / "manifest.json"
     fields = json.loads(path.read_text())
@@ -110,7 +110,7 @@ def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path
     path = tmp_path / "step" / "manifest.json"
     fields = json.loads(path.read_text())
     path.write_text(json.dumps(fields | {"version": 99}))
-    with pytest.raises(CheckpointError, match="schema 99.*update ramreel"):
+    with pytest.raises(CheckpointError, match=r"schema 99.*update ramreel"):
         read(tmp_path / "step")
     path.write_text(json.dumps({"hello": "world"}))
     with pytest.raises(CheckpointError, match="makes no sense"):

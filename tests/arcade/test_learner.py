@@ -121,7 +121,9 @@ def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
         ours.collect_rollouts(ours.env, _Silent().init(ours), ours.rollout_buffer, 100)
     actions = ours.rollout_buffer.actions[:, 0, 0].astype(int).tolist()
     reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
-    theirs = PPO("MlpPolicy", DummyVecEnv([lambda: _Scaled(make_env(settings.game))]), n_steps=100, batch_size=50, device="cpu")
+    theirs = PPO(
+        "MlpPolicy", DummyVecEnv([lambda: _scaled(make_env(settings.game))]), n_steps=100, batch_size=50, device="cpu"
+    )
     theirs.policy.load_state_dict(ours.policy.state_dict())
     theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
     theirs.env.seed(int(reset_seed))
@@ -154,9 +156,9 @@ def _replaying(policy, actions: list[int]):
     return forward
 
 
-def _Scaled(env):  # noqa: N802
-    from gymnasium.spaces import Box  # noqa: PLC0415
-    from gymnasium.wrappers import TransformObservation  # noqa: PLC0415
+def _scaled(env):
+    from gymnasium.spaces import Box
+    from gymnasium.wrappers import TransformObservation
 
     space = Box(0, 1, (128,), np.float32)
     return TransformObservation(env, lambda ram: (ram / 255).astype(np.float32), space)

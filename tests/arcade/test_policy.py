@@ -65,9 +65,7 @@ def test_sampling_follows_the_probabilities() -> None:
 def test_an_agent_decides_by_the_drawn_number_or_takes_the_likeliest() -> None:
     features = Features(FeatureSettings(kind="scaled"), Statistics.empty())
     network = NetworkSettings(pi=(), vf=())
-    weights = {
-        name: np.zeros(shape, np.float32) for name, shape in weight_shapes(network, features.size, 4).items()
-    }
+    weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(network, features.size, 4).items()}
     weights["action_net.bias"] = np.array([0, 0, 1, 0], np.float32)
     agent = Agent(features, NetworkPolicy(network, features.size, weights))
     ram = np.zeros(128, np.uint8)

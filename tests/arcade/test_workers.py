@@ -115,7 +115,10 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
 
 def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
-    with WorkerPool(settings, 2) as pool, pytest.raises(WorkerError, match=r"worker 0 failed: ValueError: weights do not"):
+    with (
+        WorkerPool(settings, 2) as pool,
+        pytest.raises(WorkerError, match=r"worker 0 failed: ValueError: weights do not"),
+    ):
         pool.collect({}, Statistics.empty())
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ import pytest
 
 from tasks.arcade.settings import RunSettings
 from tasks.store import Store, StoreError, open_store
-from tasks.store.address import connect
+from tasks.store.address import connect, find_address
 
 Start = Callable[..., str]
 
@@ -63,6 +65,34 @@ def test_four_trainings_and_two_recordings_at_once(
         for run_id in trainings:
             assert store.history(run_id, "train/11") == [(step, float(step)) for step in range(1, 61)]
             assert [stored.step for stored in store.list_checkpoints(run_id)] == [20, 40, 60]
+
+
+def test_after_a_failed_write_nothing_more_is_tried() -> None:
+    asked: list[str] = []
+    answer_now = threading.Event()
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            answer_now.wait(30)
+            self.send_error(400)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        store = Store(find_address(f"http://127.0.0.1:{server.server_port}"))
+        try:
+            with pytest.raises(StoreError, match="could not be written"), store.metric_log("a" * 32) as log:
+                for step in range(20):
+                    log.log({"a": 1.0}, step)
+                answer_now.set()
+        finally:
+            server.shutdown()
+            serving.join()
+    assert asked == ["/api/2.0/mlflow/runs/log-batch"]
 
 
 FIRST_RUN = """

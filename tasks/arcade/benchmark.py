@@ -1,0 +1,199 @@
+"""How fast training is, beside what there is to compare it with, in one run on one machine.
+
+Contenders take turns, round after round, so that a machine whose speed drifts drifts for all of them; medians and
+ratios are what counts. Besides learner.py this is the one room that knows Stable-Baselines3: as the yardstick.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
+
+from tasks.arcade.features import FeatureArray, Features, Statistics
+from tasks.arcade.game import Emulator, Ram, make_env
+from tasks.arcade.learner import RamPolicy, build, schedule
+from tasks.arcade.rollouts import RolloutSettings
+from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings, RunSettings, Settings
+from tasks.arcade.workers import WorkerPool
+
+ENGINE, DUMMY, SUBPROC, CEILING = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv", "emulator alone"
+
+
+class SpeedSettings(Settings):
+    """What is measured.
+
+    `steps` are played by each contender in each round, whole rollouts of them.
+    """
+
+    game: GameSettings
+    approach: ApproachSettings
+    workers: int
+    rounds: int = 5
+    steps: int = 32_768
+
+
+class Speed(Settings):
+    """Steps a second of every contender, round by round, learning included."""
+
+    settings: SpeedSettings
+    rounds: dict[str, tuple[float, ...]]
+
+    @property
+    def medians(self) -> dict[str, float]:
+        return {name: statistics.median(values) for name, values in self.rounds.items()}
+
+    @property
+    def vs_sb3(self) -> float:
+        """ramreel, as a multiple of the faster of Stable-Baselines3's two."""
+        medians = self.medians
+        return medians[ENGINE] / max(medians[DUMMY], medians[SUBPROC])
+
+    @property
+    def of_ceiling(self) -> float:
+        """ramreel, as a share of the emulator alone on all cores."""
+        return self.medians[ENGINE] / self.medians[CEILING]
+
+
+def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
+    """Measure all contenders in turn.
+
+    Args:
+        settings: what is measured.
+        said: told each figure as it comes.
+
+    Raises:
+        ValueError: the approach does not learn by PPO.
+    """
+    if not isinstance(settings.approach.algorithm, PpoSettings):
+        raise ValueError(f"approach {settings.approach.name} does not learn by PPO: choose one that does")
+    contenders: Mapping[str, Callable[[SpeedSettings], float]] = {
+        ENGINE: _engine,
+        DUMMY: _dummy,
+        SUBPROC: _subproc,
+        CEILING: _ceiling,
+    }
+    rounds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(settings.rounds):
+        for name, contender in contenders.items():
+            rounds[name].append(contender(settings))
+            said(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} steps/s")
+    return Speed(settings=settings, rounds={name: tuple(values) for name, values in rounds.items()})
+
+
+def _engine(settings: SpeedSettings) -> float:
+    run = RunSettings(
+        game=settings.game, approach=settings.approach, seed=0, steps=settings.steps, checkpoint_every=settings.steps
+    )
+    with WorkerPool(RolloutSettings(run.game, run.approach, run.seed), settings.workers) as pool:
+        return _timed(build(run, pool), settings.steps)
+
+
+def _dummy(settings: SpeedSettings) -> float:
+    return _sb3(settings, DummyVecEnv)
+
+
+def _subproc(settings: SpeedSettings) -> float:
+    return _sb3(settings, SubprocVecEnv)
+
+
+def _sb3(settings: SpeedSettings, kind: type[DummyVecEnv] | type[SubprocVecEnv]) -> float:
+    """Stable-Baselines3's own PPO: the same network, hyper-parameters and features, its own loop."""
+    algorithm = settings.approach.algorithm
+    assert isinstance(algorithm, PpoSettings)
+    makers = [_Maker(settings, seed) for seed in range(settings.approach.n_envs)]
+    env: VecEnv = VecMonitor(kind(list(makers)))
+    try:
+        model = PPO(
+            RamPolicy,
+            env,
+            learning_rate=schedule(algorithm.learning_rate),
+            n_steps=algorithm.n_steps,
+            batch_size=algorithm.batch_size,
+            n_epochs=algorithm.n_epochs,
+            ent_coef=algorithm.ent_coef,
+            policy_kwargs={"network": algorithm.network},
+            device="cpu",
+        )
+        return _timed(model, settings.steps)
+    finally:
+        env.close()
+
+
+def _timed(model: Any, steps: int) -> float:
+    started = time.perf_counter()
+    model.learn(steps)
+    return float(model.num_timesteps / (time.perf_counter() - started))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes one of Stable-Baselines3's environments, in this process or in another."""
+
+    settings: SpeedSettings
+    seed: int
+
+    def __call__(self) -> gymnasium.Env[Any, Any]:
+        env = make_env(self.settings.game)
+        env.reset(seed=self.seed)
+        return _FeatureEnv(env, Features(self.settings.approach.features, Statistics.empty()))
+
+
+class _FeatureEnv(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """The same features as the engine's, one environment at a time."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], features: Features) -> None:
+        super().__init__(env)
+        self._features = features
+        self._previous: Ram | None = None
+        self.observation_space = spaces.Box(-np.inf, np.inf, (features.size,), np.float32)
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        self._previous = None
+        return super().reset(**arguments)
+
+    def observation(self, observation: Ram) -> FeatureArray:
+        previous = observation if self._previous is None else self._previous
+        self._previous = observation
+        features: FeatureArray = self._features(observation[None], previous[None])[0]
+        return features
+
+
+def _ceiling(settings: SpeedSettings) -> float:
+    """The emulator alone: random actions on all cores at once, no policy and no learning."""
+    context = mp.get_context("spawn")
+    barrier, seconds = context.Barrier(settings.workers), context.Queue()
+    steps = settings.steps // settings.workers
+    processes = [
+        context.Process(target=_act, args=(settings.game, steps, seed, barrier, seconds))
+        for seed in range(settings.workers)
+    ]
+    for process in processes:
+        process.start()
+    speeds = [steps / seconds.get(timeout=600) for _ in processes]
+    for process in processes:
+        process.join()
+    return float(sum(speeds))
+
+
+def _act(game: GameSettings, steps: int, seed: int, barrier: Barrier, seconds: Any) -> None:
+    emulator = Emulator(game)
+    actions = np.random.default_rng(seed).integers(emulator.n_actions, size=steps).tolist()
+    emulator.reset(seed)
+    barrier.wait()
+    started = time.perf_counter()
+    for action in actions:
+        _, terminated, truncated = emulator.step(action)
+        if terminated or truncated:
+            emulator.reset()
+    seconds.put(time.perf_counter() - started)

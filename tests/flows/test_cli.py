@@ -1,0 +1,134 @@
+"""What is typed is done, or refused in one line with nothing written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.cli import run
+from tasks.store import Store, StoreError
+
+TRAIN = ["train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "2", "--steps", "1000"]
+
+
+def last_line(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
+    out = capfd.readouterr().out.splitlines()
+    values = json.loads(out[-1])
+    assert isinstance(values, dict)
+    return values
+
+
+def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([*TRAIN, "--checkpoint-every", "512", "--json", "--name", "first"]) == 0
+    trained = last_line(capfd)
+    assert trained["steps"] == 1024
+    assert trained["checkpoints"] == [512, 1024]
+    assert trained["run_name"] == "first"
+    assert trained["checkpoint_digest"] == store.list_checkpoints(str(trained["run_id"]))[-1].digest
+    assert {"mean_return", "steps_per_second"} <= trained.keys()
+
+    assert run(["record", "first", "--episodes", "2", "--checkpoint", "1024", "--json"]) == 0
+    recorded = last_line(capfd)
+    films = recorded["films"]
+    assert isinstance(films, list)
+    assert recorded["failed"] == []
+    assert films[0].keys() >= {"step", "path", "episode", "frames", "return", "trace"}
+    assert films[0]["path"] == "films/step-000001024.mp4"
+
+    assert run(["verify", "latest", "--json"]) == 0
+    proved = last_line(capfd)
+    assert (proved["ok"], proved["first_difference"]) == (True, None)
+    trace = store.fetch_artifact(str(trained["run_id"]), films[0]["trace"], tmp_path)
+    assert run(["verify", str(trace), "--json"]) == 0
+    assert last_line(capfd)["steps_checked"] == proved["steps_checked"]
+
+    spoilt = json.loads(trace.read_text())
+    spoilt["actions"][10] = (spoilt["actions"][10] + 1) % 4
+    trace.write_text(json.dumps(spoilt))
+    assert run(["verify", str(trace), "--json"]) == 1
+    disproved = last_line(capfd)
+    assert disproved["ok"] is False
+    assert isinstance(disproved["first_difference"], int)
+    assert disproved["first_difference"] >= 11
+
+    assert run(["compare", "first", "--json"]) == 0
+    compared = last_line(capfd)
+    assert compared["runs"] == [trained["run_id"]]
+    assert compared["report"] == "reports/report.html"
+
+    assert run(["games", "pong", "--json"]) == 0
+    games = last_line(capfd)["games"]
+    assert isinstance(games, list)
+    assert {game["env_id"] for game in games} >= {"ALE/Pong-v5", "Pong-v0", "PongNoFrameskip-v4"}
+
+
+def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(TRAIN) == 0
+    said = capfd.readouterr()
+    assert "trained random seed 0" in said.out
+    assert "1,024 of 1,000 steps" in said.err
+    assert run([*TRAIN, "--quiet"]) == 0
+    assert "steps/s" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["train", "ALE/Pnog-v5"], "ALE/Pong-v5"),
+        (["train", "CartPole-v1"], "no Atari RAM"),
+        (["train", "ALE/Pong-v5", "--steps", "0"], "steps"),
+        (["train", "ALE/Pong-v5", "--steps", "-5"], "steps"),
+        (["train", "ALE/Pong-v5", "--steps", "many"], "--steps"),
+        (["train", "ALE/Pong-v5", "--checkpoint-every", "0"], "checkpoint-every"),
+        (["train", "ALE/Pong-v5", "--n-envs", "0"], "n-envs"),
+        (["train", "ALE/Pong-v5", "--seed", "-1"], "seed"),
+        (["train", "ALE/Pong-v5", "--approach", "ppo-tund"], "ppo-tuned"),
+        (["train", "ALE/Pong-v5", "--tracking-uri", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
+        (["train", "ALE/Pong-v5", "--tracking-uri", "nonsense://x"], "nonsense"),
+        (["train", "ALE/Pong-v5", "--tracking-uri", "sqlite:////proc/nowhere/x.db"], "cannot write to /proc"),
+        (["train"], "env_id"),
+        (["trian"], "train"),
+        (["train", "ALE/Pong-v5", "--stps", "3"], "--stps"),
+        (["record", "nosuch"], "latest"),
+        (["record", "latest"], "latest"),
+        (["verify", "0123456789abcdef"], "no run"),
+        (["verify", "nosuch.json"], "nosuch.json"),
+        (["watch", "nosuch"], "no run"),
+        (["compare", "nosuch", "latest"], "no run"),
+        (["pipeline", "ALE/Pong-v5", "--seeds", "1,x"], "--seeds"),
+        (["pipeline", "ALE/Pong-v5", "--approaches", "ppo,magic"], "magic"),
+        (["pipeline", "ALE/Pong-v5", "--approaches", ","], "approaches"),
+        (["games", "qwertz"], "qwertz"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(
+    arguments: list[str], hint: str, home: Path, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {path for path in home.rglob("*") if not path.name.startswith("mlflow.db")}
+    assert run([*arguments]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("ramreel: ")
+    assert said.err.count("\n") == 1
+    assert hint in said.err
+    assert {path for path in home.rglob("*") if not path.name.startswith("mlflow.db")} == before
+    with pytest.raises(StoreError, match="no training run"):
+        store.resolve_run("latest")
+
+
+def test_a_run_without_checkpoints_is_told_so(
+    store: Store, settings: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_id = store.start_run(settings, name="empty", command="", versions={}, commit=None)  # type: ignore[arg-type]
+    assert run(["record", run_id]) == 2
+    assert "has no checkpoint: `ramreel train ENV`" in capfd.readouterr().err
+
+
+def test_a_directory_that_cannot_be_written_to_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAMREEL_HOME", "/proc/nowhere")
+    assert run(["train", "ALE/Pong-v5"]) == 2
+    said = capfd.readouterr().err
+    assert "cannot write to /proc" in said
+    assert said.count("\n") == 1

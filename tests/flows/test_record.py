@@ -1,0 +1,75 @@
+"""Every checkpoint has a film that is proved to be what it does, and is filmed once."""
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import pytest
+
+from flows.record import RecordError, record
+from flows.train import train
+from tasks.arcade.settings import EvaluationSettings, RecordSettings, TrainSettings
+from tasks.store import Store
+from tasks.verify import verify_run
+
+THREE = EvaluationSettings(episodes=3)
+
+
+def test_checkpoints_are_filmed_once_measured_and_proved(small: TrainSettings, store: Store, tmp_path: Path) -> None:
+    run_id = train(small).run_id
+    first = record(RecordSettings(run=run_id, evaluation=THREE, steps=(512,)))
+    assert [film.step for film in first.films] == [512]
+    second = record(RecordSettings(run=run_id[:10], evaluation=THREE))
+    assert second.made == (1024,), "only what was saved after the last time"
+    assert [film.step for film in second.films] == [512, 1024]
+    assert record(RecordSettings(run=run_id, evaluation=THREE)).made == ()
+    for film in second.films:
+        mp4 = store.fetch_artifact(run_id, film.path, tmp_path)
+        assert sum(1 for _ in imageio.imiter(mp4)) == film.frames > 100
+        evaluation = store.fetch_evaluation(run_id, film.step)
+        returns = sorted(episode.episode_return for episode in evaluation.episodes)
+        assert film.episode_return == returns[1], "the median of three"
+        assert len({episode.ram_digest for episode in evaluation.episodes}) == 3
+        assert dict(store.history(run_id, "eval/mean_reward"))[film.step] == pytest.approx(sum(returns) / 3)
+        assert dict(store.history(run_id, "eval/median_reward"))[film.step] == returns[1]
+        assert dict(store.history(run_id, "eval/distinct_episodes"))[film.step] == 3
+    proofs = verify_run(store, run_id)
+    assert [proof.ok for proof in proofs] == [True, True]
+    assert all(proof.by_checkpoint for proof in proofs)
+
+
+def test_films_are_made_again_only_when_asked_for(small: TrainSettings, store: Store) -> None:
+    run_id = train(small).run_id
+    record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
+    again = record(RecordSettings(run=run_id, evaluation=THREE, again=True))
+    assert again.made == (512, 1024)
+    assert [film.episodes for film in again.films] == [3, 3]
+
+
+def test_a_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, store: Store) -> None:
+    run_id = train(small).run_id
+    spoilt = store.list_checkpoints(run_id)[0]
+    assert store.address.artifacts is not None
+    path = next(store.address.artifacts.rglob(f"{spoilt.model_id}/artifacts/features.safetensors"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        RecordError, match=r"1 of 2 films failed: step 512: .*features.safetensors is damaged"
+    ) as caught:
+        record(RecordSettings(run=run_id, evaluation=THREE))
+    assert [film.step for film in caught.value.films] == [1024], "the others are filmed"
+    run = store.run(run_id)
+    assert run.status == "FINISHED", "the training itself went well"
+    assert "features.safetensors is damaged" in run.tags["ramreel.reason"]
+
+
+def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
+    small: TrainSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = train(small).run_id
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    with pytest.raises(RecordError, match="1 of 1 films failed"):
+        record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
+    assert store.films(run_id) == {}
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
+    assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512, 1024)

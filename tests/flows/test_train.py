@@ -1,0 +1,132 @@
+"""A training leaves a run that says everything about it, however it ends."""
+
+import json
+import multiprocessing as mp
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.train import train
+from tasks.arcade.approaches import UnknownApproachError
+from tasks.arcade.game import UnknownGameError
+from tasks.arcade.progress import Progress
+from tasks.arcade.settings import TrainSettings
+from tasks.arcade.workers import WorkerError
+from tasks.audience import before
+from tasks.runs import fetch
+from tasks.store import Store, StoreError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_training_is_in_mlflow_with_every_metric_and_checkpoint(store: Store) -> None:
+    settings = TrainSettings(
+        env_id="Breakout-ram-v0", approach="ppo-tuned", seed=3, steps=4000, checkpoint_every=2000, workers=2
+    )
+    trained = train(settings)
+    run = store.run(trained.run_id)
+    assert (run.status, run.kind, run.experiment, run.name) == (
+        "FINISHED",
+        "training",
+        "Breakout-v0",
+        "ppo-tuned seed 3",
+    )
+    assert run.params["game.frame_skip"] == "[2, 5]"
+    assert run.params["approach.algorithm.n_epochs"] == "4"
+    assert run.tags["ramreel.seed"] == "3"
+    assert [saved.step for saved in trained.checkpoints] == [2048, 4096]
+    for name in ("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"):
+        assert [step for step, _ in store.history(trained.run_id, name)] == [2048, 4096], name
+    for name in ("train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/explained_variance"):
+        assert [step for step, _ in store.history(trained.run_id, name)] == [4096], name
+    assert dict(store.history(trained.run_id, "time/total_timesteps")) == {2048: 2048, 4096: 4096}
+    first, last = store.list_checkpoints(trained.run_id)
+    assert (first.step, last.step) == (2048, 4096)
+    assert last.digest == trained.checkpoints[-1].digest
+    loaded = fetch(store, last)
+    assert loaded.settings == run.settings
+    assert loaded.statistics.count == 4096
+
+
+def test_a_checkpoint_plays_in_a_fresh_process_from_tracking_uri_and_run_id_alone(
+    small: TrainSettings, store: Store, tmp_path: Path
+) -> None:
+    trained = train(small)
+    program = """
+import json, sys
+from tasks.arcade.episode import play
+from tasks.runs import fetch
+from tasks.store import open_store
+store = open_store(sys.argv[1])
+checkpoint = fetch(store, store.list_checkpoints(sys.argv[2])[-1])
+trace = play(checkpoint.agent(), checkpoint.settings.game, 5, action_seed=5, deterministic=False)
+print(json.dumps([trace.length, trace.ram_digest]))
+"""
+    # Another directory, no home: nothing but the address and the id leads to the checkpoint.
+    clean = {key: value for key, value in os.environ.items() if key != "RAMREEL_HOME"} | {"PYTHONPATH": str(ROOT)}
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", program, store.address.uri, trained.run_id],
+            cwd=tmp_path, env=clean, capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0])[0] > 20
+
+
+class Spoiler:
+    """An audience that spoils what it watches, after the first checkpoint."""
+
+    def __init__(self, spoil) -> None:
+        self._spoil = spoil
+
+    def training(self, name: str, progress: Progress) -> None:
+        if progress.step > 600:
+            self._spoil()
+
+    def said(self, line: str) -> None:
+        pass
+
+
+def kill_a_worker() -> None:
+    mp.active_children()[0].kill()
+
+
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_training_that_fails_says_why_and_keeps_its_checkpoints(small: TrainSettings, store: Store) -> None:
+    with before(Spoiler(kill_a_worker)), pytest.raises(WorkerError, match="by signal 9"):
+        train(small.model_copy(update={"steps": 5000}))
+    run = store.run(store.resolve_run("latest"))
+    assert run.status == "FAILED"
+    assert "WorkerError: worker 0" in run.tags["ramreel.reason"]
+    assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512]
+    assert fetch(store, store.list_checkpoints(run.run_id)[0]).step == 512
+    assert store.history(run.run_id, "time/total_timesteps")
+    assert not mp.active_children()
+
+
+def test_a_training_that_is_stopped_by_hand_is_killed_and_keeps_its_checkpoints(
+    small: TrainSettings, store: Store
+) -> None:
+    with before(Spoiler(press_ctrl_c)), pytest.raises(KeyboardInterrupt):
+        train(small.model_copy(update={"steps": 5000}))
+    run = store.run(store.resolve_run("latest"))
+    assert run.status == "KILLED"
+    assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512]
+    assert not mp.active_children()
+
+
+def test_bad_input_starts_no_run(small: TrainSettings, store: Store) -> None:
+    with pytest.raises(UnknownGameError):
+        train(small.model_copy(update={"env_id": "CartPole-v1"}))
+    with pytest.raises(UnknownApproachError):
+        train(small.model_copy(update={"approach": "magic"}))
+    with pytest.raises(StoreError, match="no training run"):
+        store.resolve_run("latest")
