@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from flows.terminal import Terminal
 
 if TYPE_CHECKING:
+    from flows.train import TrainedRun
     from tasks.arcade.settings import EvaluationSettings
     from tasks.store import Store
 
@@ -34,9 +35,9 @@ app = typer.Typer(
 benchmarks = typer.Typer(help="Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side.")
 app.add_typer(benchmarks, name="benchmark")
 
-Env = Annotated[str, typer.Argument(help="Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood.")]
+ENV_HELP = "Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood."
+Env = Annotated[str, typer.Argument(help=ENV_HELP)]
 Run = Annotated[str, typer.Argument(help="MLflow run id, a beginning of it, a run name, or latest.")]
-Seed = Annotated[int, typer.Option(help="Seed of the run.")]
 Steps = Annotated[int, typer.Option(help="Environment steps of training.")]
 Every = Annotated[int, typer.Option(help="Steps between checkpoints.")]
 NEnvs = Annotated[int | None, typer.Option(help="Environments side by side; default: the approach's own.")]
@@ -113,54 +114,87 @@ def _shown(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
 
 @app.command()
 def train(
-    env_id: Env,
-    approach: Annotated[str, typer.Option(help="A named way to train.")] = "ppo-tuned",
-    seed: Seed = 0,
-    steps: Steps = 1_000_000,
-    checkpoint_every: Every = 100_000,
+    env_id: Annotated[str | None, typer.Argument(help=ENV_HELP)] = None,
+    approach: Annotated[str | None, typer.Option(help="A named way to train; default: ppo-tuned.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run; default: 0.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Environment steps in all; default: 1,000,000.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; default: 100,000.")] = None,
     n_envs: NEnvs = None,
     workers: Workers = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run, from its last checkpoint.")
+    ] = None,
     name: Name = None,
     experiment: Experiment = None,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train an approach on a game's RAM, with checkpoints in MLflow."""
+    """Train an approach on a game's RAM, with checkpoints in MLflow; or go on with a training, to the bit."""
+    asked = {
+        "env_id": env_id,
+        "approach": approach,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        "n_envs": n_envs,
+        "name": name,
+        "experiment": experiment,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    shared = {key: value for key, value in (("steps", steps), ("workers", workers)) if value is not None}
+    if resume is not None:
+        _resume(resume, given, shared, tracking_uri, as_json=as_json, quiet=quiet)
+        return
     from tasks.arcade.approaches import run_settings
     from tasks.arcade.settings import TrainSettings
 
+    if env_id is None:
+        raise BadInputError("give an environment id, e.g. ALE/Pong-v5, or --resume RUN")
     with _checking():
-        settings = TrainSettings(
-            env_id=env_id,
-            approach=approach,
-            seed=seed,
-            steps=steps,
-            checkpoint_every=checkpoint_every,
-            n_envs=n_envs,
-            workers=workers,
-            name=name,
-            experiment=experiment,
-        )
+        settings = TrainSettings.model_validate(given | shared)
         run_settings(settings)
     _store(tracking_uri)
     _prepare_prefect()
     from flows.train import train as flow
 
     with _shown(as_json, quiet) as terminal:
-        trained = flow(settings)
-        values = trained.model_dump() | {
+        _trained(terminal, flow(settings))
+
+
+def _resume(
+    run: str, given: dict[str, Any], shared: dict[str, Any], tracking_uri: str | None, *, as_json: bool, quiet: bool
+) -> None:
+    from tasks.arcade.settings import ResumeSettings
+    from tasks.runs import resumable
+
+    if given:
+        names = ", ".join(name.replace("_", "-") for name in given)
+        raise BadInputError(f"--resume goes on with the run's own settings: leave out {names}")
+    store = _store(tracking_uri)
+    with _checking():
+        run_id = store.resolve_run(run)
+        settings = ResumeSettings(run=run_id, **shared)
+        resumable(store, run_id)
+    _prepare_prefect()
+    from flows.train import resume as flow
+
+    with _shown(as_json, quiet) as terminal:
+        _trained(terminal, flow(settings))
+
+
+def _trained(terminal: Terminal, trained: TrainedRun) -> None:
+    mean = "no episode has ended" if trained.mean_return is None else f"mean return {trained.mean_return:.1f}"
+    terminal.results(
+        [
+            f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
+            f"{len(trained.checkpoints)} checkpoints; film them: ramreel record {trained.run_id[:8]}",
+        ],
+        trained.model_dump()
+        | {
             "checkpoints": [saved.step for saved in trained.checkpoints],
             "checkpoint_digest": trained.checkpoints[-1].digest,
-        }
-        mean = "no episode has ended" if trained.mean_return is None else f"mean return {trained.mean_return:.1f}"
-        terminal.results(
-            [
-                f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
-                f"{len(trained.checkpoints)} checkpoints; film them: ramreel record {trained.run_id[:8]}",
-            ],
-            values,
-        )
+        },
+    )
 
 
 @app.command()
@@ -461,3 +495,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         errors.error(str(error) or type(error).__name__)
         return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -9,9 +9,10 @@ from prefect import flow
 from prefect.exceptions import TerminationSignal
 
 from tasks.arcade.approaches import run_settings
-from tasks.arcade.settings import Settings, TrainSettings
+from tasks.arcade.settings import ResumeSettings, Settings, TrainSettings
 from tasks.arcade.workers import cores
-from tasks.train import SavedCheckpoint, finish_run, learn, show_checkpoints, start_run
+from tasks.record import find_run
+from tasks.train import SavedCheckpoint, finish_run, learn, reopen_run, show_checkpoints, start_run
 
 
 class TrainedRun(Settings):
@@ -38,6 +39,22 @@ def train(settings: TrainSettings) -> TrainedRun:
     run = run_settings(settings)
     name = settings.name or f"{settings.approach} seed {settings.seed}"
     run_id = start_run(run, name, settings.experiment)
+    with ending(run_id):
+        learned = learn(run_id, name, run, settings.workers or cores())
+        show_checkpoints(run_id, learned)
+    return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
+
+
+@flow(name="resume", flow_run_name="resume {settings.run}")
+def resume(settings: ResumeSettings) -> TrainedRun:
+    """Go on with a training from its last good checkpoint; it ends as one that never stopped, to the bit.
+
+    Raises:
+        StoreError: there is no such run, it has no checkpoint, or another process is training it.
+        WorkerError: a worker process died, hangs or raised.
+    """
+    run_id = find_run(settings.run)
+    name, run = reopen_run(run_id, settings.steps)
     with ending(run_id):
         learned = learn(run_id, name, run, settings.workers or cores())
         show_checkpoints(run_id, learned)

@@ -8,21 +8,27 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 
 from tasks import provenance
 from tasks.arcade import checkpoint as files
 from tasks.arcade import learner
-from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.checkpoint import Checkpoint, CheckpointError
+from tasks.arcade.folder import DamagedError
+from tasks.arcade.learner import Start
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings, Settings
+from tasks.arcade.training_state import TrainingState, read_state, write_state
+from tasks.arcade.workers import WorkerError
 from tasks.audience import audience
-from tasks.store import MetricLog, RunStatus, Store, open_store
+from tasks.runs import fetch, resumable
+from tasks.store import MetricLog, RunStatus, Store, StoreError, open_store
 
 _PROGRESS_SECONDS = 5
 _LOG_SECONDS = 60
@@ -33,7 +39,6 @@ class SavedCheckpoint(Settings):
 
     step: int
     digest: str
-    mean_return: float | None
 
 
 class Learned(Settings):
@@ -58,23 +63,72 @@ def start_run(settings: RunSettings, name: str, experiment: str | None) -> str:
     )
 
 
-@task(task_run_name="learn {name}")
+def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), WorkerError)
+
+
+@task(
+    task_run_name="learn {name}",
+    retries=2,
+    retry_delay_seconds=1,
+    # A worker that died may live next time; what else fails would fail again.
+    retry_condition_fn=_worth_a_retry,
+)
 def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learned:
-    """Train to the end; metrics and checkpoints reach MLflow while it goes on."""
-    with _Reporter(open_store(), run_id, name) as reporter:
-        end = learner.train(settings, workers, reporter)
+    """Train to the end, from the last good checkpoint if there is one; everything reaches MLflow while it goes on.
+
+    Raises:
+        StoreError: the run is being trained by another process.
+        WorkerError: a worker process died, hangs or raised.
+    """
+    store = open_store()
+    with store.lease(run_id), _Reporter(store, run_id, name) as reporter:
+        start = _last_good_checkpoint(store, run_id)
+        if start:
+            get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
+            audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
+        end = learner.train(settings, workers, reporter, start)
     return Learned(
         steps=end.step,
         mean_return=end.mean_return,
         steps_per_second=round(end.steps_per_second, 1),
-        checkpoints=tuple(reporter.saved),
+        checkpoints=tuple(
+            SavedCheckpoint(step=stored.step, digest=stored.digest) for stored in store.list_checkpoints(run_id)
+        ),
     )
 
 
+def _last_good_checkpoint(store: Store, run_id: str) -> Start | None:
+    """The newest checkpoint that is whole and unharmed; none if there is none."""
+    for stored in reversed(store.list_checkpoints(run_id)):
+        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+            try:
+                state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
+                return Start(fetch(store, stored), state)
+            except (DamagedError, CheckpointError, StoreError) as error:
+                get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
+    return None
+
+
+@task(task_run_name="reopen run {run_id}")
+def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
+    """Have a run go on; returns its name and its settings, with more steps if asked for.
+
+    Raises:
+        StoreError: it is no training, has no checkpoint to go on from, or is being trained by another process.
+    """
+    store = open_store()
+    run = resumable(store, run_id)
+    assert run.settings is not None
+    settings = run.settings.model_copy(update={"steps": steps}) if steps else run.settings
+    store.reopen_run(run_id, settings)
+    return run.name, settings
+
+
 @task(task_run_name="save checkpoint at step {step}")
-def save_checkpoint(run_id: str, step: int, directory: str, digest: str) -> str:
+def save_checkpoint(run_id: str, step: int, directory: str, training: str, digest: str) -> str:
     """Store a checkpoint that lies on this machine's disk; returns the id of its logged model."""
-    return open_store().save_checkpoint(run_id, step, Path(directory), digest)
+    return open_store().save_checkpoint(run_id, step, Path(directory), digest, training=Path(training))
 
 
 @task(task_run_name="end run: {status}")
@@ -86,10 +140,7 @@ def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> Non
 @task(task_run_name="list checkpoints")
 def show_checkpoints(run_id: str, learned: Learned) -> None:
     """A table of the checkpoints, in Prefect's UI."""
-    rows = [
-        {"step": saved.step, "mean return in training": saved.mean_return, "digest": saved.digest[:12]}
-        for saved in learned.checkpoints
-    ]
+    rows = [{"step": saved.step, "digest": saved.digest} for saved in learned.checkpoints]
     create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of MLflow run {run_id}")
 
 
@@ -103,8 +154,6 @@ class _Reporter:
         self._logger = get_run_logger()
         self._artifact = _progress_artifact(run_id, name)
         self._shown_at = self._logged_at = time.monotonic()
-        self._mean_return: float | None = None
-        self.saved: list[SavedCheckpoint] = []
 
     def __enter__(self) -> Self:
         self._metrics.__enter__()
@@ -119,15 +168,16 @@ class _Reporter:
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         self._metrics.log(values, step)
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
+    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
+        # Whoever goes on from here finds every metric up to here.
+        self._metrics.flush()
         directory = self._folder / f"step-{checkpoint.step:09d}"
-        digest = files.write(checkpoint, directory)
-        save_checkpoint(self._run_id, checkpoint.step, str(directory), digest)
+        digest = files.write(checkpoint, directory / "playing")
+        write_state(state, digest, directory / "training")
+        save_checkpoint(self._run_id, checkpoint.step, str(directory / "playing"), str(directory / "training"), digest)
         shutil.rmtree(directory)
-        self.saved.append(SavedCheckpoint(step=checkpoint.step, digest=digest, mean_return=self._mean_return))
 
     def progress(self, progress: Progress) -> None:
-        self._mean_return = progress.mean_return
         audience().training(self._name, progress)
         now, over = time.monotonic(), progress.step >= progress.steps
         if over or now - self._shown_at >= _PROGRESS_SECONDS:

@@ -1,40 +1,28 @@
-"""A checkpoint's files: plain data, written whole or not at all, checked when read.
+"""A checkpoint's files: everything needed to play from one step of one run, as plain data.
 
-    manifest.json        schema, and the SHA-256 of each other file; its own SHA-256 is the checkpoint's digest
+    manifest.json        the SHA-256 of each other file; its own SHA-256 is the checkpoint's digest
     checkpoint.json      settings, step, the game's actions and ROM
     policy.safetensors   the network's weights
     features.safetensors the feature statistics
 
-Reading one executes nothing from it: JSON and safetensors hold numbers and words only.
+Reading one executes nothing from it: JSON and safetensors hold numbers and words only. What going on with the
+training needs lies beside it (tasks/arcade/training_state.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 
 from tasks.arcade.features import Features, Statistics, feature_size
+from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import UnknownGameError, rom_digest
 from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, Weights, check_weights
-from tasks.arcade.settings import SCHEMA, PpoSettings, RunSettings, Settings
+from tasks.arcade.settings import PpoSettings, RunSettings, Settings
 
-MANIFEST = "manifest.json"
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
-_LARGEST_FILE = 2 * 1024**3
 
 
 class CheckpointError(ValueError):
@@ -68,12 +56,6 @@ class Checkpoint:
         return Agent(features, UniformPolicy(len(self.action_names)))
 
 
-class _Manifest(Settings):
-    format: Literal["ramreel checkpoint"] = "ramreel checkpoint"
-    version: int = SCHEMA
-    files: dict[str, str]
-
-
 class _Description(Settings):
     step: int = Field(ge=0)
     action_names: tuple[str, ...] = Field(min_length=1, max_length=18)
@@ -98,32 +80,10 @@ def write(checkpoint: Checkpoint, directory: Path) -> str:
     )
     contents = {
         "checkpoint.json": description.model_dump_json(indent=2).encode(),
-        "policy.safetensors": _pack(checkpoint.weights),
-        "features.safetensors": _pack(checkpoint.statistics.arrays()),
+        "policy.safetensors": pack(checkpoint.weights),
+        "features.safetensors": pack(checkpoint.statistics.arrays()),
     }
-    manifest = _Manifest(files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
-    contents[MANIFEST] = manifest.model_dump_json(indent=2).encode()
-    _write_whole(contents, directory)
-    return hashlib.sha256(contents[MANIFEST]).hexdigest()
-
-
-def _pack(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    return bytes(save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
-
-
-def _write_whole(contents: Mapping[str, bytes], directory: Path) -> None:
-    temporary = directory.with_name(f".{directory.name}.{uuid4().hex}")
-    try:
-        temporary.mkdir(parents=True)
-        for name, data in contents.items():
-            with (temporary / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.rename(directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    return write_folder(contents, directory)
 
 
 def read(directory: Path, digest: str | None = None, *, name: str | None = None) -> Checkpoint:
@@ -131,7 +91,7 @@ def read(directory: Path, digest: str | None = None, *, name: str | None = None)
 
     Args:
         directory: where its files lie.
-        digest: what the manifest's own digest has to be, if known.
+        digest: what its digest has to be, if known.
         name: what to call it in errors; the directory's name otherwise.
 
     Raises:
@@ -139,53 +99,20 @@ def read(directory: Path, digest: str | None = None, *, name: str | None = None)
     """
     try:
         return _read(directory, digest)
-    except (CheckpointError, UnknownGameError) as error:
+    except (DamagedError, UnknownGameError) as error:
         raise CheckpointError(f"checkpoint {name or directory.name}: {error}") from None
 
 
 def _read(directory: Path, digest: str | None) -> Checkpoint:
-    raw = _bytes(directory / MANIFEST)
-    found = hashlib.sha256(raw).hexdigest()
-    if digest is not None and found != digest:
-        raise CheckpointError(f"its digest is {found[:12]}, not {digest[:12]} as recorded when it was saved")
-    manifest = _manifest(raw)
-    contents = {file: _bytes(directory / file) for file in _FILES}
-    for file, data in contents.items():
-        if hashlib.sha256(data).hexdigest() != manifest.files[file]:
-            raise CheckpointError(f"{file} is damaged: its SHA-256 is not the manifest's")
+    contents = read_folder(directory, _FILES, digest)
     try:
         description = _Description.model_validate_json(contents["checkpoint.json"])
-        weights = load_arrays(contents["policy.safetensors"])
-        statistics = Statistics.from_arrays(load_arrays(contents["features.safetensors"]))
+        weights = unpack(contents["policy.safetensors"])
+        statistics = Statistics.from_arrays(unpack(contents["features.safetensors"]))
         _check(description, weights)
-    except (ValidationError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"its contents make no sense: {str(error).splitlines()[0]}") from None
+    except (ValidationError, ValueError) as error:
+        raise DamagedError(f"its contents make no sense: {str(error).splitlines()[0]}") from None
     return Checkpoint(description.settings, description.step, description.action_names, weights, statistics)
-
-
-def _bytes(path: Path) -> bytes:
-    if path.is_symlink() or not path.is_file():
-        raise CheckpointError(f"{path.name} is missing")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise CheckpointError(f"{path.name} is larger than 2 GiB")
-    return path.read_bytes()
-
-
-def _manifest(raw: bytes) -> _Manifest:
-    try:
-        fields = json.loads(raw)
-    except ValueError:
-        raise CheckpointError(f"{MANIFEST} is damaged: it is not JSON") from None
-    version = fields.get("version") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise CheckpointError(f"it has schema {version}; this ramreel reads up to {SCHEMA}: update ramreel")
-    try:
-        manifest = _Manifest.model_validate(fields)
-    except ValidationError as error:
-        raise CheckpointError(f"{MANIFEST} makes no sense: {error.errors()[0]['msg']}") from None
-    if set(manifest.files) != set(_FILES):
-        raise CheckpointError(f"{MANIFEST} lists {', '.join(sorted(manifest.files))}, not {', '.join(_FILES)}")
-    return manifest
 
 
 def _check(description: _Description, weights: Weights) -> None:

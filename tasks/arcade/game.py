@@ -145,6 +145,7 @@ class Emulator:
     Args:
         settings: the game.
         seed: of the first reset, if it is known already: loading the ROM twice costs 80 ms.
+        ram: where to keep the RAM, uint8 of shape (128,); none: an array of its own.
 
     Attributes:
         n_actions: how many actions there are; an action is an index 0 <= a < n_actions.
@@ -153,7 +154,7 @@ class Emulator:
             at every step, so copy what you keep.
     """
 
-    def __init__(self, settings: GameSettings, seed: int | None = None) -> None:
+    def __init__(self, settings: GameSettings, seed: int | None = None, ram: Ram | None = None) -> None:
         self.settings = settings
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._ale = ale_py.ALEInterface()
@@ -166,7 +167,7 @@ class Emulator:
         self._actions = [int(action.value) for action in legal]
         self.action_names = tuple(action.name for action in legal)
         self.n_actions = len(self._actions)
-        self.ram: Ram = np.zeros(RAM_SIZE, np.uint8)
+        self.ram: Ram = np.zeros(RAM_SIZE, np.uint8) if ram is None else ram
 
     def _load(self, seed: int | None) -> None:
         # AtariEnv.seed_game, word for word: one seed feeds the frame-skip generator and the emulator's own.
@@ -225,6 +226,7 @@ class Emulator:
 
     def restore(self, start: EpisodeStart) -> Ram:
         """Go back to an episode's start, of this or of another emulator of the same settings."""
+        self._ready_for = None
         self._ale.reset_game()
         self._ale.restoreState(ale_py.ALEState(start.state))
         self._skip_generator.bit_generator.state = start.skip_generator

@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Floats]
 """A policy's arrays under the names that Stable-Baselines3's state dict gives them."""
 
-BLOCK = 4
-"""Rows computed at once: from two rows on OpenBLAS costs a quarter a row of what a lone row costs."""
+BLOCK = 8
+"""Rows computed at once: a lone row costs nearly as much as eight."""
 _NORM_EPSILON = np.float32(1e-5)
 
 
@@ -122,18 +122,21 @@ class _Builder:
     def layers(self, name: str, widths: tuple[int, ...]) -> list[Layer]:
         built: list[Layer] = []
         for linear, norm in _names(name, widths, self._layer_norm):
-            built.append(self.linear(linear))
+            built.append(self.linear(linear, centred=norm is not None))
             if norm:
                 built.append(self._norm(norm))
             built.append(self._activation)
         return built
 
-    def linear(self, name: str) -> Layer:
-        matrix = np.ascontiguousarray(self._weights[f"{name}.weight"].T, np.float32)
-        bias = self._weights[f"{name}.bias"].astype(np.float32)
+    def linear(self, name: str, centred: bool = False) -> Layer:
+        matrix, bias = self._weights[f"{name}.weight"].T, self._weights[f"{name}.bias"]
+        if centred:
+            # LayerNorm takes the mean off its inputs: done to the weights once, it is done to every row.
+            matrix, bias = matrix - matrix.mean(axis=1, keepdims=True), bias - bias.mean()
+        matrix = np.ascontiguousarray(matrix, np.float32)
 
         def layer(rows: Floats) -> Floats:
-            out = rows @ matrix
+            out: Floats = rows @ matrix
             out += bias
             return out
 
@@ -141,12 +144,14 @@ class _Builder:
 
     def _norm(self, name: str) -> Layer:
         gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        share = np.float32(1 / len(gain))
 
-        def layer(rows: Floats) -> Floats:
-            centred = rows - rows.mean(axis=1, keepdims=True)
-            variance = np.square(centred).mean(axis=1, keepdims=True)
-            out: Floats = centred / np.sqrt(variance + _NORM_EPSILON) * gain + bias
-            return out
+        def layer(centred: Floats) -> Floats:
+            variance = np.einsum("ij,ij->i", centred, centred) * share
+            centred *= (1 / np.sqrt(variance + _NORM_EPSILON))[:, None]
+            centred *= gain
+            centred += bias
+            return centred
 
         return layer
 

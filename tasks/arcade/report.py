@@ -17,8 +17,9 @@ import jinja2
 import numpy as np
 from pydantic import Field, model_validator
 
-from tasks.arcade import scores
-from tasks.arcade.scores import Estimate, FloatArray
+from tasks.arcade import curves, scores
+from tasks.arcade.curves import Curve, Family, Point
+from tasks.arcade.scores import Estimate
 from tasks.arcade.settings import Settings
 
 FILM_BYTES = 12_000_000
@@ -292,17 +293,15 @@ def interval_text(estimate: Estimate | None) -> str:
 
 def render_html(comparison: Comparison) -> str:
     """One self-contained HTML page; the same comparison gives the same text."""
-    import plotly.offline
-
     ranked = groups(comparison)
-    plots = (_training_plot(ranked), _evaluation_plot(ranked))
+    plots = (_training(ranked), _evaluation(ranked))
     return _render(
         "report.html.j2",
         comparison,
         None,
         embedded=embedded_films(comparison.runs),
         plots=plots,
-        plotly_js=plotly.offline.get_plotlyjs() if any(plots) else "",
+        plotly_js=curves.plotly_js() if any(plots) else "",
     )
 
 
@@ -347,134 +346,30 @@ def _markdown_text(value: Any) -> Any:
     return re.sub(r"[\\`*_|~]|\](?=[(\[:])", r"\\\g<0>", one_line)
 
 
-Trace = dict[str, Any]
-Curve = Sequence[tuple[int, float]]
+def _training(ranked: Sequence[Group]) -> str:
+    """The figure of the returns in training."""
+    return curves.figure("training", [_family(group, lambda run: _logged(run.curve)) for group in ranked], marked=False)
 
 
-def _training_plot(ranked: Sequence[Group]) -> str:
-    def each_run(group: Group, _: RunView, grid: FloatArray, values: FloatArray) -> Trace:
-        return _line(group, grid, values, width=1, opacity=0.55, hovertemplate=None, hoverinfo="skip")
-
-    return _plot("training", _traces(ranked, lambda run: run.curve, each_run))
+def _evaluation(ranked: Sequence[Group]) -> str:
+    """The figure of the checkpoints' episodes."""
+    return curves.figure("evaluation", [_family(group, _evaluated) for group in ranked], marked=True)
 
 
-def _evaluation_plot(ranked: Sequence[Group]) -> str:
-    def means(run: RunView) -> Curve:
-        return [(row.step, row.mean) for row in run.checkpoints]
-
-    return _plot("evaluation", _traces(ranked, means, _checkpoints))
+def _family(group: Group, points_of: Callable[[RunView], Iterable[Point]]) -> Family:
+    runs = tuple(Curve(f"{run.approach}, seed {run.seed}", tuple(points_of(run))) for run in group.runs)
+    return Family(group.approach, group.colour, group.dash, group.symbol, runs)
 
 
-def _traces(
-    ranked: Sequence[Group],
-    curve_of: Callable[[RunView], Curve],
-    each_run: Callable[[Group, RunView, FloatArray, FloatArray], Trace],
-) -> list[Trace]:
-    """Of each approach: the range of its runs as a shade, each run, and their mean."""
-    grid = scores.common_grid([[step for step, _ in curve_of(run)] for group in ranked for run in group.runs])
-    traces: list[Trace] = []
-    for group in ranked:
-        runs = [run for run in group.runs if curve_of(run)]
-        if not runs:
-            continue
-        points = [np.array(curve_of(run), np.float64).T for run in runs]
-        values = [scores.curve_on_grid(steps, returns, grid) for steps, returns in points]
-        band = scores.band_over_seeds(values)
-        if len(runs) > 1:
-            traces.append(_shade(group, grid, band))
-        traces += [each_run(group, run, grid, of_run) for run, of_run in zip(runs, values, strict=True)]
-        traces.append(_line(group, grid, band.mean, width=3, showlegend=True))
-    return traces
+def _logged(curve: Iterable[tuple[int, float]]) -> Iterable[Point]:
+    return (Point(step, value) for step, value in curve)
 
 
-def _line(group: Group, grid: FloatArray, values: FloatArray, width: float, **more: Any) -> Trace:
-    known = np.isfinite(values)
-    name = html.escape(group.approach, quote=False)
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": grid[known].tolist(),
-        "y": [float(f"{value:.5g}") for value in values[known]],
-        "name": name,
-        "legendgroup": name,
-        "showlegend": False,
-        "line": {"color": group.colour, "width": width, "dash": group.dash},
-        "hovertemplate": f"{name}: %{{y:.1f}}<extra></extra>",
-        **more,
-    }
-
-
-def _shade(group: Group, grid: FloatArray, band: scores.Band) -> Trace:
-    known = np.isfinite(band.mean)
-    outline = np.concatenate([grid[known], grid[known][::-1]])
-    edge = np.concatenate([band.high[known], band.low[known][::-1]])
-    return _line(group, outline, edge, width=0, hoverinfo="skip", fill="toself", fillcolor=group.colour, opacity=0.16)
-
-
-def _checkpoints(group: Group, run: RunView, *_: FloatArray) -> Trace:
-    """A marker for each checkpoint; the interval over its episodes only where no other run crowds it."""
-    rows = sorted(run.checkpoints, key=lambda row: row.step)
-    alone = sum(bool(run.checkpoints) for run in group.runs) == 1
-    words = [f"mean {_mean_interval(row)}, {row.episodes} episodes ({row.distinct_episodes} distinct)" for row in rows]
-    trace = _line(
-        group,
-        np.array([row.step for row in rows], np.float64),
-        np.array([row.mean for row in rows]),
-        width=1,
-        opacity=1 if alone else 0.55,
-        mode="lines+markers",
-        marker={"size": 7, "color": group.colour, "symbol": group.symbol},
-        text=words,
-        hovertemplate=html.escape(f"{run.approach}, seed {run.seed}", quote=False) + "<br>%{text}<extra></extra>",
-    )
-    if not alone:
-        return trace
-    bars = {
-        "array": [None if row.high is None else row.high - row.mean for row in rows],
-        "arrayminus": [None if row.low is None else row.mean - row.low for row in rows],
-    }
-    return trace | {"error_y": bars | {"thickness": 1.2, "width": 4}}
+def _evaluated(run: RunView) -> Iterable[Point]:
+    for row in sorted(run.checkpoints, key=lambda row: row.step):
+        words = f"mean {_mean_interval(row)}, {row.episodes} episodes ({row.distinct_episodes} distinct)"
+        yield Point(row.step, row.mean, row.low, row.high, words)
 
 
 def _mean_interval(row: CheckpointRow) -> str:
     return interval_text(Estimate(row.mean, row.low, row.high, row.distinct_episodes))
-
-
-# A finger on a plot is to scroll the page, not to zoom the plot.
-_SCROLL_BY_FINGER = "if (matchMedia('(pointer: coarse)').matches) Plotly.relayout('{plot_id}', {dragmode: false});"
-
-
-def _plot(name: str, traces: Sequence[Trace]) -> str:
-    """The figure's HTML without plotly.js, empty where there is nothing to draw.
-
-    The page's style sheet colours its text and grid, for light and for dark.
-    """
-    import plotly.io
-
-    if not traces:
-        return ""
-    axis = {"zeroline": False, "automargin": True, "ticks": "", "title": {"font": {"size": 12}}}
-    layout = {
-        "template": "none",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 12},
-        "hoverlabel": {"font": {"family": "system-ui, sans-serif", "size": 12}},
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "hovermode": "x unified" if name == "training" else "closest",
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "xaxis": axis | {"title_text": "step", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False},
-        "yaxis": axis | {"title_text": "episode return", "fixedrange": True},
-    }
-    return str(
-        plotly.io.to_html(
-            {"data": list(traces), "layout": layout},
-            config={"responsive": True, "displaylogo": False, "displayModeBar": False},
-            include_plotlyjs=False,
-            include_mathjax=False,
-            full_html=False,
-            div_id=f"plot-{name}",
-            default_height="360px",
-            post_script=_SCROLL_BY_FINGER,
-        )
-    )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
-from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart
+from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart, Ram
 from tasks.arcade.policy import Floats, NetworkPolicy, Policy, UniformPolicy, Weights, sample
 from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings
 
@@ -109,14 +109,21 @@ class RolloutSettings:
 
 
 class Environment:
-    """One environment in training: an emulator, its own action generator, and the episode under way."""
+    """One environment in training: an emulator, its own action generator, and the episode under way.
 
-    def __init__(self, game: GameSettings, seed: int, index: int) -> None:
+    Args:
+        game: the game.
+        seed: of the run.
+        index: which of the run's environments.
+        ram: where its RAM is kept, uint8 of shape (128,).
+        previous: where the RAM one step before is kept; at an episode's start the same.
+    """
+
+    def __init__(self, game: GameSettings, seed: int, index: int, ram: Ram, previous: Ram) -> None:
         reset_seed, action_seed = np.random.SeedSequence(seed, spawn_key=(0, index)).generate_state(2)
-        self._emulator = Emulator(game)
+        self._emulator = Emulator(game, int(reset_seed), ram)
         self._generator = np.random.default_rng(int(action_seed))
-        self.ram = self._emulator.ram
-        self.previous = self.ram.copy()
+        self.ram, self.previous = ram, previous
         self._begin(int(reset_seed))
 
     def _begin(self, seed: int | None = None) -> None:
@@ -158,7 +165,7 @@ class Environment:
         self._generator.bit_generator.state = state.action_generator
 
 
-class Player:
+class RolloutPlayer:
     """Plays rollouts of some of the environments, and writes into its columns of the rollout's arrays.
 
     Args:
@@ -171,7 +178,11 @@ class Player:
         self._settings, self._span = settings, span
         columns = slice(span.start, span.stop)
         self._out = {name: array[columns] if array.ndim == 1 else array[:, columns] for name, array in arrays.items()}
-        self._environments = [Environment(settings.game, settings.seed, index) for index in span]
+        self._rams, self._previous = np.zeros((2, len(span), RAM_SIZE), np.uint8)
+        self._environments = [
+            Environment(settings.game, settings.seed, index, *rows)
+            for index, *rows in zip(span, self._rams, self._previous, strict=True)
+        ]
         self._n_actions = Emulator(settings.game).n_actions
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
@@ -185,8 +196,8 @@ class Player:
             actions = self._decide(step, features, policy, uniforms[:, step])
             for row, action in enumerate(actions):
                 episodes += self._advance(step, row, action, features, policy)
-        rams, previous, self._out["last_starts"][:] = self._look()
-        self._out["last_values"][:] = policy.forward(features(rams, previous))[1]
+        self._out["last_starts"][:] = self._starts()
+        self._out["last_values"][:] = policy.forward(features(self._rams, self._previous))[1]
         return episodes
 
     def _policy(self, weights: Weights) -> Policy:
@@ -195,21 +206,19 @@ class Player:
             return NetworkPolicy(approach.algorithm.network, feature_size(approach.features), weights)
         return UniformPolicy(self._n_actions)
 
-    def _look(self) -> tuple[Rams, Rams, Floats]:
-        """RAM, the RAM before, and whether an episode starts here, of every environment."""
-        environments = self._environments
-        rams = np.stack([environment.ram for environment in environments])
-        previous = np.stack([environment.previous for environment in environments])
-        return rams, previous, np.array([environment.length == 0 for environment in environments], np.float32)
+    def _starts(self) -> list[bool]:
+        """Whether an episode starts here, of every environment."""
+        return [environment.length == 0 for environment in self._environments]
 
     def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
         out = self._out
-        rams, previous, out["starts"][step] = self._look()
-        inputs = features(rams, previous)
+        out["rams"][step], out["starts"][step] = self._rams, self._starts()
+        inputs = out["features"][step] = features(self._rams, self._previous)
         logits, out["values"][step] = policy.forward(inputs)
         actions, out["log_probs"][step] = sample(logits, uniforms)
-        out["rams"][step], out["features"][step], out["actions"][step] = rams, inputs, actions
-        return [int(action) for action in actions]
+        out["actions"][step] = actions
+        chosen: list[int] = actions.tolist()
+        return chosen
 
     def _advance(self, step: int, row: int, action: int, features: Features, policy: Policy) -> list[Episode]:
         environment = self._environments[row]

@@ -20,7 +20,9 @@ class Settings(BaseModel):
 class GameSettings(Settings):
     """Everything that decides what an emulator does: with a seed and actions it gives the same RAM for ever."""
 
-    env_id: str = Field(description="Gymnasium's id, as ale-py registers it, e.g. ALE/Pong-v5")
+    env_id: str = Field(
+        pattern=r"^[\w./:-]{1,100}$", description="Gymnasium's id, as ale-py registers it, e.g. ALE/Pong-v5"
+    )
     rom: str = Field(pattern=r"^[a-z0-9_]+$", description="ale-py's name of the ROM, e.g. pong")
     frame_skip: int | tuple[int, int] = Field(
         description="frames a step; a pair (low, high) draws low <= n < high anew at every step"
@@ -132,6 +134,14 @@ class TrainSettings(Settings):
     workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
     name: str | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
     experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+
+
+class ResumeSettings(Settings):
+    """What a person asks for when a training goes on."""
+
+    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
+    steps: int | None = Field(default=None, ge=1, le=10**10, description="steps in all; none: as asked for before")
+    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
 
 
 class EvaluationSettings(Settings):

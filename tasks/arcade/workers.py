@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.features import Statistics
 from tasks.arcade.policy import Weights
-from tasks.arcade.rollouts import EnvironmentState, Player, Rollout, RolloutSettings
+from tasks.arcade.rollouts import EnvironmentState, Rollout, RolloutPlayer, RolloutSettings
 
 HANG_SECONDS = 20
 """A step takes about a millisecond: a worker that plays none for this long hangs."""
@@ -86,7 +86,7 @@ def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connect
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(1):
         try:
-            player, beat = Player(settings, span, shared.arrays()), _heart(shared, span)
+            player, beat = RolloutPlayer(settings, span, shared.arrays()), _heart(shared, span)
             pipe.send(None)
             while True:
                 pipe.send(_answer(player, pipe.recv(), beat))
@@ -109,7 +109,7 @@ def _heart(shared: _Shared, span: range) -> Callable[[], None]:
     return beat
 
 
-def _answer(player: Player, message: object, beat: Callable[[], None]) -> object:
+def _answer(player: RolloutPlayer, message: object, beat: Callable[[], None]) -> object:
     match message:
         case _Play(weights, statistics):
             return player.play(weights, statistics, beat)

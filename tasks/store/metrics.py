@@ -41,9 +41,10 @@ class MetricLog:
     waits goes out as one batch, with MLflow's patient retries, and after a failure nothing more is tried.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, logged: Mapping[str, int] | None = None) -> None:
         self._client = client
         self._run_id = run_id
+        self._logged = dict(logged or {})
         self._waiting: SimpleQueue[Metric] = SimpleQueue()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ramreel-metrics")
         self._last_write: Future[None] | None = None
@@ -73,7 +74,9 @@ class MetricLog:
         self._raise_failure()
         if step != self._step_and_time[0]:
             self._step_and_time = (step, now_ms())
-        for metric in to_metrics(metrics, *self._step_and_time):
+        # A training that goes on from a checkpoint plays again what it had logged before it was stopped.
+        new = {key: value for key, value in metrics.items() if step > self._logged.get(key, -1)}
+        for metric in to_metrics(new, *self._step_and_time):
             self._waiting.put(metric)
         self._last_write = self._writer.submit(self._write)
 

@@ -16,6 +16,7 @@ from tasks.arcade.evaluation import Evaluation
 from tasks.arcade.settings import SCHEMA, RunSettings
 from tasks.store import finding
 from tasks.store.address import Address, check, connect, find_address, is_fresh
+from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog, now_ms, to_metrics
 from tasks.store.starting import create_run, origin_tags
 from tasks.store.values import (
@@ -181,9 +182,26 @@ class Store:
         """
         self._client.log_batch(run_id, metrics=to_metrics(metrics, step, now_ms(), model_id))
 
+    @told_in_one_line
     def metric_log(self, run_id: str) -> MetricLog:
-        """For the training loop: the same without waiting; use it as a context manager."""
-        return MetricLog(self._client, run_id)
+        """For the training loop: the same without waiting, and what is there already is not written again.
+
+        Use it as a context manager.
+        """
+        logged = {key: self.history(run_id, key)[-1][0] for key in self._client.get_run(run_id).data.metrics}
+        return MetricLog(self._client, run_id, logged)
+
+    @told_in_one_line
+    def reopen_run(self, run_id: str, settings: RunSettings) -> None:
+        """A training goes on: the run is under way again, with these settings."""
+        self._client.update_run(run_id, status="RUNNING")
+        if "ramreel.reason" in self._client.get_run(run_id).data.tags:
+            self._client.delete_tag(run_id, "ramreel.reason")
+        self.log_text(run_id, settings.model_dump_json(indent=2), _SETTINGS_FILE)
+
+    def lease(self, run_id: str) -> Lease:
+        """The right to train a run, as long as the block lasts; nobody else gets it meanwhile."""
+        return Lease(self._client, run_id)
 
     @told_in_one_line
     def log_text(self, run_id: str, text: str, artifact_path: str) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint is read whole and unharmed, or refused in one line."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -97,8 +98,6 @@ def test_a_pickle_in_the_place_of_any_file_is_refused_unexploded(name: str, tmp_
 
 def remake_manifest(directory: Path) -> None:
     """What a forger would do: hash the changed files anew."""
-    import hashlib
-
     path = directory / "manifest.json"
     fields = json.loads(path.read_text())
     fields["files"] = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in fields["files"]}
@@ -109,7 +108,7 @@ def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path
     write(a_checkpoint(), tmp_path / "step")
     path = tmp_path / "step" / "manifest.json"
     fields = json.loads(path.read_text())
-    path.write_text(json.dumps(fields | {"version": 99}))
+    path.write_text(json.dumps(fields | {"schema": 99}))
     with pytest.raises(CheckpointError, match=r"schema 99.*update ramreel"):
         read(tmp_path / "step")
     path.write_text(json.dumps({"hello": "world"}))

@@ -125,6 +125,18 @@ def test_a_deterministic_player_is_given_no_number() -> None:
     assert [uniform for _, _, uniform in player.seen] == [None] * 5
 
 
+@pytest.mark.parametrize("resets", [[1], [2], [1, 1], [2, 1], [None, 1]])
+def test_an_emulator_made_for_a_seed_plays_as_one_that_was_not(resets: list[int | None]) -> None:
+    made, other = Emulator(resolve("ALE/Pong-v5"), 1), Emulator(resolve("ALE/Pong-v5"))
+    for seed in resets:
+        made.reset(seed)
+    other.reset(resets[-1])
+    for _ in range(40):
+        made.step(2)
+        other.step(2)
+        assert (made.ram == other.ram).all()
+
+
 def test_no_step_is_no_episode() -> None:
     with pytest.raises(ValueError, match="at least 1 step"):
         play(AnyAction(6), resolve("Pong-v0"), 3, action_seed=4, deterministic=True, max_steps=0)

@@ -12,11 +12,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from tasks.arcade.approaches import APPROACHES, approach
 from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.checkpoint import read as read_checkpoint
+from tasks.arcade.checkpoint import write as write_checkpoint
 from tasks.arcade.game import make_env, resolve
-from tasks.arcade.learner import RewardScale, build, schedule, train
+from tasks.arcade.learner import RewardScale, Start, build, schedule, train
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings, RunSettings
+from tasks.arcade.training_state import Counters, TrainingState, read_state, write_state
 from tasks.arcade.workers import WorkerPool
 
 
@@ -26,13 +29,15 @@ class Recorder:
     def __init__(self) -> None:
         self.logged: list[tuple[int, dict[str, float]]] = []
         self.checkpoints: list[Checkpoint] = []
+        self.states: list[TrainingState] = []
         self.seen: list[Progress] = []
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         self.logged.append((step, dict(values)))
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
+    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
         self.checkpoints.append(checkpoint)
+        self.states.append(state)
 
     def progress(self, progress: Progress) -> None:
         self.seen.append(progress)
@@ -83,6 +88,41 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers() -
     heard = Recorder()
     train(run_of(small(reward="scaled"), every=10_000, seed=1), 2, heard)
     assert any((heard.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
+@pytest.mark.parametrize("name", ["ppo-tuned", "random"])
+def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
+    name: str, env_id: str, tmp_path: Path
+) -> None:
+    settings = run_of(small(name, reward="scaled"), steps=1000, every=250).model_copy(
+        update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
+    )
+    whole = Recorder()
+    end = train(settings, 2, whole)
+    for at, (checkpoint, state) in enumerate(zip(whole.checkpoints[:-1], whole.states, strict=False)):
+        write_checkpoint(checkpoint, tmp_path / f"{at}")
+        write_state(state, "0" * 64, tmp_path / f"{at}-state")
+        start = Start(read_checkpoint(tmp_path / f"{at}"), read_state(tmp_path / f"{at}-state", "0" * 64))
+        resumed = Recorder()
+        assert train(settings, 1, resumed, start).step == end.step
+        assert [one.step for one in resumed.checkpoints] == [one.step for one in whole.checkpoints[at + 1 :]]
+        for name_, array in whole.checkpoints[-1].weights.items():
+            assert (resumed.checkpoints[-1].weights[name_] == array).all(), name_
+        assert undated(resumed.states[-1].counters) == undated(whole.states[-1].counters)
+        assert resumed.states[-1].environments == whole.states[-1].environments
+        logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
+        assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+
+
+def undated(counters: Counters) -> dict[str, object]:
+    """Without the moments at which episodes ended."""
+    returns = [{"r": episode["r"], "l": episode["l"]} for episode in counters.returns]
+    return counters.model_dump() | {"returns": returns}
+
+
+def timeless(values: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if key not in ("time/fps", "time/time_elapsed")}
 
 
 def test_the_agent_of_a_checkpoint_plays_as_stable_baselines3_would(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tasks.arcade.approaches import approach
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.game import make_env, resolve
 from tasks.arcade.policy import NetworkPolicy, Weights, weight_shapes
-from tasks.arcade.rollouts import Player, Rollout, RolloutSettings
+from tasks.arcade.rollouts import Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.settings import ApproachSettings, GameSettings, NetworkSettings, PpoSettings
 from tasks.arcade.workers import WorkerError, WorkerPool
 
@@ -78,7 +78,7 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
     settings = RolloutSettings(quick_ends(), small(n_envs=3, n_steps=80), seed=1)
     weights = some_weights(settings.approach, 6)
     arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
-    episodes = Player(settings, range(3), arrays).play(weights, Statistics.empty(), lambda: None)
+    episodes = RolloutPlayer(settings, range(3), arrays).play(weights, Statistics.empty(), lambda: None)
     rollout = Rollout(**arrays, episodes=tuple(episodes))
     assert isinstance(settings.approach.algorithm, PpoSettings)
     policy = NetworkPolicy(settings.approach.algorithm.network, 256, weights)

@@ -90,7 +90,7 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["trian"], "train"),
         (["train", "ALE/Pong-v5", "--stps", "3"], "--stps"),
         (["record", "nosuch"], "latest"),
-        (["record", "latest"], "latest"),
+        (["record", "latest"], "no training run"),
         (["verify", "0123456789abcdef"], "no run"),
         (["verify", "nosuch.json"], "nosuch.json"),
         (["watch", "nosuch"], "no run"),

@@ -38,8 +38,10 @@ def test_a_training_is_in_mlflow_with_every_metric_and_checkpoint(store: Store) 
     assert run.params["approach.algorithm.n_epochs"] == "4"
     assert run.tags["ramreel.seed"] == "3"
     assert [saved.step for saved in trained.checkpoints] == [2048, 4096]
-    for name in ("rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"):
+    for name in ("time/fps", "time/time_elapsed", "time/iterations"):
         assert [step for step, _ in store.history(trained.run_id, name)] == [2048, 4096], name
+    for name in ("rollout/ep_rew_mean", "rollout/ep_len_mean"):
+        assert [step for step, _ in store.history(trained.run_id, name)][-1] == 4096, name
     for name in ("train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/explained_variance"):
         assert [step for step, _ in store.history(trained.run_id, name)] == [4096], name
     assert dict(store.history(trained.run_id, "time/total_timesteps")) == {2048: 2048, 4096: 4096}
@@ -79,7 +81,7 @@ print(json.dumps([trace.length, trace.ram_digest]))
 
 
 class Spoiler:
-    """An audience that spoils what it watches, after the first checkpoint."""
+    """An audience that spoils what it watches, when it hears of the second rollout."""
 
     def __init__(self, spoil) -> None:
         self._spoil = spoil
@@ -106,8 +108,8 @@ def test_a_training_that_fails_says_why_and_keeps_its_checkpoints(small: TrainSe
     run = store.run(store.resolve_run("latest"))
     assert run.status == "FAILED"
     assert "WorkerError: worker 0" in run.tags["ramreel.reason"]
-    assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512]
-    assert fetch(store, store.list_checkpoints(run.run_id)[0]).step == 512
+    assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512, 1024]
+    assert fetch(store, store.list_checkpoints(run.run_id)[-1]).step == 1024
     assert store.history(run.run_id, "time/total_timesteps")
     assert not mp.active_children()
 

@@ -7,8 +7,8 @@ Only `collect_rollouts` differs: it has the workers play a rollout and hands it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +16,16 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics, feature_size
 from tasks.arcade.game import Emulator
 from tasks.arcade.policy import Floats, Weights
-from tasks.arcade.progress import Progress
-from tasks.arcade.rollouts import Rollout, RolloutSettings
+from tasks.arcade.rollouts import Rollout
 from tasks.arcade.settings import SCHEDULE, NetworkSettings, PpoSettings, RunSettings, Schedule
 from tasks.arcade.workers import WorkerPool
 
@@ -138,6 +135,17 @@ class RewardScale:
         self._discounted = np.zeros(n_envs)
         self._running = RunningMeanStd(shape=())
 
+    def state(self) -> dict[str, Any]:
+        """Its running figures, as plain numbers."""
+        running = {"mean": float(self._running.mean), "var": float(self._running.var), "count": self._running.count}
+        return {"discounted": self._discounted.tolist(), **running}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._discounted = np.array(state["discounted"])
+        self._running.mean, self._running.var = np.array(state["mean"]), np.array(state["var"])
+        self._running.count = state["count"]
+
     def __call__(self, rewards: Floats, starts: Floats) -> Floats:
         """Rewards to learn from; rewards and starts are float32 of shape (n_steps, n_envs)."""
         if self._kind == "raw":
@@ -165,7 +173,7 @@ class WholeRollouts(OnPolicyAlgorithm):
         """Have the workers play one rollout; callbacks see its steps one after the other when it is there."""
         assert isinstance(env, RolloutVecEnv)
         callback.on_rollout_start()
-        rollout = env.collect(self._weights())
+        rollout = env.collect(self.weights())
         by_step: dict[int, list[dict[str, float]]] = {}
         for episode in rollout.episodes:
             ended = {
@@ -186,9 +194,14 @@ class WholeRollouts(OnPolicyAlgorithm):
         callback.on_rollout_end()
         return True
 
-    def _weights(self) -> Weights:
+    def weights(self) -> Weights:
+        """What the workers play with, and what a checkpoint keeps."""
         assert isinstance(self.policy, RamPolicy)
         return self.policy.arrays()
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """As Stable-Baselines3 does it, but a resumed training goes on counting its iterations."""
+        super().dump_logs(iteration and self.num_timesteps // (self.n_steps * self.n_envs))
 
     def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
         buffer.reset()
@@ -213,7 +226,7 @@ class RandomPlay(WholeRollouts):
     def train(self) -> None:
         """Nothing is learned."""
 
-    def _weights(self) -> Weights:
+    def weights(self) -> Weights:
         return {}
 
 
@@ -276,89 +289,3 @@ def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
         seed=seed,
         device="cpu",
     )
-
-
-class Listener(Protocol):
-    """Who hears what a training does; an exception raised in any of these ends it."""
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """What Stable-Baselines3 logs, under its own names."""
-
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """A checkpoint is due."""
-
-    def progress(self, progress: Progress) -> None:
-        """A rollout was played and learned from."""
-
-
-def train(settings: RunSettings, workers: int, listener: Listener) -> Progress:
-    """Train a run from its beginning to its end.
-
-    Raises:
-        WorkerError: a worker died, hangs or raised.
-    """
-    rollouts = RolloutSettings(settings.game, settings.approach, settings.seed)
-    with WorkerPool(rollouts, workers) as pool:
-        model = build(settings, pool)
-        model.set_logger(Logger(folder=None, output_formats=[_Metrics(listener)]))
-        reporter = _Reporter(settings, listener)
-        model.learn(settings.steps, callback=reporter)
-        return reporter.now()
-
-
-class _Metrics(KVWriter):
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        numbers = {key: float(value) for key, value in key_values.items() if isinstance(value, float | int | np.number)}
-        self._listener.metrics(numbers, step)
-
-    def close(self) -> None:
-        pass
-
-
-class _Reporter(BaseCallback):
-    """Tells the listener of progress and of checkpoints: between rollouts, when what was played has been learned."""
-
-    model: WholeRollouts
-
-    def __init__(self, settings: RunSettings, listener: Listener) -> None:
-        super().__init__()
-        self._settings, self._listener = settings, listener
-        self._action_names = Emulator(settings.game).action_names
-        self._saved_at = 0
-        self._started = time.monotonic()
-
-    def now(self) -> Progress:
-        """How far it is."""
-        step, seconds = self.model.num_timesteps, max(time.monotonic() - self._started, 1e-9)
-        returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        mean = float(np.mean(returns)) if returns else None
-        return Progress(step, self._settings.steps, step / seconds, mean)
-
-    def _on_training_start(self) -> None:
-        self._started = time.monotonic()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        step, every = self.num_timesteps, self._settings.checkpoint_every
-        if step:
-            self._listener.progress(self.now())
-        if step // every > self._saved_at // every:
-            self._save()
-
-    def _on_training_end(self) -> None:
-        self._listener.progress(self.now())
-        if self._saved_at != self.num_timesteps:
-            self._save()
-
-    def _save(self) -> None:
-        env = self.model.env
-        assert isinstance(env, RolloutVecEnv)
-        self._saved_at = self.num_timesteps
-        self._listener.checkpoint(
-            Checkpoint(self._settings, self.num_timesteps, self._action_names, self.model._weights(), env.statistics)
-        )

@@ -1,0 +1,183 @@
+"""A training from its first rollout, or from where a checkpoint left it, to its end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.folder import Arrays
+from tasks.arcade.game import Emulator
+from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts, build
+from tasks.arcade.progress import Progress
+from tasks.arcade.rollouts import RolloutSettings
+from tasks.arcade.settings import RunSettings
+from tasks.arcade.training_state import Counters, TrainingState
+from tasks.arcade.workers import WorkerPool
+
+
+class Listener(Protocol):
+    """Who hears what a training does; an exception raised in any of these ends it."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """What Stable-Baselines3 logs, under its own names."""
+
+    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
+        """A checkpoint is due: what playing needs, and what going on needs besides."""
+
+    def progress(self, progress: Progress) -> None:
+        """A rollout was played and learned from."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training goes on."""
+
+    checkpoint: Checkpoint
+    state: TrainingState
+
+
+def train(settings: RunSettings, workers: int, listener: Listener, start: Start | None = None) -> Progress:
+    """Train a run to its end.
+
+    Args:
+        settings: the run's.
+        workers: processes; the result does not depend on how many.
+        listener: hears of it.
+        start: where to go on; none: from the beginning. A training that goes on ends as one that never stopped.
+
+    Raises:
+        WorkerError: a worker died, hangs or raised.
+    """
+    rollouts = RolloutSettings(settings.game, settings.approach, settings.seed)
+    with WorkerPool(rollouts, workers) as pool:
+        model = build(settings, pool)
+        model.set_logger(Logger(folder=None, output_formats=[_Metrics(listener)]))
+        if start:
+            _restore(model, start)
+        reporter = _Reporter(settings, listener, start.checkpoint.step if start else 0)
+        # Stable-Baselines3 adds the steps done to those asked for.
+        model.learn(settings.steps - model.num_timesteps, callback=reporter, reset_num_timesteps=start is None)
+        return reporter.now()
+
+
+def _state(model: WholeRollouts) -> TrainingState:
+    """What going on needs of a training between two rollouts."""
+    moments = model.policy.optimizer.state_dict()["state"] if model.weights() else {}
+    generator: Any = np.random.get_state(legacy=False)
+    counters = Counters(
+        step=model.num_timesteps,
+        n_updates=model._n_updates,
+        returns=tuple(model.ep_info_buffer or ()),
+        pending={key: float(value) for key, value in model.logger.name_to_value.items()},
+        numpy_generator=generator | {"state": generator["state"] | {"key": generator["state"]["key"].tolist()}},
+        torch_generator=torch.get_rng_state().numpy().tobytes().hex(),
+        reward_scale=model.reward_scale.state(),
+    )
+    optimiser = {
+        f"{index}.{name}": tensor.detach().cpu().numpy().copy()
+        for index, tensors in moments.items()
+        for name, tensor in tensors.items()
+    }
+    return TrainingState(counters, optimiser, _env(model).pool.snapshot())
+
+
+def _restore(model: WholeRollouts, start: Start) -> None:
+    """Bring a newly built model to where a training was."""
+    counters, env = start.state.counters, _env(model)
+    env.statistics = start.checkpoint.statistics
+    env.pool.restore(start.state.environments)
+    if start.checkpoint.weights:
+        weights = {name: torch.from_numpy(array.copy()) for name, array in start.checkpoint.weights.items()}
+        model.policy.load_state_dict(weights)
+        groups = model.policy.optimizer.state_dict()["param_groups"]
+        model.policy.optimizer.load_state_dict({"state": _moments(start.state.optimiser), "param_groups": groups})
+    model.num_timesteps, model._n_updates = counters.step, counters.n_updates
+    model.ep_info_buffer = deque(map(dict, counters.returns), maxlen=model._stats_window_size)
+    model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+    model._last_obs = env.reset()
+    for name, value in counters.pending.items():
+        model.logger.record(name, value)
+    model.reward_scale.restore(counters.reward_scale)
+    generator = counters.numpy_generator
+    state = generator["state"] | {"key": np.array(generator["state"]["key"], np.uint32)}
+    np.random.set_state(generator | {"state": state})
+    torch.set_rng_state(torch.frombuffer(bytearray.fromhex(counters.torch_generator), dtype=torch.uint8))
+
+
+def _moments(optimiser: Arrays) -> dict[int, dict[str, torch.Tensor]]:
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, array in optimiser.items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = torch.from_numpy(array.copy())
+    return moments
+
+
+def _env(model: WholeRollouts) -> RolloutVecEnv:
+    assert isinstance(model.env, RolloutVecEnv)
+    return model.env
+
+
+class _Metrics(KVWriter):
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        numbers = {key: float(value) for key, value in key_values.items() if isinstance(value, float | int | np.number)}
+        self._listener.metrics(numbers, step)
+
+    def close(self) -> None:
+        pass
+
+
+class _Reporter(BaseCallback):
+    """Tells the listener of progress and of checkpoints: between rollouts, when what was played has been learned."""
+
+    model: WholeRollouts
+
+    def __init__(self, settings: RunSettings, listener: Listener, start: int) -> None:
+        super().__init__()
+        self._settings, self._listener = settings, listener
+        self._action_names = Emulator(settings.game).action_names
+        self._saved_at = self._start = start
+        self._started = time.monotonic()
+
+    def now(self) -> Progress:
+        """How far it is."""
+        step, seconds = self.model.num_timesteps, max(time.monotonic() - self._started, 1e-9)
+        returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        mean = float(np.mean(returns)) if returns else None
+        return Progress(step, self._settings.steps, (step - self._start) / seconds, mean)
+
+    def _on_training_start(self) -> None:
+        self._started = time.monotonic()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        step, every = self.num_timesteps, self._settings.checkpoint_every
+        if step > self._start:
+            self._listener.progress(self.now())
+        if step // every > self._saved_at // every:
+            self._save()
+
+    def _on_training_end(self) -> None:
+        self._listener.progress(self.now())
+        if self._saved_at != self.num_timesteps:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved_at = self.num_timesteps
+        checkpoint = Checkpoint(
+            self._settings, self.num_timesteps, self._action_names, self.model.weights(), _env(self.model).statistics
+        )
+        self._listener.checkpoint(checkpoint, _state(self.model))

@@ -1,0 +1,117 @@
+"""What going on with a training needs, beyond what playing needs, so that it goes on to the bit.
+
+manifest.json              the SHA-256 of each other file
+training.json              counters, random generators, what is logged next, each environment's generators
+optimiser.safetensors      the optimiser's moments
+environments.safetensors   each environment's state at its episode's start, and its actions since
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from tasks.arcade.folder import Arrays, DamagedError, pack, read_folder, unpack, write_folder
+from tasks.arcade.game import EpisodeStart
+from tasks.arcade.rollouts import EnvironmentState
+from tasks.arcade.settings import Settings
+
+_FILES = ("training.json", "optimiser.safetensors", "environments.safetensors")
+
+
+class Counters(Settings):
+    """The numbers of a training between two rollouts.
+
+    Floats keep every bit in JSON, as Python writes the shortest text that reads back the same.
+    """
+
+    step: int = Field(ge=0, description="environment steps done")
+    n_updates: int = Field(ge=0)
+    returns: tuple[dict[str, float], ...] = Field(description="the last episodes, as Stable-Baselines3 keeps them")
+    pending: dict[str, float] = Field(description="recorded, to be logged with the next rollout")
+    numpy_generator: dict[str, Any]
+    torch_generator: str = Field(description="hexadecimal")
+    reward_scale: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training between two rollouts.
+
+    Attributes:
+        counters: numbers and generators.
+        optimiser: its moments by name.
+        environments: every environment in flight.
+    """
+
+    counters: Counters
+    optimiser: Arrays
+    environments: tuple[EnvironmentState, ...]
+
+
+class _Generators(Settings):
+    action_generator: dict[str, Any]
+    skip_generator: dict[str, Any]
+
+
+class _Description(Settings):
+    checkpoint: str = Field(description="digest of what playing needs at the same step")
+    counters: Counters
+    environments: tuple[_Generators, ...]
+
+
+def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
+    """Write a training state; `directory` appears whole or not at all.
+
+    Args:
+        state: the state.
+        checkpoint: digest of the checkpoint at the same step.
+        directory: where.
+
+    Returns:
+        The folder's digest.
+    """
+    generators = tuple(
+        _Generators(action_generator=one.action_generator, skip_generator=one.start.skip_generator)
+        for one in state.environments
+    )
+    description = _Description(checkpoint=checkpoint, counters=state.counters, environments=generators)
+    environments: dict[str, Any] = {}
+    for index, one in enumerate(state.environments):
+        environments[f"{index}.start"] = np.frombuffer(one.start.state, np.uint8)
+        environments[f"{index}.actions"] = np.array(one.actions, np.uint8)
+    contents = {
+        "training.json": description.model_dump_json().encode(),
+        "optimiser.safetensors": pack(state.optimiser),
+        "environments.safetensors": pack(environments),
+    }
+    return write_folder(contents, directory)
+
+
+def read_state(directory: Path, checkpoint: str) -> TrainingState:
+    """Read a training state and check that it belongs to a checkpoint.
+
+    Raises:
+        DamagedError: it is damaged, or another checkpoint's.
+    """
+    contents = read_folder(directory, _FILES)
+    try:
+        description = _Description.model_validate_json(contents["training.json"])
+    except ValidationError as error:
+        raise DamagedError(f"training.json makes no sense: {error.errors()[0]['msg']}") from None
+    if description.checkpoint != checkpoint:
+        raise DamagedError(f"it belongs to checkpoint {description.checkpoint[:12]}, not to {checkpoint[:12]}")
+    arrays = unpack(contents["environments.safetensors"])
+    environments = tuple(
+        EnvironmentState(
+            EpisodeStart(arrays[f"{index}.start"].tobytes(), one.skip_generator),
+            tuple(arrays[f"{index}.actions"].tolist()),
+            one.action_generator,
+        )
+        for index, one in enumerate(description.environments)
+    )
+    return TrainingState(description.counters, unpack(contents["optimiser.safetensors"]), environments)

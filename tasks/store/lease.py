@@ -1,0 +1,98 @@
+"""Who trains a run: a lease with a beat, kept as a tag of the run, so that two processes never train it at once.
+
+MLflow's status says RUNNING long after a process was killed; a beat that has stopped says that nobody is there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from tasks.store.values import StoreError, one_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TAG = "ramreel.lease"
+BEAT_SECONDS = 10
+STALE_SECONDS = 60
+_SETTLE_SECONDS = 0.5
+
+
+class Lease:
+    """The right to train a run while the block lasts.
+
+    Raises:
+        StoreError: on entering, somebody else trains the run.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self._client, self._run_id = client, run_id
+        self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
+        self._over = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.refuse_if_held()
+        self._write()
+        # Two that came at the same moment both wrote: the one that wrote last has it.
+        time.sleep(_SETTLE_SECONDS)
+        if self._held().get("token") != self._mine["token"]:
+            self.refuse_if_held()
+        self._beating.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._beating.join()
+        if self._held().get("token") == self._mine["token"]:
+            self._client.delete_tag(self._run_id, TAG)
+
+    def _held(self) -> dict[str, Any]:
+        text = self._client.get_run(self._run_id).data.tags.get(TAG, "{}")
+        try:
+            held = json.loads(text)
+        except ValueError:
+            return {}
+        return held if isinstance(held, dict) else {}
+
+    def refuse_if_held(self) -> None:
+        """Raise StoreError if somebody else trains the run."""
+        held = self._held()
+        age = time.time() - float(held.get("beat", 0))
+        if age > STALE_SECONDS or self._is_dead(held):
+            return
+        who = f"process {held.get('process')} on {held.get('host')}"
+        raise StoreError(
+            f"run {self._run_id} is being trained by {who} (seen {age:.0f} s ago): stop that first, or wait for its end"
+        )
+
+    def _is_dead(self, held: dict[str, Any]) -> bool:
+        """Whether the holder was a process of this machine that is there no more."""
+        if held.get("host") != self._mine["host"]:
+            return False
+        try:
+            os.kill(int(held.get("process", 0)), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def _write(self) -> None:
+        self._client.set_tag(self._run_id, TAG, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            try:
+                self._write()
+            except Exception as error:
+                # A store that is away for a while must not end a training; its next beat tries again.
+                logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
