@@ -7,18 +7,35 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO
 
 from tasks.store import Store
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 120
+_END_SECONDS = 10
+
+# Waits at a pipe whose other end only we hold: it closes even when we are killed and can clean up nothing.
+_WATCHER = """
+read -r _
+kill -s TERM -- "-$1"
+for _ in $(seq "$2"); do
+    sleep 1
+    kill -s 0 -- "-$1" || exit
+done
+kill -s KILL -- "-$1"
+"""
 
 
 class PortTakenError(RuntimeError):
-    """Something else listens there; the message names the option that takes another port."""
+    """A port cannot be had; the message names the option that takes another one."""
 
 
 class ServerError(RuntimeError):
@@ -26,78 +43,138 @@ class ServerError(RuntimeError):
 
 
 def serve(store: Store, *, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
-    """Run both servers until Ctrl-C or until one of them ends.
+    """Run both servers until Ctrl-C or until one of them ends; they end with this process, however it ends.
 
     Raises:
-        PortTakenError: a port is taken; nothing was started.
+        PortTakenError: a port is taken, or is none; nothing was started.
         ServerError: a server did not start, or ended by itself.
+        StoreError: the store is a server already.
     """
     for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _check_free(port, option)
+    if prefect_port == mlflow_port:
+        raise PortTakenError(f"port {mlflow_port} is Prefect's already: choose another with --mlflow-port")
+    prefect_at, mlflow_at = f"http://{_HOST}:{prefect_port}", f"http://{_HOST}:{mlflow_port}"
+    mlflow = store.server_command(_HOST, mlflow_port)
     prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(prefect_port)]
     with ExitStack() as running:
-        servers = {
-            "Prefect": (running.enter_context(_Server(prefect)), prefect_port),
-            "MLflow": (running.enter_context(_Server(store.server_command(_HOST, mlflow_port))), mlflow_port),
-        }
-        for name, (server, port) in servers.items():
-            _wait_until_it_listens(name, server, port)
-            say(f"{name}: http://{_HOST}:{port}")
-        say("Ctrl-C stops both.")
-        _wait_for_the_end({name: server for name, (server, _) in servers.items()})
-
-
-class _Server:
-    """A server in a process group of its own, ended with the block."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._command = command
-
-    def __enter__(self) -> _Server:
-        self.process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        servers = (
+            running.enter_context(_server("Prefect", prefect, _prefect_settings(prefect_at))),
+            running.enter_context(_server("MLflow", mlflow, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})),
         )
-        return self
+        servers[0].wait_until_healthy(f"{prefect_at}/api/health")
+        say(f"Prefect: {prefect_at}")
+        servers[1].wait_until_healthy(f"{mlflow_at}/health")
+        say(f"MLflow: {mlflow_at} (choose Model training at the top left)")
+        say("Ctrl-C stops both.")
+        while True:
+            for server in servers:
+                server.check()
+            time.sleep(0.5)
 
-    def __exit__(self, *_: object) -> None:
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, how)
-                self.process.wait(timeout=10)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
+
+def _prefect_settings(address: str) -> dict[str, str]:
+    return {
+        # The page asks this address for everything. By default it is that of port 4200, whatever port we listen on.
+        "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+        # The page of its newer UI calls an analytics service, even where analytics are off.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
 
 
 def _check_free(port: int, option: str) -> None:
+    if not 1 <= port <= 65535:
+        raise PortTakenError(f"{option} takes a port from 1 to 65535, got {port}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
-        except OSError:
-            raise PortTakenError(f"port {port} is taken: choose another with {option}") from None
+        except OSError as error:
+            raise PortTakenError(f"port {port} is taken ({error.strerror}): choose another with {option}") from None
 
 
-def _wait_until_it_listens(name: str, server: _Server, port: int) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end:
-        if server.process.poll() is not None:
-            raise ServerError(f"{name}'s server ended with exit code {server.process.returncode} before it answered")
-        with socket.socket() as probe:
-            if probe.connect_ex((_HOST, port)) == 0:
+@contextmanager
+def _server(name: str, command: Sequence[str], settings: Mapping[str, str]) -> Iterator[_Server]:
+    """A server with all its processes, ended with the block or with this process."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            # A process group of its own: Ctrl-C does not reach it, and whatever it starts ends with it.
+            start_new_session=True,
+        )
+        try:
+            with _watched(process.pid):
+                yield _Server(name, process, errors)
+        finally:
+            _end(process)
+
+
+@contextmanager
+def _watched(group: int) -> Iterator[None]:
+    watcher = subprocess.Popen(
+        ["sh", "-c", _WATCHER, "sh", str(group), str(_END_SECONDS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)
+            process.wait(_END_SECONDS)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@dataclass(frozen=True)
+class _Server:
+    name: str
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+
+    def check(self) -> None:
+        """Raises `ServerError` if the server has ended."""
+        if self.process.poll() is not None:
+            self.errors.seek(0)
+            lines = self.errors.read().decode(errors="replace").splitlines()
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+            raise ServerError(f"{self.name}'s server ended with exit code {self.process.returncode}: {last}")
+
+    def wait_until_healthy(self, address: str) -> None:
+        """Wait until the server says that it is well.
+
+        Raises:
+            ServerError: it ended, or says nothing of the kind for two minutes.
+        """
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            self.check()
+            if _answers(address):
                 return
-        time.sleep(0.2)
-    raise ServerError(f"{name}'s server did not answer within {_START_SECONDS} seconds")
+            time.sleep(0.2)
+        raise ServerError(f"{self.name}'s server did not answer within {_START_SECONDS} seconds")
 
 
-def _wait_for_the_end(servers: dict[str, _Server]) -> None:
-    while True:
-        for name, server in servers.items():
-            if server.process.poll() is not None:
-                raise ServerError(f"{name}'s server ended with exit code {server.process.returncode}")
-        time.sleep(0.5)
+def _answers(address: str) -> bool:
+    # Past any proxy of the environment's: this is our own machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

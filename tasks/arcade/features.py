@@ -7,7 +7,7 @@ steps were seen or on how many workers saw them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -24,30 +24,136 @@ _SMALLEST_DEVIATION = 0.05
 """In units of a byte: a byte that changed once in a long while must not become an enormous input."""
 
 
+_MOST_ACTIONS = 18
+_LONGEST_MOVE = 32
+"""A byte that changes by more between two steps jumped (a new episode, another object in its place)."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Exact sums over the first rollouts, from which the moving bytes are chosen.
+
+    Attributes:
+        count: how many RAMs.
+        total: sum of each byte, int64 of shape (128,).
+        products: sum of each byte times each other, int64 of shape (128, 128).
+        actions: how often each action was taken, int64 of shape (18,).
+        moved: sum of each byte's wrapped differences after each action, int64 of shape (18, 128).
+        moved_squares: sum of their squares over all actions, int64 of shape (128,).
+        changes: how often each byte changed, int64 of shape (128,).
+    """
+
+    count: int
+    total: npt.NDArray[np.int64]
+    products: npt.NDArray[np.int64]
+    actions: npt.NDArray[np.int64]
+    moved: npt.NDArray[np.int64]
+    moved_squares: npt.NDArray[np.int64]
+    changes: npt.NDArray[np.int64]
+
+    @classmethod
+    def empty(cls) -> Self:
+        return cls(0, **{name: np.zeros(shape, np.int64) for name, shape in _SURVEY_SHAPES.items()})
+
+    def updated(self, rams: Rams, actions: npt.NDArray[np.int64]) -> Survey:
+        """With one more rollout: uint8 of shape (n_steps, n_envs, 128), int64 of shape (n_steps, n_envs)."""
+        moves = (rams[1:] - rams[:-1]).view(np.int8).reshape(-1, RAM_SIZE).astype(np.float64)
+        moves[np.abs(moves) > _LONGEST_MOVE] = 0
+        taken = actions[:-1].reshape(1, -1) == np.arange(_MOST_ACTIONS)[:, None]
+        # Whole numbers far below 2**53: matrix products of floats are exact, whatever the order of summation.
+        wide = rams.reshape(-1, RAM_SIZE).astype(np.float64)
+        return Survey(
+            self.count + len(wide),
+            self.total + wide.sum(axis=0).astype(np.int64),
+            self.products + (wide.T @ wide).astype(np.int64),
+            self.actions + taken.sum(axis=1),
+            self.moved + (taken.astype(np.float64) @ moves).astype(np.int64),
+            self.moved_squares + np.square(moves).sum(axis=0).astype(np.int64),
+            self.changes + (moves != 0).sum(axis=0),
+        )
+
+    def movers(self, most: int) -> tuple[int, ...]:
+        """Bytes that move smoothly, as positions do; first those that follow the actions, then the liveliest.
+
+        Counters (always the same step) are left out, and of bytes that move alike all but one.
+        """
+        mean, moves = self.total / self.count, max(int(self.actions.sum()), 1)
+        covariance = self.products / self.count - np.outer(mean, mean)
+        deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-9))
+        alike = np.abs(covariance / np.outer(deviation, deviation))
+        changes, drift = self.changes / moves, self.moved.sum(axis=0) / moves
+        speed = self.moved_squares / moves
+        variance = speed - np.square(drift)
+        smooth = (changes > 0.15) & (deviation > 6) & (variance > 0.5) & (speed < 0.3 * np.square(deviation))
+        by_action = self.moved / np.maximum(self.actions, 1)[:, None] - drift
+        control = (self.actions[:, None] / moves * np.square(by_action)).sum(axis=0) / np.maximum(variance, 1e-9)
+        chosen: list[int] = []
+        for byte in np.argsort(-changes, kind="stable"):
+            if smooth[byte] and all(alike[byte, other] < 0.99 for other in chosen):
+                chosen.append(int(byte))
+        led = sorted((byte for byte in chosen if control[byte] > 0.02), key=lambda byte: -control[byte])[:4]
+        return tuple((led + [byte for byte in chosen if byte not in led])[:most])
+
+
+_SURVEY_SHAPES: dict[str, tuple[int, ...]] = {
+    "total": (RAM_SIZE,),
+    "products": (RAM_SIZE, RAM_SIZE),
+    "actions": (_MOST_ACTIONS,),
+    "moved": (_MOST_ACTIONS, RAM_SIZE),
+    "moved_squares": (RAM_SIZE,),
+    "changes": (RAM_SIZE,),
+}
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "count": (1,),
+    "total": (RAM_SIZE,),
+    "squares": (RAM_SIZE,),
+    "movers": (RAM_SIZE,),
+    "survey.count": (1,),
+    **{f"survey.{name}": shape for name, shape in _SURVEY_SHAPES.items()},
+}
+
+
 @dataclass(frozen=True)
 class Statistics:
-    """Running sums over every RAM seen in training.
+    """Running sums over every RAM seen in training, and what was chosen from the first of them.
 
     Attributes:
         count: how many RAMs.
         total: sum of each byte, int64 of shape (128,).
         squares: sum of each byte's square, int64 of shape (128,).
+        survey: sums from which the movers are chosen; it stands still once they are.
+        movers: bytes that are compared pair by pair, in order; none before they are chosen.
     """
 
     count: int
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]
+    survey: Survey
+    movers: tuple[int, ...] = ()
 
     @classmethod
     def empty(cls) -> Self:
-        return cls(0, np.zeros(RAM_SIZE, np.int64), np.zeros(RAM_SIZE, np.int64))
+        return cls(0, np.zeros(RAM_SIZE, np.int64), np.zeros(RAM_SIZE, np.int64), Survey.empty())
 
     def updated(self, rams: Rams) -> Statistics:
-        """With the RAMs of one more rollout, uint8 of shape (n, 128)."""
+        """With more RAMs, uint8 of shape (n, 128)."""
         wide = rams.astype(np.int64)
-        return Statistics(
-            self.count + len(rams), self.total + wide.sum(axis=0), self.squares + np.square(wide).sum(axis=0)
+        return replace(
+            self,
+            count=self.count + len(rams),
+            total=self.total + wide.sum(axis=0),
+            squares=self.squares + np.square(wide).sum(axis=0),
         )
+
+    def after(self, rams: Rams, actions: npt.NDArray[np.int64], settings: FeatureSettings) -> Statistics:
+        """With one more rollout: uint8 of shape (n_steps, n_envs, 128), int64 of shape (n_steps, n_envs)."""
+        new = self.updated(rams.reshape(-1, RAM_SIZE))
+        if settings.movers == 0 or self.survey.count >= settings.survey_steps:
+            return new
+        new = replace(new, survey=self.survey.updated(rams, actions))
+        if new.survey.count < settings.survey_steps:
+            return new
+        return replace(new, movers=new.survey.movers(settings.movers))
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -65,7 +171,16 @@ class Statistics:
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64]]:
         """As plain arrays, for a checkpoint."""
-        return {"count": np.array([self.count], np.int64), "total": self.total, "squares": self.squares}
+        movers = np.full(RAM_SIZE, -1, np.int64)
+        movers[: len(self.movers)] = self.movers
+        return {
+            "count": np.array([self.count], np.int64),
+            "total": self.total,
+            "squares": self.squares,
+            "movers": movers,
+            "survey.count": np.array([self.survey.count], np.int64),
+            **{f"survey.{name}": getattr(self.survey, name) for name in _SURVEY_SHAPES},
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.int64]]) -> Self:
@@ -75,9 +190,12 @@ class Statistics:
             ValueError: arrays are missing or of another shape.
         """
         shapes = {name: array.shape for name, array in arrays.items()}
-        if shapes != {"count": (1,), "total": (RAM_SIZE,), "squares": (RAM_SIZE,)}:
-            raise ValueError(f"feature statistics have the arrays {shapes}, not a count and two sums of 128 bytes")
-        return cls(int(arrays["count"][0]), arrays["total"], arrays["squares"])
+        if shapes != _SHAPES:
+            wrong = sorted(name for name in shapes.keys() | _SHAPES.keys() if shapes.get(name) != _SHAPES.get(name))
+            raise ValueError(f"feature statistics are not those of this version: {', '.join(wrong)}")
+        survey = Survey(int(arrays["survey.count"][0]), **{name: arrays[f"survey.{name}"] for name in _SURVEY_SHAPES})
+        movers = tuple(int(byte) for byte in arrays["movers"] if byte >= 0)
+        return cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], survey, movers)
 
 
 class Features:
@@ -92,6 +210,14 @@ class Features:
         self.size = feature_size(settings)
         self._mean = statistics.mean.astype(np.float32)
         self._inverse = (1.0 / statistics.deviation).astype(np.float32)
+        movers = np.array(statistics.movers, np.int64)
+        left, right = np.triu_indices(len(movers), 1)
+        self._left, self._right = movers[left], movers[right]
+        gain = np.ones(RAM_SIZE, np.float32)
+        if len(movers):
+            gain[:] = settings.still_gain
+            gain[movers] = 1
+        self._gain = np.concatenate([gain, gain])
 
     def __call__(self, rams: Rams, previous: Rams) -> FeatureArray:
         """Features of n RAMs.
@@ -112,16 +238,25 @@ class Features:
                 return self._standardised(rams, previous)
 
     def _standardised(self, rams: Rams, previous: Rams) -> FeatureArray:
-        out = np.empty((len(rams), self.size), np.float32)
-        np.subtract(rams, self._mean, out=out[:, :RAM_SIZE])
-        out[:, :RAM_SIZE] *= self._inverse
+        out = np.zeros((len(rams), self.size), np.float32)
+        bytes_, moves = out[:, :RAM_SIZE], out[:, RAM_SIZE : 2 * RAM_SIZE]
+        np.subtract(rams, self._mean, out=bytes_)
+        bytes_ *= self._inverse
         # Counters wrap at 256: 255 → 0 is a step of one, not of minus 255.
-        out[:, RAM_SIZE:] = (rams - previous).view(np.int8)
-        out[:, RAM_SIZE:] *= np.float32(1 / self._settings.difference_scale)
+        moves[:] = (rams - previous).view(np.int8)
+        moves *= np.float32(1 / self._settings.difference_scale)
+        gaps = rams[:, self._left].astype(np.float32) - rams[:, self._right]
+        at = 2 * RAM_SIZE
+        for scale in self._settings.gap_scales if self._settings.movers else ():
+            np.multiply(gaps, np.float32(1 / scale), out=out[:, at : at + gaps.shape[1]])
+            at += gaps.shape[1]
         clip = np.float32(self._settings.clip)
-        return np.clip(out, -clip, clip, out=out)
+        np.clip(out, -clip, clip, out=out)
+        out[:, : 2 * RAM_SIZE] *= self._gain
+        return out
 
 
 def feature_size(settings: FeatureSettings) -> int:
     """How many inputs the network has."""
-    return {"scaled": RAM_SIZE, "standardised": 2 * RAM_SIZE, "bits": 16 * RAM_SIZE}[settings.kind]
+    gaps = len(settings.gap_scales) * settings.movers * (settings.movers - 1) // 2
+    return {"scaled": RAM_SIZE, "standardised": 2 * RAM_SIZE + gaps, "bits": 16 * RAM_SIZE}[settings.kind]

@@ -51,10 +51,18 @@ class FeatureSettings(Settings):
 
     kind: Literal["scaled", "standardised", "bits"] = Field(
         description="scaled: byte / 255; standardised: by running mean and deviation, beside the wrapped difference "
-        "to the step before; bits: the 1,024 bits of this step's RAM and of the RAM before"
+        "to the step before, and the gaps between movers; bits: the 1,024 bits of this step's RAM and of the RAM before"
     )
     clip: float = Field(default=3.0, gt=0, description="standardised features are cut at plus and minus this")
     difference_scale: float = Field(default=4.0, gt=0, description="the wrapped difference is divided by this")
+    movers: int = Field(
+        default=0, ge=0, le=32, description="standardised: so many smoothly moving bytes are compared pair by pair"
+    )
+    gap_scales: tuple[float, ...] = Field(
+        default=(4.0, 16.0, 64.0), description="the difference of two movers is divided by each of these"
+    )
+    still_gain: float = Field(default=0.25, gt=0, description="what all other bytes count, once there are movers")
+    survey_steps: int = Field(default=8192, ge=1, description="steps of training after which the movers are chosen")
 
 
 class NetworkSettings(Settings):

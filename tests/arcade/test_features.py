@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tasks.arcade.features import Features, Statistics, feature_size
+from tasks.arcade.game import Emulator, resolve
 from tasks.arcade.settings import FeatureSettings
 
 RAMS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(128)))
@@ -33,7 +36,7 @@ def test_statistics_survive_being_written_as_arrays() -> None:
     statistics = Statistics.empty().updated(np.arange(256, dtype=np.uint8).reshape(2, 128))
     again = Statistics.from_arrays(statistics.arrays())
     assert (again.deviation == statistics.deviation).all()
-    with pytest.raises(ValueError, match="two sums of 128 bytes"):
+    with pytest.raises(ValueError, match="not those of this version: movers"):
         Statistics.from_arrays({"count": np.array([1])})
 
 
@@ -75,3 +78,51 @@ def test_a_row_is_the_same_alone_as_among_others(kind: str) -> None:
     assert together.shape == (17, feature_size(settings))
     for row in range(17):
         assert (features(rams[row : row + 1], before[row : row + 1]) == together[row]).all()
+
+
+def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """RAMs, uint8 of shape (steps, 1, 128), and the actions taken at them, int64 of shape (steps, 1)."""
+    emulator = Emulator(resolve(env_id))
+    emulator.reset(0)
+    actions = np.random.default_rng(0).integers(emulator.n_actions, size=(steps, 1))
+    rams = np.empty((steps, 1, 128), np.uint8)
+    for step, action in enumerate(actions[:, 0].tolist()):
+        rams[step, 0] = emulator.ram
+        if emulator.step(action)[1]:
+            emulator.reset()
+    return rams, actions
+
+
+@pytest.mark.parametrize(
+    ("env_id", "published"),
+    [
+        ("ALE/Pong-v5", {49, 54, 51}),  # ball x and y, the player's paddle; the other paddle lies in two bytes
+        ("ALE/Breakout-v5", {99, 72}),  # ball x, paddle
+        ("ALE/Boxing-v5", {32, 34, 33, 35}),  # both boxers, x and y
+    ],
+)
+def test_movers_are_the_positions_that_are_published(env_id: str, published: set[int]) -> None:
+    """Against the RAM maps of AtariARI (Anand et al. 2019)."""
+    settings = FeatureSettings(kind="standardised", movers=8, survey_steps=6000)
+    rams, actions = rollouts_of_random_play(env_id, 6000)
+    statistics = Statistics.empty().after(rams[:3000], actions[:3000], settings)
+    assert statistics.movers == (), "not chosen before enough was seen"
+    statistics = statistics.after(rams[3000:], actions[3000:], settings)
+    assert published <= set(statistics.movers)
+    later = statistics.after(rams[:100], actions[:100], settings)
+    assert later.movers == statistics.movers, "chosen once"
+    again = Statistics.from_arrays(later.arrays())
+    assert again.movers == later.movers
+    assert again.count == 6100
+
+
+def test_gaps_between_movers_on_a_hand_made_case() -> None:
+    settings = FeatureSettings(kind="standardised", movers=2, gap_scales=(4.0, 64.0), still_gain=0.5, clip=3)
+    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
+    ram = np.zeros((1, 128), np.uint8)
+    ram[0, 7], ram[0, 3], ram[0, 9] = 10, 50, 255
+    out = Features(settings, statistics)(ram, ram)
+    assert out.shape == (1, 258)
+    assert out[0, 256:].tolist() == [-3, -0.625], "byte 7 minus byte 3: -40, divided by 4 and cut, and by 64"
+    assert out[0, 9] == 1.5, "a byte that is no mover counts half"
+    assert out[0, 3] == 3

@@ -81,7 +81,8 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
     episodes = RolloutPlayer(settings, range(3), arrays).play(weights, Statistics.empty(), lambda: None)
     rollout = Rollout(**arrays, episodes=tuple(episodes))
     assert isinstance(settings.approach.algorithm, PpoSettings)
-    policy = NetworkPolicy(settings.approach.algorithm.network, 256, weights)
+    n_features = feature_size(settings.approach.features)
+    policy = NetworkPolicy(settings.approach.algorithm.network, n_features, weights)
     features = Features(settings.approach.features, Statistics.empty())
     for column in range(3):
         env = make_env(settings.game)

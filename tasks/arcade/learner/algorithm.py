@@ -94,7 +94,7 @@ class RolloutVecEnv(VecEnv):
     def collect(self, weights: Weights) -> Rollout:
         """Play a rollout; the feature statistics that the next one is played with hold it too."""
         rollout = self.pool.collect(weights, self.statistics)
-        self.statistics = self.statistics.updated(rollout.rams.reshape(-1, rollout.rams.shape[-1]))
+        self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
         return rollout
 
     def reset(self) -> Floats:
