@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from flows.terminal import Terminal
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from flows.train import TrainedRun
     from tasks.arcade.settings import EvaluationSettings
     from tasks.store import Store
@@ -70,9 +72,16 @@ def _checking() -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{where.replace('_', '-')}: {first['msg']}, got {first['input']!r}") from None
+        raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
     except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError) as error:
         raise BadInputError(str(error)) from None
+
+
+def _words(error: ErrorDetails) -> str:
+    """A validation error in words; what was given is shown where it is short."""
+    message = error["msg"].removeprefix("Value error, ")
+    given = repr(error["input"])
+    return message if len(given) > 60 else f"{message}, got {given}"
 
 
 def _store(tracking_uri: str | None) -> Store:

@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from pydantic import Field, field_validator
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
@@ -39,8 +40,15 @@ class SpeedSettings(Settings):
     game: GameSettings
     approach: ApproachSettings
     workers: int
-    rounds: int = 5
-    steps: int = 32_768
+    rounds: int = Field(default=5, ge=1)
+    steps: int = Field(default=32_768, ge=1)
+
+    @field_validator("approach")
+    @classmethod
+    def _learns_by_ppo(cls, value: ApproachSettings) -> ApproachSettings:
+        if not isinstance(value.algorithm, PpoSettings):
+            raise ValueError(f"{value.name} does not learn by PPO: choose an approach that does")
+        return value
 
 
 class Speed(Settings):
@@ -72,11 +80,7 @@ def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
         settings: what is measured.
         said: told each figure as it comes.
 
-    Raises:
-        ValueError: the approach does not learn by PPO.
     """
-    if not isinstance(settings.approach.algorithm, PpoSettings):
-        raise ValueError(f"approach {settings.approach.name} does not learn by PPO: choose one that does")
     contenders: Mapping[str, Callable[[SpeedSettings], float]] = {
         ENGINE: _engine,
         DUMMY: _dummy,

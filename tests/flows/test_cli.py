@@ -86,7 +86,7 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["train", "ALE/Pong-v5", "--tracking-uri", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
         (["train", "ALE/Pong-v5", "--tracking-uri", "nonsense://x"], "nonsense"),
         (["train", "ALE/Pong-v5", "--tracking-uri", "sqlite:////proc/nowhere/x.db"], "cannot write to /proc"),
-        (["train"], "env_id"),
+        (["train"], "--resume RUN"),
         (["trian"], "train"),
         (["train", "ALE/Pong-v5", "--stps", "3"], "--stps"),
         (["record", "nosuch"], "latest"),
@@ -99,6 +99,11 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["pipeline", "ALE/Pong-v5", "--approaches", "ppo,magic"], "magic"),
         (["pipeline", "ALE/Pong-v5", "--approaches", ","], "approaches"),
         (["games", "qwertz"], "qwertz"),
+        (["benchmark", "--approach", "random"], "does not learn by PPO"),
+        (["benchmark", "--env", "CartPole-v1"], "no Atari RAM"),
+        (["train", "--resume", "latest", "--seed", "3"], "leave out seed"),
+        (["train", "--resume", "nosuch"], "no run"),
+        (["train", "--approach", "ppo"], "environment id"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(

@@ -1,0 +1,36 @@
+"""The benchmark runs every contender for real and draws its ratios from their medians."""
+
+import pytest
+
+from tasks.arcade.approaches import approach
+from tasks.arcade.benchmark import CEILING, DUMMY, ENGINE, SUBPROC, Speed, SpeedSettings, measure
+from tasks.arcade.game import resolve
+from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings
+
+
+def small() -> ApproachSettings:
+    algorithm = PpoSettings(n_steps=32, batch_size=32, n_epochs=1, network=NetworkSettings(pi=(8,), vf=(8,)))
+    return approach("ppo-tuned").model_copy(update={"algorithm": algorithm, "n_envs": 2})
+
+
+def test_every_contender_plays_the_same_number_of_steps() -> None:
+    said: list[str] = []
+    settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=128)
+    speed = measure(settings, said.append)
+    assert list(speed.rounds) == [ENGINE, DUMMY, SUBPROC, CEILING]
+    assert all(value > 0 for values in speed.rounds.values() for value in values)
+    assert len(said) == 4
+
+
+def test_ratios_are_of_medians() -> None:
+    settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2)
+    rounds = {ENGINE: (1.0, 60.0, 70.0), DUMMY: (20.0, 5.0, 99.0), SUBPROC: (1.0, 2.0, 3.0), CEILING: (80.0, 80.0, 1.0)}
+    speed = Speed(settings=settings, rounds=rounds)
+    assert speed.medians == {ENGINE: 60, DUMMY: 20, SUBPROC: 2, CEILING: 80}
+    assert speed.vs_sb3 == 3
+    assert speed.of_ceiling == 0.75
+
+
+def test_what_does_not_learn_is_not_measured() -> None:
+    with pytest.raises(ValueError, match="random does not learn by PPO"):
+        SpeedSettings(game=resolve("ALE/Pong-v5"), approach=approach("random"), workers=1)
