@@ -17,8 +17,8 @@ $(DONE): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/ramreel pipeline ALE/Pong-v5 --approaches ppo-tuned,random --seeds 1 --steps 200000 \
-		--checkpoint-every 100000 --episodes 5 --name demo
+	$(BIN)/ramreel pipeline ALE/Pong-v5 --approaches ppo-tuned,random --seeds 1 --steps 250000 \
+		--checkpoint-every 125000 --episodes 5 --name demo
 
 test: setup lint
 	$(BIN)/pytest

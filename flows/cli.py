@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from flows.train import TrainedRun
     from tasks.arcade.settings import EvaluationSettings
+    from tasks.compare import ComparedRuns
     from tasks.store import Store
 
 app = typer.Typer(
@@ -349,11 +350,13 @@ def compare(
 
     with _shown(as_json, quiet) as terminal:
         compared = flow(settings)
-        terminal.results(_comparison(compared), compared.model_dump())
+        terminal.results(_comparison(store, compared), compared.model_dump())
 
 
-def _comparison(compared: Any) -> list[str]:
-    return [compared.verdict, f"report: {compared.report} of MLflow run {compared.run_id}"]
+def _comparison(store: Store, compared: ComparedRuns) -> list[str]:
+    films = [f"films:  {store.artifact_uri(run_id, 'films')}" for run_id in compared.runs]
+    report = f"report: {store.artifact_uri(compared.run_id, compared.report)}"
+    return [compared.verdict, *films, report, "`ramreel up` shows them in the browser"]
 
 
 @app.command()
@@ -392,13 +395,13 @@ def pipeline(
         for approach in settings.approaches:
             for seed in settings.seeds:
                 run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed, n_envs=n_envs))
-    _store(tracking_uri)
+    store = _store(tracking_uri)
     _prepare_prefect()
     from flows.pipeline import pipeline as flow
 
     with _shown(as_json, quiet) as terminal:
         compared = flow(settings)
-        terminal.results(_comparison(compared), compared.model_dump())
+        terminal.results(_comparison(store, compared), compared.model_dump())
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

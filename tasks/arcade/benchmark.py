@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 from tasks.arcade.features import FeatureArray, Features, Statistics
 from tasks.arcade.game import Emulator, Ram, make_env
-from tasks.arcade.learner import RamPolicy, build, schedule
+from tasks.arcade.learner import RamPolicy, build, ppo_arguments
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings, RunSettings, Settings
 from tasks.arcade.workers import WorkerPool
@@ -118,17 +118,7 @@ def _sb3(settings: SpeedSettings, kind: type[DummyVecEnv] | type[SubprocVecEnv])
     makers = [_Maker(settings, seed) for seed in range(settings.approach.n_envs)]
     env: VecEnv = VecMonitor(kind(list(makers)))
     try:
-        model = PPO(
-            RamPolicy,
-            env,
-            learning_rate=schedule(algorithm.learning_rate),
-            n_steps=algorithm.n_steps,
-            batch_size=algorithm.batch_size,
-            n_epochs=algorithm.n_epochs,
-            ent_coef=algorithm.ent_coef,
-            policy_kwargs={"network": algorithm.network},
-            device="cpu",
-        )
+        model = PPO(RamPolicy, env, device="cpu", **ppo_arguments(algorithm))
         return _timed(model, settings.steps)
     finally:
         env.close()

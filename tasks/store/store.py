@@ -346,6 +346,11 @@ class Store:
         into.mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
 
+    @told_in_one_line
+    def artifact_uri(self, run_id: str, artifact_path: str) -> str:
+        """Where an artifact lies, to be shown to a person: a file's path in the embedded store."""
+        return f"{self._client.get_run(run_id).info.artifact_uri}/{safe_path(artifact_path)}"
+
     def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
         """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
         self.log_text(run_id, evaluation.model_dump_json(indent=2), _evaluation_path(evaluation.step))

@@ -268,24 +268,25 @@ def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
 
 
 def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
+    return RolloutPPO(RamPolicy, env, seed=seed, device="cpu", **ppo_arguments(algorithm))
+
+
+def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:
+    """What `PPO` of Stable-Baselines3 is given, besides environment and seed."""
     optimiser: dict[str, Any] = {}
     if algorithm.weight_decay:
         optimiser = {"optimizer_class": torch.optim.AdamW}
         optimiser["optimizer_kwargs"] = {"weight_decay": algorithm.weight_decay, "eps": 1e-5}
-    return RolloutPPO(
-        RamPolicy,
-        env,
-        learning_rate=schedule(algorithm.learning_rate),
-        n_steps=algorithm.n_steps,
-        batch_size=algorithm.batch_size,
-        n_epochs=algorithm.n_epochs,
-        gamma=algorithm.gamma,
-        gae_lambda=algorithm.gae_lambda,
-        clip_range=schedule(algorithm.clip_range),
-        ent_coef=algorithm.ent_coef,
-        vf_coef=algorithm.vf_coef,
-        max_grad_norm=algorithm.max_grad_norm,
-        policy_kwargs={"network": algorithm.network, **optimiser},
-        seed=seed,
-        device="cpu",
-    )
+    return {
+        "learning_rate": schedule(algorithm.learning_rate),
+        "n_steps": algorithm.n_steps,
+        "batch_size": algorithm.batch_size,
+        "n_epochs": algorithm.n_epochs,
+        "gamma": algorithm.gamma,
+        "gae_lambda": algorithm.gae_lambda,
+        "clip_range": schedule(algorithm.clip_range),
+        "ent_coef": algorithm.ent_coef,
+        "vf_coef": algorithm.vf_coef,
+        "max_grad_norm": algorithm.max_grad_norm,
+        "policy_kwargs": {"network": algorithm.network, **optimiser},
+    }
