@@ -197,7 +197,7 @@ def _trained(terminal: Terminal, trained: TrainedRun) -> None:
     terminal.results(
         [
             f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
-            f"{len(trained.checkpoints)} checkpoints; film them: ramreel record {trained.run_id[:8]}",
+            f"checkpoints: {len(trained.checkpoints)}; film them: ramreel record {trained.run_id[:8]}",
         ],
         trained.model_dump()
         | {
@@ -247,7 +247,7 @@ def record(
             f" ({film.distinct_episodes} distinct)  {film.path}"
             for film in recorded.films
         ]
-        made = f"{len(recorded.made)} films made, {len(recorded.films)} in run {run_id}"
+        made = f"films made: {len(recorded.made)}; in run {run_id}: {len(recorded.films)}"
         terminal.results([*lines, made], _films(run_id, recorded.films, {}))
 
 

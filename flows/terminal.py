@@ -46,6 +46,9 @@ class Terminal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._live:
             self._bar.stop()
 
@@ -82,7 +85,8 @@ class Terminal:
         print(line, file=sys.stderr, flush=True)
 
     def results(self, lines: list[str], values: dict[str, Any]) -> None:
-        """What a command came to."""
+        """What a command came to; progress is over."""
+        self._stop()
         for line in lines:
             self._words.print(line, markup=False, soft_wrap=True)
         self.as_json(values)
@@ -92,6 +96,7 @@ class Terminal:
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
             table.add_row(*row)
+        self._stop()
         self._words.print(table)
         self.results(lines, values)
 
