@@ -139,6 +139,11 @@ class EpisodeStart:
     skip_generator: dict[str, Any]
 
 
+def _quiet() -> None:
+    # ALE greets on standard error for every emulator it makes.
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+
 class Emulator:
     """One Atari, built from settings alone.
 
@@ -156,7 +161,7 @@ class Emulator:
 
     def __init__(self, settings: GameSettings, seed: int | None = None, ram: Ram | None = None) -> None:
         self.settings = settings
-        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+        _quiet()
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", settings.repeat_action_probability)
         self._ale.setInt("max_num_frames_per_episode", settings.max_episode_frames)
@@ -270,6 +275,7 @@ def make_env(settings: GameSettings, obs_type: str = "ram", render_mode: str | N
         obs_type: `ram`, `rgb` or `grayscale`.
         render_mode: `rgb_array`, `human` or none.
     """
+    _quiet()
     return gymnasium.make(
         _base_id(settings),
         obs_type=obs_type,
