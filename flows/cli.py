@@ -382,7 +382,7 @@ def pipeline(
     with _checking():
         settings = PipelineSettings(
             env_id=env_id,
-            approaches=tuple(part.strip() for part in approaches.split(",") if part.strip()),
+            approaches=_words_of(approaches),
             seeds=_numbers("seeds", seeds),
             steps=steps,
             checkpoint_every=checkpoint_every,
@@ -483,6 +483,49 @@ def benchmark(
             [f"{speed.vs_sb3:.2f} times the faster SB3, {speed.of_ceiling:.2f} of the emulator alone"],
             {"vs_sb3": speed.vs_sb3, "of_ceiling": speed.of_ceiling, "medians": speed.medians, "rounds": speed.rounds},
         )
+
+
+GAMES = "Pong,Breakout,Boxing,Freeway,SpaceInvaders,Seaquest,MsPacman,Qbert"
+
+
+@benchmarks.command("learning")
+def benchmark_learning(
+    envs: Annotated[str, typer.Option(help="Environment ids, or games' names, with commas between.")] = GAMES,
+    approaches: Annotated[str, typer.Option(help="Approaches, with commas between.")] = "ppo-tuned,ppo,random",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "1,2,3",
+    steps: Steps = 2_000_000,
+    episodes: Episodes = 30,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure learning: approaches over games and seeds, beside published figures; goes on where it was stopped."""
+    from tasks.arcade.approaches import run_settings
+    from tasks.arcade.learning_table import learning_table
+    from tasks.arcade.settings import LearningSettings, TrainSettings
+
+    with _checking():
+        settings = LearningSettings(
+            env_ids=tuple(name if "-v" in name else f"ALE/{name}-v5" for name in _words_of(envs)),
+            approaches=_words_of(approaches),
+            seeds=_numbers("seeds", seeds),
+            steps=steps,
+            episodes=episodes,
+        )
+        for env_id in settings.env_ids:
+            for approach in settings.approaches:
+                run_settings(TrainSettings(env_id=env_id, approach=approach))
+    _store(tracking_uri)
+    _prepare_prefect()
+    from flows.learning import learning as flow
+
+    with _shown(as_json, quiet) as terminal:
+        scores = flow(settings)
+        terminal.table(*learning_table(scores), [], {"runs": [score.model_dump() for score in scores]})
+
+
+def _words_of(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def main() -> None:

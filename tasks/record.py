@@ -43,14 +43,16 @@ def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
 
 
 @task(task_run_name="look for checkpoints")
-def checkpoints_to_film(run_id: str, steps: tuple[int, ...] | None, again: bool) -> tuple[StoredCheckpoint, ...]:
+def checkpoints_to_film(
+    run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool = False
+) -> tuple[StoredCheckpoint, ...]:
     """The run's checkpoints that have no film or no figures yet, or all of them if asked for again.
 
     Raises:
         StoreError: the run has no checkpoint, or not the one that is asked for.
     """
     store = open_store()
-    wanted = store.checkpoints_at(run_id, steps)
+    wanted = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
     done = set() if again else filmed_steps(store, run_id)
     return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
 

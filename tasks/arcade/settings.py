@@ -167,6 +167,7 @@ class RecordSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     again: bool = Field(default=False, description="make films and metrics again that exist already")
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
+    last: bool = Field(default=False, description="only the last checkpoint")
 
 
 class CompareSettings(Settings):
@@ -190,3 +191,16 @@ class PipelineSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     experiment: str | None = None
     name: str | None = None
+
+
+class LearningSettings(Settings):
+    """What a person asks for when approaches are benchmarked over games and seeds."""
+
+    env_ids: tuple[str, ...] = Field(min_length=1)
+    approaches: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    steps: int = Field(default=2_000_000, ge=1, le=10**10)
+    checkpoint_every: int = Field(default=250_000, ge=1)
+    episodes: int = Field(default=30, ge=1, le=10_000, description="of each run's last checkpoint, on fresh seeds")
+    evaluation_seed: int = Field(default=1, ge=0, lt=2**31)
+    thresholds: tuple[float, ...] = Field(default=(0.0, 18.0), description="returns whose first step is told")

@@ -23,10 +23,15 @@ def find_runs(client: MlflowClient, reference: str) -> list[Run]:
         found := _search(client, f"attributes.run_id LIKE '{reference}%'", 4)
     ):
         return found
+    return runs_named(client, reference, 4)
+
+
+def runs_named(client: MlflowClient, name: str, limit: int = PAGE) -> list[Run]:
+    """Runs of this name, the one started last first."""
     # MLflow's filters have no escape for quotes.
-    if not reference or {"'", '"', "`"} & set(reference):
+    if not name or {"'", '"', "`"} & set(name):
         return []
-    return _search(client, f"attributes.run_name = '{reference}'", 4)
+    return _search(client, f"attributes.run_name = '{name}'", limit)
 
 
 def pages(search: Callable[[str | None], PagedList[_T]]) -> Iterator[_T]:

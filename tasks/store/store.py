@@ -428,6 +428,12 @@ class Store:
             raise StoreError(f"{reference!r} may mean several runs: {names}{more}; give more of the run id")
         return str(found[0].info.run_id)
 
+    @told_in_one_line
+    def runs_named(self, name: str) -> tuple[str, ...]:
+        """Ids of the runs of this name, the one started last first; none in a store that is not there yet."""
+        found = [] if is_fresh(self.address) else finding.runs_named(self._client, name)
+        return tuple(str(run.info.run_id) for run in found)
+
     def _settings(self, run_id: str) -> RunSettings:
         with tempfile.TemporaryDirectory() as folder:
             text = self.fetch_artifact(run_id, _SETTINGS_FILE, Path(folder)).read_text("utf-8")

@@ -1,0 +1,46 @@
+"""The learning benchmark's side effects: runs found again in the store, and what they came to."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from tasks.arcade.approaches import run_settings
+from tasks.arcade.learning_table import LearningScore
+from tasks.arcade.settings import TrainSettings
+from tasks.store import open_store
+
+
+@task(task_run_name="look for {settings.approach} seed {settings.seed} on {settings.env_id}")
+def find_training(settings: TrainSettings) -> tuple[str | None, bool]:
+    """A run of the same name and the very same settings, and whether it is finished; so that nothing is done twice."""
+    store = open_store()
+    wanted = run_settings(settings)
+    for run_id in store.runs_named(settings.name or ""):
+        run = store.run(run_id)
+        if run.settings == wanted:
+            return run_id, run.status == "FINISHED"
+    return None, False
+
+
+@task(task_run_name="read {run_id}")
+def learning_score(run_id: str, thresholds: tuple[float, ...]) -> LearningScore:
+    """What a training came to, from its last evaluated checkpoint and its training curve."""
+    store = open_store()
+    run = store.run(run_id)
+    assert run.settings is not None
+    evaluation = store.fetch_evaluation(run_id, store.evaluations(run_id)[-1])
+    curve = store.history(run_id, "rollout/ep_rew_mean")
+    return LearningScore(
+        env_id=run.settings.game.env_id,
+        rom=run.settings.game.rom,
+        approach=run.settings.approach.name,
+        seed=run.settings.seed,
+        run_id=run_id,
+        steps=evaluation.step,
+        episodes=len(evaluation.episodes),
+        final=evaluation.metrics()["eval/mean_reward"],
+        reached={
+            f"{threshold:g}": next((step for step, mean in curve if mean >= threshold), None)
+            for threshold in thresholds
+        },
+    )

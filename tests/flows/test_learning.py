@@ -1,0 +1,29 @@
+"""The learning benchmark trains what is not there yet, judges it, and puts it beside what is published."""
+
+from flows.learning import learning
+from tasks.arcade.learning_table import learning_table
+from tasks.arcade.settings import LearningSettings
+from tasks.store import Store
+
+
+def test_it_judges_last_checkpoints_and_goes_on_where_it_was(store: Store) -> None:
+    settings = LearningSettings(
+        env_ids=("ALE/Breakout-v5",), approaches=("random",), seeds=(1, 2), steps=2048, checkpoint_every=10_000,
+        episodes=3, thresholds=(0.0, 500.0),
+    )  # fmt: skip
+    first = learning(settings.model_copy(update={"seeds": (1,)}))
+    both = learning(settings)
+    assert both[0] == first[0], "what was there is not made again"
+    assert [score.seed for score in both] == [1, 2]
+    assert both[0].episodes == 3
+    evaluation = store.fetch_evaluation(both[0].run_id, both[0].steps)
+    assert both[0].final == sum(evaluation.returns) / 3
+    assert both[0].reached == {"0": 2048, "500": None}
+    heads, rows = learning_table(both)
+    assert len(rows) == 1
+    row = dict(zip(heads, rows[0], strict=True))
+    assert row["game"] == "ALE/Breakout-v5"
+    assert row["random"] == "1.7"
+    assert row["human"] == "30.5"
+    assert row["first 500"] == "-, -"
+    assert len(row["final return by seed"].split(", ")) == 2
