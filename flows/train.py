@@ -23,6 +23,7 @@ class TrainedRun(Settings):
     steps: int
     mean_return: float | None
     steps_per_second: float
+    pipeline_share: float
     checkpoints: tuple[SavedCheckpoint, ...]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 from uuid import UUID
 
 from prefect import task
@@ -47,6 +48,8 @@ class Learned(Settings):
     steps: int
     mean_return: float | None
     steps_per_second: float
+    pipeline_share: float
+    """Of the training's time, spent on metrics, checkpoints and progress: on MLflow and Prefect."""
     checkpoints: tuple[SavedCheckpoint, ...]
 
 
@@ -87,11 +90,14 @@ def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learne
         if start:
             get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
             audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
+        began = time.monotonic()
         end = learner.train(settings, workers, reporter, start)
+        waited = reporter.seconds / (time.monotonic() - began)
     return Learned(
         steps=end.step,
         mean_return=end.mean_return,
         steps_per_second=round(end.steps_per_second, 1),
+        pipeline_share=round(waited, 4),
         checkpoints=tuple(
             SavedCheckpoint(step=stored.step, digest=stored.digest) for stored in store.list_checkpoints(run_id)
         ),
@@ -144,8 +150,29 @@ def show_checkpoints(run_id: str, learned: Learned) -> None:
     create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of MLflow run {run_id}")
 
 
+_P = ParamSpec("_P")
+
+
+def _counted(method: Callable[Concatenate[_Reporter, _P], None]) -> Callable[Concatenate[_Reporter, _P], None]:
+    """The seconds that training waits for what is told of it are added up."""
+
+    @functools.wraps(method)
+    def timed(reporter: _Reporter, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        began = time.monotonic()
+        try:
+            method(reporter, *args, **kwargs)
+        finally:
+            reporter.seconds += time.monotonic() - began
+
+    return timed
+
+
 class _Reporter:
-    """Hears the learner; tells MLflow, Prefect and whoever watches."""
+    """Hears the learner; tells MLflow, Prefect and whoever watches.
+
+    Attributes:
+        seconds: for which training waited for all that.
+    """
 
     def __init__(self, store: Store, run_id: str, name: str) -> None:
         self._run_id, self._name = run_id, name
@@ -154,6 +181,7 @@ class _Reporter:
         self._logger = get_run_logger()
         self._artifact = _progress_artifact(run_id, name)
         self._shown_at = self._logged_at = time.monotonic()
+        self.seconds = 0.0
 
     def __enter__(self) -> Self:
         self._metrics.__enter__()
@@ -165,9 +193,11 @@ class _Reporter:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    @_counted
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         self._metrics.log(values, step)
 
+    @_counted
     def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
         # Whoever goes on from here finds every metric up to here.
         self._metrics.flush()
@@ -177,6 +207,7 @@ class _Reporter:
         save_checkpoint(self._run_id, checkpoint.step, str(directory / "playing"), str(directory / "training"), digest)
         shutil.rmtree(directory)
 
+    @_counted
     def progress(self, progress: Progress) -> None:
         audience().training(self._name, progress)
         now, over = time.monotonic(), progress.step >= progress.steps

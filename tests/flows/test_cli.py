@@ -26,6 +26,7 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
     assert trained["run_name"] == "first"
     assert trained["checkpoint_digest"] == store.list_checkpoints(str(trained["run_id"]))[-1].digest
     assert {"mean_return", "steps_per_second"} <= trained.keys()
+    assert 0 < trained["pipeline_share"] < 1
 
     assert run(["record", "first", "--episodes", "2", "--checkpoint", "1024", "--json"]) == 0
     recorded = last_line(capfd)
