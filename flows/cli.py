@@ -1,6 +1,6 @@
 """The command line: a thin layer over the flows.
 
-Exit codes: 0 done; 1 failed under way; 2 bad input, nothing done; 3 a comparison came out worse; 130 Ctrl-C.
+Exit codes: 0 done; 1 failed under way; 2 bad input, nothing done; 130 Ctrl-C.
 Everything heavy is imported by the command that needs it, so that `--help` answers at once.
 """
 
@@ -38,6 +38,7 @@ app = typer.Typer(
 benchmarks = typer.Typer(help="Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side.")
 app.add_typer(benchmarks, name="benchmark")
 
+INTERRUPTED = 130
 ENV_HELP = "Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood."
 Env = Annotated[str, typer.Argument(help=ENV_HELP)]
 Run = Annotated[str, typer.Argument(help="MLflow run id, a beginning of it, a run name, or latest.")]
@@ -441,6 +442,8 @@ def up(
     _prepare_prefect()
     from tasks.servers import PortTakenError, serve
 
+    with _checking():
+        store.server_command("127.0.0.1", mlflow_port)
     try:
         serve(store, prefect_port=prefect_port, mlflow_port=mlflow_port, say=lambda line: print(line, flush=True))
     except PortTakenError as error:
@@ -537,13 +540,17 @@ def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code."""
     errors = Terminal(as_json="--json" in arguments, quiet=True)
     try:
-        return int(app(args=arguments, prog_name="ramreel", standalone_mode=False) or 0)
+        code = int(app(args=arguments, prog_name="ramreel", standalone_mode=False) or 0)
+        # Typer makes an exit code of Ctrl-C by itself.
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        return code
     except BadInputError as error:
         errors.error(str(error))
         return 2
     except (typer.Abort, KeyboardInterrupt):
         errors.error("stopped by Ctrl-C; what was finished is kept")
-        return 130
+        return INTERRUPTED
     except typer.TyperException as error:
         errors.error(f"{error.format_message().rstrip('.')}: `ramreel --help` lists commands and options")
         return 2

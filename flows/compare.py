@@ -9,7 +9,7 @@ from tasks.arcade.settings import CompareSettings
 from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
 
 
-@flow(name="compare", flow_run_name="compare {settings.runs}")
+@flow(name="compare", flow_run_name="compare {settings.title}")
 def compare(settings: CompareSettings) -> ComparedRuns:
     """Write a report of several runs.
 

@@ -13,7 +13,7 @@ from tasks.arcade.settings import EvaluationSettings, LearningSettings, RecordSe
 from tasks.learning import find_training, learning_score
 
 
-@flow(name="learning", flow_run_name="learning benchmark {settings.approaches} seeds {settings.seeds}")
+@flow(name="learning", flow_run_name="benchmark {settings.title}")
 def learning(settings: LearningSettings) -> tuple[LearningScore, ...]:
     """Train and judge what is not there yet; stopped and started again, it goes on where it was."""
     scores = []

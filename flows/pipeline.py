@@ -13,7 +13,7 @@ from tasks.arcade.settings import CompareSettings, PipelineSettings, RecordSetti
 from tasks.compare import ComparedRuns
 
 
-@flow(name="pipeline", flow_run_name="pipeline {settings.env_id} {settings.approaches} seeds {settings.seeds}")
+@flow(name="pipeline", flow_run_name="pipeline {settings.title}")
 def pipeline(settings: PipelineSettings) -> ComparedRuns:
     """Train, film and compare, one after the other; each training and each film uses all cores."""
     run_ids = []

@@ -38,7 +38,7 @@ class RecordError(RuntimeError):
 
 @flow(
     name="record",
-    flow_run_name="record {settings.run}",
+    flow_run_name="record {settings.title}",
     # The films are made in processes; the threads only wait for them.
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )

@@ -27,7 +27,7 @@ class TrainedRun(Settings):
     checkpoints: tuple[SavedCheckpoint, ...]
 
 
-@flow(name="train", flow_run_name="train {settings.env_id} {settings.approach} seed {settings.seed}")
+@flow(name="train", flow_run_name="train {settings.title}")
 def train(settings: TrainSettings) -> TrainedRun:
     """Train to the end, checkpointing to MLflow.
 
@@ -46,7 +46,7 @@ def train(settings: TrainSettings) -> TrainedRun:
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 
 
-@flow(name="resume", flow_run_name="resume {settings.run}")
+@flow(name="resume", flow_run_name="resume {settings.title}")
 def resume(settings: ResumeSettings) -> TrainedRun:
     """Go on with a training from its last good checkpoint; it ends as one that never stopped, to the bit.
 

@@ -35,7 +35,7 @@ class ComparedRuns(Settings):
     verdict: str
 
 
-@task(task_run_name="find {references}")
+@task(task_run_name="find runs")
 def find_runs(references: tuple[str, ...]) -> tuple[str, ...]:
     """MLflow's ids of the runs, each once, in the order they were named.
 

@@ -130,6 +130,11 @@ class RunSettings(Settings):
     checkpoint_every: int = Field(ge=1, description="steps between checkpoints; one more is saved at the end")
 
 
+def short(run: str) -> str:
+    """A run's id as a person reads it: its first 8 digits; a name stays a name."""
+    return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
+
+
 class TrainSettings(Settings):
     """What a person asks for when a training is started."""
 
@@ -143,6 +148,11 @@ class TrainSettings(Settings):
     name: str | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
     experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
 
+    @property
+    def title(self) -> str:
+        """What a person calls this training."""
+        return f"{self.env_id} {self.approach} seed {self.seed}"
+
 
 class ResumeSettings(Settings):
     """What a person asks for when a training goes on."""
@@ -150,6 +160,11 @@ class ResumeSettings(Settings):
     run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
     steps: int | None = Field(default=None, ge=1, le=10**10, description="steps in all; none: as asked for before")
     workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this."""
+        return short(self.run)
 
 
 class EvaluationSettings(Settings):
@@ -169,6 +184,11 @@ class RecordSettings(Settings):
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
     last: bool = Field(default=False, description="only the last checkpoint")
 
+    @property
+    def title(self) -> str:
+        """What a person calls this recording."""
+        return short(self.run)
+
 
 class CompareSettings(Settings):
     """What a person asks for when runs are compared."""
@@ -176,6 +196,11 @@ class CompareSettings(Settings):
     runs: tuple[str, ...] = Field(min_length=1)
     name: str | None = Field(default=None, description="the comparison's run name in MLflow")
     experiment: str | None = Field(default=None, description="MLflow experiment; none: that of the first run")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this comparison."""
+        return ", ".join(map(short, self.runs))
 
 
 class PipelineSettings(Settings):
@@ -192,6 +217,11 @@ class PipelineSettings(Settings):
     experiment: str | None = None
     name: str | None = None
 
+    @property
+    def title(self) -> str:
+        """What a person calls this pipeline."""
+        return f"{self.env_id} {', '.join(self.approaches)} seeds {', '.join(map(str, self.seeds))}"
+
 
 class LearningSettings(Settings):
     """What a person asks for when approaches are benchmarked over games and seeds."""
@@ -204,3 +234,8 @@ class LearningSettings(Settings):
     episodes: int = Field(default=30, ge=1, le=10_000, description="of each run's last checkpoint, on fresh seeds")
     evaluation_seed: int = Field(default=1, ge=0, lt=2**31)
     thresholds: tuple[float, ...] = Field(default=(0.0, 18.0), description="returns whose first step is told")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this benchmark."""
+        return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"

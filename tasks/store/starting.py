@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def origin_tags(kind: str, command: str, versions: Mapping[str, str], commit: str | None) -> dict[str, str]:
     """The tags that every run bears."""
     tags = {"ramreel.kind": kind, "ramreel.schema": str(SCHEMA), "ramreel.command": command}
+    tags |= {"mlflow.source.name": command, "mlflow.source.type": "LOCAL"}
     tags |= {f"ramreel.version.{package}": version for package, version in versions.items()}
     if commit:
         tags |= {"ramreel.commit": commit, "mlflow.source.git.commit": commit}

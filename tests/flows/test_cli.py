@@ -105,6 +105,7 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["train", "--resume", "latest", "--seed", "3"], "leave out seed"),
         (["train", "--resume", "nosuch"], "no run"),
         (["train", "--approach", "ppo"], "environment id"),
+        (["up", "--prefect-port", "0"], "port"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(
@@ -138,3 +139,11 @@ def test_a_directory_that_cannot_be_written_to_is_named(
     said = capfd.readouterr().err
     assert "cannot write to /proc" in said
     assert said.count("\n") == 1
+
+
+def test_up_over_a_tracking_server_that_is_away_names_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert run(["up"]) == 2
+    assert "127.0.0.1:9" in capfd.readouterr().err
