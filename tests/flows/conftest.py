@@ -33,8 +33,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Everything that a flow stores goes to this test's own folder."""
     monkeypatch.setenv("RAMREEL_HOME", str(home))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    for name in PREFECT_SETTINGS:
+    for name in ("MLFLOW_TRACKING_URI", *PREFECT_SETTINGS):
         # The command line sets what is not set; what it set is taken back after the test.
         monkeypatch.setenv(name, "kept")
         monkeypatch.delenv(name)

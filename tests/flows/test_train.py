@@ -3,6 +3,7 @@
 import json
 import multiprocessing as mp
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_a_training_is_in_mlflow_with_every_metric_and_checkpoint(store: Store) 
         "ppo-tuned seed 3",
     )
     assert run.params["game.frame_skip"] == "[2, 5]"
-    assert run.params["approach.algorithm.n_epochs"] == "4"
+    assert run.params["approach.algorithm.ent_coef"] == "0.01"
     assert run.tags["ramreel.seed"] == "3"
     assert [saved.step for saved in trained.checkpoints] == [2048, 4096]
     for name in ("time/fps", "time/time_elapsed", "time/iterations"):
@@ -107,7 +108,7 @@ def test_a_training_that_fails_says_why_and_keeps_its_checkpoints(small: TrainSe
         train(small.model_copy(update={"steps": 5000}))
     run = store.run(store.resolve_run("latest"))
     assert run.status == "FAILED"
-    assert "WorkerError: worker 0" in run.tags["ramreel.reason"]
+    assert re.match(r"WorkerError: worker [01] \(process \d+\) ended by signal 9", run.tags["ramreel.reason"])
     assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512]
     assert fetch(store, store.list_checkpoints(run.run_id)[-1]).step == 512
     assert store.history(run.run_id, "time/total_timesteps")

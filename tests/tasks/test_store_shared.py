@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.settings import RunSettings
-from tasks.store import Store, StoreError, open_store
+from tasks.store import MetricLog, Store, StoreError, open_store
 from tasks.store.address import connect, find_address
 
 Start = Callable[..., str]
@@ -83,9 +83,9 @@ def test_after_a_failed_write_nothing_more_is_tried() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
-        store = Store(find_address(f"http://127.0.0.1:{server.server_port}"))
+        client = connect(find_address(f"http://127.0.0.1:{server.server_port}"))
         try:
-            with pytest.raises(StoreError, match="could not be written"), store.metric_log("a" * 32) as log:
+            with pytest.raises(StoreError, match="could not be written"), MetricLog(client, "a" * 32) as log:
                 for step in range(20):
                     log.log({"a": 1.0}, step)
                 answer_now.set()
