@@ -6,7 +6,7 @@ DONE := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
 
-.PHONY: setup demo test lint up
+.PHONY: setup demo test quick lint up
 
 setup: $(DONE)
 
@@ -22,6 +22,9 @@ demo: setup
 
 test: setup lint
 	$(BIN)/pytest
+
+quick: setup
+	$(BIN)/pytest tests/arcade tests/docs
 
 lint: setup
 	$(BIN)/ruff check .
