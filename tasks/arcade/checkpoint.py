@@ -109,6 +109,7 @@ def _read(directory: Path, digest: str | None) -> Checkpoint:
         description = _Description.model_validate_json(contents["checkpoint.json"])
         weights = unpack(contents["policy.safetensors"])
         statistics = Statistics.from_arrays(unpack(contents["features.safetensors"]))
+        Features(description.settings.approach.features, statistics)
         _check(description, weights)
     except (ValidationError, ValueError) as error:
         raise DamagedError(f"its contents make no sense: {str(error).splitlines()[0]}") from None

@@ -195,11 +195,16 @@ class Statistics:
             raise ValueError(f"feature statistics are not those of this version: {', '.join(wrong)}")
         survey = Survey(int(arrays["survey.count"][0]), **{name: arrays[f"survey.{name}"] for name in _SURVEY_SHAPES})
         movers = tuple(int(byte) for byte in arrays["movers"] if byte >= 0)
+        if any(byte >= RAM_SIZE for byte in movers):
+            raise ValueError(f"feature statistics name byte {max(movers)}: there are {RAM_SIZE}")
         return cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], survey, movers)
 
 
 class Features:
     """Turns RAM into network input; a pure function of the RAM and the RAM one step before.
+
+    Raises:
+        ValueError: statistics and settings are not of one training.
 
     Attributes:
         size: number of features.
@@ -210,6 +215,8 @@ class Features:
         self.size = feature_size(settings)
         self._mean = statistics.mean.astype(np.float32)
         self._inverse = (1.0 / statistics.deviation).astype(np.float32)
+        if len(statistics.movers) > settings.movers:
+            raise ValueError(f"{len(statistics.movers)} movers were chosen where settings ask for {settings.movers}")
         movers = np.array(statistics.movers, np.int64)
         left, right = np.triu_indices(len(movers), 1)
         self._left, self._right = movers[left], movers[right]

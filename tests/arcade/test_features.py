@@ -116,6 +116,16 @@ def test_movers_are_the_positions_that_are_published(env_id: str, published: set
     assert again.count == 6100
 
 
+def test_statistics_that_make_no_sense_are_refused() -> None:
+    statistics = replace(Statistics.empty(), movers=(3, 7))
+    with pytest.raises(ValueError, match="2 movers were chosen where settings ask for 1"):
+        Features(FeatureSettings(kind="standardised", movers=1), statistics)
+    arrays = statistics.arrays()
+    arrays["movers"][0] = 128
+    with pytest.raises(ValueError, match="name byte 128"):
+        Statistics.from_arrays(arrays)
+
+
 def test_gaps_between_movers_on_a_hand_made_case() -> None:
     settings = FeatureSettings(kind="standardised", movers=2, gap_scales=(4.0, 64.0), still_gain=0.5, clip=3)
     statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
