@@ -555,8 +555,22 @@ def run(arguments: list[str]) -> int:
         errors.error(f"{error.format_message().rstrip('.')}: `ramreel --help` lists commands and options")
         return 2
     except Exception as error:
-        errors.error(str(error) or type(error).__name__)
+        errors.error(_reason(error))
         return 1
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong first, where ramreel itself has named it: services that fail in its wake come later."""
+    from tasks.arcade.workers import WorkerError
+    from tasks.store import StoreError
+
+    reason: BaseException = error
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, StoreError | WorkerError):
+            reason = behind
+        behind = behind.__context__
+    return str(reason) or type(reason).__name__
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from prefect import flow
 from prefect.exceptions import TerminationSignal
@@ -12,6 +12,7 @@ from tasks.arcade.approaches import run_settings
 from tasks.arcade.settings import ResumeSettings, Settings, TrainSettings
 from tasks.arcade.workers import cores
 from tasks.record import find_run
+from tasks.store import StoreError
 from tasks.train import SavedCheckpoint, finish_run, learn, reopen_run, show_checkpoints, start_run
 
 
@@ -71,6 +72,8 @@ def ending(run_id: str) -> Iterator[None]:
         finish_run.fn(run_id, "KILLED", "stopped by hand")
         raise
     except BaseException as error:
-        finish_run(run_id, "FAILED", f"{type(error).__name__}: {error}".splitlines()[0])
+        # A store that cannot take the reason must not hide it: a full disk fails twice.
+        with suppress(StoreError):
+            finish_run(run_id, "FAILED", f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     finish_run(run_id, "FINISHED")

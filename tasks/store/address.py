@@ -182,6 +182,8 @@ def connect(address: Address) -> MlflowClient:
     """MLflow's client; a SQLite file that is not there yet is made first."""
     from mlflow import MlflowClient
 
+    # MLflow prints the traceback of every database error besides raising it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if address.database is not None:
         _create(address, address.database)
     return MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)

@@ -52,8 +52,12 @@ class Lease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
-        if self._held().get("token") == self._mine["token"]:
-            self._client.delete_tag(self._run_id, TAG)
+        try:
+            if self._held().get("token") == self._mine["token"]:
+                self._client.delete_tag(self._run_id, TAG)
+        except Exception as failure:
+            # A lease that is left behind goes stale by itself; what ended the block is worth more.
+            logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(failure))
 
     def _held(self) -> dict[str, Any]:
         text = self._client.get_run(self._run_id).data.tags.get(TAG, "{}")
