@@ -40,7 +40,8 @@ class Survey:
         actions: how often each action was taken, int64 of shape (18,).
         moved: sum of each byte's wrapped differences after each action, int64 of shape (18, 128).
         moved_squares: sum of their squares over all actions, int64 of shape (128,).
-        changes: how often each byte changed, int64 of shape (128,).
+        changes: how often each byte changed without a jump, int64 of shape (128,).
+        jumps: how often each byte jumped, int64 of shape (128,).
     """
 
     count: int
@@ -50,6 +51,7 @@ class Survey:
     moved: npt.NDArray[np.int64]
     moved_squares: npt.NDArray[np.int64]
     changes: npt.NDArray[np.int64]
+    jumps: npt.NDArray[np.int64]
 
     @classmethod
     def empty(cls) -> Self:
@@ -58,7 +60,8 @@ class Survey:
     def updated(self, rams: Rams, actions: npt.NDArray[np.int64]) -> Survey:
         """With one more rollout: uint8 of shape (n_steps, n_envs, 128), int64 of shape (n_steps, n_envs)."""
         moves = (rams[1:] - rams[:-1]).view(np.int8).reshape(-1, RAM_SIZE).astype(np.float64)
-        moves[np.abs(moves) > _LONGEST_MOVE] = 0
+        jumps = np.abs(moves) > _LONGEST_MOVE
+        moves[jumps] = 0
         taken = actions[:-1].reshape(1, -1) == np.arange(_MOST_ACTIONS)[:, None]
         # Whole numbers far below 2**53: matrix products of floats are exact, whatever the order of summation.
         wide = rams.reshape(-1, RAM_SIZE).astype(np.float64)
@@ -70,6 +73,7 @@ class Survey:
             self.moved + (taken.astype(np.float64) @ moves).astype(np.int64),
             self.moved_squares + np.square(moves).sum(axis=0).astype(np.int64),
             self.changes + (moves != 0).sum(axis=0),
+            self.jumps + jumps.sum(axis=0),
         )
 
     def movers(self, most: int) -> tuple[int, ...]:
@@ -84,7 +88,8 @@ class Survey:
         changes, drift = self.changes / moves, self.moved.sum(axis=0) / moves
         speed = self.moved_squares / moves
         variance = speed - np.square(drift)
-        smooth = (changes > 0.15) & (deviation > 6) & (variance > 0.5) & (speed < 0.3 * np.square(deviation))
+        lively = (changes > 0.15) & (deviation > 6) & (variance > 0.5)
+        smooth = lively & (speed < 0.3 * np.square(deviation)) & (self.jumps < 0.2 * self.changes)
         by_action = self.moved / np.maximum(self.actions, 1)[:, None] - drift
         control = (self.actions[:, None] / moves * np.square(by_action)).sum(axis=0) / np.maximum(variance, 1e-9)
         chosen: list[int] = []
@@ -102,6 +107,7 @@ _SURVEY_SHAPES: dict[str, tuple[int, ...]] = {
     "moved": (_MOST_ACTIONS, RAM_SIZE),
     "moved_squares": (RAM_SIZE,),
     "changes": (RAM_SIZE,),
+    "jumps": (RAM_SIZE,),
 }
 _SHAPES: dict[str, tuple[int, ...]] = {
     "count": (1,),

@@ -59,7 +59,7 @@ class FeatureSettings(Settings):
         default=0, ge=0, le=32, description="standardised: so many smoothly moving bytes are compared pair by pair"
     )
     gap_scales: tuple[float, ...] = Field(
-        default=(4.0, 16.0, 64.0), description="the difference of two movers is divided by each of these"
+        default=(8.0, 24.0, 64.0), description="the difference of two movers is divided by each of these"
     )
     still_gain: float = Field(default=0.25, gt=0, description="what all other bytes count, once there are movers")
     survey_steps: int = Field(default=8192, ge=1, description="steps of training after which the movers are chosen")

@@ -80,6 +80,27 @@ def test_a_row_is_the_same_alone_as_among_others(kind: str) -> None:
         assert (features(rams[row : row + 1], before[row : row + 1]) == together[row]).all()
 
 
+def a_made_up_game() -> tuple[np.ndarray, np.ndarray]:
+    """Byte 0 follows the actions, byte 1 is a ball, byte 2 its copy, byte 3 a counter, byte 4 noise."""
+    generator = np.random.default_rng(0)
+    actions = generator.integers(3, size=(500, 4))
+    rams = np.zeros((500, 4, 128), np.uint8)
+    rams[:, :, 0] = 100 + np.cumsum(np.pad(4 * (actions - 1), ((1, 0), (0, 0)))[:-1], axis=0) % 100
+    rams[:, :, 1] = rams[:, :, 2] = np.abs((7 * np.arange(500)[:, None] + 50 * np.arange(4)) % 200 - 100) + 50
+    rams[:, :, 3] = np.arange(500)[:, None]
+    rams[:, :, 4] = generator.integers(256, size=(500, 4))
+    return rams, actions
+
+
+def test_movers_are_smooth_bytes_and_those_that_follow_the_actions_come_first() -> None:
+    rams, actions = a_made_up_game()
+    settings = FeatureSettings(kind="standardised", movers=4, gap_scales=(4, 16), survey_steps=2000)
+    statistics = Statistics.empty().after(rams[:250], actions[:250], settings)
+    assert statistics.movers == (), "half of the survey"
+    statistics = statistics.after(rams[250:], actions[250:], settings)
+    assert statistics.movers == (0, 1)
+
+
 def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """RAMs, uint8 of shape (steps, 1, 128), and the actions taken at them, int64 of shape (steps, 1)."""
     emulator = Emulator(resolve(env_id))
