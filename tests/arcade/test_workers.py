@@ -157,6 +157,7 @@ def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> N
     script = tmp_path / "parent.py"
     script.write_text(
         textwrap.dedent("""
+        import signal
         from tasks.arcade.approaches import approach
         from tasks.arcade.game import resolve
         from tasks.arcade.features import Statistics
@@ -164,6 +165,8 @@ def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> N
         from tasks.arcade.workers import WorkerPool
 
         if __name__ == "__main__":
+            # A shell that starts something in the background has it ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             settings = approach("random").model_copy(update={"n_envs": 2})
             settings = settings.model_copy(
                 update={"algorithm": settings.algorithm.model_copy(update={"n_steps": 200_000})}

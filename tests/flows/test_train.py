@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.train import train
-from tasks.arcade.approaches import UnknownApproachError
+from tasks.arcade.approaches import UnknownApproachError, approach
 from tasks.arcade.game import UnknownGameError
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings import TrainSettings
@@ -36,7 +36,7 @@ def test_a_training_is_in_mlflow_with_every_metric_and_checkpoint(store: Store) 
         "ppo-tuned seed 3",
     )
     assert run.params["game.frame_skip"] == "[2, 5]"
-    assert run.params["approach.algorithm.ent_coef"] == "0.01"
+    assert run.params["approach.algorithm.ent_coef"] == str(approach("ppo-tuned").algorithm.ent_coef)
     assert run.tags["ramreel.seed"] == "3"
     assert [saved.step for saved in trained.checkpoints] == [2048, 4096]
     for name in ("time/fps", "time/time_elapsed", "time/iterations"):
