@@ -21,10 +21,10 @@ demo: setup
 		--checkpoint-every 125000 --episodes 5 --name demo
 
 test: setup lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 quick: setup
-	$(BIN)/pytest tests/arcade tests/docs
+	$(BIN)/pytest -n auto --dist loadfile tests/arcade tests/docs
 
 lint: setup
 	$(BIN)/ruff check .
