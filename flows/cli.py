@@ -241,8 +241,8 @@ def record(
         try:
             recorded = flow(settings)
         except RecordError as error:
-            terminal.as_json(_films(error.run_id, error.films, error.failed) | {"error": str(error)})
-            raise
+            terminal.error(str(error), _films(error.run_id, error.films, error.failed))
+            raise typer.Exit(1) from None
         lines = [
             f"step {film.step:>11,}  mean return {film.mean_return:8.2f} of {film.episodes} episodes"
             f" ({film.distinct_episodes} distinct)  {film.path}"

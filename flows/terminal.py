@@ -106,7 +106,8 @@ class Terminal:
             sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
             sys.stdout.flush()
 
-    def error(self, message: str) -> None:
-        """One line on what is wrong."""
+    def error(self, message: str, values: dict[str, Any] | None = None) -> None:
+        """One line on what is wrong; under `--json` beside what is there all the same."""
+        self._stop()
         self._plain(f"ramreel: {' '.join(message.split())}")
-        self.as_json({"error": message})
+        self.as_json({**(values or {}), "error": message})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks import provenance
+from tasks.arcade.evaluation import Evaluation
 from tasks.arcade.report import (
     Comparison,
     FilmView,
@@ -67,7 +69,7 @@ def write_report(comparison_id: str, run_ids: tuple[str, ...]) -> ComparedRuns:
     comparison = _read(store, run_ids)
     markdown = render_markdown(comparison)
     store.log_report(comparison_id, render_html(comparison), markdown)
-    rows = summary_rows(comparison)
+    rows, verdict = summary_rows(comparison), verdicts(comparison)[0]
     for row in rows:
         figures = {
             f"final/{key}/{row['approach']}": float(value)
@@ -76,9 +78,9 @@ def write_report(comparison_id: str, run_ids: tuple[str, ...]) -> ComparedRuns:
         }
         store.log_metrics(comparison_id, figures, step=int(row["step"] or 0))
     key = f"comparison-{comparison_id[:8]}"
-    create_table_artifact(rows, key=key, description=f"{comparison.title}: {verdicts(comparison)[0]}")
+    create_table_artifact(rows, key=key, description=f"{comparison.title}: {verdict}")
     create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=comparison.title)
-    return ComparedRuns(run_id=comparison_id, report=REPORT, runs=run_ids, verdict=verdicts(comparison)[0])
+    return ComparedRuns(run_id=comparison_id, report=REPORT, runs=run_ids, verdict=verdict)
 
 
 def _read(store: Store, run_ids: tuple[str, ...]) -> Comparison:
@@ -90,10 +92,10 @@ def _read(store: Store, run_ids: tuple[str, ...]) -> Comparison:
 def _view(store: Store, run_id: str) -> RunView:
     run = store.run(run_id)
     assert run.settings is not None
-    evaluations = [store.fetch_evaluation(run_id, step) for step in store.evaluations(run_id)]
+    evaluations = {step: store.fetch_evaluation(run_id, step) for step in store.evaluations(run_id)}
     rows = [
-        checkpoint_row(evaluation.step, evaluation.returns, [episode.ram_digest for episode in evaluation.episodes])
-        for evaluation in evaluations
+        checkpoint_row(step, evaluation.returns, [episode.ram_digest for episode in evaluation.episodes])
+        for step, evaluation in evaluations.items()
     ]
     return RunView(
         run_id=run_id,
@@ -105,7 +107,7 @@ def _view(store: Store, run_id: str) -> RunView:
         steps_per_second=run.metrics.get("time/fps"),
         checkpoints=tuple(rows),
         curve=tuple(store.history(run_id, "rollout/ep_rew_mean")),
-        films=_films(store, run_id),
+        films=_films(store, run_id, evaluations),
         parameters=dict(run.params),
         command=run.tags.get("ramreel.command", ""),
         versions={
@@ -117,20 +119,15 @@ def _view(store: Store, run_id: str) -> RunView:
     )
 
 
-def _films(store: Store, run_id: str) -> tuple[FilmView, ...]:
-    films, evaluations = store.films(run_id), store.evaluations(run_id)
-    views = []
+def _films(store: Store, run_id: str, evaluations: Mapping[int, Evaluation]) -> tuple[FilmView, ...]:
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-        for step, film in films.items():
-            if step not in evaluations:
-                continue
-            evaluation = store.fetch_evaluation(run_id, step)
-            views.append(
-                FilmView(
-                    step=step,
-                    episode_return=evaluation.episodes[evaluation.filmed].episode_return,
-                    mp4=store.fetch_artifact(run_id, film.mp4, Path(folder)).read_bytes(),
-                    caption=f"the median of {len(evaluation.episodes)} episodes",
-                )
+        return tuple(
+            FilmView(
+                step=step,
+                episode_return=evaluations[step].episodes[evaluations[step].filmed].episode_return,
+                mp4=store.fetch_artifact(run_id, film.mp4, Path(folder)).read_bytes(),
+                caption=f"the median of {len(evaluations[step].episodes)} episodes",
             )
-    return tuple(views)
+            for step, film in store.films(run_id).items()
+            if step in evaluations
+        )

@@ -63,6 +63,22 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
     assert {game["env_id"] for game in games} >= {"ALE/Pong-v5", "Pong-v0", "PongNoFrameskip-v4"}
 
 
+def test_films_that_failed_are_in_the_one_json_object(
+    store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run([*TRAIN, "--quiet"]) == 0
+    capfd.readouterr()
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    assert run(["record", "latest", "--episodes", "1", "--json"]) == 1
+    said = capfd.readouterr()
+    (line,) = said.out.splitlines()
+    values = json.loads(line)
+    assert [failed["step"] for failed in values["failed"]] == [1024]
+    assert values["films"] == []
+    assert "1 of 1 films failed" in values["error"]
+    assert "ramreel: 1 of 1 films failed" in said.err
+
+
 def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(TRAIN) == 0
     said = capfd.readouterr()

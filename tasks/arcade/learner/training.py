@@ -71,7 +71,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
 
 def _state(model: WholeRollouts) -> TrainingState:
     """What going on needs of a training between two rollouts."""
-    moments = model.policy.optimizer.state_dict()["state"] if model.weights() else {}
+    moments = model.policy.optimizer.state_dict()["state"]
     generator: Any = np.random.get_state(legacy=False)
     counters = Counters(
         step=model.num_timesteps,
