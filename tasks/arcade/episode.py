@@ -19,7 +19,7 @@ import pydantic_core
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, make_env, rom_digest
-from tasks.arcade.settings import SCHEMA, GameSettings, Settings
+from tasks.arcade.settings import SCHEMA, GameSettings, Settings, newer_schema
 
 _LONGEST = 1_000_000
 """Steps; as many as there can be frames in `GameSettings`."""
@@ -160,9 +160,8 @@ def read_trace(path: Path) -> Trace:
         fields = pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise TraceError(f"{path} is no trace: it is not JSON ({error})") from None
-    schema = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise TraceError(f"{path} has schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel")
+    if newer := newer_schema(fields):
+        raise TraceError(f"{path} has {newer}")
     try:
         return Trace.model_validate(fields)
     except ValidationError as error:

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tasks.arcade.settings import SCHEMA, Settings
+from tasks.arcade.settings import SCHEMA, Settings, newer_schema
 
 MANIFEST = "manifest.json"
 _LARGEST_FILE = 2 * 1024**3
@@ -107,9 +107,8 @@ def _manifest(raw: bytes) -> _Manifest:
         fields = json.loads(raw)
     except ValueError:
         raise DamagedError(f"{MANIFEST} is damaged: it is not JSON") from None
-    version = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise DamagedError(f"it has schema {version}; this ramreel reads up to {SCHEMA}: update ramreel")
+    if newer := newer_schema(fields):
+        raise DamagedError(f"it has {newer}")
     try:
         return _Manifest.model_validate(fields)
     except ValidationError as error:

@@ -17,6 +17,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def newer_schema(fields: object) -> str:
+    """What to say of a file whose `schema` is newer than this program's; empty if it is not."""
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        return f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel"
+    return ""
+
+
 class GameSettings(Settings):
     """Everything that decides what an emulator does: with a seed and actions it gives the same RAM for ever."""
 
