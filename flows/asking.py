@@ -1,0 +1,119 @@
+"""What the commands share: their options, how input is checked, how the services are found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from flows.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from tasks.arcade.settings import EvaluationSettings
+    from tasks.store import Store
+
+ENV_HELP = "Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood."
+Env = Annotated[str, typer.Argument(help=ENV_HELP)]
+Run = Annotated[str, typer.Argument(help="MLflow run id, a beginning of it, a run name, or latest.")]
+Steps = Annotated[int, typer.Option(help="Environment steps of training.")]
+Every = Annotated[int, typer.Option(help="Steps between checkpoints.")]
+NEnvs = Annotated[int | None, typer.Option(help="Environments side by side; default: the approach's own.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; default: one a core.")]
+Name = Annotated[str | None, typer.Option(help="The run's name in MLflow.")]
+Experiment = Annotated[str | None, typer.Option(help="MLflow experiment; default: the environment id.")]
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow tracking address; default: MLFLOW_TRACKING_URI.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Episodes = Annotated[int, typer.Option(help="Evaluation episodes of each checkpoint.")]
+EvalSeed = Annotated[int, typer.Option("--seed", help="Seed of the evaluation episodes.")]
+Deterministic = Annotated[bool, typer.Option("--deterministic", help="The likeliest actions instead of sampled ones.")]
+
+
+class BadInputError(ValueError):
+    """The command cannot be done as it was given; nothing was done."""
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """What fails in here is bad input: nothing has been done yet."""
+    from tasks.arcade.approaches import UnknownApproachError
+    from tasks.arcade.checkpoint import CheckpointError
+    from tasks.arcade.episode import TraceError
+    from tasks.arcade.game import UnknownGameError
+    from tasks.store import StoreError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
+    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError) as error:
+        raise BadInputError(str(error)) from None
+
+
+def _words(error: ErrorDetails) -> str:
+    """A validation error in words; what was given is shown where it is short."""
+    message = error["msg"].removeprefix("Value error, ")
+    given = repr(error["input"])
+    return message if len(given) > 60 else f"{message}, got {given}"
+
+
+def embedded_store(tracking_uri: str | None) -> Store:
+    """The store, found to be usable; what runs later finds the same one, and Prefect its database beside it."""
+    from tasks.store import open_store
+
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    with checking():
+        return open_store()
+
+
+def prepare_prefect() -> None:
+    """Prefect's own settings, where the user has not made any."""
+    from tasks.store import find_home
+
+    home = find_home() / "mlruns"
+    home.mkdir(parents=True, exist_ok=True)
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A failed flow is told in one line; its traceback is in Prefect's log of the flow run.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    }
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)
+
+
+@contextmanager
+def shown(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+    """The terminal, which also hears what the flows tell."""
+    from tasks.audience import before
+
+    with Terminal(as_json=as_json, quiet=quiet) as terminal, before(terminal):
+        yield terminal
+
+
+def evaluation(episodes: int, seed: int, deterministic: bool) -> EvaluationSettings:
+    from tasks.arcade.settings import EvaluationSettings
+
+    return EvaluationSettings(episodes=episodes, seed=seed, deterministic=deterministic)
+
+
+def numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise BadInputError(f"--{option} takes whole numbers with commas between, like 1,2,3: got {text!r}") from None
+
+
+def listed(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -1,0 +1,1 @@
+"""One function a command: options in, settings checked, a flow called, its results shown."""

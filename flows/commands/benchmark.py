@@ -1,0 +1,97 @@
+"""`ramreel benchmark` and `benchmark learning`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.asking import (
+    Episodes,
+    Json,
+    Quiet,
+    Steps,
+    TrackingUri,
+    Workers,
+    checking,
+    embedded_store,
+    listed,
+    numbers,
+    prepare_prefect,
+    shown,
+)
+
+
+def benchmark(
+    context: typer.Context,
+    env_id: Annotated[str, typer.Option("--env", help="Environment id.")] = "ALE/Pong-v5",
+    approach: Annotated[
+        str, typer.Option(help="Whose network and hyper-parameters; both learn by them.")
+    ] = "ppo-tuned",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians of them are printed.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each contender in each round.")] = 32_768,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
+    if context.invoked_subcommand:
+        return
+    from tasks.arcade.approaches import approach as named
+    from tasks.arcade.benchmark import SpeedSettings, measure
+    from tasks.arcade.game import resolve
+    from tasks.arcade.workers import cores
+
+    with checking():
+        settings = SpeedSettings(
+            game=resolve(env_id), approach=named(approach), workers=workers or cores(), rounds=rounds, steps=steps
+        )
+    with shown(as_json, quiet) as terminal:
+        speed = measure(settings, terminal.said)
+        terminal.table(
+            [f"{env_id}, {approach}", "steps/s (median)", "lowest", "highest"],
+            [
+                [name, f"{speed.medians[name]:,.0f}", f"{min(values):,.0f}", f"{max(values):,.0f}"]
+                for name, values in speed.rounds.items()
+            ],
+            [f"{speed.vs_sb3:.2f} times the faster SB3, {speed.of_ceiling:.2f} of the emulator alone"],
+            {"vs_sb3": speed.vs_sb3, "of_ceiling": speed.of_ceiling, "medians": speed.medians, "rounds": speed.rounds},
+        )
+
+
+GAMES = "Pong,Breakout,Boxing,Freeway,SpaceInvaders,Seaquest,MsPacman,Qbert"
+
+
+def benchmark_learning(
+    envs: Annotated[str, typer.Option(help="Environment ids, or games' names, with commas between.")] = GAMES,
+    approaches: Annotated[str, typer.Option(help="Approaches, with commas between.")] = "ppo-tuned,ppo,random",
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "1,2,3",
+    steps: Steps = 2_000_000,
+    episodes: Episodes = 30,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure learning: approaches over games and seeds, beside published figures; goes on where it was stopped."""
+    from tasks.arcade.approaches import run_settings
+    from tasks.arcade.learning_table import learning_table
+    from tasks.arcade.settings import LearningSettings, TrainSettings
+
+    with checking():
+        settings = LearningSettings(
+            env_ids=tuple(name if "-v" in name else f"ALE/{name}-v5" for name in listed(envs)),
+            approaches=listed(approaches),
+            seeds=numbers("seeds", seeds),
+            steps=steps,
+            episodes=episodes,
+        )
+        for env_id in settings.env_ids:
+            for approach in settings.approaches:
+                run_settings(TrainSettings(env_id=env_id, approach=approach))
+    embedded_store(tracking_uri)
+    prepare_prefect()
+    from flows.learning import learning as flow
+
+    with shown(as_json, quiet) as terminal:
+        scores = flow(settings)
+        terminal.table(*learning_table(scores), [], {"runs": [score.model_dump() for score in scores]})

@@ -1,0 +1,137 @@
+"""`ramreel record`, `verify` and `watch`: what a checkpoint does, seen and proved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.asking import (
+    BadInputError,
+    Deterministic,
+    Episodes,
+    EvalSeed,
+    Json,
+    Quiet,
+    Run,
+    TrackingUri,
+    checking,
+    embedded_store,
+    evaluation,
+    prepare_prefect,
+    shown,
+)
+
+
+def record(
+    run: Run,
+    episodes: Episodes = 10,
+    seed: EvalSeed = 0,
+    deterministic: Deterministic = False,
+    checkpoint: Annotated[list[int] | None, typer.Option(help="Only the checkpoint at this step; repeatable.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Make films and figures again that exist already.")] = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Film a run's checkpoints: the episode whose return is the median, with its trace."""
+    from tasks.arcade.settings import RecordSettings
+
+    store = embedded_store(tracking_uri)
+    with checking():
+        run_id = store.resolve_run(run)
+        settings = RecordSettings(
+            run=run_id,
+            evaluation=evaluation(episodes, seed, deterministic),
+            again=again,
+            steps=tuple(checkpoint) if checkpoint else None,
+        )
+        store.checkpoints_at(run_id, settings.steps)
+    prepare_prefect()
+    from flows.record import RecordError
+    from flows.record import record as flow
+
+    with shown(as_json, quiet) as terminal:
+        try:
+            recorded = flow(settings)
+        except RecordError as error:
+            terminal.error(str(error), _films(error.run_id, error.films, error.failed))
+            raise typer.Exit(1) from None
+        lines = [
+            f"step {film.step:>11,}  mean return {film.mean_return:8.2f} of {film.episodes} episodes"
+            f" ({film.distinct_episodes} distinct)  {film.path}"
+            for film in recorded.films
+        ]
+        made = f"films made: {len(recorded.made)}; in run {run_id}: {len(recorded.films)}"
+        terminal.results([*lines, made], _films(run_id, recorded.films, {}))
+
+
+def _films(run_id: str, films: tuple[Any, ...], failed: dict[int, str]) -> dict[str, Any]:
+    listed = [film.model_dump() | {"return": film.episode_return} for film in films]
+    return {"run_id": run_id, "films": listed, "failed": [{"step": step, "error": why} for step, why in failed.items()]}
+
+
+def verify(
+    what: Annotated[str, typer.Argument(metavar="RUN|TRACE", help="A run whose films are checked, or a trace's file.")],
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prove films: play their traces again, in the emulator as training and as filming build it, and compare RAM."""
+    from tasks.verify import verify_run, verify_trace
+
+    with checking():
+        if what.endswith(".json") or Path(what).is_file():
+            checked = [verify_trace(Path(what))]
+        else:
+            store = embedded_store(tracking_uri)
+            run_id = store.resolve_run(what)
+            checked = []
+    with shown(as_json, quiet) as terminal:
+        if not checked:
+            checked = verify_run(store, run_id)
+        wrong = next((proof for proof in checked if not proof.ok), None)
+        steps = sum(proof.steps_checked for proof in checked)
+        terminal.results(
+            [proof.line for proof in checked],
+            {
+                "ok": wrong is None,
+                "steps_checked": steps,
+                "first_difference": wrong.first_difference if wrong else None,
+                "films": [proof.model_dump() for proof in checked],
+            },
+        )
+    if wrong:
+        raise typer.Exit(1)
+
+
+def watch(
+    run: Run,
+    checkpoint: Annotated[int | None, typer.Option(help="Step of the checkpoint; default: the last one.")] = None,
+    seed: EvalSeed = 0,
+    deterministic: Deterministic = False,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a checkpoint play in a window: the picture's environment feeds the policy that was trained on RAM."""
+    from tasks.arcade.watch import NoScreenError
+    from tasks.arcade.watch import watch as play
+    from tasks.runs import fetch
+
+    store = embedded_store(tracking_uri)
+    with checking():
+        run_id = store.resolve_run(run)
+        stored = store.checkpoints_at(run_id, (checkpoint,) if checkpoint is not None else None)[-1]
+        loaded = fetch(store, stored)
+    with shown(as_json) as terminal:
+        try:
+            episode_return = play(
+                loaded.agent(), loaded.settings.game, seed, action_seed=seed, deterministic=deterministic
+            )
+        except NoScreenError as error:
+            raise BadInputError(str(error)) from None
+        terminal.results(
+            [f"return {episode_return:g}, checkpoint at step {stored.step:,}"],
+            {"run_id": run_id, "step": stored.step, "return": episode_return},
+        )
