@@ -152,8 +152,11 @@ class Environment:
     def begin_next(self) -> None:
         self._begin()
 
-    def state(self) -> EnvironmentState:
-        return EnvironmentState(self._start, tuple(self._since), dict(self._generator.bit_generator.state))
+    def mark(self) -> Callable[[], EnvironmentState]:
+        """What tells, then or later, the state that the environment is in now."""
+        start, since, length = self._start, self._since, self.length
+        generator = dict(self._generator.bit_generator.state)
+        return lambda: EnvironmentState(start, tuple(since[:length]), generator)
 
     def restore(self, state: EnvironmentState) -> None:
         """Bring an environment back to where it was, by playing its episode again."""
@@ -184,9 +187,11 @@ class RolloutPlayer:
             for index, *rows in zip(span, self._rams, self._previous, strict=True)
         ]
         self._n_actions = Emulator(settings.game).n_actions
+        self._before = self._marks()
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
+        self._before = self._marks()
         features, policy = Features(self._settings.approach.features, statistics), self._policy(weights)
         uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
         episodes: list[Episode] = []
@@ -232,9 +237,12 @@ class RolloutPlayer:
         environment.begin_next()
         return [ended]
 
-    def states(self) -> list[EnvironmentState]:
-        """Every environment in flight."""
-        return [environment.state() for environment in self._environments]
+    def _marks(self) -> list[Callable[[], EnvironmentState]]:
+        return [environment.mark() for environment in self._environments]
+
+    def states(self, *, before: bool) -> list[EnvironmentState]:
+        """Every environment in flight: as it is, or as it was before the last rollout."""
+        return [state() for state in (self._before if before else self._marks())]
 
     def restore(self, states: Sequence[EnvironmentState]) -> None:
         """Bring every environment back to where `states` found it."""

@@ -103,6 +103,10 @@ class PpoSettings(Settings):
     vf_coef: float = Field(default=0.5, ge=0)
     max_grad_norm: float = Field(default=0.5, gt=0)
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+    pipelined: bool = Field(
+        default=False,
+        description="the next rollout is played while the last one is learned from, so with the weights from before",
+    )
     network: NetworkSettings = NetworkSettings()
 
 

@@ -4,11 +4,12 @@ manifest.json              the SHA-256 of each other file
 training.json              counters, random generators, what is logged next, each environment's generators
 optimiser.safetensors      the optimiser's moments
 environments.safetensors   each environment's state at its episode's start, and its actions since
+playing.safetensors        the weights that the rollout under way is played with; empty if none is
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from pydantic import Field, ValidationError
 
 from tasks.arcade.folder import Arrays, DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import EpisodeStart
+from tasks.arcade.policy import Weights
 from tasks.arcade.rollouts import EnvironmentState
 from tasks.arcade.settings import Settings
 
-_FILES = ("training.json", "optimiser.safetensors", "environments.safetensors")
+_FILES = ("training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors")
 
 
 class Counters(Settings):
@@ -45,12 +47,14 @@ class TrainingState:
     Attributes:
         counters: numbers and generators.
         optimiser: its moments by name.
-        environments: every environment in flight.
+        environments: every environment in flight; before the rollout under way, if one is.
+        playing: the weights that this rollout is played with; none if none is under way.
     """
 
     counters: Counters
     optimiser: Arrays
     environments: tuple[EnvironmentState, ...]
+    playing: Weights = field(default_factory=dict)
 
 
 class _Generators(Settings):
@@ -88,6 +92,7 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
         "training.json": description.model_dump_json().encode(),
         "optimiser.safetensors": pack(state.optimiser),
         "environments.safetensors": pack(environments),
+        "playing.safetensors": pack(state.playing),
     }
     return write_folder(contents, directory)
 
@@ -114,4 +119,9 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
         )
         for index, one in enumerate(description.environments)
     )
-    return TrainingState(description.counters, unpack(contents["optimiser.safetensors"]), environments)
+    return TrainingState(
+        description.counters,
+        unpack(contents["optimiser.safetensors"]),
+        environments,
+        unpack(contents["playing.safetensors"]),
+    )

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.features import Statistics
 from tasks.arcade.policy import Weights
-from tasks.arcade.rollouts import EnvironmentState, Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts import EnvironmentState, Episode, Rollout, RolloutPlayer, RolloutSettings
 
 HANG_SECONDS = 20
 """A step takes about a millisecond: a worker that plays none for this long hangs."""
@@ -71,7 +71,7 @@ class _Restore:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    pass
+    before: bool
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def _answer(player: RolloutPlayer, message: object, beat: Callable[[], None]) ->
     match message:
         case _Play(weights, statistics):
             return player.play(weights, statistics, beat)
-        case _Snapshot():
-            return player.states()
+        case _Snapshot(before):
+            return player.states(before=before)
         case _Restore(states):
             player.restore(states)
             return None
@@ -143,6 +143,8 @@ class WorkerPool:
         context = mp.get_context("spawn")
         self._shared = _Shared(settings)
         self._workers: list[_Worker] = []
+        self._under_way = False
+        self._played: list[list[Episode]] | None = None
         try:
             for span in _spans(settings.n_envs, min(workers, settings.n_envs)):
                 ours, theirs = context.Pipe()
@@ -165,12 +167,24 @@ class WorkerPool:
     def start(self, weights: Weights, statistics: Statistics) -> None:
         """Have every worker play a rollout with these weights; `finish` waits for it."""
         self._send([_Play(weights, statistics)] * len(self._workers))
+        self._under_way = True
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a rollout was started and not finished."""
+        return self._under_way
 
     def finish(self) -> Rollout:
         """The rollout that `start` began."""
-        episodes = [episode for answer in self._gather() for episode in answer]
+        episodes = [episode for answer in self._wait() for episode in answer]
+        self._under_way, self._played = False, None
         episodes.sort(key=lambda episode: (episode.step, episode.environment))
         return Rollout(**self._shared.arrays(), episodes=tuple(episodes))
+
+    def _wait(self) -> list[list[Episode]]:
+        if self._played is None:
+            self._played = self._gather()
+        return self._played
 
     def collect(self, weights: Weights, statistics: Statistics) -> Rollout:
         """Play a rollout and wait for it."""
@@ -178,8 +192,10 @@ class WorkerPool:
         return self.finish()
 
     def snapshot(self) -> tuple[EnvironmentState, ...]:
-        """Every environment in flight, between two rollouts."""
-        self._send([_Snapshot()] * len(self._workers))
+        """Every environment in flight, between two rollouts: before the one that is under way, if one is."""
+        if self._under_way:
+            self._wait()
+        self._send([_Snapshot(before=self._under_way)] * len(self._workers))
         return tuple(state for answer in self._gather() for state in answer)
 
     def restore(self, states: Sequence[EnvironmentState]) -> None:

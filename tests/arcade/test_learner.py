@@ -16,6 +16,7 @@ from tasks.arcade.checkpoint import read as read_checkpoint
 from tasks.arcade.checkpoint import write as write_checkpoint
 from tasks.arcade.game import make_env, resolve
 from tasks.arcade.learner import RewardScale, Start, build, schedule, train
+from tasks.arcade.policy import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings, RunSettings
@@ -43,12 +44,14 @@ class Recorder:
         self.seen.append(progress)
 
 
-def small(name: str = "ppo-tuned", **changes: object) -> ApproachSettings:
+def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
     settings = approach(name)
     algorithm = settings.algorithm.model_copy(update={"n_steps": 32})
     if isinstance(algorithm, PpoSettings):
         network = NetworkSettings(pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
-        algorithm = algorithm.model_copy(update={"network": network, "batch_size": 64, "n_epochs": 2})
+        algorithm = algorithm.model_copy(
+            update={"network": network, "batch_size": 64, "n_epochs": 2, "pipelined": pipelined}
+        )
     return settings.model_copy(update={"algorithm": algorithm, "n_envs": 4, **changes})
 
 
@@ -75,27 +78,29 @@ def test_every_approach_trains_logs_and_saves(name: str) -> None:
     assert [progress.step for progress in heard.seen] == [128, 256, 384, 512]
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers() -> None:
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pipelined: bool) -> None:
+    settings = small(reward="scaled", pipelined=pipelined)
     finals = {}
     for workers in (1, 2, 4):
         heard = Recorder()
-        train(run_of(small(reward="scaled"), every=10_000), workers, heard)
+        train(run_of(settings, every=10_000), workers, heard)
         finals[workers] = heard.checkpoints[-1]
     for workers in (2, 4):
         assert finals[workers].statistics.count == finals[1].statistics.count
         for name, array in finals[1].weights.items():
             assert (finals[workers].weights[name] == array).all(), name
     heard = Recorder()
-    train(run_of(small(reward="scaled"), every=10_000, seed=1), 2, heard)
+    train(run_of(settings, every=10_000, seed=1), 2, heard)
     assert any((heard.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
-@pytest.mark.parametrize("name", ["ppo-tuned", "random"])
+@pytest.mark.parametrize(("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("random", False)])
 def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
-    name: str, env_id: str, tmp_path: Path
+    name: str, pipelined: bool, env_id: str, tmp_path: Path
 ) -> None:
-    settings = run_of(small(name, reward="scaled"), steps=1000, every=250).model_copy(
+    settings = run_of(small(name, reward="scaled", pipelined=pipelined), steps=1000, every=250).model_copy(
         update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
     )
     whole = Recorder()
@@ -113,6 +118,22 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
         assert resumed.states[-1].environments == whole.states[-1].environments
         logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
         assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+
+
+def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_last_was_learned_from() -> None:
+    plain, pipelined = Recorder(), Recorder()
+    for heard, ahead in ((plain, False), (pipelined, True)):
+        train(run_of(small(pipelined=ahead), steps=384, every=128), 2, heard)
+    played = [state.playing for state in pipelined.states]
+    assert not any(state.playing for state in plain.states)
+    assert played[-1] == {}, "nothing is begun that would not be learned from"
+    assert same(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), "the first rollout is the same"
+    assert same(played[1], pipelined.checkpoints[0].weights)
+    assert not same(played[1], pipelined.checkpoints[1].weights)
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
 def undated(counters: Counters) -> dict[str, object]:

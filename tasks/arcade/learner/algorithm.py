@@ -84,6 +84,7 @@ class RolloutVecEnv(VecEnv):
     def __init__(self, pool: WorkerPool, n_actions: int) -> None:
         self.pool = pool
         self.statistics = Statistics.empty()
+        self.playing: Weights = {}
         n_features = feature_size(pool.settings.approach.features)
         super().__init__(
             pool.settings.n_envs,
@@ -91,9 +92,14 @@ class RolloutVecEnv(VecEnv):
             spaces.Discrete(n_actions),
         )
 
-    def collect(self, weights: Weights) -> Rollout:
-        """Play a rollout; the feature statistics that the next one is played with hold it too."""
-        rollout = self.pool.collect(weights, self.statistics)
+    def begin(self, weights: Weights) -> None:
+        """Have the workers play a rollout; `collect` waits for it."""
+        self.playing = weights
+        self.pool.start(weights, self.statistics)
+
+    def collect(self) -> Rollout:
+        """The rollout that `begin` began; the feature statistics that the next one is played with hold it too."""
+        rollout = self.pool.finish()
         self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
         return rollout
 
@@ -166,6 +172,7 @@ class WholeRollouts(OnPolicyAlgorithm):
 
     env: RolloutVecEnv
     reward_scale: RewardScale
+    pipelined = False
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -173,7 +180,13 @@ class WholeRollouts(OnPolicyAlgorithm):
         """Have the workers play one rollout; callbacks see its steps one after the other when it is there."""
         assert isinstance(env, RolloutVecEnv)
         callback.on_rollout_start()
-        rollout = env.collect(self.weights())
+        if not env.pool.under_way:
+            env.begin(self.weights())
+        rollout = env.collect()
+        rewards = rollout.rewards.copy()
+        self._fill(rollout_buffer, rollout)
+        if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
+            env.begin(self.weights())
         by_step: dict[int, list[dict[str, float]]] = {}
         for episode in rollout.episodes:
             ended = {
@@ -185,11 +198,10 @@ class WholeRollouts(OnPolicyAlgorithm):
         for step in range(n_rollout_steps):
             self.num_timesteps += env.num_envs
             infos = [{"episode": ended} for ended in by_step.get(step, ())]
-            callback.update_locals({"self": self, "infos": infos, "rewards": rollout.rewards[step], "n_steps": step})
+            callback.update_locals({"self": self, "infos": infos, "rewards": rewards[step], "n_steps": step})
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos)
-        self._fill(rollout_buffer, rollout)
         callback.update_locals({"rollout_buffer": rollout_buffer})
         callback.on_rollout_end()
         return True
@@ -218,6 +230,15 @@ class WholeRollouts(OnPolicyAlgorithm):
 
 class RolloutPPO(WholeRollouts, PPO):
     """Stable-Baselines3's PPO, its rollouts played by worker processes."""
+
+    def train(self) -> None:
+        """Stable-Baselines3's own, on one core: sums come out the same on a machine with another number of them."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            super().train()
+        finally:
+            torch.set_num_threads(threads)
 
 
 class RandomPlay(WholeRollouts):
@@ -268,7 +289,9 @@ def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
 
 
 def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
-    return RolloutPPO(RamPolicy, env, seed=seed, device="cpu", **ppo_arguments(algorithm))
+    model = RolloutPPO(RamPolicy, env, seed=seed, device="cpu", **ppo_arguments(algorithm))
+    model.pipelined = algorithm.pipelined
+    return model
 
 
 def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def _state(model: WholeRollouts) -> TrainingState:
         for index, tensors in moments.items()
         for name, tensor in tensors.items()
     }
-    return TrainingState(counters, optimiser, _env(model).pool.snapshot())
+    env = _env(model)
+    return TrainingState(counters, optimiser, env.pool.snapshot(), env.playing if env.pool.under_way else {})
 
 
 def _restore(model: WholeRollouts, start: Start) -> None:
@@ -108,6 +109,8 @@ def _restore(model: WholeRollouts, start: Start) -> None:
         model.logger.record(name, value)
     model.reward_scale.restore(counters.reward_scale)
     generator = counters.numpy_generator
+    if start.state.playing:
+        env.begin(start.state.playing)
     state = generator["state"] | {"key": np.array(generator["state"]["key"], np.uint32)}
     np.random.set_state(generator | {"state": state})
     torch.set_rng_state(torch.frombuffer(bytearray.fromhex(counters.torch_generator), dtype=torch.uint8))
