@@ -84,7 +84,7 @@ class NetworkSettings(Settings):
 
 
 SCHEDULE = re.compile(r"^lin_(?P<start>[0-9.]+(e-?[0-9]+)?)(_(?P<end>[0-9.]+(e-?[0-9]+)?))?$")
-Schedule = float | Annotated[str, Field(pattern=SCHEDULE.pattern)]
+Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE.pattern)]
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
 
 
@@ -99,7 +99,7 @@ class PpoSettings(Settings):
     gamma: float = Field(default=0.99, ge=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
     clip_range: Schedule = 0.2
-    ent_coef: float = Field(default=0.0, ge=0)
+    ent_coef: Schedule = 0.0
     vf_coef: float = Field(default=0.5, ge=0)
     max_grad_norm: float = Field(default=0.5, gt=0)
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")

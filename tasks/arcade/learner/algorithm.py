@@ -231,8 +231,11 @@ class WholeRollouts(OnPolicyAlgorithm):
 class RolloutPPO(WholeRollouts, PPO):
     """Stable-Baselines3's PPO, its rollouts played by worker processes."""
 
+    entropy: Callable[[float], float]
+
     def train(self) -> None:
         """Stable-Baselines3's own, on one core: sums come out the same on a machine with another number of them."""
+        self.ent_coef = self.entropy(self._current_progress_remaining)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -253,8 +256,12 @@ class RandomPlay(WholeRollouts):
 
 def schedule(value: Schedule) -> float | Callable[[float], float]:
     """A Stable-Baselines3 schedule: a number, or a function of the progress that remains (1 to 0)."""
+    return value if isinstance(value, float | int) else _falling(value)
+
+
+def _falling(value: Schedule) -> Callable[[float], float]:
     if isinstance(value, float | int):
-        return value
+        return lambda _: value
     match = SCHEDULE.match(value)
     assert match is not None
     start, end = float(match["start"]), float(match["end"] or 0)
@@ -290,7 +297,7 @@ def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
 
 def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
     model = RolloutPPO(RamPolicy, env, seed=seed, device="cpu", **ppo_arguments(algorithm))
-    model.pipelined = algorithm.pipelined
+    model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
     return model
 
 
@@ -308,7 +315,7 @@ def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:
         "gamma": algorithm.gamma,
         "gae_lambda": algorithm.gae_lambda,
         "clip_range": schedule(algorithm.clip_range),
-        "ent_coef": algorithm.ent_coef,
+        "ent_coef": _falling(algorithm.ent_coef)(1.0),
         "vf_coef": algorithm.vf_coef,
         "max_grad_norm": algorithm.max_grad_norm,
         "policy_kwargs": {"network": algorithm.network, **optimiser},
