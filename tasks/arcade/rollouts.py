@@ -202,7 +202,10 @@ class RolloutPlayer:
             for row, action in enumerate(actions):
                 episodes += self._advance(step, row, action, features, policy)
         self._out["last_starts"][:] = self._starts()
-        self._out["last_values"][:] = policy.forward(features(self._rams, self._previous))[1]
+        self._out["last_values"][:] = policy.values(features(self._rams, self._previous))
+        # No step waits for its value: computed together they cost a third.
+        played = self._out["features"]
+        self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
         return episodes
 
     def _policy(self, weights: Weights) -> Policy:
@@ -219,8 +222,7 @@ class RolloutPlayer:
         out = self._out
         out["rams"][step], out["starts"][step] = self._rams, self._starts()
         inputs = out["features"][step] = features(self._rams, self._previous)
-        logits, out["values"][step] = policy.forward(inputs)
-        actions, out["log_probs"][step] = sample(logits, uniforms)
+        actions, out["log_probs"][step] = sample(policy.logits(inputs), uniforms)
         out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
         return chosen
@@ -230,7 +232,7 @@ class RolloutPlayer:
         self._out["rewards"][step, row], terminated, truncated = environment.step(action)
         if truncated and not terminated:
             cut = features(environment.ram[None], environment.previous[None])
-            self._out["bootstraps"][step, row] = policy.forward(cut)[1][0]
+            self._out["bootstraps"][step, row] = policy.values(cut)[0]
         if not (terminated or truncated):
             return []
         ended = Episode(step, self._span[row], environment.episode_return, environment.length)
