@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import tempfile
 import time
@@ -90,9 +91,12 @@ def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learne
         if start:
             get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
             audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
-        began = time.monotonic()
+        began, spent = time.monotonic(), _cpu_seconds()
         end = learner.train(settings, workers, reporter, start)
-        waited = reporter.seconds / (time.monotonic() - began)
+        seconds = time.monotonic() - began
+        waited = reporter.seconds / seconds
+        # Every sitting adds a point of its own; what one took that was killed is not known.
+        reporter.metrics({"time/wall_seconds": seconds, "time/cpu_seconds": _cpu_seconds() - spent}, end.step)
     return Learned(
         steps=end.step,
         mean_return=end.mean_return,
@@ -102,6 +106,12 @@ def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learne
             SavedCheckpoint(step=stored.step, digest=stored.digest) for stored in store.list_checkpoints(run_id)
         ),
     )
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of its workers that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _last_good_checkpoint(store: Store, run_id: str) -> Start | None:

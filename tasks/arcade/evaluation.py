@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from tasks.arcade import checkpoint as files
@@ -22,6 +23,7 @@ class EpisodeScore(Settings):
     frames: int
     ram_digest: str = Field(description="of all its RAM; equal digests are the same episode played again")
     ended: Ended
+    actions: tuple[int, ...] = Field(default=(), description="how often each was chosen, in the game's order")
 
 
 class Evaluation(Settings):
@@ -102,4 +104,5 @@ def _score(trace: Trace) -> EpisodeScore:
         frames=trace.frames,
         ram_digest=trace.ram_digest,
         ended=trace.ended,
+        actions=tuple(np.bincount(trace.actions).tolist()),
     )

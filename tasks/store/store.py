@@ -16,6 +16,7 @@ from tasks.arcade.evaluation import Evaluation
 from tasks.arcade.settings import SCHEMA, RunSettings
 from tasks.store import finding
 from tasks.store.address import Address, check, connect, find_address, is_fresh
+from tasks.store.champion import find_champion
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog, now_ms, to_metrics
 from tasks.store.starting import create_run, origin_tags
@@ -208,6 +209,14 @@ class Store:
         """Keep a text as an artifact."""
         self._client.log_text(run_id, text, safe_path(artifact_path))
 
+    @told_in_one_line
+    def log_bytes(self, run_id: str, data: bytes, artifact_path: str) -> None:
+        """Keep bytes as an artifact."""
+        folder, _, name = safe_path(artifact_path).rpartition("/")
+        with tempfile.TemporaryDirectory(prefix="ramreel-") as here:
+            (Path(here) / name).write_bytes(data)
+            self._client.log_artifact(run_id, str(Path(here) / name), folder or None)
+
     def log_report(self, run_id: str, html: str, markdown: str) -> None:
         """Keep a report as `reports/report.html` and `reports/report.md`."""
         self.log_text(run_id, html, "reports/report.html")
@@ -399,6 +408,10 @@ class Store:
         """All values of a metric as (step, value), by step; of several at one step the one written last."""
         points = sorted(self._client.get_metric_history(run_id, key), key=lambda point: (point.step, point.timestamp))
         return list({point.step: point.value for point in points}.items())
+
+    def champion(self, env_id: str) -> StoredCheckpoint | None:
+        """The checkpoint that plays best at a game, as MLflow's registry has it; none if there is none."""
+        return find_champion(self.address, env_id)
 
     @told_in_one_line
     def resolve_run(self, reference: str) -> str:

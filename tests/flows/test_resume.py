@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 TRAIN = TrainSettings(
     env_id="ALE/Breakout-v5", approach="ppo-tuned", seed=5, steps=16_000, checkpoint_every=4000, workers=2
 )
-TIMES = ("time/fps", "time/time_elapsed")
+TIMES = ("time/fps", "time/time_elapsed", "time/wall_seconds", "time/cpu_seconds")
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def games_p_value(a: Games, b: Games, seed: int = 0) -> float:
             table[rows[..., low:high, None], columns[..., None, low:high]].mean(axis=(-2, -1))
             for table, low, high in zip(wins, ends, ends[1:], strict=False)
         ]
-        return np.abs(np.mean(of_games, axis=0) - 0.5)
+        return np.asarray(np.abs(np.mean(of_games, axis=0) - 0.5))
 
     first = np.array([number for _, number in pairs])
     second = np.array([sizes[of_game] + number for of_game, number in pairs])

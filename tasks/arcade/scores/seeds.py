@@ -209,7 +209,7 @@ def permutation_p_value(a: Seeds, b: Seeds, seed: int = 0) -> float:
 
     def distance(i: IndexArray, j: IndexArray, axis: int) -> FloatArray:
         rows, columns = np.moveaxis(i, axis, -1).astype(np.intp), np.moveaxis(j, axis, -1).astype(np.intp)
-        return np.abs(wins[rows[..., :, None], columns[..., None, :]].mean(axis=(-2, -1)) - 0.5)
+        return np.asarray(np.abs(wins[rows[..., :, None], columns[..., None, :]].mean(axis=(-2, -1)) - 0.5))
 
     test = scipy.stats.permutation_test(
         (np.arange(len(a)), np.arange(len(a), len(a) + len(b))),
