@@ -70,7 +70,8 @@ def verdicts(comparison: Comparison) -> tuple[str, ...]:
         return tuple(verdict.sentence for _, _, verdict in ordered)
     best = judged[0]
     measure = "human-normalised score" if comparison.normalised else "return"
-    return (f"{best.approach}: interquartile mean {measure} {interval_text(best.iqm)}, {counted(best.seeds, 'seed')}",)
+    middle = f"{measure} {interval_text(best.iqm, comparison.normalised)}"
+    return (f"{best.approach}: interquartile mean {middle}, {counted(best.seeds, 'seed')}",)
 
 
 def cautions(comparison: Comparison) -> tuple[str, ...]:
