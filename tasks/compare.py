@@ -18,7 +18,7 @@ from tasks import provenance
 from tasks.arcade import report
 from tasks.arcade.clip import Clip, clip
 from tasks.arcade.episode import read_trace
-from tasks.arcade.report import Comparison, FilmView, WantedFilm
+from tasks.arcade.report import Comparison, FilmView, Findings, WantedFilm
 from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
 from tasks.audience import audience
@@ -69,18 +69,18 @@ def start_comparison(found: Contenders, name: str | None, experiment: str | None
 def write_report(comparison_id: str, found: Contenders) -> ComparedRuns:
     """Read the runs, write report, numbers and metrics to MLflow and the report's tables to Prefect."""
     store = open_store()
-    comparison = _with_films(store, _read(store, found), comparison_id)
-    markdown = report.render_markdown(comparison)
-    store.log_report(comparison_id, report.render_html(comparison), markdown)
+    findings = _with_films(store, Findings(_read(store, found)), comparison_id)
+    markdown = report.render_markdown(findings)
+    store.log_report(comparison_id, report.render_html(findings), markdown)
     for path, made in NUMBERS.items():
-        store.log_bytes(comparison_id, made(comparison), path)
-    for step, figures in report.by_step(comparison).items():
+        store.log_bytes(comparison_id, made(findings), path)
+    for step, figures in report.by_step(findings).items():
         store.log_metrics(comparison_id, {_metric_name(key): value for key, value in figures.items()}, step)
-    rows, verdict = report.summary_rows(comparison), report.verdicts(comparison)[0]
-    create_table_artifact(rows, key=f"comparison-{comparison_id[:8]}", description=f"{comparison.title}: {verdict}")
-    create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=comparison.title)
+    rows, verdict, title = report.summary_rows(findings.groups), report.verdicts(findings)[0], findings.comparison.title
+    create_table_artifact(rows, key=f"comparison-{comparison_id[:8]}", description=f"{title}: {verdict}")
+    create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=title)
     return ComparedRuns(
-        run_id=comparison_id, report=REPORT, runs=found.everyone, verdict=verdict, worse=report.worse(comparison)
+        run_id=comparison_id, report=REPORT, runs=found.everyone, verdict=verdict, worse=report.worse(findings)
     )
 
 
@@ -116,14 +116,15 @@ def _listed(words: list[str]) -> str:
 # --- films ---
 
 
-def _with_films(store: Store, comparison: Comparison, comparison_id: str) -> Comparison:
-    """The comparison with small films of its runs, drawn again from the traces that were recorded."""
+def _with_films(store: Store, findings: Findings, comparison_id: str) -> Findings:
+    """The findings with small films of its runs, drawn again from the traces that were recorded."""
+    comparison = findings.comparison
     films = {run.run_id: store.films(run.run_id) for run in comparison.runs}
     evaluated = {run.run_id: {row.step for row in run.checkpoints} for run in comparison.runs}
     filmed = {run_id: sorted(films[run_id].keys() & evaluated[run_id]) for run_id in films}
-    wanted = report.wanted_films(comparison, filmed)
+    wanted = report.wanted_films(findings.groups, filmed)
     if not wanted:
-        return comparison
+        return findings
     audience().said(f"drawing {len(wanted)} films for the report")
     reports = _folder(store.artifact_uri(comparison_id, "reports"))
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name, _processes(len(wanted)) as pool:
@@ -138,7 +139,7 @@ def _with_films(store: Store, comparison: Comparison, comparison_id: str) -> Com
             film = films[one.run_id][one.step]
             made.setdefault(one.run_id, []).append(_view(one, film, job.result(), _from(store, reports, one, film)))
     runs = tuple(run.model_copy(update={"films": tuple(made.get(run.run_id, ()))}) for run in comparison.runs)
-    return comparison.model_copy(update={"runs": runs})
+    return Findings(comparison.model_copy(update={"runs": runs}))
 
 
 def _processes(most: int) -> ProcessPoolExecutor:

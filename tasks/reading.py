@@ -23,8 +23,8 @@ def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
     game = game_of(run)
     assert run.settings is not None
     baseline = run_id in found.baseline
-    steps = [step for step in store.evaluations(run_id) if not baseline or found.step is None or step <= found.step]
-    evaluations = [store.fetch_evaluation(run_id, step) for step in steps]
+    last = found.step if baseline else None
+    evaluations = [one for one in store.fetch_evaluations(run_id) if last is None or one.step <= last]
     return RunView(
         run_id=run_id,
         run_name=run.name,

@@ -378,10 +378,21 @@ class Store:
         path = _evaluation_path(step)
         with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
             text = self.fetch_artifact(run_id, path, Path(folder)).read_text("utf-8")
-        try:
-            return Evaluation.model_validate_json(text)
-        except ValidationError as error:
-            raise StoreError(f"{path} of run {run_id} is no evaluation: {error.errors()[0]['msg']}") from None
+        return _evaluation(run_id, step, text)
+
+    def fetch_evaluations(self, run_id: str) -> tuple[Evaluation, ...]:
+        """All evaluations of a run by step, brought here at once.
+
+        Raises:
+            StoreError: what is there is not an evaluation.
+        """
+        steps = self.evaluations(run_id)
+        if not steps:
+            return ()
+        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+            here = self.fetch_artifact(run_id, _EVALUATIONS, Path(folder))
+            texts = [(here / f"{step_name(step)}.json").read_text("utf-8") for step in steps]
+        return tuple(_evaluation(run_id, step, text) for step, text in zip(steps, texts, strict=True))
 
     # --- runs, read ---
 
@@ -456,6 +467,14 @@ class Store:
             raise StoreError(
                 f"the settings of run {run_id} are not this version's: {one_line(error)}; use the ramreel that made it"
             ) from error
+
+
+def _evaluation(run_id: str, step: int, text: str) -> Evaluation:
+    try:
+        return Evaluation.model_validate_json(text)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise StoreError(f"{_evaluation_path(step)} of run {run_id} is no evaluation: {said}") from None
 
 
 def _refuse_empty(folder: Path | None) -> None:

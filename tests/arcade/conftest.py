@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.arcade.report import CheckpointRow, Comparison, Cost, FilmView, RunView, checkpoint_row
+from tasks.arcade.report import CheckpointRow, Comparison, Cost, FilmView, Findings, RunView, checkpoint_row
 
 FRAMES = 90
 
@@ -74,8 +74,8 @@ def a_run(approach: str, seed: int, level: float, mp4: bytes = b"", **changes: A
     return RunView(**values | changes)
 
 
-def a_comparison(*runs: RunView, title: str = "two ways", **more: Any) -> Comparison:
-    return Comparison(title=title, env_id=runs[0].env_id if runs else "", runs=runs, **more)
+def a_comparison(*runs: RunView, title: str = "two ways", **more: Any) -> Findings:
+    return Findings(Comparison(title=title, env_id=runs[0].env_id if runs else "", runs=runs, **more))
 
 
 @pytest.fixture(scope="session")
@@ -91,13 +91,13 @@ def run() -> Callable[..., RunView]:
 
 
 @pytest.fixture(scope="session")
-def compared() -> Callable[..., Comparison]:
-    """Makes a comparison of runs."""
+def compared() -> Callable[..., Findings]:
+    """Makes a comparison of runs, and what it comes to."""
     return a_comparison
 
 
 @pytest.fixture(scope="session")
-def two_ways(mp4: bytes) -> Comparison:
+def two_ways(mp4: bytes) -> Findings:
     """`ppo` and `ppo-tuned`, four seeds each, films of both checkpoints of each."""
     runs = [a_run("ppo", seed, -15, mp4) for seed in range(4)]
     return a_comparison(*runs, *(a_run("ppo-tuned", seed, 5 + seed, mp4) for seed in range(4)))

@@ -6,10 +6,10 @@ import io
 
 import pandas as pd
 
-from tasks.arcade.report import Comparison, to_csv, to_parquet
+from tasks.arcade.report import Findings, to_csv, to_parquet
 
 
-def test_both_files_hold_the_same_and_every_number(two_ways: Comparison) -> None:
+def test_both_files_hold_the_same_and_every_number(two_ways: Findings) -> None:
     table = pd.read_parquet(io.BytesIO(to_parquet(two_ways)))
     again = pd.read_csv(io.BytesIO(to_csv(two_ways)))
     assert list(again.columns) == list(table.columns)
@@ -24,7 +24,7 @@ def test_both_files_hold_the_same_and_every_number(two_ways: Comparison) -> None
     }
 
 
-def test_a_figure_of_the_report_can_be_worked_out_again(two_ways: Comparison) -> None:
+def test_a_figure_of_the_report_can_be_worked_out_again(two_ways: Findings) -> None:
     table = pd.read_parquet(io.BytesIO(to_parquet(two_ways)))
     episodes = table[(table.table == "episode") & (table.name == "episode_return") & (table.step == 100_000)]
     means = episodes.groupby("approach").value.mean()

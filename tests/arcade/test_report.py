@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from pydantic import ValidationError
 
 from tasks.arcade import report
-from tasks.arcade.report import CheckpointRow, Comparison, Cost, FilmView, RunView, checkpoint_row
+from tasks.arcade.report import CheckpointRow, Cost, FilmView, Findings, RunView, checkpoint_row
 from tasks.arcade.report.tables import total_cost
 from tasks.arcade.report.words import duration, number
 
@@ -23,7 +23,7 @@ EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script> | **x**
 
 Run = Callable[..., RunView]
 Row = Callable[..., CheckpointRow]
-Compared = Callable[..., Comparison]
+Compared = Callable[..., Findings]
 
 
 class Page(HTMLParser):
@@ -70,11 +70,11 @@ def _traces(page: str, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def page(two_ways: Comparison) -> str:
+def page(two_ways: Findings) -> str:
     return report.render_html(two_ways)
 
 
-def test_headline_is_the_verdict(two_ways: Comparison, page: str) -> None:
+def test_headline_is_the_verdict(two_ways: Findings, page: str) -> None:
     sentence = "ppo-tuned beats ppo: P = 1.00, 4 seeds"
     assert report.verdicts(two_ways) == (sentence,)
     tied = sentence.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
@@ -84,7 +84,7 @@ def test_headline_is_the_verdict(two_ways: Comparison, page: str) -> None:
 
 def test_the_best_approach_is_set_against_each_other_one(run: Run, compared: Compared) -> None:
     three = compared(run("random", 0, -20), run("ppo-tuned", 0, 5), run("ppo", 0, -15))
-    assert [group.approach for group in report.groups(three)] == ["ppo-tuned", "ppo", "random"]
+    assert [group.approach for group in three.groups] == ["ppo-tuned", "ppo", "random"]
     assert report.verdicts(three) == (
         "1 seed cannot tell ppo-tuned and ppo apart: P = 1.00 between these runs",
         "1 seed cannot tell ppo-tuned and random apart: P = 1.00 between these runs",
@@ -156,7 +156,7 @@ def test_names_from_users_are_text_in_markdown(run: Run, compared: Compared) -> 
     assert Page(evil).words.count(f"{EVIL} # heading") == Page(good).words.count("good") > 5
 
 
-def test_markdown_tables_hold_the_results(two_ways: Comparison) -> None:
+def test_markdown_tables_hold_the_results(two_ways: Findings) -> None:
     lines = report.render_markdown(two_ways).splitlines()
     row = next(line for line in lines if line.startswith("| ppo-tuned | 4 "))
     assert re.fullmatch(
@@ -170,8 +170,8 @@ def test_markdown_tables_hold_the_results(two_ways: Comparison) -> None:
     assert not any(line.startswith("| n |") for line in lines)
 
 
-def test_summary_rows_are_plain_and_best_first(two_ways: Comparison) -> None:
-    first, second = report.summary_rows(two_ways)
+def test_summary_rows_are_plain_and_best_first(two_ways: Findings) -> None:
+    first, second = report.summary_rows(two_ways.groups)
     ends = first.pop("iqm_low"), first.pop("iqm_high")
     assert first == {
         "approach": "ppo-tuned",
@@ -291,7 +291,7 @@ def test_games_are_compared_in_human_normalised_scores(run: Run, row: Row, compa
     runs += [on("Pong", "random", seed, [-20.7, -20.7]) for seed in range(3)]
     runs += [on("Breakout", "random", seed, [1.7, 1.7]) for seed in range(3)]
     both = compared(*runs, normalised=True)
-    first, second = report.groups(both)
+    first, second = both.groups
     assert first.iqm is not None
     assert second.iqm is not None
     assert (first.approach, first.iqm.value, second.iqm.value) == ("ppo", pytest.approx(1), pytest.approx(0))
@@ -314,7 +314,7 @@ def test_a_game_that_one_side_did_not_play_is_said(run: Run, compared: Compared)
 
 
 def test_colours_and_dashes_tell_eight_approaches_apart(run: Run, compared: Compared) -> None:
-    ranked = report.groups(compared(*(run(f"ppo-{index}", 0, index) for index in range(8))))
+    ranked = compared(*(run(f"ppo-{index}", 0, index) for index in range(8))).groups
     assert len({(group.colour, group.dash) for group in ranked}) == 8
 
 
@@ -330,14 +330,14 @@ def test_what_is_not_there_yet_is_said(run: Run, compared: Compared) -> None:
     ):
         assert words in page.words
     assert page.scripts == []
-    assert report.summary_rows(compared(bare))[0]["iqm_return"] is None
+    assert report.summary_rows(compared(bare).groups)[0]["iqm_return"] is None
     assert "Nothing to judge yet" in report.render_markdown(compared(bare))
 
 
 def test_a_run_without_evaluation_stands_beside_one_with(run: Run, compared: Compared) -> None:
     both = compared(run("ppo", 0, 0, checkpoints=()), run("random", 0, 3))
     assert report.verdicts(both) == ("random: interquartile mean return 5.5, 1 seed",)
-    assert [group.approach for group in report.groups(both)] == ["random", "ppo"]
+    assert [group.approach for group in both.groups] == ["random", "ppo"]
     page = report.render_html(both)
     assert {trace["legendgroup"] for trace in _traces(page, "training")} == {"random", "ppo"}
     assert {trace["legendgroup"] for trace in _traces(page, "evaluation")} == {"random"}
@@ -371,19 +371,21 @@ def test_two_runs_of_ten_checkpoints_are_a_page_below_15_mb(run: Run, compared: 
 
 def test_films_are_made_of_every_approach_and_its_last_checkpoint(run: Run, compared: Compared) -> None:
     many = compared(*(run(f"a{number}", seed, seed) for number in range(4) for seed in range(3)))
-    filmed = {one.run_id: tuple(range(0, 100, 10)) for one in many.runs}
-    wanted = report.wanted_films(many, filmed)
+    filmed = {one.run_id: tuple(range(0, 100, 10)) for one in many.comparison.runs}
+    wanted = report.wanted_films(many.groups, filmed)
     assert {one.run_id for one in wanted} == {f"a{number}1id" for number in range(4)}, "the median seed of each"
     assert len(wanted) == 24
     assert {one.step for one in wanted} >= {0, 90}
     two = compared(run("ppo", 0, 0), run("random", 0, 0))
-    assert len(report.wanted_films(two, {one.run_id: range(10) for one in two.runs})) == 20
+    assert len(report.wanted_films(two.groups, {one.run_id: range(10) for one in two.comparison.runs})) == 20
     alone = compared(run("ppo", 0, 0), run("ppo", 1, 0))
-    assert {one.run_id for one in report.wanted_films(alone, {one.run_id: [5] for one in alone.runs})} == {
+    assert {
+        one.run_id for one in report.wanted_films(alone.groups, {one.run_id: [5] for one in alone.comparison.runs})
+    } == {
         "ppo0id",
         "ppo1id",
     }
-    assert report.wanted_films(alone, {}) == ()
+    assert report.wanted_films(alone.groups, {}) == ()
 
 
 def test_a_film_that_shows_a_part_says_so_and_links_to_the_whole(run: Run, compared: Compared, mp4: bytes) -> None:
@@ -415,7 +417,7 @@ def test_cautions_name_what_weakens_the_numbers(run: Run, compared: Compared) ->
 
 
 def test_a_seed_trained_twice_is_one_seed(run: Run, compared: Compared) -> None:
-    (group,) = report.groups(compared(run("ppo", 0, 0), run("ppo", 0, 5, run_id="other")))
+    (group,) = compared(run("ppo", 0, 0), run("ppo", 0, 5, run_id="other")).groups
     assert group.seeds == 1
     assert group.iqm is not None
     assert group.iqm.low is None
@@ -423,23 +425,23 @@ def test_a_seed_trained_twice_is_one_seed(run: Run, compared: Compared) -> None:
 
 def test_copies_make_no_interval(run: Run, compared: Compared) -> None:
     copies = checkpoint_row(9, [11, 11, 11, 16], ["a", "a", "a", "b"])
-    (group,) = report.groups(compared(*(run("ppo", seed, 0, checkpoints=(copies,)) for seed in range(3))))
+    (group,) = compared(*(run("ppo", seed, 0, checkpoints=(copies,)) for seed in range(3))).groups
     assert group.iqm is not None
     assert (group.iqm.value, group.iqm.low, group.iqm.high) == (11, 11, 11), "nothing but whole seeds is resampled"
 
 
 def test_parameters_of_one_approach_stand_run_by_run_of_several_together(run: Run, compared: Compared) -> None:
     runs = [run("ppo", seed, 0) for seed in (0, 1)]
-    assert report.parameter_table(report.groups(compared(*runs))) == (["ppo-0", "ppo-1"], [["seed", "0", "1"]])
+    assert report.parameter_table(compared(*runs).groups) == (["ppo-0", "ppo-1"], [["seed", "0", "1"]])
     bare = run("random", 0, -9, parameters={"seed": 0, "n": 8})
-    heads, rows = report.parameter_table(report.groups(compared(*runs, bare)))
+    heads, rows = report.parameter_table(compared(*runs, bare).groups)
     assert heads == ["ppo", "random"]
     assert rows == [["approach.algorithm.gamma", "0.99", "-"], ["seed", "0 · 1", "0"]]
 
 
 def test_cost_is_told_a_run_and_in_all(run: Run, compared: Compared) -> None:
     both = compared(run("ppo", 0, 0), run("ppo", 1, 0, cost=Cost(wall_seconds=240)))
-    assert total_cost(both.runs) == Cost(wall_seconds=360, cpu_seconds=200)
+    assert total_cost(both.comparison.runs) == Cost(wall_seconds=360, cpu_seconds=200)
     assert "ppo 100,000 3 min 3 min 1,234" in Page(report.render_html(both)).words
 
 
@@ -464,11 +466,11 @@ def test_values_that_contradict_themselves_are_refused(row: Row, compared: Compa
         compared()
 
 
-def test_the_same_comparison_gives_the_same_report(two_ways: Comparison, page: str) -> None:
+def test_the_same_comparison_gives_the_same_report(two_ways: Findings, page: str) -> None:
     assert report.render_html(two_ways) == page
 
 
-def test_metrics_for_mlflow_are_by_step_and_at_last_what_it_came_to(two_ways: Comparison) -> None:
+def test_metrics_for_mlflow_are_by_step_and_at_last_what_it_came_to(two_ways: Findings) -> None:
     found = report.by_step(two_ways)
     assert list(found) == [50_000, 100_000]
     assert found[50_000] == {"eval/mean_return/ppo-tuned": 8.5, "eval/mean_return/ppo": -13.0}

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tasks.arcade import report
-from tasks.arcade.report import Comparison, RunView
+from tasks.arcade.report import Findings
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -91,11 +91,11 @@ class Tab:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, two_ways: Comparison, run: Callable[..., RunView]) -> Path:
+def page(tmp_path_factory: pytest.TempPathFactory, two_ways: Findings) -> Path:
     """One run of each approach, films of two checkpoints."""
-    runs = tuple(one for one in two_ways.runs if one.seed == 0)
+    runs = tuple(one for one in two_ways.comparison.runs if one.seed == 0)
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.render_html(two_ways.model_copy(update={"runs": runs})), "utf-8")
+    path.write_text(report.render_html(Findings(two_ways.comparison.model_copy(update={"runs": runs}))), "utf-8")
     return path
 
 

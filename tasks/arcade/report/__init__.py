@@ -2,7 +2,7 @@
 
 from tasks.arcade.report.films import WantedFilm, wanted_films, within_budget
 from tasks.arcade.report.groups import Group, groups
-from tasks.arcade.report.judging import cautions, judged_pairs, verdicts, without_reference, worse
+from tasks.arcade.report.judging import Findings, cautions, verdicts, worse
 from tasks.arcade.report.metrics import by_step
 from tasks.arcade.report.numbers import to_csv, to_parquet
 from tasks.arcade.report.page import render_html, render_markdown
@@ -24,6 +24,7 @@ __all__ = [
     "Comparison",
     "Cost",
     "FilmView",
+    "Findings",
     "Group",
     "RunView",
     "WantedFilm",
@@ -32,7 +33,6 @@ __all__ = [
     "cautions",
     "checkpoint_row",
     "groups",
-    "judged_pairs",
     "parameter_table",
     "render_html",
     "render_markdown",
@@ -42,6 +42,5 @@ __all__ = [
     "verdicts",
     "wanted_films",
     "within_budget",
-    "without_reference",
     "worse",
 ]

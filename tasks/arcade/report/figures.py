@@ -10,9 +10,9 @@ import numpy as np
 
 from tasks.arcade import curves, scores
 from tasks.arcade.curves import Curve, Dot, Family, Look, Point
-from tasks.arcade.report.groups import Group, groups
-from tasks.arcade.report.judging import judged_pairs
-from tasks.arcade.report.values import CheckpointRow, Comparison, RunView
+from tasks.arcade.report.groups import Group
+from tasks.arcade.report.judging import Findings
+from tasks.arcade.report.values import CheckpointRow, RunView
 from tasks.arcade.report.words import interval_text, number
 from tasks.arcade.scores import Estimate, FloatArray
 
@@ -36,15 +36,15 @@ class Figure:
     wide: bool = False
 
 
-def figures(comparison: Comparison) -> tuple[Figure, ...]:
+def figures(of: Findings) -> tuple[Figure, ...]:
     """All figures, in the order of the page; those that would say nothing are left out."""
-    ranked = groups(comparison)
-    measure = "human-normalised score" if comparison.normalised else "episode return"
+    ranked = of.groups
+    measure = "human-normalised score" if of.comparison.normalised else "episode return"
     found = [
         _training(ranked, measure),
         _evaluation(ranked, measure),
         _finals(ranked, measure),
-        _pairs(comparison, ranked),
+        _pairs(of),
         _profiles(ranked, measure),
         _actions(ranked),
         _every_seed(ranked, measure),
@@ -95,10 +95,10 @@ def _finals(ranked: Sequence[Group], measure: str) -> Figure:
     return Figure("Final play", words, curves.dots("finals", found, measure))
 
 
-def _pairs(comparison: Comparison, ranked: Sequence[Group]) -> Figure:
-    looks = {group.approach: _look(group) for group in ranked}
+def _pairs(of: Findings) -> Figure:
+    looks = {group.approach: _look(group) for group in of.groups}
     found = []
-    for one, other, verdict in judged_pairs(comparison):
+    for one, other, verdict in of.pairs:
         row = f"{one} > {other}"
         words = f"{row}: P = {verdict.probability}, p = {verdict.p_value:.2g}"
         found.append(Dot(row, verdict.probability, looks[one], words))
@@ -106,7 +106,7 @@ def _pairs(comparison: Comparison, ranked: Sequence[Group]) -> Figure:
         return Figure("Probability of improvement", "", "")
     words = (
         "How likely an episode of the first scores above one of the second, with its 95% interval; "
-        f"at the dotted line neither is better. {sizes(ranked)}."
+        f"at the dotted line neither is better. {sizes(of.groups)}."
     )
     return Figure("Probability of improvement", words, curves.dots("pairs", found, "P", middle=0.5))
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tasks.arcade.report.groups import Group, groups
-from tasks.arcade.report.values import Comparison, FilmView, RunView
+from tasks.arcade.report.groups import Group
+from tasks.arcade.report.values import FilmView, RunView
 from tasks.arcade.settings import Settings
 
 FILM_BYTES = 6_500_000
@@ -25,17 +25,17 @@ class WantedFilm(Settings):
     frames: int
 
 
-def wanted_films(comparison: Comparison, filmed: Mapping[str, Sequence[int]]) -> tuple[WantedFilm, ...]:
+def wanted_films(ranked: Sequence[Group], filmed: Mapping[str, Sequence[int]]) -> tuple[WantedFilm, ...]:
     """The films to make for a report, of runs and checkpoints that have a trace.
 
     Of each approach the run whose last interquartile mean is the median one; then, while there is room, the others.
     Of each run checkpoints evenly spread over its training, the last one always.
 
     Args:
-        comparison: the runs, without films.
+        ranked: the approaches.
         filmed: steps of the checkpoints with a trace, by run id.
     """
-    runs = _shown_runs(groups(comparison), filmed)
+    runs = _shown_runs(ranked, filmed)
     if not runs:
         return ()
     each = max(1, MOST_FILMS // len(runs))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 from tasks.arcade import scores
-from tasks.arcade.references import REFERENCES
 from tasks.arcade.report.groups import Group, counted, groups
 from tasks.arcade.report.tables import differing_parameters
 from tasks.arcade.report.values import Comparison
@@ -11,14 +14,34 @@ from tasks.arcade.report.words import interval_text
 from tasks.arcade.scores import Verdict
 
 FEW_SEEDS = 5
+Pair = tuple[str, str, Verdict]
 
 
-def judged_pairs(comparison: Comparison) -> tuple[tuple[str, str, Verdict], ...]:
-    """Pairs of approaches by name, the better one first where it is known, and what is known of them.
+@dataclass(frozen=True)
+class Findings:
+    """What a comparison comes to, worked out once and shown in many ways.
 
-    Against a baseline every approach is held against that; otherwise the best approach against each other one.
+    Attributes:
+        groups: the approaches, best first.
+        pairs: pairs of approaches by name, the first held against the second, and what is known of them.
     """
-    ranked = [group for group in groups(comparison) if group.finals]
+
+    comparison: Comparison
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        return groups(self.comparison)
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        return _judged_pairs(self.comparison, self.groups)
+
+
+def _judged_pairs(comparison: Comparison, every: Sequence[Group]) -> tuple[Pair, ...]:
+    """Against a baseline every approach is held against that; otherwise the best approach against each other one."""
+    ranked = [group for group in every if group.finals]
+    if not ranked:
+        return ()
     if comparison.baseline is not None:
         baselines = [group for group in ranked if group.side == "baseline"]
         pairs = [(group, other) for group in ranked if group.side != "baseline" for other in baselines]
@@ -54,19 +77,19 @@ def _distinct(group: Group) -> list[float]:
     return [value for row in group.rows for value in row.distinct_returns]
 
 
-def worse(comparison: Comparison) -> bool:
+def worse(found: Findings) -> bool:
     """Whether, against a baseline, some approach came out worse with confidence."""
-    return comparison.baseline is not None and any(verdict.worse for _, _, verdict in judged_pairs(comparison))
+    return found.comparison.baseline is not None and any(verdict.worse for _, _, verdict in found.pairs)
 
 
-def verdicts(comparison: Comparison) -> tuple[str, ...]:
+def verdicts(found: Findings) -> tuple[str, ...]:
     """What the runs say; the first sentence is the headline."""
-    judged = [group for group in groups(comparison) if group.finals]
+    comparison, judged = found.comparison, [group for group in found.groups if group.finals]
     if not judged:
         return ("Nothing to judge yet: no checkpoint has been evaluated",)
-    if found := judged_pairs(comparison):
+    if found.pairs:
         # Against a baseline the worst news comes first.
-        ordered = sorted(found, key=lambda pair: comparison.baseline is not None and not pair[2].worse)
+        ordered = sorted(found.pairs, key=lambda pair: comparison.baseline is not None and not pair[2].worse)
         return tuple(verdict.sentence for _, _, verdict in ordered)
     best = judged[0]
     measure = "human-normalised score" if comparison.normalised else "return"
@@ -74,19 +97,19 @@ def verdicts(comparison: Comparison) -> tuple[str, ...]:
     return (f"{best.approach}: interquartile mean {middle}, {counted(best.seeds, 'seed')}",)
 
 
-def cautions(comparison: Comparison) -> tuple[str, ...]:
+def cautions(found: Findings) -> tuple[str, ...]:
     """What a reader must know before believing the numbers; plain sentences."""
-    ranked = groups(comparison)
+    comparison, ranked = found.comparison, found.groups
     return (
         *_about_seeds(ranked),
         *_about_episodes(ranked),
-        *_about_games(comparison),
+        *_about_games(comparison, ranked),
         *_about_parameters(ranked, comparison),
         *_about_origins(comparison),
     )
 
 
-def _about_seeds(ranked: tuple[Group, ...]) -> list[str]:
+def _about_seeds(ranked: Sequence[Group]) -> list[str]:
     found = []
     if single := [group.approach for group in ranked if group.seeds == 1]:
         found.append(f"One seed of {', '.join(single)}: how much seeds differ is unknown, so there is no interval.")
@@ -98,7 +121,7 @@ def _about_seeds(ranked: tuple[Group, ...]) -> list[str]:
     return found
 
 
-def _about_episodes(ranked: tuple[Group, ...]) -> list[str]:
+def _about_episodes(ranked: Sequence[Group]) -> list[str]:
     final = [row for group in ranked for row in group.rows]
     found = []
     if copies := sum(row.episodes - row.distinct_episodes for row in final):
@@ -109,7 +132,7 @@ def _about_episodes(ranked: tuple[Group, ...]) -> list[str]:
     return found
 
 
-def _about_games(comparison: Comparison) -> list[str]:
+def _about_games(comparison: Comparison, ranked: Sequence[Group]) -> list[str]:
     found = []
     ids = sorted({run.env_id for run in comparison.runs})
     if len(ids) > 1 and not comparison.normalised:
@@ -121,7 +144,7 @@ def _about_games(comparison: Comparison) -> list[str]:
         ):
             if len(values) > 1:
                 found.append(f"The runs have different {what}: {', '.join(sorted(values))}.")
-        if apart := [group.approach for group in groups(comparison) if len(group.games) < _most_games(comparison)]:
+        if apart := [group.approach for group in ranked if len(group.games) < _most_games(comparison)]:
             found.append(f"Not every game was played by {', '.join(apart)}: pairs are judged on the games of both.")
     return found
 
@@ -130,7 +153,7 @@ def _most_games(comparison: Comparison) -> int:
     return len({run.rom for run in comparison.runs if run.last})
 
 
-def _about_parameters(ranked: tuple[Group, ...], comparison: Comparison) -> list[str]:
+def _about_parameters(ranked: Sequence[Group], comparison: Comparison) -> list[str]:
     found = []
     for group in ranked:
         differing = [name for name in differing_parameters(group.runs) if name.rsplit(".", 1)[-1] != "seed"]
@@ -153,9 +176,3 @@ def _about_origins(comparison: Comparison) -> list[str]:
     if waiting := [run.run_name for run in comparison.runs if not run.checkpoints]:
         found.append(f"Not evaluated yet: {', '.join(waiting)}.")
     return found
-
-
-def without_reference(comparison: Comparison) -> tuple[str, ...]:
-    """Games of the comparison for which no random and human scores are published."""
-    there = {rom for rom, reference in REFERENCES.items() if None not in (reference.random, reference.human)}
-    return tuple(sorted({run.rom for run in comparison.runs} - there))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.arcade.report.groups import groups
-from tasks.arcade.report.judging import judged_pairs
-from tasks.arcade.report.values import Comparison, RunView, best_checkpoint
+from tasks.arcade.report.judging import Findings
+from tasks.arcade.report.values import RunView, best_checkpoint
 from tasks.arcade.scores import Estimate
 
 COLUMNS = {
@@ -30,36 +29,36 @@ COLUMNS = {
 """A row is one number. `table` says of what: `episode`, `training`, `checkpoint`, `run`, `approach` or `pair`."""
 
 
-def to_csv(comparison: Comparison) -> bytes:
+def to_csv(found: Findings) -> bytes:
     """All rows as CSV with a head, UTF-8; what a row does not have is empty."""
     import pyarrow as pa
     from pyarrow import csv
 
     with pa.BufferOutputStream() as stream:
-        csv.write_csv(_table(comparison), stream)
+        csv.write_csv(_table(found), stream)
         return bytes(stream.getvalue().to_pybytes())
 
 
-def to_parquet(comparison: Comparison) -> bytes:
+def to_parquet(found: Findings) -> bytes:
     """All rows as one Parquet file, with the comparison's title in its metadata."""
     import pyarrow as pa
     from pyarrow import parquet
 
     with pa.BufferOutputStream() as stream:
-        parquet.write_table(_table(comparison), stream, compression="zstd")
+        parquet.write_table(_table(found), stream, compression="zstd")
         return bytes(stream.getvalue().to_pybytes())
 
 
-def _table(comparison: Comparison) -> Any:
+def _table(found: Findings) -> Any:
     import pyarrow as pa
 
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-    return pa.Table.from_pylist(list(rows(comparison)), schema.with_metadata({"title": comparison.title}))
+    return pa.Table.from_pylist(list(rows(found)), schema.with_metadata({"title": found.comparison.title}))
 
 
-def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+def rows(found: Findings) -> Iterator[dict[str, Any]]:
     """The rows as dictionaries of `COLUMNS`; what a row does not have is left out."""
-    for run in comparison.runs:
+    for run in found.comparison.runs:
         about = {
             "approach": run.approach,
             "env_id": run.env_id,
@@ -69,14 +68,14 @@ def rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
         }
         for row in _of_run(run):
             yield about | row
-    for group in groups(comparison):
+    for group in found.groups:
         about = {"table": "approach", "approach": group.approach, "seeds": group.seeds, "episodes": group.episodes}
         for name, estimate in (("iqm", group.iqm), ("best", group.best)):
             if estimate:
                 yield about | {"name": name, **_ends(estimate)}
         if group.mean is not None:
             yield about | {"name": "mean", "value": group.mean}
-    for one, other, verdict in judged_pairs(comparison):
+    for one, other, verdict in found.pairs:
         about = {"table": "pair", "approach": one, "against": other}
         yield about | {"name": "probability_of_improvement", **_ends(verdict.probability)}
         yield about | {"name": "p_value", "value": verdict.p_value}

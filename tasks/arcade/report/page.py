@@ -18,8 +18,8 @@ import jinja2
 from tasks.arcade import curves
 from tasks.arcade.report.figures import figures, mean_interval, sizes
 from tasks.arcade.report.films import within_budget
-from tasks.arcade.report.groups import counted, groups
-from tasks.arcade.report.judging import cautions, judged_pairs, verdicts, worse
+from tasks.arcade.report.groups import counted
+from tasks.arcade.report.judging import Findings, cautions, verdicts, worse
 from tasks.arcade.report.tables import cost_rows, game_table, parameter_table, total_cost
 from tasks.arcade.report.values import Comparison, FilmView, best_checkpoint
 from tasks.arcade.report.words import duration, interval_text, number, score
@@ -28,23 +28,23 @@ MANY_RUNS = 12
 """Beyond so many the runs have a table of their own, folded up."""
 
 
-def render_html(comparison: Comparison) -> str:
+def render_html(found: Findings) -> str:
     """One self-contained HTML page; the same comparison gives the same text."""
-    drawn = figures(comparison)
+    drawn = figures(found)
     return _render(
         "report.html.j2",
-        comparison,
+        found,
         None,
-        films=within_budget(comparison.runs),
+        films=within_budget(found.comparison.runs),
         figures=drawn,
-        many=len(comparison.runs) > MANY_RUNS,
+        many=len(found.comparison.runs) > MANY_RUNS,
         plotly_js=curves.plotly_js() if any(figure.plot for figure in drawn) else "",
     )
 
 
-def render_markdown(comparison: Comparison) -> str:
+def render_markdown(found: Findings) -> str:
     """The report's words and tables in Markdown, without figures and films."""
-    return _render("report.md.j2", comparison, _markdown_text)
+    return _render("report.md.j2", found, _markdown_text)
 
 
 def page(template: str, finalize: Callable[[Any], Any] | None, values: dict[str, Any]) -> str:
@@ -71,16 +71,15 @@ def page(template: str, finalize: Callable[[Any], Any] | None, values: dict[str,
     return environment.get_template(template).render(values)
 
 
-def _render(template: str, comparison: Comparison, finalize: Callable[[Any], Any] | None, **values: Any) -> str:
-    ranked = groups(comparison)
-    pairs = judged_pairs(comparison)
+def _render(template: str, found: Findings, finalize: Callable[[Any], Any] | None, **values: Any) -> str:
+    comparison, ranked = found.comparison, found.groups
     shared = {
         "comparison": comparison,
         "groups": ranked,
-        "verdicts": verdicts(comparison),
-        "tone": _tone(comparison),
-        "pairs": pairs,
-        "cautions": cautions(comparison),
+        "verdicts": verdicts(found),
+        "tone": _tone(found),
+        "pairs": found.pairs,
+        "cautions": cautions(found),
         "parameters": parameter_table(ranked),
         "games": game_table(ranked),
         "costs": cost_rows(ranked),
@@ -92,12 +91,11 @@ def _render(template: str, comparison: Comparison, finalize: Callable[[Any], Any
     return page(template, finalize, shared | values)
 
 
-def _tone(comparison: Comparison) -> str:
+def _tone(found: Findings) -> str:
     """How the headline looks: a difference that is real, one that got worse, or nothing known."""
-    if worse(comparison):
+    if worse(found):
         return "worse"
-    found = judged_pairs(comparison)
-    return "real" if found and found[0][2].decided else "open"
+    return "real" if found.pairs and found.pairs[0][2].decided else "open"
 
 
 def _chips(comparison: Comparison) -> list[str]:

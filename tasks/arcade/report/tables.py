@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from tasks.arcade.references import REFERENCES
-from tasks.arcade.report.groups import Group, groups
-from tasks.arcade.report.values import Comparison, Cost, RunView
+from tasks.arcade.report.groups import Group
+from tasks.arcade.report.values import Cost, RunView
 from tasks.arcade.report.words import duration, number, score
 
 
@@ -68,7 +68,7 @@ def total_cost(runs: Sequence[RunView]) -> Cost:
     return Cost(wall_seconds=sum(walls) if walls else None, cpu_seconds=sum(spent) if spent else None)
 
 
-def summary_rows(comparison: Comparison) -> list[dict[str, str | float | int | None]]:
+def summary_rows(ranked: Sequence[Group]) -> list[dict[str, str | float | int | None]]:
     """One row an approach, best first, of plain values: for a table artifact."""
     return [
         {
@@ -83,7 +83,7 @@ def summary_rows(comparison: Comparison) -> list[dict[str, str | float | int | N
             "iqm_high": group.iqm.high if group.iqm else None,
             "best_return": group.best.value if group.best else None,
         }
-        for group in groups(comparison)
+        for group in ranked
     ]
 
 

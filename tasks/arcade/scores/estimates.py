@@ -67,6 +67,15 @@ def middle_mean(values: FloatArray) -> FloatArray:
     return np.asarray(ordered[..., n // 4 : n - n // 4].mean(axis=-1))
 
 
+def of_rows(statistic: Statistic, rows: FloatArray) -> FloatArray:
+    """A statistic of every row, shape (..., n) to (...); those of this module at once, others one by one."""
+    if statistic is mean:
+        return np.asarray(rows.mean(axis=-1))
+    if statistic is interquartile_mean:
+        return middle_mean(rows)
+    return np.asarray(np.apply_along_axis(statistic, -1, rows))
+
+
 def normalised(returns: Returns, random: float, human: float) -> FloatArray:
     """Human-normalised scores, float64 of the same shape: 0 is random play, 1 the human's (Mnih et al. 2015).
 
@@ -95,9 +104,11 @@ def estimate(returns: Returns, statistic: Statistic, seed: int = 0) -> Estimate:
     values = checked(returns)
     if np.ptp(values) == 0:
         return Estimate(float(statistic(values)), None, None, len(values))
-    low, high = bootstrap(
-        (values,), lambda sample, axis: np.apply_along_axis(statistic, axis, sample), len(values), len(values) - 1, seed
-    )
+
+    def resampled(sample: FloatArray, axis: int) -> FloatArray:
+        return of_rows(statistic, np.moveaxis(sample, axis, -1))
+
+    low, high = bootstrap((values,), resampled, len(values), len(values) - 1, seed)
     return Estimate(float(statistic(values)), float(low), float(high), len(values))
 
 

@@ -23,6 +23,7 @@ from tasks.arcade.scores.estimates import (
     Statistic,
     bootstrap,
     checked,
+    of_rows,
 )
 
 Seeds = Sequence[Returns]
@@ -112,7 +113,10 @@ def estimate_over_seeds(
 
     def resampled(drawn: IndexArray, axis: int) -> FloatArray:
         counts = stages.counts(np.moveaxis(drawn, axis, -1)).astype(np.intp)
-        return np.array([statistic(np.repeat(stages.values, of_one)) for of_one in counts])
+        if len(set(map(len, stages.seeds))) > 1:
+            return np.array([statistic(np.repeat(stages.values, of_one)) for of_one in counts])
+        rows = np.repeat(np.tile(stages.values, len(counts)), counts.ravel())
+        return of_rows(statistic, rows.reshape(len(counts), -1))
 
     low, high = bootstrap((stages.numbers,), resampled, n, n - 1, seed)
     return Estimate(value, float(low), float(high), n)
