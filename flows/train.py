@@ -51,8 +51,10 @@ def train(settings: TrainSettings) -> TrainedRun:
 def resume(settings: ResumeSettings) -> TrainedRun:
     """Go on with a training from its last good checkpoint; it ends as one that never stopped, to the bit.
 
+    One that was stopped before its first checkpoint begins again.
+
     Raises:
-        StoreError: there is no such run, it has no checkpoint, or another process is training it.
+        StoreError: there is no such run, or another process is training it.
         WorkerError: a worker process died, hangs or raised.
     """
     run_id = find_run(settings.run)
