@@ -43,7 +43,7 @@ def train(settings: TrainSettings) -> TrainedRun:
     run_id = start_run(run, name, settings.experiment)
     with ending(run_id):
         learned = learn(run_id, name, run, settings.workers or cores())
-        show_checkpoints(run_id, learned)
+    show_checkpoints(run_id, learned)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 
 
@@ -61,7 +61,7 @@ def resume(settings: ResumeSettings) -> TrainedRun:
     name, run = reopen_run(run_id, settings.steps)
     with ending(run_id):
         learned = learn(run_id, name, run, settings.workers or cores())
-        show_checkpoints(run_id, learned)
+    show_checkpoints(run_id, learned)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 
 

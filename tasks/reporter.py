@@ -10,8 +10,10 @@ import functools
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +33,8 @@ from tasks.store import Lease, MetricLog, Store, store_in_use
 
 _PROGRESS_SECONDS = 5
 _LOG_SECONDS = 60
+_MOST_WAITING = 10
+"""Checkpoints on their way, kept on this machine's disk until the store takes them."""
 _LAST_LOOK_SECONDS = 10
 """For which the end waits until Prefect shows it."""
 
@@ -75,7 +79,7 @@ class Reporter:
         self._artifact = _progress_artifact(run_id, name)
         self._saver = ThreadPoolExecutor(1, thread_name_prefix="ramreel-checkpoints")
         self._shower = ThreadPoolExecutor(1, thread_name_prefix="ramreel-progress")
-        self._saving: Future[None] | None = None
+        self._saving: deque[Future[None]] = deque()
         self._showing: Future[None] | None = None
         self._shown_at = self._logged_at = time.monotonic()
         self.seconds = 0.0
@@ -90,7 +94,7 @@ class Reporter:
             # Whatever ended the training, a checkpoint on its way arrives, so that the next try goes on from it.
             self._saver.shutdown()
             if kind is None:
-                self._saved()
+                self._wait_for_saved(0)
         finally:
             try:
                 self._metrics.__exit__(kind, error, at)
@@ -106,12 +110,11 @@ class Reporter:
 
     @_counted
     def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
-        # One at a time: what waits for a server that is away stays small.
-        self._saved()
+        self._wait_for_saved(_MOST_WAITING - 1)
         directory = self._folder / f"step-{checkpoint.step:09d}"
         digest = files.write(checkpoint, directory / "playing")
         write_state(state, digest, directory / "training")
-        self._saving = self._saver.submit(copy_context().run, self._save, checkpoint.step, directory, digest)
+        self._saving.append(self._saver.submit(copy_context().run, self._save, checkpoint.step, directory, digest))
 
     def _save(self, step: int, directory: Path, digest: str) -> None:
         # Whoever goes on from here finds every metric up to here.
@@ -119,16 +122,15 @@ class Reporter:
         save_checkpoint(self._run_id, step, str(directory / "playing"), str(directory / "training"), digest)
         shutil.rmtree(directory)
 
-    def _saved(self) -> None:
-        """Wait for the checkpoint on its way, if there is one."""
-        if self._saving is not None:
-            self._saving.result()
+    def _wait_for_saved(self, most: int) -> None:
+        """Wait until so many checkpoints at most are on their way."""
+        while self._saving and (len(self._saving) > most or self._saving[0].done()):
+            self._saving.popleft().result()
 
     @_counted
     def progress(self, progress: Progress) -> None:
         self._lease.refuse_if_lost()
-        if self._saving is not None and self._saving.done():
-            self._saved()
+        self._wait_for_saved(_MOST_WAITING)
         audience().training(self._name, progress)
         now, over = time.monotonic(), progress.step >= progress.steps
         shown = self._showing is None or self._showing.done()
@@ -140,11 +142,9 @@ class Reporter:
             self._logger.info("%s: %s", self._name, progress)
 
     def _show(self, progress: Progress) -> None:
-        try:
+        # A bar in the UI that stands still while Prefect is away is no reason to end a training, nor worth a line.
+        with suppress(Exception):
             update_progress_artifact(self._artifact, progress=100 * progress.share, description=str(progress))
-        except Exception as error:
-            # A bar in the UI that stands still for a while is no reason to end a training.
-            self._logger.warning("%s: Prefect does not take the progress: %s", self._name, error)
 
 
 def _progress_artifact(run_id: str, name: str) -> UUID:
