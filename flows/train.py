@@ -43,7 +43,7 @@ def train(settings: TrainSettings) -> TrainedRun:
     run_id = start_run(run, name, settings.experiment)
     with ending(run_id):
         learned = learn(run_id, name, run, settings.workers or cores())
-        show_checkpoints(run_id, learned)
+    show_checkpoints(run_id, learned)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 
 
@@ -51,15 +51,17 @@ def train(settings: TrainSettings) -> TrainedRun:
 def resume(settings: ResumeSettings) -> TrainedRun:
     """Go on with a training from its last good checkpoint; it ends as one that never stopped, to the bit.
 
+    One that was stopped before its first checkpoint begins again.
+
     Raises:
-        StoreError: there is no such run, it has no checkpoint, or another process is training it.
+        StoreError: there is no such run, or another process is training it.
         WorkerError: a worker process died, hangs or raised.
     """
     run_id = find_run(settings.run)
     name, run = reopen_run(run_id, settings.steps)
     with ending(run_id):
         learned = learn(run_id, name, run, settings.workers or cores())
-        show_checkpoints(run_id, learned)
+    show_checkpoints(run_id, learned)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 
 

@@ -128,6 +128,6 @@ def _films(store: Store, run_id: str, evaluations: Mapping[int, Evaluation]) -> 
                 mp4=store.fetch_artifact(run_id, film.mp4, Path(folder)).read_bytes(),
                 caption=f"the median of {len(evaluations[step].episodes)} episodes",
             )
-            for step, film in store.films(run_id).items()
+            for step, film in store.whole_films(run_id).items()
             if step in evaluations
         )

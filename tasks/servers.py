@@ -1,7 +1,8 @@
-"""Prefect's and MLflow's own servers over the embedded store, on loopback, for looking at it in a browser."""
+"""Prefect's and MLflow's own servers over the embedded store, on loopback; whatever is started here ends with us."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from tasks.store import Store
 
@@ -25,12 +26,12 @@ _END_SECONDS = 10
 # Waits at a pipe whose other end only we hold: it closes even when we are killed and can clean up nothing.
 _WATCHER = """
 read -r _
-kill -s TERM -- "-$1"
+kill -s TERM -- "$1"
 for _ in $(seq "$2"); do
     sleep 1
-    kill -s 0 -- "-$1" || exit
+    kill -s 0 -- "$1" || exit
 done
-kill -s KILL -- "-$1"
+kill -s KILL -- "$1"
 """
 
 
@@ -73,6 +74,32 @@ def serve(store: Store, *, prefect_port: int, mlflow_port: int, say: Callable[[s
             time.sleep(0.5)
 
 
+def start_prefect() -> None:
+    """Have Prefect start its temporary server over the embedded store, unless another one is set.
+
+    Left to itself it starts one with the first flow, and leaves it running for ever when this process is killed.
+    """
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    if settings.api.url or not settings.server.ephemeral.enabled:
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    watching = ExitStack()
+    # What is registered first comes last: Prefect sends what it has to say, then stops its server.
+    atexit.register(watching.close)
+
+    class Watched(SubprocessASGIServer):
+        def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+            process = super()._run_uvicorn_command()
+            watching.enter_context(_watched(process.pid))
+            return process
+
+    # There is one for the whole process: flows find it running.
+    Watched().start()
+
+
 def _prefect_settings(address: str) -> dict[str, str]:
     return {
         # The page asks this address for everything. By default it is that of port 4200, whatever port we listen on.
@@ -108,16 +135,17 @@ def _server(name: str, command: Sequence[str], settings: Mapping[str, str]) -> I
             start_new_session=True,
         )
         try:
-            with _watched(process.pid):
+            with _watched(-process.pid):
                 yield _Server(name, process, errors)
         finally:
             _end(process)
 
 
 @contextmanager
-def _watched(group: int) -> Iterator[None]:
+def _watched(target: int) -> Iterator[None]:
+    """However this process ends, that one ends too; a negative number is a process group's, as `kill` takes it."""
     watcher = subprocess.Popen(
-        ["sh", "-c", _WATCHER, "sh", str(group), str(_END_SECONDS)],
+        ["sh", "-c", _WATCHER, "sh", str(target), str(_END_SECONDS)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

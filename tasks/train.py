@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self
-from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from tasks import provenance
-from tasks.arcade import checkpoint as files
 from tasks.arcade import learner
-from tasks.arcade.checkpoint import Checkpoint, CheckpointError
+from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.learner import Start
-from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings, Settings
-from tasks.arcade.training_state import TrainingState, read_state, write_state
+from tasks.arcade.training_state import read_state
 from tasks.arcade.workers import WorkerError
 from tasks.audience import audience
+from tasks.reporter import Reporter
+from tasks.retries import only_after
 from tasks.runs import fetch, resumable
-from tasks.store import MetricLog, RunStatus, Store, StoreError, open_store
-
-_PROGRESS_SECONDS = 5
-_LOG_SECONDS = 60
+from tasks.store import RunStatus, Store, StoreError, open_store, store_in_use
 
 
 class SavedCheckpoint(Settings):
@@ -66,16 +56,12 @@ def start_run(settings: RunSettings, name: str, experiment: str | None) -> str:
     )
 
 
-def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), WorkerError)
-
-
 @task(
     task_run_name="learn {name}",
     retries=2,
     retry_delay_seconds=1,
     # A worker that died may live next time; what else fails would fail again.
-    retry_condition_fn=_worth_a_retry,
+    retry_condition_fn=only_after(WorkerError),
 )
 def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learned:
     """Train to the end, from the last good checkpoint if there is one; everything reaches MLflow while it goes on.
@@ -84,14 +70,16 @@ def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learne
         StoreError: the run is being trained by another process.
         WorkerError: a worker process died, hangs or raised.
     """
-    store = open_store()
-    with store.lease(run_id), _Reporter(store, run_id, name) as reporter:
-        start = _last_good_checkpoint(store, run_id)
-        if start:
-            get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
-            audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
-        began = time.monotonic()
-        end = learner.train(settings, workers, reporter, start)
+    store = store_in_use()
+    with store.lease(run_id) as lease:
+        reporter = Reporter(store, run_id, name, lease)
+        with reporter:
+            start = _last_good_checkpoint(store, run_id)
+            if start:
+                get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
+                audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
+            began = time.monotonic()
+            end = learner.train(settings, workers, reporter, start)
         waited = reporter.seconds / (time.monotonic() - began)
     return Learned(
         steps=end.step,
@@ -121,7 +109,7 @@ def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
     """Have a run go on; returns its name and its settings, with more steps if asked for.
 
     Raises:
-        StoreError: it is no training, has no checkpoint to go on from, or is being trained by another process.
+        StoreError: it is no training, or is being trained by another process.
     """
     store = open_store()
     run = resumable(store, run_id)
@@ -131,16 +119,10 @@ def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
     return run.name, settings
 
 
-@task(task_run_name="save checkpoint at step {step}")
-def save_checkpoint(run_id: str, step: int, directory: str, training: str, digest: str) -> str:
-    """Store a checkpoint that lies on this machine's disk; returns the id of its logged model."""
-    return open_store().save_checkpoint(run_id, step, Path(directory), digest, training=Path(training))
-
-
 @task(task_run_name="end run: {status}")
 def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> None:
     """End the MLflow run."""
-    open_store().finish_run(run_id, status, reason)
+    store_in_use().finish_run(run_id, status, reason)
 
 
 @task(task_run_name="list checkpoints")
@@ -148,78 +130,3 @@ def show_checkpoints(run_id: str, learned: Learned) -> None:
     """A table of the checkpoints, in Prefect's UI."""
     rows = [{"step": saved.step, "digest": saved.digest} for saved in learned.checkpoints]
     create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of MLflow run {run_id}")
-
-
-_P = ParamSpec("_P")
-
-
-def _counted(method: Callable[Concatenate[_Reporter, _P], None]) -> Callable[Concatenate[_Reporter, _P], None]:
-    """The seconds that training waits for what is told of it are added up."""
-
-    @functools.wraps(method)
-    def timed(reporter: _Reporter, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        began = time.monotonic()
-        try:
-            method(reporter, *args, **kwargs)
-        finally:
-            reporter.seconds += time.monotonic() - began
-
-    return timed
-
-
-class _Reporter:
-    """Hears the learner; tells MLflow, Prefect and whoever watches.
-
-    Attributes:
-        seconds: for which training waited for all that.
-    """
-
-    def __init__(self, store: Store, run_id: str, name: str) -> None:
-        self._run_id, self._name = run_id, name
-        self._metrics: MetricLog = store.metric_log(run_id)
-        self._folder = Path(tempfile.mkdtemp(prefix="ramreel-"))
-        self._logger = get_run_logger()
-        self._artifact = _progress_artifact(run_id, name)
-        self._shown_at = self._logged_at = time.monotonic()
-        self.seconds = 0.0
-
-    def __enter__(self) -> Self:
-        self._metrics.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            self._metrics.__exit__(kind, error, at)
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    @_counted
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        self._metrics.log(values, step)
-
-    @_counted
-    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
-        # Whoever goes on from here finds every metric up to here.
-        self._metrics.flush()
-        directory = self._folder / f"step-{checkpoint.step:09d}"
-        digest = files.write(checkpoint, directory / "playing")
-        write_state(state, digest, directory / "training")
-        save_checkpoint(self._run_id, checkpoint.step, str(directory / "playing"), str(directory / "training"), digest)
-        shutil.rmtree(directory)
-
-    @_counted
-    def progress(self, progress: Progress) -> None:
-        audience().training(self._name, progress)
-        now, over = time.monotonic(), progress.step >= progress.steps
-        if over or now - self._shown_at >= _PROGRESS_SECONDS:
-            self._shown_at = now
-            update_progress_artifact(self._artifact, progress=100 * progress.share, description=str(progress))
-        if over or now - self._logged_at >= _LOG_SECONDS:
-            self._logged_at = now
-            self._logger.info("%s: %s", self._name, progress)
-
-
-def _progress_artifact(run_id: str, name: str) -> UUID:
-    created = create_progress_artifact(0.0, key=f"training-{run_id[:8]}", description=f"Training {name}")
-    assert isinstance(created, UUID)
-    return created

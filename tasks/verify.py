@@ -44,7 +44,7 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
     Raises:
         TraceError: the run has no film.
     """
-    films, checkpoints = store.films(run_id), store.list_checkpoints(run_id)
+    films, checkpoints = store.whole_films(run_id), store.list_checkpoints(run_id)
     if not films:
         raise TraceError(f"run {run_id} has no film to verify: `ramreel record {run_id[:8]}` makes them")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}

@@ -20,6 +20,7 @@ from flows.asking import (
     embedded_store,
     evaluation,
     prepare_prefect,
+    running,
     shown,
 )
 
@@ -52,7 +53,7 @@ def record(
     from flows.record import RecordError
     from flows.record import record as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         try:
             recorded = flow(settings)
         except RecordError as error:

@@ -1,12 +1,14 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.address import find_home
+from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
-from tasks.store.store import Store, open_store
+from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
     "Film",
+    "Lease",
     "MetricLog",
     "RunStatus",
     "Store",
@@ -15,4 +17,5 @@ __all__ = [
     "StoredRun",
     "find_home",
     "open_store",
+    "store_in_use",
 ]

@@ -37,6 +37,7 @@ class Lease:
         self._client, self._run_id = client, run_id
         self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
         self._over = threading.Event()
+        self._taken_by: dict[str, Any] | None = None
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -73,10 +74,18 @@ class Lease:
         age = time.time() - float(held.get("beat", 0))
         if age > STALE_SECONDS or self._is_dead(held):
             return
-        who = f"process {held.get('process')} on {held.get('host')}"
         raise StoreError(
-            f"run {self._run_id} is being trained by {who} (seen {age:.0f} s ago): stop that first, or wait for its end"
+            f"run {self._run_id} is being trained by {_name(held)} (seen {age:.0f} s ago): stop that first, or wait "
+            "for its end"
         )
+
+    def refuse_if_lost(self) -> None:
+        """Raise StoreError if somebody else has taken the run over, because no beat of ours arrived for too long."""
+        if self._taken_by is not None:
+            raise StoreError(
+                f"run {self._run_id} was taken over by {_name(self._taken_by)} while its store could not be reached "
+                f"from here for more than {STALE_SECONDS} s: that one goes on with it"
+            )
 
     def _is_dead(self, held: dict[str, Any]) -> bool:
         """Whether the holder was a process of this machine that is there no more."""
@@ -96,7 +105,15 @@ class Lease:
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             try:
+                held = self._held()
+                if held.get("token", self._mine["token"]) != self._mine["token"]:
+                    self._taken_by = held
+                    return
                 self._write()
             except Exception as error:
                 # A store that is away for a while must not end a training; its next beat tries again.
                 logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
+
+
+def _name(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('process')} on {holder.get('host')}"

@@ -36,7 +36,7 @@ from tasks.store.values import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import LoggedModel, Metric
 
 _SETTINGS_FILE = "settings.json"
 _EVALUATIONS = "evaluations"
@@ -59,6 +59,14 @@ def open_store(tracking_uri: str | None = None) -> Store:
     address = find_address(tracking_uri)
     check(address)
     return Store(address)
+
+
+def store_in_use() -> Store:
+    """The store that what runs here has opened before: if it is away now, whatever is asked of it waits for it.
+
+    MLflow's client asks a server that does not answer again and again, for about four minutes.
+    """
+    return Store(find_address(None))
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,7 @@ class Store:
 
     @told_in_one_line
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
-        """Write metrics of a run, and of a checkpoint of it, and wait until they are there.
+        """Write metrics of a run, and of a checkpoint of it, and wait until they are there; what is there stays one.
 
         Args:
             run_id: the run.
@@ -180,7 +188,17 @@ class Store:
             step: steps of training.
             model_id: the checkpoint's logged model, if the metrics are about one.
         """
-        self._client.log_batch(run_id, metrics=to_metrics(metrics, step, now_ms(), model_id))
+        points = to_metrics(metrics, step, now_ms(), model_id)
+        self._client.log_batch(run_id, metrics=[self._as_before(run_id, point) for point in points])
+
+    def _as_before(self, run_id: str, point: Metric) -> Metric:
+        """The point at the time at which it was written already, if it was: to MLflow that is the same point."""
+        from mlflow.entities import Metric
+
+        history = self._client.get_metric_history(run_id, point.key)
+        times = [old.timestamp for old in history if (old.step, old.value) == (point.step, point.value)]
+        when = min(times, default=point.timestamp)
+        return Metric(point.key, point.value, when, point.step, model_id=point.model_id)
 
     @told_in_one_line
     def metric_log(self, run_id: str) -> MetricLog:
@@ -355,10 +373,26 @@ class Store:
         """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
         self.log_text(run_id, evaluation.model_dump_json(indent=2), _evaluation_path(evaluation.step))
 
+    def retract_evaluation(self, run_id: str, step: int) -> None:
+        """A checkpoint counts as neither evaluated nor filmed, until its next evaluation is kept."""
+        if step in self.evaluations(run_id):
+            # Whoever may write may replace; not everybody may delete.
+            self.log_text(run_id, "", _evaluation_path(step))
+
     @told_in_one_line
     def evaluations(self, run_id: str) -> tuple[int, ...]:
         """Steps of the checkpoints that have been evaluated, in rising order."""
-        return evaluated_steps([file.path for file in self._client.list_artifacts(run_id, _EVALUATIONS)])
+        files = self._client.list_artifacts(run_id, _EVALUATIONS)
+        return evaluated_steps([file.path for file in files if file.file_size != 0])
+
+    def whole_films(self, run_id: str) -> dict[int, Film]:
+        """The films of a run by step, in rising order: those that are there with all that belongs to them.
+
+        A film that was being written when its process was killed, or its disk was full, is none of them: the
+        evaluation, which is kept last, is not there.
+        """
+        films, evaluated = self.films(run_id), self.evaluations(run_id)
+        return {step: film for step, film in films.items() if step in evaluated}
 
     def fetch_evaluation(self, run_id: str, step: int) -> Evaluation:
         """A checkpoint's evaluation.
