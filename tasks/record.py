@@ -14,8 +14,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 
+from tasks.arcade.encoder import FilmError
 from tasks.arcade.evaluation import Evaluation, evaluate_and_film
-from tasks.arcade.film import FilmError
 from tasks.arcade.settings import EvaluationSettings, Settings
 from tasks.audience import audience
 from tasks.store import Store, StoredCheckpoint, open_store

@@ -307,14 +307,14 @@ def _replay(trace: Trace, episode: _Episode) -> Iterator[Step]:
         yield episode.step(action)
 
 
-def emulator_of(trace: Trace) -> Emulator:
-    """A fresh emulator of the trace's game.
+def emulator_of(trace: Trace, *, sound: bool = False) -> Emulator:
+    """A fresh emulator of the trace's game, to be heard or not.
 
     Raises:
         TraceError: the game cannot be emulated here.
     """
     try:
-        return Emulator(trace.game, trace.seed)
+        return Emulator(trace.game, trace.seed, sound=sound)
     except UnknownGameError as error:
         raise TraceError(str(error)) from None
 
