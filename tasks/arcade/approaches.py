@@ -6,13 +6,14 @@ import difflib
 
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
+    A2cSettings,
     ApproachSettings,
     FeatureSettings,
     NetworkSettings,
     PpoSettings,
-    RandomSettings,
     RunSettings,
     TrainSettings,
+    UnlearnedSettings,
 )
 
 APPROACHES: dict[str, ApproachSettings] = {
@@ -40,9 +41,27 @@ APPROACHES: dict[str, ApproachSettings] = {
             reward="sign",
         ),
         ApproachSettings(
+            name="ppo-bits",
+            description="Stable-Baselines3's PPO as shipped, on the 2,048 bits of this step's RAM and the one before",
+            algorithm=PpoSettings(),
+            features=FeatureSettings(kind="bits"),
+        ),
+        ApproachSettings(
+            name="a2c",
+            description="Stable-Baselines3's A2C as shipped, on RAM scaled to [0, 1]",
+            algorithm=A2cSettings(),
+            features=FeatureSettings(kind="scaled"),
+        ),
+        ApproachSettings(
             name="random",
             description="uniformly random actions, nothing learned",
-            algorithm=RandomSettings(),
+            algorithm=UnlearnedSettings(),
+            features=FeatureSettings(kind="scaled"),
+        ),
+        ApproachSettings(
+            name="noop",
+            description="no button is ever pressed, nothing learned",
+            algorithm=UnlearnedSettings(algorithm="noop"),
             features=FeatureSettings(kind="scaled"),
         ),
     )

@@ -1,13 +1,13 @@
 """A policy as the core sees it, and its forward pass in NumPy: no torch where games are played.
 
 Rows are computed in blocks of a fixed number, so that a row's result does not depend on how many others were asked
-for at once: one environment in a film, eight in a worker and four in another worker decide alike, to the bit.
+for at once: one environment in a film, sixteen in a worker and four in another worker decide alike, to the bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Floats]
 """A policy's arrays under the names that Stable-Baselines3's state dict gives them."""
 
-BLOCK = 8
-"""Rows computed at once: a lone row costs nearly as much as eight."""
+BLOCK = 16
+"""Rows computed at once: NumPy's calls cost as much as the arithmetic of so many."""
 _NORM_EPSILON = np.float32(1e-5)
 
 
@@ -30,8 +30,12 @@ class Policy(Protocol):
 
     n_actions: int
 
-    def forward(self, features: FeatureArray) -> tuple[Floats, Floats]:
-        """Logits, float32 of shape (n, n_actions), and values, float32 of shape (n,)."""
+    def logits(self, features: FeatureArray) -> Floats:
+        """Preferences over actions, float32 of shape (n, n_actions)."""
+        ...
+
+    def values(self, features: FeatureArray) -> Floats:
+        """The value of each row, float32 of shape (n,)."""
         ...
 
 
@@ -41,8 +45,25 @@ class UniformPolicy:
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
 
-    def forward(self, features: FeatureArray) -> tuple[Floats, Floats]:
-        return np.zeros((len(features), self.n_actions), np.float32), np.zeros(len(features), np.float32)
+    def logits(self, features: FeatureArray) -> Floats:
+        return np.zeros((len(features), self.n_actions), np.float32)
+
+    def values(self, features: FeatureArray) -> Floats:
+        return np.zeros(len(features), np.float32)
+
+
+class NoopPolicy(UniformPolicy):
+    """Never presses a button: action 0 of every game does nothing."""
+
+    def logits(self, features: FeatureArray) -> Floats:
+        out = np.full((len(features), self.n_actions), -np.inf, np.float32)
+        out[:, 0] = 0
+        return out
+
+
+def unlearned_policy(algorithm: Literal["random", "noop"], n_actions: int) -> Policy:
+    """What an approach that learns nothing plays by."""
+    return NoopPolicy(n_actions) if algorithm == "noop" else UniformPolicy(n_actions)
 
 
 Layer = Callable[[Floats], Floats]
@@ -59,24 +80,16 @@ class NetworkPolicy:
         check_weights(settings, n_features, weights)
         activation = _tanh if settings.activation == "tanh" else _relu
         build = _Builder(weights, activation, settings.layer_norm)
-        self._body = build.layers("mlp_extractor.body", settings.body)
-        self._pi = [*build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
-        self._vf = [*build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
+        body = build.layers("mlp_extractor.body", settings.body)
+        self._pi = [*body, *build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
+        self._vf = [*body, *build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
         self.n_actions = len(weights["action_net.bias"])
 
-    def forward(self, features: FeatureArray) -> tuple[Floats, Floats]:
-        n = len(features)
-        if n == BLOCK:
-            return self._block(features)
-        padded = np.zeros((-(-n // BLOCK) * BLOCK, features.shape[1]), np.float32)
-        padded[:n] = features
-        blocks = [self._block(padded[at : at + BLOCK]) for at in range(0, n, BLOCK)]
-        logits, values = zip(*blocks, strict=True)
-        return np.concatenate(logits)[:n], np.concatenate(values)[:n]
+    def logits(self, features: FeatureArray) -> Floats:
+        return _in_blocks(self._pi, features)
 
-    def _block(self, rows: Floats) -> tuple[Floats, Floats]:
-        hidden = _through(self._body, rows)
-        return _through(self._pi, hidden), _through(self._vf, hidden)[:, 0]
+    def values(self, features: FeatureArray) -> Floats:
+        return _in_blocks(self._vf, features)[:, 0]
 
 
 def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) -> dict[str, tuple[int, ...]]:
@@ -156,6 +169,16 @@ class _Builder:
         return layer
 
 
+def _in_blocks(layers: list[Layer], rows: Floats) -> Floats:
+    n = len(rows)
+    if n == BLOCK:
+        return _through(layers, rows)
+    padded = np.zeros((-(-n // BLOCK) * BLOCK, rows.shape[1]), np.float32)
+    padded[:n] = rows
+    blocks = [_through(layers, padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)]
+    return np.concatenate(blocks)[:n]
+
+
 def _through(layers: list[Layer], rows: Floats) -> Floats:
     for layer in layers:
         rows = layer(rows)
@@ -203,7 +226,7 @@ class Agent:
             previous: the RAM one step before; at an episode's start the same as `ram`.
             uniform: in [0, 1), samples the action; none takes the likeliest.
         """
-        logits, _ = self.policy.forward(self.features(ram[None], previous[None]))
+        logits = self.policy.logits(self.features(ram[None], previous[None]))
         if uniform is None:
             return int(logits[0].argmax())
         return int(sample(logits, np.array([uniform]))[0][0])

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
 from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart, Ram
-from tasks.arcade.policy import Floats, NetworkPolicy, Policy, UniformPolicy, Weights, sample
-from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings
+from tasks.arcade.policy import Floats, NetworkPolicy, Policy, Weights, sample, unlearned_policy
+from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, GameSettings
 
 
 @dataclass(frozen=True)
@@ -202,14 +202,17 @@ class RolloutPlayer:
             for row, action in enumerate(actions):
                 episodes += self._advance(step, row, action, features, policy)
         self._out["last_starts"][:] = self._starts()
-        self._out["last_values"][:] = policy.forward(features(self._rams, self._previous))[1]
+        self._out["last_values"][:] = policy.values(features(self._rams, self._previous))
+        # No step waits for its value: computed together they cost a third.
+        played = self._out["features"]
+        self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
         return episodes
 
     def _policy(self, weights: Weights) -> Policy:
         approach = self._settings.approach
-        if isinstance(approach.algorithm, PpoSettings):
+        if isinstance(approach.algorithm, ActorCriticSettings):
             return NetworkPolicy(approach.algorithm.network, feature_size(approach.features), weights)
-        return UniformPolicy(self._n_actions)
+        return unlearned_policy(approach.algorithm.algorithm, self._n_actions)
 
     def _starts(self) -> list[bool]:
         """Whether an episode starts here, of every environment."""
@@ -219,8 +222,7 @@ class RolloutPlayer:
         out = self._out
         out["rams"][step], out["starts"][step] = self._rams, self._starts()
         inputs = out["features"][step] = features(self._rams, self._previous)
-        logits, out["values"][step] = policy.forward(inputs)
-        actions, out["log_probs"][step] = sample(logits, uniforms)
+        actions, out["log_probs"][step] = sample(policy.logits(inputs), uniforms)
         out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
         return chosen
@@ -230,7 +232,7 @@ class RolloutPlayer:
         self._out["rewards"][step, row], terminated, truncated = environment.step(action)
         if truncated and not terminated:
             cut = features(environment.ram[None], environment.previous[None])
-            self._out["bootstraps"][step, row] = policy.forward(cut)[1][0]
+            self._out["bootstraps"][step, row] = policy.values(cut)[0]
         if not (terminated or truncated):
             return []
         ended = Episode(step, self._span[row], environment.episode_return, environment.length)

@@ -88,21 +88,16 @@ Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
 
 
-class PpoSettings(Settings):
-    """PPO (Schulman et al. 2017) in Stable-Baselines3's names; the defaults are Stable-Baselines3's."""
+class ActorCriticSettings(Settings):
+    """What Stable-Baselines3's on-policy algorithms share, in its names."""
 
-    algorithm: Literal["ppo"] = "ppo"
-    n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
-    batch_size: int = Field(default=64, ge=2)
-    n_epochs: int = Field(default=10, ge=1)
-    learning_rate: Schedule = 3e-4
+    n_steps: int = Field(ge=1, description="steps of each environment in a rollout")
+    learning_rate: Schedule
     gamma: float = Field(default=0.99, ge=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
-    clip_range: Schedule = 0.2
     ent_coef: Schedule = 0.0
     vf_coef: float = Field(default=0.5, ge=0)
     max_grad_norm: float = Field(default=0.5, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
     pipelined: bool = Field(
         default=False,
         description="the next rollout is played while the last one is learned from, so with the weights from before",
@@ -110,10 +105,31 @@ class PpoSettings(Settings):
     network: NetworkSettings = NetworkSettings()
 
 
-class RandomSettings(Settings):
-    """Uniformly random actions, nothing learned: the floor under every comparison."""
+class PpoSettings(ActorCriticSettings):
+    """PPO (Schulman et al. 2017); the defaults are Stable-Baselines3's."""
 
-    algorithm: Literal["random"] = "random"
+    algorithm: Literal["ppo"] = "ppo"
+    n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
+    batch_size: int = Field(default=64, ge=2)
+    n_epochs: int = Field(default=10, ge=1)
+    learning_rate: Schedule = 3e-4
+    clip_range: Schedule = 0.2
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+
+
+class A2cSettings(ActorCriticSettings):
+    """A2C (Mnih et al. 2016, synchronous); the defaults are Stable-Baselines3's."""
+
+    algorithm: Literal["a2c"] = "a2c"
+    n_steps: int = Field(default=5, ge=1, description="steps of each environment in a rollout")
+    learning_rate: Schedule = 7e-4
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+
+
+class UnlearnedSettings(Settings):
+    """Nothing learned: uniformly random actions, the floor under every comparison; or never a button pressed."""
+
+    algorithm: Literal["random", "noop"] = "random"
     n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
 
 
@@ -122,7 +138,7 @@ class ApproachSettings(Settings):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
-    algorithm: Annotated[PpoSettings | RandomSettings, Field(discriminator="algorithm")]
+    algorithm: Annotated[PpoSettings | A2cSettings | UnlearnedSettings, Field(discriminator="algorithm")]
     features: FeatureSettings
     n_envs: int = Field(default=8, ge=1, le=1024, description="environments played side by side")
     reward: Literal["raw", "sign", "scaled"] = Field(

@@ -19,7 +19,7 @@ from tasks.arcade.learner import RewardScale, Start, build, schedule, train
 from tasks.arcade.policy import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
-from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings, RunSettings
+from tasks.arcade.settings import A2cSettings, ApproachSettings, NetworkSettings, PpoSettings, RunSettings
 from tasks.arcade.training_state import Counters, TrainingState, read_state, write_state
 from tasks.arcade.workers import WorkerPool
 
@@ -47,6 +47,10 @@ class Recorder:
 def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
     settings = approach(name)
     algorithm = settings.algorithm.model_copy(update={"n_steps": 32})
+    if isinstance(algorithm, A2cSettings):
+        algorithm = algorithm.model_copy(
+            update={"network": NetworkSettings(pi=(16,), vf=(16,)), "pipelined": pipelined}
+        )
     if isinstance(algorithm, PpoSettings):
         network = NetworkSettings(pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
         algorithm = algorithm.model_copy(
@@ -68,14 +72,17 @@ def test_every_approach_trains_logs_and_saves(name: str) -> None:
     assert end.mean_return is not None
     assert end.mean_return <= 0
     assert [checkpoint.step for checkpoint in heard.checkpoints] == [256, 512]
+    assert [progress.step for progress in heard.seen] == [128, 256, 384, 512]
+    if name == "a2c":
+        assert not heard.logged, "Stable-Baselines3's A2C logs every hundredth rollout"
+        return
     assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
     last = heard.logged[-1][1]
     wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"}
-    if name != "random":
+    if name not in ("random", "noop"):
         wanted |= {"train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/value_loss", "train/loss"}
     assert wanted <= last.keys()
     assert last["rollout/ep_len_mean"] == 40
-    assert [progress.step for progress in heard.seen] == [128, 256, 384, 512]
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
@@ -96,7 +103,9 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pip
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
-@pytest.mark.parametrize(("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("random", False)])
+@pytest.mark.parametrize(
+    ("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False), ("random", False)]
+)
 def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
     name: str, pipelined: bool, env_id: str, tmp_path: Path
 ) -> None:

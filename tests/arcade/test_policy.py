@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.learner import RamPolicy
-from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, sample, weight_shapes
+from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
 NETWORKS = {
@@ -34,7 +34,7 @@ def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
     theirs = torch_policy(network)
     ours = NetworkPolicy(network, 256, theirs.arrays())
     rows = np.random.default_rng(0).normal(size=(37, 256)).astype(np.float32)
-    logits, values = ours.forward(rows)
+    logits, values = ours.logits(rows), ours.values(rows)
     actions, log_probs = sample(logits, np.random.default_rng(1).random(37))
     with torch.no_grad():
         torch_values, torch_log_probs, _ = theirs.evaluate_actions(torch.from_numpy(rows), torch.from_numpy(actions))
@@ -45,12 +45,11 @@ def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_a_row_is_decided_alike_alone_and_among_others_to_the_bit(network: NetworkSettings) -> None:
     policy = NetworkPolicy(network, 256, torch_policy(network).arrays())
-    rows = np.random.default_rng(0).normal(size=(16, 256)).astype(np.float32)
-    logits, values = policy.forward(rows)
-    for low, high in [(0, 1), (3, 4), (5, 8), (1, 9), (15, 16)]:
-        some_logits, some_values = policy.forward(rows[low:high])
-        assert (some_logits == logits[low:high]).all()
-        assert (some_values == values[low:high]).all()
+    rows = np.random.default_rng(0).normal(size=(32, 256)).astype(np.float32)
+    logits, values = policy.logits(rows), policy.values(rows)
+    for low, high in [(0, 1), (3, 4), (5, 8), (1, 18), (31, 32)]:
+        assert (policy.logits(rows[low:high]) == logits[low:high]).all()
+        assert (policy.values(rows[low:high]) == values[low:high]).all()
 
 
 def test_sampling_follows_the_probabilities() -> None:
@@ -76,11 +75,19 @@ def test_an_agent_decides_by_the_drawn_number_or_takes_the_likeliest() -> None:
 
 
 def test_uniform_play_is_uniform() -> None:
-    logits, values = UniformPolicy(5).forward(np.zeros((1000, 3), np.float32))
-    actions, log_probs = sample(logits, np.random.default_rng(0).random(1000))
+    policy, rows = UniformPolicy(5), np.zeros((1000, 3), np.float32)
+    actions, log_probs = sample(policy.logits(rows), np.random.default_rng(0).random(1000))
     assert np.bincount(actions, minlength=5).min() > 150
     assert np.allclose(log_probs, np.log(0.2))
-    assert not values.any()
+    assert not policy.values(rows).any()
+
+
+def test_noop_presses_no_button() -> None:
+    actions, log_probs = sample(
+        unlearned_policy("noop", 5).logits(np.zeros((9, 3), np.float32)), np.linspace(0, 0.99, 9)
+    )
+    assert not actions.any()
+    assert not log_probs.any()
 
 
 def test_weights_that_do_not_fit_are_named() -> None:

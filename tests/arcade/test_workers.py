@@ -93,14 +93,14 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
             assert (rollout.rams[step, column] == ram).all()
             assert rollout.starts[step, column] == (previous is None)
             before = ram if previous is None else previous
-            _, value = policy.forward(features(ram[None], before[None]))
+            value = policy.values(features(ram[None], before[None]))
             assert rollout.values[step, column] == value[0]
             previous = ram
             ram, reward, terminated, truncated, _ = env.step(rollout.actions[step, column])
             assert rollout.rewards[step, column] == reward
             episode_return += float(reward)
             assert not terminated
-            cut = policy.forward(features(ram[None], previous[None]))[1][0] if truncated else 0.0
+            cut = policy.values(features(ram[None], previous[None]))[0] if truncated else 0.0
             assert rollout.bootstraps[step, column] == cut
             if truncated:
                 ended = next(e for e in episodes if (e.step, e.environment) == (step, column))
@@ -108,7 +108,7 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
                 ends += 1
                 ram, previous, episode_return = env.reset()[0], None, 0.0
         before = ram if previous is None else previous
-        assert rollout.last_values[column] == policy.forward(features(ram[None], before[None]))[1][0]
+        assert rollout.last_values[column] == policy.values(features(ram[None], before[None]))[0]
         assert rollout.last_starts[column] == (previous is None)
         assert ends == 3
         env.close()

@@ -16,7 +16,8 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.folder import Arrays
 from tasks.arcade.game import Emulator
-from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts, build
+from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts
+from tasks.arcade.learner.building import build
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import RunSettings
