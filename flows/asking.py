@@ -44,6 +44,7 @@ def checking() -> Iterator[None]:
     """What fails in here is bad input: nothing has been done yet."""
     from tasks.arcade.approaches import UnknownApproachError
     from tasks.arcade.checkpoint import CheckpointError
+    from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
     from tasks.arcade.game import UnknownGameError
     from tasks.store import StoreError
@@ -54,7 +55,7 @@ def checking() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
-    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError) as error:
+    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError, FilmError) as error:
         raise BadInputError(str(error)) from None
 
 

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import benchmark, compare, machine, record, train
+from flows.commands import benchmark, compare, film, machine, record, train
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -30,6 +30,7 @@ for command in (
     train.train,
     record.record,
     record.verify,
+    film.film,
     record.watch,
     compare.compare,
     compare.pipeline,

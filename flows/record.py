@@ -51,7 +51,9 @@ def record(settings: RecordSettings) -> RecordedRun:
     """
     run_id = find_run(settings.run)
     due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
-    futures = {checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation) for checkpoint in due}
+    futures = {
+        checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film) for checkpoint in due
+    }
     failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
     films = films_of(run_id)
     show_films(run_id, films)

@@ -203,11 +203,21 @@ class EvaluationSettings(Settings):
     deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
 
 
+class FilmSettings(Settings):
+    """Which of a checkpoint's episodes are filmed, and what the films show."""
+
+    episode: Literal["median", "best", "worst", "all"] = Field(
+        default="median", description="by their returns; all: every one, and the median one is the checkpoint's film"
+    )
+    panel: bool = Field(default=True, description="beside the game what the policy sees and decides")
+
+
 class RecordSettings(Settings):
     """What a person asks for when a run's checkpoints are filmed."""
 
     run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
     evaluation: EvaluationSettings = EvaluationSettings()
+    film: FilmSettings = FilmSettings()
     again: bool = Field(default=False, description="make films and metrics again that exist already")
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
     last: bool = Field(default=False, description="only the last checkpoint")

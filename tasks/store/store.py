@@ -28,6 +28,7 @@ from tasks.store.values import (
     evaluated_steps,
     flatten,
     one_line,
+    pair_episodes,
     pair_films,
     safe_path,
     step_name,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _SETTINGS_FILE = "settings.json"
 _EVALUATIONS = "evaluations"
+_FILMS, _PREVIEWS = "films", "films/previews"
 _MAX_COMPARED = 240
 """Run ids that fit into one tag of MLflow's, 8,000 characters."""
 
@@ -334,7 +336,16 @@ class Store:
     # --- films and other artifacts ---
 
     @told_in_one_line
-    def save_film(self, run_id: str, step: int, mp4: Path, trace: Path) -> Film:
+    def save_film(
+        self,
+        run_id: str,
+        step: int,
+        mp4: Path,
+        trace: Path,
+        *,
+        preview: Path | None = None,
+        episode: str | None = None,
+    ) -> Film:
         """Keep a film and its trace; one at the same step is replaced.
 
         Args:
@@ -342,20 +353,43 @@ class Store:
             step: of the checkpoint filmed.
             mp4: the film, under whatever name.
             trace: its trace, likewise.
+            preview: a small film for reports, with a still as `.png` beside it.
+            episode: the name of one episode's film, where it is not the checkpoint's film.
         """
-        film = Film(step=step, mp4=f"films/{step_name(step)}.mp4", trace=f"films/{step_name(step)}.trace.json")
+        folder, name = (f"{_FILMS}/{step_name(step)}", episode) if episode else (_FILMS, step_name(step))
+        film = Film(
+            step=step,
+            mp4=f"{folder}/{name}.mp4",
+            trace=f"{folder}/{name}.trace.json",
+            preview=f"{_PREVIEWS}/{name}.mp4" if preview else None,
+        )
+        files = {film.trace: trace, film.mp4: mp4}
+        if preview and film.preview and film.still:
+            files = {film.still: preview.with_suffix(".png"), film.preview: preview, **files}
         # MLflow keeps a file under its own name; the link gives it the right one without a copy.
-        with tempfile.TemporaryDirectory() as folder:
-            for source, path in ((trace, film.trace), (mp4, film.mp4)):
-                link = Path(folder) / Path(path).name
+        with tempfile.TemporaryDirectory() as links:
+            for path, source in files.items():
+                link = Path(links) / Path(path).name
+                link.unlink(missing_ok=True)
                 link.symlink_to(source.absolute())
-                self._client.log_artifact(run_id, str(link), "films")
+                self._client.log_artifact(run_id, str(link), str(Path(path).parent))
         return film
 
     @told_in_one_line
     def films(self, run_id: str) -> dict[int, Film]:
-        """The films of a run by step, in rising order: only those whose trace is there as well."""
-        return pair_films([file.path for file in self._client.list_artifacts(run_id, "films")])
+        """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
+        listed = self._files(run_id, _FILMS)
+        previews = self._files(run_id, _PREVIEWS) if _PREVIEWS in listed else []
+        return pair_films(listed, previews)
+
+    @told_in_one_line
+    def episode_films(self, run_id: str, step: int) -> list[Film]:
+        """The films of single episodes of a checkpoint, beside its film; none unless all were asked for."""
+        return pair_episodes(step, self._files(run_id, f"{_FILMS}/{step_name(step)}"))
+
+    def _files(self, run_id: str, folder: str) -> list[str]:
+        # A file without content was taken back (`retract_evaluation`).
+        return [file.path for file in self._client.list_artifacts(run_id, folder) if file.file_size != 0]
 
     @told_in_one_line
     def fetch_artifact(self, run_id: str, artifact_path: str, into: Path) -> Path:
@@ -382,8 +416,7 @@ class Store:
     @told_in_one_line
     def evaluations(self, run_id: str) -> tuple[int, ...]:
         """Steps of the checkpoints that have been evaluated, in rising order."""
-        files = self._client.list_artifacts(run_id, _EVALUATIONS)
-        return evaluated_steps([file.path for file in files if file.file_size != 0])
+        return evaluated_steps(self._files(run_id, _EVALUATIONS))
 
     def whole_films(self, run_id: str) -> dict[int, Film]:
         """The films of a run by step, in rising order: those that are there with all that belongs to them.
