@@ -7,17 +7,24 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self
 from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
-from tasks import provenance
+from tasks import events, provenance
 from tasks.arcade import checkpoint as files
 from tasks.arcade import learner
 from tasks.arcade.checkpoint import Checkpoint, CheckpointError
@@ -28,9 +35,13 @@ from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.training_state import TrainingState, read_state, write_state
 from tasks.arcade.workers import WorkerError
 from tasks.audience import audience
+from tasks.links import link
 from tasks.runs import fetch, resumable
-from tasks.store import MetricLog, RunStatus, Store, StoreError, open_store
+from tasks.stopping import Stop, stop_now, stoppable
+from tasks.store import MetricLog, RunStatus, Store, StoredCheckpoint, StoreError, open_store
 
+ROOT = "ramreel.root_flow_run_id"
+"""Tag of the outermost flow run that a run was made in, which is the same when it is started again."""
 _PROGRESS_SECONDS = 5
 _LOG_SECONDS = 60
 
@@ -54,16 +65,36 @@ class Learned(Settings):
 
 
 @task(task_run_name="start run {name}")
-def start_run(settings: RunSettings, name: str, experiment: str | None) -> str:
-    """Start the MLflow run; returns its id."""
-    return open_store().start_run(
+def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Mapping[str, str] | None = None) -> str:
+    """Start the MLflow run; returns its id.
+
+    A flow run that is started again, after its process was killed, goes on with the MLflow run that it had. If its
+    first process lives after all, that one is waited for.
+    """
+    store = open_store()
+    for run_id in store.runs_tagged(ROOT, flow_run.root_flow_run_id):
+        if store.run(run_id).settings == settings:
+            store.lease(run_id).wait_until_free()
+            store.reopen_run(run_id, settings)
+            return run_id
+    run_id = store.start_run(
         settings,
         name=name,
         experiment=experiment,
         command=provenance.command(),
         versions=provenance.versions(),
         commit=provenance.commit(),
+        tags={**(tags or {}), "ramreel.flow_run_id": flow_run.id, ROOT: flow_run.root_flow_run_id},
     )
+    show_run(store, run_id, name)
+    return run_id
+
+
+def show_run(store: Store, run_id: str, name: str) -> None:
+    """A link to the MLflow run, in Prefect's UI."""
+    page = link(store, run_id)
+    if page.startswith("http"):
+        create_link_artifact(page, key=f"run-{run_id[:8]}", link_text=name, description=f"MLflow run {run_id}")
 
 
 def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
@@ -77,16 +108,27 @@ def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
     # A worker that died may live next time; what else fails would fail again.
     retry_condition_fn=_worth_a_retry,
 )
-def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learned:
+def learn(
+    run_id: str, name: str, settings: RunSettings, workers: int, begin: StoredCheckpoint | None = None
+) -> Learned:
     """Train to the end, from the last good checkpoint if there is one; everything reaches MLflow while it goes on.
+
+    Args:
+        run_id: the run.
+        name: its name.
+        settings: its settings.
+        workers: processes.
+        begin: another run's checkpoint that this one begins with; none: from scratch.
 
     Raises:
         StoreError: the run is being trained by another process.
         WorkerError: a worker process died, hangs or raised.
     """
     store = open_store()
-    with store.lease(run_id), _Reporter(store, run_id, name) as reporter:
+    with store.lease(run_id), stoppable() as stop, _Reporter(store, run_id, name, settings, stop) as reporter:
         start = _last_good_checkpoint(store, run_id)
+        if start is None and begin:
+            start = replace(read_start(store, begin), fresh=True)
         if start:
             get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
             audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
@@ -107,13 +149,23 @@ def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learne
 def _last_good_checkpoint(store: Store, run_id: str) -> Start | None:
     """The newest checkpoint that is whole and unharmed; none if there is none."""
     for stored in reversed(store.list_checkpoints(run_id)):
-        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-            try:
-                state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
-                return Start(fetch(store, stored), state)
-            except (DamagedError, CheckpointError, StoreError) as error:
-                get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
+        try:
+            return read_start(store, stored)
+        except (DamagedError, CheckpointError, StoreError) as error:
+            get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
     return None
+
+
+def read_start(store: Store, stored: StoredCheckpoint) -> Start:
+    """A checkpoint, with what going on from it needs.
+
+    Raises:
+        DamagedError, CheckpointError: it is damaged.
+        StoreError: it cannot be brought here.
+    """
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
+    return Start(fetch(store, stored), state)
 
 
 @task(task_run_name="reopen run {run_id}")
@@ -174,8 +226,8 @@ class _Reporter:
         seconds: for which training waited for all that.
     """
 
-    def __init__(self, store: Store, run_id: str, name: str) -> None:
-        self._run_id, self._name = run_id, name
+    def __init__(self, store: Store, run_id: str, name: str, settings: RunSettings, stop: Stop) -> None:
+        self._run_id, self._name, self._settings, self._stop = run_id, name, settings, stop
         self._metrics: MetricLog = store.metric_log(run_id)
         self._folder = Path(tempfile.mkdtemp(prefix="ramreel-"))
         self._logger = get_run_logger()
@@ -206,6 +258,12 @@ class _Reporter:
         write_state(state, digest, directory / "training")
         save_checkpoint(self._run_id, checkpoint.step, str(directory / "playing"), str(directory / "training"), digest)
         shutil.rmtree(directory)
+        events.checkpoint_saved(self._run_id, self._name, self._settings, checkpoint.step, digest)
+        if self._stop.asked:
+            stop_now()
+
+    def wants_checkpoint(self) -> bool:
+        return self._stop.asked
 
     @_counted
     def progress(self, progress: Progress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
@@ -69,18 +70,20 @@ def evaluate_and_film(
     """
     checkpoint = files.read(directory, digest)
     agent = checkpoint.agent()
-    traces = [
-        play(
-            agent,
-            checkpoint.settings.game,
-            seed,
-            action_seed=seed,
-            deterministic=settings.deterministic,
-            checkpoint=digest,
-            checkpoint_step=checkpoint.step,
-        )
-        for seed in evaluation_seeds(settings.seed, settings.episodes)
-    ]
+    # Threads gain nothing on networks this small, and cost ten times the time where other processes want the cores.
+    with threadpool_limits(1):
+        traces = [
+            play(
+                agent,
+                checkpoint.settings.game,
+                seed,
+                action_seed=seed,
+                deterministic=settings.deterministic,
+                checkpoint=digest,
+                checkpoint_step=checkpoint.step,
+            )
+            for seed in evaluation_seeds(settings.seed, settings.episodes)
+        ]
     chosen = median_episode(traces)
     made = film(traces[chosen], mp4)
     write_trace(traces[chosen], trace_path)
@@ -88,13 +91,14 @@ def evaluate_and_film(
         checkpoint=digest,
         step=checkpoint.step,
         settings=settings,
-        episodes=tuple(map(_score, traces)),
+        episodes=tuple(map(score, traces)),
         filmed=chosen,
         film_frames=made.frames,
     )
 
 
-def _score(trace: Trace) -> EpisodeScore:
+def score(trace: Trace) -> EpisodeScore:
+    """What remains of an episode."""
     return EpisodeScore(
         seed=trace.seed,
         episode_return=trace.episode_return,

@@ -2,12 +2,15 @@
 
 from tasks.store.address import find_home
 from tasks.store.metrics import MetricLog
+from tasks.store.registry import Champion, Registry
 from tasks.store.store import Store, open_store
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
+    "Champion",
     "Film",
     "MetricLog",
+    "Registry",
     "RunStatus",
     "Store",
     "StoreError",
