@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.settings import RecordSettings, Settings
 from tasks.arcade.workers import cores
+from tasks.milestones import note_film
 from tasks.record import (
     FilmedCheckpoint,
     checkpoints_to_film,
@@ -17,6 +18,7 @@ from tasks.record import (
     note_failure,
     show_films,
 )
+from tasks.store import open_store
 
 
 class RecordedRun(Settings):
@@ -50,11 +52,15 @@ def record(settings: RecordSettings) -> RecordedRun:
         RecordError: some checkpoints could not be filmed; the others are.
     """
     run_id = find_run(settings.run)
-    due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
-    futures = {
-        checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film) for checkpoint in due
-    }
-    failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+    with open_store().filming(run_id):
+        due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
+        futures = {
+            checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film)
+            for checkpoint in due
+        }
+        failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+        for step in sorted(futures.keys() - failed):
+            note_film(run_id, step)
     films = films_of(run_id)
     show_films(run_id, films)
     if failed:

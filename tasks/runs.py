@@ -23,12 +23,12 @@ def comparable(store: Store, references: Sequence[str]) -> tuple[str, ...]:
         if run.settings is None:
             raise StoreError(f"run {run.name} ({run.run_id[:8]}) is no training: only trainings can be compared")
     for other in others:
-        if different := _difference(first, other):
+        if different := difference(first, other):
             raise StoreError(f"{first.name} and {other.name} cannot be compared: {different}")
     return run_ids
 
 
-def _difference(one: StoredRun, other: StoredRun) -> str:
+def difference(one: StoredRun, other: StoredRun) -> str:
     """The first emulator setting that is not the same in both, in words; empty if there is none."""
     assert one.settings is not None
     assert other.settings is not None

@@ -136,7 +136,7 @@ def evaluate_and_film(
         step=checkpoint.step,
         settings=settings,
         film=wanted,
-        episodes=tuple(map(_score, traces)),
+        episodes=tuple(map(score, traces)),
         filmed=chosen,
         film_frames=frames,
     )
@@ -209,7 +209,8 @@ def _choice(episode: str, number: int, episodes: int, distinct: int) -> str:
     return f"{which} of {episodes} episodes ({distinct} distinct)"
 
 
-def _score(trace: Trace) -> EpisodeScore:
+def score(trace: Trace) -> EpisodeScore:
+    """What remains of an episode."""
     return EpisodeScore(
         seed=trace.seed,
         episode_return=trace.episode_return,

@@ -3,13 +3,16 @@
 from tasks.store.address import find_home
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
+from tasks.store.registry import Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
+    "Champion",
     "Film",
     "Lease",
     "MetricLog",
+    "Registry",
     "RunStatus",
     "Store",
     "StoreError",

@@ -110,6 +110,7 @@ class Store:
         commit: str | None,
         experiment: str | None = None,
         kind: str = "training",
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Start a run; every setting is a parameter of it, flattened with dots.
 
@@ -121,6 +122,7 @@ class Store:
             commit: of the program's source; none if unknown.
             experiment: MLflow experiment; none: the environment id.
             kind: the tag `ramreel.kind`.
+            tags: more of them.
 
         Returns:
             MLflow's run id.
@@ -128,13 +130,14 @@ class Store:
         from mlflow.entities import Param
 
         env_id = settings.game.env_id
-        tags = {
+        all_tags = {
             **origin_tags(kind, command, versions, commit),
+            **(tags or {}),
             "ramreel.approach": settings.approach.name,
             "ramreel.env_id": env_id,
             "ramreel.seed": str(settings.seed),
         }
-        run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, tags)
+        run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, all_tags)
         try:
             params = flatten(settings.model_dump(mode="json"))
             self._client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
@@ -222,6 +225,10 @@ class Store:
     def lease(self, run_id: str) -> Lease:
         """The right to train a run, as long as the block lasts; nobody else gets it meanwhile."""
         return Lease(self._client, run_id)
+
+    def filming(self, run_id: str) -> Lease:
+        """The right to film a run's checkpoints, waited for on entering: none is played twice."""
+        return Lease(self._client, run_id, "ramreel.filming", patient=True)
 
     @told_in_one_line
     def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
@@ -399,9 +406,17 @@ class Store:
         return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
 
     @told_in_one_line
-    def artifact_uri(self, run_id: str, artifact_path: str) -> str:
-        """Where an artifact lies, to be shown to a person: a file's path in the embedded store."""
-        return f"{self._client.get_run(run_id).info.artifact_uri}/{safe_path(artifact_path)}"
+    def artifact_uri(self, run_id: str, artifact_path: str | None = None) -> str:
+        """Where an artifact, or all of a run's, lies, to be shown to a person: a file's path in the embedded store."""
+        root = str(self._client.get_run(run_id).info.artifact_uri)
+        return f"{root}/{safe_path(artifact_path)}" if artifact_path else root
+
+    @told_in_one_line
+    def page(self, run_id: str, artifact_path: str | None = None) -> str:
+        """The page of a run, or of an artifact of it, in MLflow's UI: what follows the server's address."""
+        experiment = self._client.get_run(run_id).info.experiment_id
+        page = f"/#/experiments/{experiment}/runs/{run_id}"
+        return f"{page}/artifacts/{safe_path(artifact_path)}" if artifact_path else page
 
     def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
         """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
@@ -500,6 +515,17 @@ class Store:
         """Ids of the runs of this name, the one started last first; none in a store that is not there yet."""
         found = [] if is_fresh(self.address) else finding.runs_named(self._client, name)
         return tuple(str(run.info.run_id) for run in found)
+
+    @told_in_one_line
+    def runs_tagged(self, key: str, value: str) -> tuple[str, ...]:
+        """Ids of the runs with this tag, the one started last first; none in a store that is not there yet."""
+        found = [] if is_fresh(self.address) else finding.runs_tagged(self._client, key, value)
+        return tuple(str(run.info.run_id) for run in found)
+
+    @told_in_one_line
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        """Note something on a run."""
+        self._client.set_tag(run_id, key, value)
 
     def _settings(self, run_id: str) -> RunSettings:
         with tempfile.TemporaryDirectory() as folder:

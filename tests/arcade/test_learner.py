@@ -43,6 +43,9 @@ class Recorder:
     def progress(self, progress: Progress) -> None:
         self.seen.append(progress)
 
+    def wants_checkpoint(self) -> bool:
+        return False
+
 
 def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
     settings = approach(name)
