@@ -11,7 +11,7 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import benchmark, compare, machine, record, train
+from flows.commands import atlas, benchmark, compare, machine, record, train
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -33,6 +33,7 @@ for command in (
     record.watch,
     compare.compare,
     compare.pipeline,
+    atlas.atlas,
     machine.games,
     machine.up,
 ):

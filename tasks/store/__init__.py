@@ -1,11 +1,13 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.address import find_home
+from tasks.store.atlases import ATLAS, newest_atlas, start_atlas
 from tasks.store.metrics import MetricLog
 from tasks.store.store import Store, open_store
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
+    "ATLAS",
     "Film",
     "MetricLog",
     "RunStatus",
@@ -14,5 +16,7 @@ __all__ = [
     "StoredCheckpoint",
     "StoredRun",
     "find_home",
+    "newest_atlas",
     "open_store",
+    "start_atlas",
 ]

@@ -335,6 +335,11 @@ class Store:
         return film
 
     @told_in_one_line
+    def save_files(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+        """Keep all files of a folder, under their own names, as a run's artifacts."""
+        self._client.log_artifacts(run_id, str(folder), artifact_path and safe_path(artifact_path))
+
+    @told_in_one_line
     def films(self, run_id: str) -> dict[int, Film]:
         """The films of a run by step, in rising order: only those whose trace is there as well."""
         return pair_films([file.path for file in self._client.list_artifacts(run_id, "films")])
