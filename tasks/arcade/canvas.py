@@ -140,7 +140,8 @@ class GameView:
         # ALE does not tell its palette: a colour is read off the first picture that shows it. Until then its luma is
         # 0, which no colour has.
         self._tables = self._tabulated(np.zeros((256, 3), np.uint8))
-        self._small = np.empty(size, self._tables[0].dtype)
+        # No picture yet: 255 is no colour of any console.
+        self._before: Screen = np.full(size, 255, np.uint8)
         self._digest = hashlib.sha256()
 
     def _tabulated(self, ycc: Plane) -> tuple[npt.NDArray[np.unsignedinteger], ...]:
@@ -148,27 +149,34 @@ class GameView:
         return tuple(values.repeat(width).view(f"u{width}") for values, width in zip(ycc.T, widths, strict=True))
 
     def draw(self, game: Drawn) -> None:
-        """Draw the game's last frame."""
+        """Draw the game's last frame; rows that are as they were are left alone."""
         indices = game.screen_indices(self._indices)
         self._digest.update(indices.data)
-        small = np.take(self._tables[0], indices, out=self._small, mode="clip")
+        changed = (indices != self._before).any(axis=1)
+        if not changed.any():
+            return
+        self._before[:] = indices
+        rows = indices[changed]
+        small = self._tables[0][rows]
         if not small.min():
             self._learn(indices, game.screen())
-            small = np.take(self._tables[0], indices, out=self._small, mode="clip")
+            small = self._tables[0][rows]
         luma, chroma = self._planes
         wide = small.view(np.uint8) if self._wide else small[:, self._columns]
         if self._down:
-            luma.reshape(-1, self._down, self.box.width)[:] = wide[:, None]
+            luma.reshape(-1, self._down, self.box.width)[changed] = wide[:, None]
         else:
-            luma[:] = wide[self._rows]
+            _spread(luma, wide, changed, self._rows)
         for plane, values in zip(chroma, self._tables[1:], strict=True):
-            plane[:] = self._differences(np.take(values, indices, mode="clip"))
+            if self._mixed:
+                plane[:] = self._means(values[indices])
+            else:
+                differences = values[rows]
+                wide = differences.view(np.uint8) if self._wide else differences[:, self._columns[::2]]
+                _spread(plane, wide, changed, self._rows[::2])
 
-    def _differences(self, small: npt.NDArray[np.unsignedinteger]) -> Plane:
-        """One plane of colour; where blocks of 2 x 2 hold several of the game's pixels, their mean."""
-        if not self._mixed:
-            wide = small.view(np.uint8) if self._wide else small[:, self._columns[::2]]
-            return wide[self._rows[::2]]
+    def _means(self, small: npt.NDArray[np.unsignedinteger]) -> Plane:
+        """One plane of colour, where blocks of 2 x 2 hold several of the game's pixels."""
         sums = small.astype(np.uint16)
         sums = sums[self._rows[::2]] + sums[self._rows[1::2]]
         return ((sums[:, self._columns[::2]] + sums[:, self._columns[1::2]] + 2) >> 2).astype(np.uint8)
@@ -189,6 +197,19 @@ class GameView:
         whole = self._digest.copy()
         whole.update(self._rgb.data)
         return whole.hexdigest()
+
+
+def _spread(plane: Plane, rows: Plane, changed: npt.NDArray[np.bool_], source: npt.NDArray[np.intp]) -> None:
+    """Write rows of the game to all rows of the plane that show them.
+
+    Args:
+        plane: what is written.
+        rows: those that changed, widened.
+        changed: which these are, of shape (the game's rows,).
+        source: for each of the plane's rows the game's.
+    """
+    shown = np.flatnonzero(changed[source])
+    plane[shown] = rows[(np.cumsum(changed) - 1)[source[shown]]]
 
 
 def _nearest(n_out: int, n_in: int) -> npt.NDArray[np.intp]:

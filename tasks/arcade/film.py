@@ -55,14 +55,15 @@ class Plain:
     """The game's picture and nothing else.
 
     Args:
-        size: (height, width) of the game's picture.
+        emulator: whose frames are shown.
         across: the film's pixels for one of the game, from left to right.
         down: and from top to bottom.
     """
 
     kind: Literal["plain", "panel"] = "plain"
 
-    def __init__(self, size: tuple[int, int], across: int = ACROSS, down: int = DOWN) -> None:
+    def __init__(self, emulator: Emulator, across: int = ACROSS, down: int = DOWN) -> None:
+        size = emulator.screen_size
         height, width = size[0] * down, size[1] * across
         self.canvas = Canvas(width, height)
         self.view = GameView(self.canvas, Box(0, 0, width, height), size)
@@ -75,7 +76,7 @@ class Plain:
 def film(
     trace: Trace,
     path: Path,
-    look: Callable[[tuple[int, int]], Look] = Plain,
+    look: Callable[[Emulator], Look] = Plain,
     *,
     sound: bool = True,
     on_frame: Callable[[Canvas, int], object] | None = None,
@@ -87,7 +88,7 @@ def film(
     Args:
         trace: what is drawn; every step is checked against it.
         path: the film; it appears whole or not at all. Its folder exists.
-        look: from (height, width) of the game's picture, what the film shows.
+        look: from the emulator that plays, what the film shows.
         sound: whether it is heard.
         on_frame: called after each frame with what was filmed, and the number of frames so far.
 
@@ -97,7 +98,7 @@ def film(
     """
     ffmpeg = ffmpeg_version(find_ffmpeg())
     emulator = emulator_of(trace, sound=sound)
-    looks = look(emulator.screen_size)
+    looks = look(emulator)
     form = form_of(looks.canvas, emulator, looks.pixel, sound=sound)
 
     def finish(file: Path) -> None:

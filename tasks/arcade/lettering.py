@@ -1,0 +1,58 @@
+"""Letters, and still pictures as files: the only room that knows Pillow."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+Ink = npt.NDArray[np.uint8]
+"""How much of each pixel a letter covers, 0 to 255: uint8 of shape (height, width)."""
+Font = Literal["Inter-Medium", "Inter-SemiBold", "JetBrainsMono-Medium", "JetBrainsMono-Bold"]
+
+_FONTS = Path(__file__).parent / "fonts"
+
+
+@cache
+def _font(font: Font, size: int) -> ImageFont.FreeTypeFont:
+    # The basic layout is in every build of Pillow: the same letters everywhere.
+    return ImageFont.truetype(_FONTS / f"{font}.ttf", size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=4096)
+def letters(text: str, font: Font, size: int) -> Ink:
+    """A line of text, read-only; its height is the font's, whatever the text.
+
+    Args:
+        text: one line; what the font has no sign for becomes its sign for that.
+        font: one of `tasks/arcade/fonts`.
+        size: in pixels.
+    """
+    face = _font(font, size)
+    ascent, descent = face.getmetrics()
+    image = Image.new("L", (max(int(np.ceil(face.getlength(text))), 1), ascent + descent))
+    ImageDraw.Draw(image).text((0, ascent), text, fill=255, font=face, anchor="ls")
+    ink = np.asarray(image)
+    ink.flags.writeable = False
+    return ink
+
+
+def fitting(text: str, font: Font, size: int, width: int) -> str:
+    """The text, or as much of its beginning as fits into so many pixels, with an ellipsis."""
+    if letters(text, font, size).shape[1] <= width:
+        return text
+    short = next((text[:n] for n in range(len(text) - 1, 0, -1) if _width(text[:n], font, size) <= width), "")
+    return short.rstrip() + "…"
+
+
+def _width(text: str, font: Font, size: int) -> int:
+    return int(letters(text + "…", font, size).shape[1])
+
+
+def save_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write a picture, uint8 of shape (height, width, 3), as PNG."""
+    Image.fromarray(rgb).save(path, "PNG", optimize=True)
