@@ -11,7 +11,7 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import benchmark, compare, film, machine, record, train, unattended
+from flows.commands import atlas, benchmark, compare, film, machine, record, train, unattended
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -34,6 +34,7 @@ for command in (
     record.watch,
     compare.compare,
     compare.pipeline,
+    atlas.atlas,
     machine.games,
     unattended.up,
     unattended.status,

@@ -143,6 +143,16 @@ class EpisodeStart:
     skip_generator: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What an emulator without sticky actions can go back to, at any frame.
+
+    With sticky actions it is not the whole truth: the action that may be repeated is missing.
+    """
+
+    state: ale_py.ALEState
+
+
 def _quiet() -> None:
     # ALE greets on standard error for every emulator it makes.
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -245,6 +255,21 @@ class Emulator:
         self._skip_generator.bit_generator.state = start.skip_generator
         self._ale.getRAM(self.ram)
         return self.ram
+
+    def moment(self) -> Moment:
+        """The emulator as it is now."""
+        return Moment(self._ale.cloneState(include_rng=True))
+
+    def go_back(self, moment: Moment) -> Ram:
+        """Be as at a moment of this emulator, as often as wanted."""
+        self._ale.restoreState(moment.state)
+        self._ale.getRAM(self.ram)
+        return self.ram
+
+    def poke(self, byte: int, value: int) -> None:
+        """Write one byte of the RAM, 0 to 127, behind the game's back."""
+        self._ale.setRAM(byte, value)
+        self.ram[byte] = value
 
     def screen(self, into: Screen | None = None) -> Screen:
         """The picture of the last frame: uint8 of shape (height, width, 3), RGB; written into `into` if given."""

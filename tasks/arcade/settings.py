@@ -308,3 +308,20 @@ class LearningSettings(Settings):
     def title(self) -> str:
         """What a person calls this benchmark."""
         return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"
+
+
+class AtlasSettings(Settings):
+    """What a person asks for when it is found out what a game's bytes do on the screen."""
+
+    env_id: str
+    states: int = Field(default=64, ge=1, le=10_000, description="states of play in which every byte is changed")
+    steps: int = Field(default=12_000, ge=1, le=10**7, description="steps of play that the states are taken from")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    run: str | None = Field(default=None, description="a run whose last checkpoint plays; none: random play")
+    name: str | None = Field(default=None, description="the atlas's run name in MLflow")
+    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this atlas."""
+        return f"{self.env_id}, {self.states} states"

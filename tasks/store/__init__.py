@@ -1,6 +1,7 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.address import find_home
+from tasks.store.atlases import ATLAS, newest_atlas, start_atlas
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import Champion, Registry
@@ -8,6 +9,7 @@ from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
+    "ATLAS",
     "Champion",
     "Film",
     "Lease",
@@ -19,6 +21,8 @@ __all__ = [
     "StoredCheckpoint",
     "StoredRun",
     "find_home",
+    "newest_atlas",
     "open_store",
+    "start_atlas",
     "store_in_use",
 ]

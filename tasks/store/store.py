@@ -383,6 +383,11 @@ class Store:
         return film
 
     @told_in_one_line
+    def save_files(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+        """Keep all files of a folder, under their own names, as a run's artifacts."""
+        self._client.log_artifacts(run_id, str(folder), artifact_path and safe_path(artifact_path))
+
+    @told_in_one_line
     def films(self, run_id: str) -> dict[int, Film]:
         """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
         listed = self._files(run_id, _FILMS)
