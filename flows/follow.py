@@ -11,6 +11,7 @@ from tasks.arcade.unattended import FollowUpSettings
 from tasks.champion import Standing, challenge, look_for_collapse
 from tasks.compare import ComparedRuns
 from tasks.follow import earlier_trainings
+from tasks.restarts import refuse_crash_loop
 
 
 class FollowedUp(Settings):
@@ -29,6 +30,7 @@ def follow_up(settings: FollowUpSettings) -> FollowedUp:
         StoreError: there is no such training.
         RecordError: some checkpoints could not be filmed.
     """
+    refuse_crash_loop()
     run_id = record(RecordSettings(run=settings.run)).run_id
     standing = challenge(run_id)
     lost = look_for_collapse(run_id)

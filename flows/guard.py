@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.arcade.unattended import GuardSettings
 from tasks.champion import Standing, champions, inspect
+from tasks.restarts import refuse_crash_loop
 
 
 @flow(name="guard", flow_run_name="guard {settings.title}")
@@ -15,5 +16,6 @@ def guard(settings: GuardSettings) -> tuple[Standing, ...]:
     Raises:
         StoreError: the game that is asked for has no champion, or the store is away.
     """
+    refuse_crash_loop()
     games = (settings.env_id,) if settings.env_id else champions()
     return tuple(inspect(env_id, settings.episodes) for env_id in games)

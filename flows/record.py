@@ -20,6 +20,7 @@ from tasks.record import (
     note_failure,
     show_films,
 )
+from tasks.restarts import refuse_crash_loop
 from tasks.store import StoreError, open_store
 
 
@@ -53,6 +54,7 @@ def record(settings: RecordSettings) -> RecordedRun:
         StoreError: there is no such run, or it has no checkpoint.
         RecordError: some checkpoints could not be filmed; the others are.
     """
+    refuse_crash_loop()
     run_id = find_run(settings.run)
     with open_store().filming(run_id):
         due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)

@@ -8,6 +8,7 @@ from prefect.states import Completed
 
 from flows.train import TrainedRun, trained
 from tasks.arcade.unattended import RetrainSettings
+from tasks.restarts import refuse_crash_loop
 from tasks.retrain import plan
 from tasks.train import start_run
 
@@ -20,6 +21,7 @@ def retrain(settings: RetrainSettings) -> TrainedRun | State[None]:
         StoreError: the game has no champion.
         WorkerError: a worker process died, hangs or raised.
     """
+    refuse_crash_loop()
     planned = plan(settings)
     if planned.run is None:
         return Completed(name="Skipped", message=planned.refused)

@@ -13,6 +13,7 @@ from tasks.arcade.approaches import run_settings
 from tasks.arcade.settings import ResumeSettings, RunSettings, Settings, TrainSettings
 from tasks.arcade.workers import cores
 from tasks.record import find_run
+from tasks.restarts import refuse_crash_loop
 from tasks.store import StoredCheckpoint, StoreError
 from tasks.train import SavedCheckpoint, finish_run, learn, reopen_run, show_checkpoints, start_run
 
@@ -39,6 +40,7 @@ def train(settings: TrainSettings) -> TrainedRun:
         StoreError: the store cannot be used.
         WorkerError: a worker process died, hangs or raised.
     """
+    refuse_crash_loop()
     run = run_settings(settings)
     name = settings.name or f"{settings.approach} seed {settings.seed}"
     return trained(start_run(run, name, settings.experiment), name, run, settings.workers)

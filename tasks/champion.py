@@ -24,6 +24,7 @@ from tasks.arcade.workers import cores
 from tasks.audience import audience
 from tasks.links import link
 from tasks.notify import tell
+from tasks.record import end_with_parent
 from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 
 _DROPPED = "ramreel.dropped"
@@ -209,7 +210,7 @@ def _play(store: Store, checkpoint: StoredCheckpoint, seeds: tuple[int, ...]) ->
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         directory = store.fetch_checkpoint(checkpoint, Path(folder))
         # The emulator holds Python's lock: only processes of their own play side by side.
-        with ProcessPoolExecutor(len(shares), mp_context=mp.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(len(shares), mp.get_context("spawn"), end_with_parent, (Path(folder),)) as pool:
             play = partial(play_seeds, directory, checkpoint.digest, deterministic=False)
             found = {one.seed: one for share in pool.map(play, shares) for one in share}
     return Played(checkpoint=checkpoint.digest, episodes=tuple(found[seed] for seed in seeds))

@@ -94,7 +94,7 @@ def _in_a_process(
     directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
 ) -> Evaluation:
     # The emulator holds Python's lock: only processes of their own play side by side.
-    with ProcessPoolExecutor(1, mp.get_context("spawn"), _end_with_parent, (folder,)) as pool:
+    with ProcessPoolExecutor(1, mp.get_context("spawn"), end_with_parent, (folder,)) as pool:
         return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder).result()
 
 
@@ -109,7 +109,7 @@ def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, fo
     return store.save_film(run_id, step, files.mp4, files.trace, preview=files.preview)
 
 
-def _end_with_parent(folder: Path) -> None:
+def end_with_parent(folder: Path) -> None:
     """A parent that is killed can tell its processes nothing and clean up nothing: they look for themselves."""
     parent = mp.parent_process()
     assert parent is not None

@@ -147,6 +147,8 @@ def _prefect_settings(address: str) -> dict[str, str]:
         # The page of its newer UI calls an analytics service, even where analytics are off.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # For so long it waits for late events before it believes that a run beats no more.
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "15",
     }
 
 

@@ -18,6 +18,7 @@ from tasks.arcade import learner
 from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.learner import Start
+from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.training_state import read_state
 from tasks.arcade.workers import WorkerError
@@ -62,7 +63,8 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
     for run_id in store.runs_tagged(ROOT, flow_run.root_flow_run_id):
         if store.run(run_id).settings == settings:
             store.lease(run_id).wait_until_free()
-            store.reopen_run(run_id, settings)
+            if store.run(run_id).status != "FINISHED":
+                store.reopen_run(run_id, settings)
             return run_id
     run_id = store.start_run(
         settings,
@@ -109,17 +111,29 @@ def learn(
     """
     store = store_in_use()
     with store.lease(run_id) as lease, stoppable() as stop:
+        start = _last_good_checkpoint(store, run_id)
+        if start and start.checkpoint.step >= settings.steps:
+            return _learned(store, run_id, _at_its_end(start, settings), 0)
+        if start is None and begin:
+            start = replace(read_start(store, begin), fresh=True)
         reporter = Reporter(store, run_id, name, settings, lease, stop)
         with reporter:
-            start = _last_good_checkpoint(store, run_id)
-            if start is None and begin:
-                start = replace(read_start(store, begin), fresh=True)
             if start:
                 get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
                 audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
             began = time.monotonic()
             end = learner.train(settings, workers, reporter, start)
         waited = reporter.seconds / (time.monotonic() - began)
+    return _learned(store, run_id, end, waited)
+
+
+def _at_its_end(start: Start, settings: RunSettings) -> Progress:
+    """A training of which nothing is left: somebody trained it to its end already."""
+    returns = [episode["r"] for episode in start.state.counters.returns]
+    return Progress(start.checkpoint.step, settings.steps, 0.0, sum(returns) / len(returns) if returns else None)
+
+
+def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned:
     return Learned(
         steps=end.step,
         mean_return=end.mean_return,

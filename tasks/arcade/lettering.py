@@ -62,3 +62,8 @@ def save_png(rgb: npt.NDArray[np.uint8], path: Path, height: int | None = None) 
     """Write a picture, uint8 of shape (height, width, 3), as PNG, stretched to another height if one is given."""
     image = Image.fromarray(rgb)
     image.resize((image.width, height or image.height), Image.Resampling.NEAREST).save(path, "PNG", optimize=True)
+
+
+def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A picture in another size, smoothed: uint8 of shape (height, width) or (height, width, 3), as the one given."""
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
