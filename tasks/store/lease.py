@@ -64,7 +64,7 @@ class Lease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
-        _given_back.add(self._mine["token"])
+        _given_back.add(str(self._mine["token"]))
         try:
             if self._held().get("token") == self._mine["token"]:
                 self._client.delete_tag(self._run_id, self._tag)
