@@ -56,3 +56,8 @@ def _width(text: str, font: Font, size: int) -> int:
 def save_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
     """Write a picture, uint8 of shape (height, width, 3), as PNG."""
     Image.fromarray(rgb).save(path, "PNG", optimize=True)
+
+
+def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A picture in another size, smoothed: uint8 of shape (height, width) or (height, width, 3), as the one given."""
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
