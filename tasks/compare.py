@@ -125,9 +125,10 @@ def _films(store: Store, run_id: str, evaluations: Mapping[int, Evaluation]) -> 
             FilmView(
                 step=step,
                 episode_return=evaluations[step].episodes[evaluations[step].filmed].episode_return,
-                mp4=store.fetch_artifact(run_id, film.mp4, Path(folder)).read_bytes(),
-                caption=f"the median of {len(evaluations[step].episodes)} episodes",
+                mp4=store.fetch_artifact(run_id, film.preview or film.mp4, Path(folder)).read_bytes(),
+                still=store.fetch_artifact(run_id, film.still, Path(folder)).read_bytes() if film.still else b"",
+                caption=evaluations[step].choice,
             )
-            for step, film in store.films(run_id).items()
+            for step, film in store.whole_films(run_id).items()
             if step in evaluations
         )

@@ -23,12 +23,12 @@ def comparable(store: Store, references: Sequence[str]) -> tuple[str, ...]:
         if run.settings is None:
             raise StoreError(f"run {run.name} ({run.run_id[:8]}) is no training: only trainings can be compared")
     for other in others:
-        if different := _difference(first, other):
+        if different := difference(first, other):
             raise StoreError(f"{first.name} and {other.name} cannot be compared: {different}")
     return run_ids
 
 
-def _difference(one: StoredRun, other: StoredRun) -> str:
+def difference(one: StoredRun, other: StoredRun) -> str:
     """The first emulator setting that is not the same in both, in words; empty if there is none."""
     assert one.settings is not None
     assert other.settings is not None
@@ -40,12 +40,11 @@ def resumable(store: Store, run_id: str) -> StoredRun:
     """A run that a training can go on with.
 
     Raises:
-        StoreError: it is no training, has no checkpoint, or is being trained by another process.
+        StoreError: it is no training, or is being trained by another process.
     """
     run = store.run(run_id)
     if run.settings is None:
         raise StoreError(f"run {run.name} ({run_id[:8]}) is no training: only a training can go on")
-    store.checkpoints_at(run_id)
     store.lease(run_id).refuse_if_held()
     return run
 

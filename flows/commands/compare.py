@@ -24,7 +24,7 @@ from flows.asking import (
     listed,
     numbers,
     prepare_prefect,
-    shown,
+    running,
 )
 
 
@@ -46,7 +46,7 @@ def compare(
     prepare_prefect()
     from flows.compare import compare as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
 
@@ -101,6 +101,6 @@ def pipeline(
     prepare_prefect()
     from flows.pipeline import pipeline as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())

@@ -60,6 +60,12 @@ class Box:
 class Canvas:
     """A picture that is drawn piece by piece and kept from frame to frame.
 
+    Args:
+        width: pixels.
+        height: pixels.
+        colour: R, G, B of the empty canvas.
+        picture: one that is there already, to look at it or to draw on it.
+
     Attributes:
         picture: what the encoder takes.
         luma: its plane of shape (height, width); a view.
@@ -69,12 +75,15 @@ class Canvas:
         ValueError: an odd width or height.
     """
 
-    def __init__(self, width: int, height: int, colour: tuple[int, int, int] = (0, 0, 0)) -> None:
+    def __init__(
+        self, width: int, height: int, colour: tuple[int, int, int] = (0, 0, 0), *, picture: Picture | None = None
+    ) -> None:
         self.box = Box(0, 0, width, height)
-        self.picture: Picture = np.empty((height * 3 // 2, width), np.uint8)
+        self.picture: Picture = np.empty((height * 3 // 2, width), np.uint8) if picture is None else picture
         self.luma: Plane = self.picture[:height]
         self.chroma: Plane = self.picture[height:].reshape(2, height // 2, width // 2)
-        self.fill(self.box, colour)
+        if picture is None:
+            self.fill(self.box, colour)
 
     def fill(self, box: Box, colour: tuple[int, int, int]) -> None:
         """Paint a box in one colour, R, G, B of 0 to 255."""

@@ -96,7 +96,7 @@ class Encoder:
         try:
             # A group of its own: Ctrl-C is for this process, which then ends ffmpeg.
             self._process = subprocess.Popen(
-                _command(self._ffmpeg, self.form, self._metadata, self._heard and self._heard[0], self._temporary),
+                _command(self._ffmpeg.path, self.form, self._metadata, self._heard and self._heard[0], self._temporary),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
@@ -104,11 +104,11 @@ class Encoder:
                 pass_fds=self._heard[:1] if self._heard else (),
                 process_group=0,
             )
-        except (OSError, ValueError) as error:
+        except OSError as error:
             self._said.close()
             for end in self._heard or ():
                 os.close(end)
-            raise FilmError(f"{self._path.name}: ffmpeg cannot be started ({error}): {_ADVICE}") from None
+            raise self._error(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
         assert self._process.stdin is not None
         self._pictures = _Pipe(self._process.stdin.fileno())
         self._sound = None
@@ -143,7 +143,7 @@ class Encoder:
                 for pipe in pipes:
                     pipe.push()
             except BrokenPipeError:
-                raise self._error(_last_words(self._process, self._said)) from None
+                raise self._error(last_words(self._process, self._said)) from None
             if awaited.empty:
                 return
             with selectors.DefaultSelector() as room:
@@ -182,7 +182,7 @@ class Encoder:
         except subprocess.TimeoutExpired:
             raise self._error(f"ffmpeg did not end within {_PATIENCE:.0f} s of the last picture") from None
         if status != 0:
-            raise self._error(_last_words(self._process, self._said))
+            raise self._error(last_words(self._process, self._said))
         try:
             if self._finish:
                 self._finish(self._temporary)
@@ -193,7 +193,7 @@ class Encoder:
             raise self._error(f"the film is not there ({error.strerror})") from None
 
     def _error(self, what: str) -> FilmError:
-        return FilmError(f"{self._path.name}: {what}")
+        return FilmError(f"{self._path.name}: {what} (ffmpeg {self._ffmpeg.version})")
 
 
 class _Pipe:
@@ -229,44 +229,48 @@ class _Pipe:
             self._waiting[:1] = [left] if left else []
 
 
-_ADVICE = "unset IMAGEIO_FFMPEG_EXE, or let it name an ffmpeg with libx264"
+_ADVICE = "unset IMAGEIO_FFMPEG_EXE, or let it name an ffmpeg of version 5.1 or newer with libx264"
 
 
-def find_ffmpeg() -> str:
+@dataclass(frozen=True)
+class Ffmpeg:
+    """An ffmpeg that answers; `version` is what it calls itself, e.g. `7.1`."""
+
+    path: str
+    version: str
+
+
+def find_ffmpeg() -> Ffmpeg:
     """The ffmpeg that makes films: the one that `IMAGEIO_FFMPEG_EXE` names, else the one of imageio-ffmpeg.
 
     Raises:
-        FilmError: there is none.
+        FilmError: there is none, or it does not start.
     """
     try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
+        path = str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
         raise FilmError(f"there is no ffmpeg: {str(error).splitlines()[0]}") from None
+    return _asked(path)
 
 
 @cache
-def ffmpeg_version(ffmpeg: str) -> str:
-    """What an ffmpeg calls itself, e.g. `7.1`.
-
-    Raises:
-        FilmError: it does not start, or is no ffmpeg.
-    """
+def _asked(path: str) -> Ffmpeg:
     try:
-        done = subprocess.run([ffmpeg, "-version"], capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        done = subprocess.run([path, "-version"], capture_output=True, text=True, check=False, timeout=_PATIENCE)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise FilmError(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
     words = done.stdout.split()
     if words[:2] != ["ffmpeg", "version"] or not words[2:]:
-        raise FilmError(f"{ffmpeg} is no ffmpeg: {_ADVICE}")
-    return words[2]
+        raise FilmError(f"{path} is no ffmpeg: {_ADVICE}")
+    return Ffmpeg(path, words[2])
 
 
-def _last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
-    """Why ffmpeg, which takes no more, ended."""
+def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
+    """Why ffmpeg, which does no more, ended."""
     try:
         status = process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
-        return "ffmpeg takes no more pictures, but does not end"
+        return "ffmpeg does no more, but does not end"
     said.seek(0)
     lines = said.read().decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
@@ -279,7 +283,7 @@ def _command(ffmpeg: str, form: Form, metadata: Mapping[str, str], heard: int | 
     if heard is not None:
         sound = ("-f", "u8", "-ar", str(form.rate * form.samples), "-ac", "1", "-i", f"pipe:{heard}")
         # The coder that is tried first takes five times as long, and a fifth of a film's time.
-        coded = ("-c:a", "aac", "-aac_coder", "fast", "-b:a", "96k", "-ar", str(_SOUND_RATE))
+        coded = ("-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k", "-ar", str(_SOUND_RATE))
     shape = f"setsar={form.pixel.numerator}/{form.pixel.denominator}:max=1000"
     marks = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
     return [

@@ -26,17 +26,17 @@ _LARGEST = 64 * 1024**2
 
 
 class FilmMark(Settings):
-    """What is kept in a film's file.
-
-    `game` is where the game's picture lies in the film's: x, y, width and height in pixels.
-    """
+    """What is kept in a film's file."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
     trace: Trace
     frames: int = Field(ge=1, description="pictures in the film")
     pictures: Sha256 = Field(description="of the pictures that the emulator drew (canvas.GameView.digest)")
-    kind: Literal["plain", "panel"]
-    game: tuple[int, int, int, int]
+    kind: Literal["plain", "panel"] = Field(
+        description="the game fills the picture, or lies where tasks.arcade.panel.GAME is"
+    )
+    width: int = Field(ge=2)
+    height: int = Field(ge=2)
     ffmpeg: str = Field(description="version of the ffmpeg that made the film")
     file: Sha256 = Field(description="of all bytes of the file before the mark")
 

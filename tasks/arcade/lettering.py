@@ -41,6 +41,11 @@ def letters(text: str, font: Font, size: int) -> Ink:
     return ink
 
 
+def signed(number: str) -> str:
+    """A number with a proper minus sign, as wide as a plus."""
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
 def fitting(text: str, font: Font, size: int, width: int) -> str:
     """The text, or as much of its beginning as fits into so many pixels, with an ellipsis."""
     if letters(text, font, size).shape[1] <= width:
@@ -53,9 +58,10 @@ def _width(text: str, font: Font, size: int) -> int:
     return int(letters(text + "…", font, size).shape[1])
 
 
-def save_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
-    """Write a picture, uint8 of shape (height, width, 3), as PNG."""
-    Image.fromarray(rgb).save(path, "PNG", optimize=True)
+def save_png(rgb: npt.NDArray[np.uint8], path: Path, height: int | None = None) -> None:
+    """Write a picture, uint8 of shape (height, width, 3), as PNG, stretched to another height if one is given."""
+    image = Image.fromarray(rgb)
+    image.resize((image.width, height or image.height), Image.Resampling.NEAREST).save(path, "PNG", optimize=True)
 
 
 def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from tasks.arcade.canvas import Box, Canvas, GameView
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import Step, Trace
 from tasks.arcade.game import Emulator, Ram
-from tasks.arcade.lettering import letters
+from tasks.arcade.lettering import letters, signed
 from tasks.arcade.panel_parts import (
     BACKGROUND,
     BRIGHT,
@@ -39,8 +39,8 @@ GAME = Box(20, 20, 840, 630)
 _LEFT, _ACROSS = 884, 376
 _SMALLEST_WEIGHT = 0.1
 """Nats for a byte's usual change: what is less than this lights nothing up."""
-_FADING = 0.8
-"""Of a change's light is left after a step."""
+_GLOW = (1.0, 0.5, 0.5, 0.5)
+"""Light of a byte that changed in this step, in the one before, and so on."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Panel:
         self._mind = _Mind(checkpoint)
         self._score = 0
         self._previous: Ram | None = None
-        self._heat: npt.NDArray[np.float64] = np.zeros(128)
+        self._since = np.full(128, len(_GLOW))
         self._words(caption)
         self._grid = RamGrid(self.canvas, Box(_LEFT + 24, 58, 352, 176))
         self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _ACROSS, 198), emulator.action_names)
@@ -116,14 +116,14 @@ class Panel:
         previous = step.ram if self._previous is None else self._previous
         probabilities, value, weights = self._mind(step.ram, previous, action)
         self._score += step.reward
-        self._heat = np.maximum(_FADING * self._heat, step.ram != previous)
-        self._grid.draw(step.ram, self._heat, weights)
+        self._since = np.where(step.ram != previous, 0, self._since + 1)
+        self._grid.draw(step.ram, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
         self._bars.draw(probabilities, action)
         self._chosen.set(self._bars.names[action])
         self._value.add(value)
         self._points.add(float(self._score))
-        self._value_now.set(f"{value:+.2f}".replace("-", "−"))
-        self._score_now.set(f"{self._score:,}".replace("-", "−"))
+        self._value_now.set(signed(f"{value:+.2f}"))
+        self._score_now.set(signed(f"{self._score:,}"))
         seconds = int(step.frame / self._fps)
         self._clock.set(f"step {step.number + 1:,}  {seconds // 60}:{seconds % 60:02d}")
         self._previous = step.ram
@@ -157,5 +157,5 @@ class _Mind:
             return np.zeros(128)
         # The gradient alone is steepest by bytes that never change: what counts is the byte's usual change.
         effects = np.abs(self._attention(ram, previous, action)) * self._usual_change
-        shares: npt.NDArray[np.float64] = np.sqrt(effects / max(effects.max(), _SMALLEST_WEIGHT))
+        shares: npt.NDArray[np.float64] = effects / max(effects.max(), _SMALLEST_WEIGHT)
         return shares

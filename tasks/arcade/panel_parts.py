@@ -93,6 +93,8 @@ def paint(
 
 CELL = 22
 _RING = 2
+_SHADES = 5
+"""Of either light: with more of them cells change that nobody sees change."""
 
 
 @cache
@@ -128,12 +130,12 @@ class RamGrid:
             heat: how lately each byte changed, 0 to 1.
             weights: how much the decision depends on each byte, 0 to 1.
         """
-        wanted = np.stack([ram, np.rint(heat * 32), np.rint(weights * 32)], axis=1).astype(np.int16)
+        wanted = np.stack([ram, np.rint(heat * _SHADES), np.rint(weights * _SHADES)], axis=1).astype(np.int16)
         cells = np.flatnonzero((wanted != self._drawn).any(axis=1))
         if not len(cells):
             return
         self._drawn[cells] = wanted[cells]
-        value, glow, frame = (wanted[cells].T / np.array([[255], [32], [32]])).astype(np.float32)[..., None]
+        value, glow, frame = (wanted[cells].T / np.array([[255], [_SHADES], [_SHADES]])).astype(np.float32)[..., None]
         ground = _ycc(RAISED) + (_ycc(SLATE) - _ycc(RAISED)) * value
         ground += (_ycc(CHANGED) - ground) * glow
         ring = _ycc(BACKGROUND) + (_ycc(DECIDING) - _ycc(BACKGROUND)) * frame
@@ -187,12 +189,10 @@ class _Bar:
         middle = box.y + (box.height - self._THICK) // 4 * 2
         self._canvas = canvas
         self._box = Box(box.x + left, middle, (box.width - left - right) // 2 * 2, self._THICK)
-        labels = (
-            Box(box.x, box.y, left - 4, box.height),
-            Box(box.x + box.width - right + 2, box.y, right - 2, box.height),
-        )
-        self._names = [Label(canvas, labels[0], "JetBrainsMono-Medium", small, colour) for colour in (SOFT, DECIDING)]
-        self._share = Label(canvas, labels[1], "JetBrainsMono-Medium", small, SOFT, "right")
+        named = Box(box.x, box.y, left - 4, box.height)
+        counted = Box(box.x + box.width - right + 2, box.y, right - 2, box.height)
+        self._names = [Label(canvas, named, "JetBrainsMono-Medium", small, colour) for colour in (SOFT, DECIDING)]
+        self._share = Label(canvas, counted, "JetBrainsMono-Medium", small, SOFT, "right")
         self._name, self._drawn = name, (-1, False)
 
     def draw(self, probability: float, taken: bool) -> None:
@@ -211,6 +211,9 @@ class _Bar:
 class Chart:
     """A running line of the last steps, one pixel a step; what lies between it and 0 is shaded.
 
+    When the line arrives at the right, the picture jumps back by a third: a chart that moved with every step would be
+    most of a film's size.
+
     Args:
         canvas: what is drawn on.
         box: where.
@@ -225,19 +228,31 @@ class Chart:
         self._seen: list[float] = []
         self._low, self._high = np.inf, -np.inf
         self._rows = np.arange(box.height, dtype=np.float32)[:, None]
+        canvas.fill(box, RAISED)
 
     def add(self, value: float) -> None:
-        """The line goes on to this value; what it leaves at the left is forgotten."""
-        self._seen = [*self._seen[1 - self._box.width :], value]
+        """The line goes on to this value."""
+        jumps = len(self._seen) == self._box.width
+        if jumps:
+            del self._seen[: self._box.width // 3]
+        self._seen.append(value)
+        grows = not self._low <= value <= self._high
         self._low, self._high = min(self._low, value), max(self._high, value)
-        heights, (zero,) = self._rows_of(np.array(self._seen)), self._rows_of(np.zeros(1))
-        before = np.concatenate([heights[:1], heights[:-1]])
+        # A pair of columns shares its colour.
+        start = 0 if jumps or grows else (len(self._seen) - 1) // 2 * 2
+        self._draw(start, self._box.width if jumps else (len(self._seen) + 1) // 2 * 2)
+
+    def _draw(self, start: int, end: int) -> None:
+        """Draw the columns from `start` on, both numbers even."""
+        heights, (zero,) = self._rows_of(np.array(self._seen[max(start - 1, 0) : end])), self._rows_of(np.zeros(1))
+        before = heights[: len(heights) - 1] if start else np.concatenate([heights[:1], heights[:-1]])
+        heights = heights[len(heights) - len(before) :]
         cover = np.clip(np.float32(1.5) - self._outside(np.minimum(before, heights), np.maximum(before, heights)), 0, 1)
         shade = self._outside(np.minimum(heights, zero), np.maximum(heights, zero)) == 0
         np.maximum(cover, np.float32(0.16) * shade, out=cover)
-        whole = np.zeros((self._box.height, self._box.width), np.float32)
+        whole = np.zeros((self._box.height, end - start), np.float32)
         whole[:, : len(heights)] = cover
-        paint(self._luma, self._chroma, whole, self._ground, self._ink)
+        paint(self._luma[:, start:end], self._chroma[:, :, start // 2 : end // 2], whole, self._ground, self._ink)
 
     def _outside(self, low: Floats, high: Floats) -> Floats:
         """How far each pixel is above `low` or below `high`, rows of shape (n,): shape (height, n)."""

@@ -37,6 +37,7 @@ class FilmView(Settings):
     step: int = Field(ge=0, description="the checkpoint's")
     episode_return: float
     mp4: bytes = Field(min_length=1, repr=False, description="the file, H.264")
+    still: bytes = Field(default=b"", repr=False, description="PNG to show before the film plays")
     caption: str = Field(default="", description="one line under the film")
 
 
@@ -325,7 +326,7 @@ def _render(template: str, comparison: Comparison, finalize: Callable[[Any], Any
         "mean_interval": _mean_interval,
         "artifact": lambda film: f"films/step-{film.step:09d}.mp4",
         "exactly": lambda value: f"{value:,.10g}",
-        "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
+        "data_uri": lambda data, kind: f"data:{kind};base64," + base64.b64encode(data).decode(),
     }
     ranked = groups(comparison)
     return environment.get_template(template).render(
