@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from math import ceil
 from pathlib import Path
 
@@ -18,17 +17,17 @@ from pydantic import Field
 from tasks.arcade.canvas import Box, Canvas, GameView
 from tasks.arcade.encoder import Encoder, FilmError, Sound
 from tasks.arcade.episode import Sha256, Trace, difference, emulator_of, replay
-from tasks.arcade.film import form_of
+from tasks.arcade.film import TELEVISION, form_of
 from tasks.arcade.game import SAMPLES, Emulator, Screen
-from tasks.arcade.lettering import letters
+from tasks.arcade.lettering import letters, signed
 from tasks.arcade.panel_parts import BACKGROUND, BRIGHT, CHANGED, DECIDING, RAISED, SOFT, Colour, Label
 from tasks.arcade.settings import Settings
 
 MOST = 16
 """Episodes side by side: four by four."""
-_TELEVISION = Fraction(4, 3)
+_PAIRS = (1, 2, 3, 4, 6, 8)
+"""Episodes of each of two runs that make whole rows."""
 _MARGIN, _GAP, _HEADER, _STRIP, _FOOTER = 20, 12, 44, 40, 10
-_MINUS = "\N{MINUS SIGN}"
 _SIDES: tuple[Colour, ...] = (CHANGED, DECIDING)
 """Colours of the first run and of the one beside it."""
 
@@ -66,13 +65,22 @@ class Reel(Settings):
 def evenly(n: int, most: int) -> tuple[int, ...]:
     """Indices of at most so many out of n, evenly spaced; the first and the last are among them.
 
-    Raises:
-        ValueError: fewer than two are wanted, or there is none.
+    Of one that is wanted, it is the last. Raises ValueError if none is there, or wanted.
     """
-    if n < 1 or most < 2:
-        raise ValueError(f"{most} of {n} cannot be chosen evenly")
     count = min(n, most)
-    return tuple(round(k * (n - 1) / max(count - 1, 1)) for k in range(count))
+    if count < 1:
+        raise ValueError(f"{most} of {n} cannot be chosen")
+    return (n - 1,) if count == 1 else tuple(round(k * (n - 1) / (count - 1)) for k in range(count))
+
+
+def cast(numbers: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Which of the checkpoints of one run, or of two, play in a reel: indices, evenly chosen, as many of each run.
+
+    Args:
+        numbers: how many checkpoints each run has.
+    """
+    most = MOST if len(numbers) == 1 else max(n for n in _PAIRS if n <= min(numbers))
+    return tuple(evenly(n, most) for n in numbers)
 
 
 def sequence(scenes: Sequence[Sequence[Clip]], path: Path, seconds: float) -> Reel:
@@ -90,49 +98,59 @@ def sequence(scenes: Sequence[Sequence[Clip]], path: Path, seconds: float) -> Re
     return _film(scenes, path, seconds, columns=len(scenes[0]), sound=True)
 
 
-def grid(clips: Sequence[Clip], path: Path, seconds: float) -> Reel:
+def grid(sides: Sequence[Sequence[Clip]], path: Path, seconds: float) -> Reel:
     """A silent film of episodes side by side, up to four by four, all from their reset on.
 
-    Args and errors are those of `sequence`.
+    Args and errors are those of `sequence`, but for:
+        sides: the episodes of one run, or of two, as many of each; their rows take turns.
     """
-    return _film([clips], path, seconds, columns=columns_of(len(clips)), sound=False)
+    columns, clips = _in_rows(sides)
+    return _film([clips], path, seconds, columns=columns, sound=False)
 
 
-def pictures(clips: Sequence[Clip], seconds: float, every: int) -> Iterator[npt.NDArray[np.uint8]]:
+def pictures(sides: Sequence[Sequence[Clip]], seconds: float, every: int) -> Iterator[npt.NDArray[np.uint8]]:
     """A small grid's pictures as they are to be seen, RGB, one in so many frames: for an animation.
 
     Raises:
         TraceError: an episode cannot be played with what is installed here.
         FilmError: a game plays otherwise than its trace says.
     """
-    layout = _Layout(emulator_of(clips[0].trace).screen_size, len(clips), columns_of(len(clips)), small=True)
+    columns, clips = _in_rows(sides)
+    layout = _Layout(emulator_of(clips[0].trace).screen_size, len(clips), columns, square=True)
     layout.head([clips])
     scene = _Scene(layout, clips, sound=False)
-    for number in range(scene.length(seconds)):
+    for at in range(scene.length(seconds)):
         scene.draw()
-        if number % every == 0:
+        if at % every == 0:
             yield layout.canvas.rgb()
 
 
-def columns_of(n: int) -> int:
-    """How many episodes stand side by side: two are a pair, more are a square that holds them."""
-    return 2 if n == 2 else ceil(n**0.5)
+def _in_rows(sides: Sequence[Sequence[Clip]]) -> tuple[int, list[Clip]]:
+    """How many stand side by side, and the episodes row by row."""
+    n = len(sides[0])
+    if len(sides) == 1:
+        return (2 if n == 2 else ceil(n**0.5)), list(sides[0])
+    columns = n if n <= 4 else n // 2
+    if n == 1:
+        return 2, [clip for side in sides for clip in side]
+    return columns, [clip for at in range(0, n, columns) for side in sides for clip in side[at : at + columns]]
 
 
 class _Layout:
     """A canvas with a header, so many cells, and a bar under them that tells how far a sequence is."""
 
-    def __init__(self, size: tuple[int, int], cells: int, columns: int, *, small: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], cells: int, columns: int, *, square: bool = False) -> None:
         height, width = size
-        across = 2 if small or columns > 2 else 4 if columns > 1 else 6
+        across = 2 if columns > 2 else 4 if columns > 1 else 6
         self.size, self.columns = size, columns
-        self.cell = (width * across, height * across // 2)
+        # A film's pixels may be stretched when it is shown; an animation's are square.
+        self.cell = (round(height * 2 / 3) * 2, height) if square else (width * across, height * across // 2)
         rows = -(-cells // columns)
         canvas_width = 2 * _MARGIN + columns * self.cell[0] + (columns - 1) * _GAP
         self._top = _MARGIN + _HEADER
         canvas_height = self._top + rows * (_STRIP + self.cell[1] + _GAP) + _FOOTER + _MARGIN - _GAP
         self.canvas = Canvas(canvas_width, canvas_height + canvas_height % 2, BACKGROUND)
-        self.pixel = _TELEVISION * self.cell[1] / self.cell[0]
+        self.pixel = TELEVISION * self.cell[1] / self.cell[0]
         self._bar = Box(_MARGIN, canvas_height // 2 * 2 - _MARGIN, canvas_width - 2 * _MARGIN, 6)
 
     def place(self, number: int) -> tuple[int, int]:
@@ -228,17 +246,17 @@ class _Cell:
         self._title(Box(x, y, width, _STRIP))
 
     def _title(self, box: Box) -> None:
-        trace, small = self._clip.trace, box.width < 400
+        trace, size = self._clip.trace, 16 if box.width < 400 else 24
         self._canvas.fill(box, BACKGROUND)
         self._canvas.fill(Box(box.x, box.y + 8, 4, 24), _SIDES[self._clip.side])
-        title = 126 if small else 220
-        size = 16 if small else 24
         step = "" if trace.checkpoint_step is None else f"step {trace.checkpoint_step:,}"
-        Label(self._canvas, Box(box.x + 12, box.y, title, _STRIP), "Inter-SemiBold", size, BRIGHT).set(step)
-        outcome = f"return {number(trace.episode_return)}"
-        place = Box(box.x + 12 + title, box.y, box.width - title - 92, _STRIP)
+        wide = letters(step, "Inter-SemiBold", size).shape[1] // 2 * 2 + 2
+        Label(self._canvas, Box(box.x + 12, box.y, wide, _STRIP), "Inter-SemiBold", size, BRIGHT).set(step)
+        x, score = box.x + 12 + wide + size // 2 * 2, 4 * size
+        place = Box(x, box.y, box.x + box.width - score - x, _STRIP)
+        outcome = f"return {signed(f'{trace.episode_return:,}')}"
         Label(self._canvas, place, "Inter-Medium", size - 2, SOFT).set(outcome)
-        right = Box(box.x + box.width - 80, box.y, 80, _STRIP)
+        right = Box(box.x + box.width - score, box.y, score, _STRIP)
         self._score = Label(self._canvas, right, "JetBrainsMono-Bold", size, BRIGHT, "right")
 
     def draw(self) -> Sound | None:
@@ -246,7 +264,7 @@ class _Cell:
         if self._drawn < self.frames:
             self._episode.advance()
             self._view.draw(self._episode)
-            self._score.set(number(self._episode.score))
+            self._score.set(signed(f"{self._episode.score:,}"))
             self._drawn += 1
             return self._episode.heard
         if self._drawn == self.frames:
@@ -267,11 +285,6 @@ class _Cell:
             pictures=self._view.digest,
             game=(box.x, box.y, box.width, box.height),
         )
-
-
-def number(value: int) -> str:
-    """A number as it is written in words, with a minus sign."""
-    return f"{value:,}".replace("-", _MINUS)
 
 
 class _Frames:
