@@ -6,7 +6,7 @@ DONE := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
 
-.PHONY: setup demo test quick lint up
+.PHONY: setup demo test faults quick lint up
 
 setup: $(DONE)
 
@@ -22,6 +22,9 @@ demo: setup
 
 test: setup lint
 	$(BIN)/pytest -n auto --dist loadfile
+
+faults: setup
+	RAMREEL_FAULTS=long $(BIN)/pytest -n auto --dist loadfile tests/faults
 
 quick: setup
 	$(BIN)/pytest -n auto --dist loadfile tests/arcade tests/docs

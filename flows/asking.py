@@ -44,6 +44,7 @@ def checking() -> Iterator[None]:
     """What fails in here is bad input: nothing has been done yet."""
     from tasks.arcade.approaches import UnknownApproachError
     from tasks.arcade.checkpoint import CheckpointError
+    from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
     from tasks.arcade.game import UnknownGameError
     from tasks.store import StoreError
@@ -54,7 +55,7 @@ def checking() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
-    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError) as error:
+    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError, FilmError) as error:
         raise BadInputError(str(error)) from None
 
 
@@ -86,6 +87,10 @@ def prepare_prefect() -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # A server that is away is asked again for about four minutes, longer each time.
+        "PREFECT_CLIENT_MAX_RETRIES": "7",
+        # Each of its own tries in vain would be lines of internals on standard error.
+        "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
         # A failed flow is told in one line; its traceback is in Prefect's log of the flow run.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
@@ -99,6 +104,16 @@ def shown(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
     from tasks.audience import before
 
     with Terminal(as_json=as_json, quiet=quiet) as terminal, before(terminal):
+        yield terminal
+
+
+@contextmanager
+def running(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+    """The terminal and a Prefect server, for the flows inside."""
+    from tasks.servers import start_prefect
+
+    with shown(as_json, quiet) as terminal:
+        start_prefect()
         yield terminal
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.settings import RecordSettings, Settings
 from tasks.arcade.workers import cores
+from tasks.milestones import note_film
 from tasks.record import (
     FilmedCheckpoint,
     checkpoints_to_film,
@@ -17,6 +20,8 @@ from tasks.record import (
     note_failure,
     show_films,
 )
+from tasks.restarts import refuse_crash_loop
+from tasks.store import StoreError, open_store
 
 
 class RecordedRun(Settings):
@@ -49,15 +54,24 @@ def record(settings: RecordSettings) -> RecordedRun:
         StoreError: there is no such run, or it has no checkpoint.
         RecordError: some checkpoints could not be filmed; the others are.
     """
+    refuse_crash_loop()
     run_id = find_run(settings.run)
-    due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
-    futures = {checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation) for checkpoint in due}
-    failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+    with open_store().filming(run_id):
+        due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
+        futures = {
+            checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film)
+            for checkpoint in due
+        }
+        failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+        for step in sorted(futures.keys() - failed):
+            note_film(run_id, step)
     films = films_of(run_id)
     show_films(run_id, films)
     if failed:
         error = RecordError(run_id, films, failed)
-        note_failure(run_id, str(error))
+        # A store that cannot take the reason must not hide it: a full disk fails twice.
+        with suppress(StoreError):
+            note_failure(run_id, str(error))
         raise error
     return RecordedRun(run_id=run_id, films=films, made=tuple(futures))
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasks.arcade.references import REFERENCES
 from tasks.arcade.settings import GameSettings, Settings
-from tasks.store import Store, StoredRun, StoreError
+from tasks.store import Registry, Store, StoredRun, StoreError
 
 CHAMPION = "champion"
 _OFFER = "--normalised compares human-normalised scores instead"
@@ -71,7 +71,7 @@ def _resolved(store: Store, references: Sequence[str]) -> tuple[str, ...]:
 
 def _with_champion(store: Store, run_ids: tuple[str, ...], normalised: bool) -> Contenders:
     env_id = game_of(store.run(run_ids[0])).env_id
-    champion = store.champion(env_id)
+    champion = Registry(store.address).champion(env_id)
     if champion is None:
         raise StoreError(f"{env_id} has no champion yet: --against takes a run as well")
     if champion.step not in store.evaluations(champion.run_id):

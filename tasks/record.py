@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
+import shutil
 import tempfile
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
 
-from tasks.arcade.evaluation import Evaluation, evaluate_and_film
-from tasks.arcade.film import FilmError
-from tasks.arcade.settings import EvaluationSettings, Settings
+from tasks.arcade.encoder import FilmError
+from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
+from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
-from tasks.store import Store, StoredCheckpoint, open_store
+from tasks.retries import only_after
+from tasks.store import Film, Store, StoredCheckpoint, open_store, store_in_use
 
 # What may be over when it is tried again: an encoder or a process that died. A damaged checkpoint stays damaged.
 _PASSING = (FilmError, BrokenProcessPool)
@@ -30,16 +33,13 @@ class FilmedCheckpoint(Settings):
     step: int
     path: str
     trace: str
+    choice: str
     episode: int
     frames: int
     episode_return: float
     mean_return: float
     episodes: int
     distinct_episodes: int
-
-
-def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), _PASSING)
 
 
 @task(task_run_name="look for checkpoints")
@@ -53,65 +53,88 @@ def checkpoints_to_film(
     """
     store = open_store()
     wanted = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
-    done = set() if again else filmed_steps(store, run_id)
+    done = {} if again else store.whole_films(run_id)
     return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
-
-
-def filmed_steps(store: Store, run_id: str) -> set[int]:
-    """Steps of the checkpoints that have film, trace and figures."""
-    return store.films(run_id).keys() & set(store.evaluations(run_id))
 
 
 @task(
     task_run_name="film checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=_worth_a_retry,
+    retry_condition_fn=only_after(*_PASSING),
 )
-def film_checkpoint(checkpoint: StoredCheckpoint, settings: EvaluationSettings) -> FilmedCheckpoint:
-    """Fetch a checkpoint, play it, film the median episode; film, trace and figures go to the run.
+def film_checkpoint(
+    checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings
+) -> FilmedCheckpoint:
+    """Fetch a checkpoint, play it, film the episode that is wanted; films, traces and figures go to the run.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
         FilmError: the film could not be made.
     """
-    store = open_store()
+    store = store_in_use()
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
-        mp4, trace = folder / "film.mp4", folder / "trace.json"
-        evaluation = _in_a_process(directory, checkpoint.digest, settings, mp4, trace)
-        film = store.save_film(checkpoint.run_id, checkpoint.step, mp4, trace)
+        evaluation = _in_a_process(directory, checkpoint.digest, settings, wanted, folder)
+        store.retract_evaluation(checkpoint.run_id, checkpoint.step)
+        film = _save(store, checkpoint, evaluation, folder)
     store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
-    # Last: what has figures has everything.
+    # Last: what has an evaluation has everything.
     store.save_evaluation(checkpoint.run_id, evaluation)
     made = filmed(evaluation, film.mp4, film.trace)
-    figures = f"return {made.episode_return:g}, the median of {made.episodes}, mean {made.mean_return:.1f}"
+    figures = f"return {made.episode_return:g}, {made.choice}, mean {made.mean_return:.1f}"
     line = f"step {made.step:,}: {figures}"
     get_run_logger().info(line)
     audience().said(f"filmed {line}")
     return made
 
 
-def _in_a_process(directory: Path, digest: str, settings: EvaluationSettings, mp4: Path, trace: Path) -> Evaluation:
+def _in_a_process(
+    directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
+) -> Evaluation:
     # The emulator holds Python's lock: only processes of their own play side by side.
-    with ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
-        return pool.submit(evaluate_and_film, directory, digest, settings, mp4, trace).result()
+    with ProcessPoolExecutor(1, mp.get_context("spawn"), end_with_parent, (folder,)) as pool:
+        return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder).result()
+
+
+def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Film:
+    run_id, step = checkpoint.run_id, checkpoint.step
+    if evaluation.film.episode == "all":
+        for number in range(len(evaluation.episodes)):
+            name = episode_name(number)
+            files = FilmFiles.within(folder, name)
+            store.save_film(run_id, step, files.mp4, files.trace, episode=name)
+    files = FilmFiles.within(folder)
+    return store.save_film(run_id, step, files.mp4, files.trace, preview=files.preview)
+
+
+def end_with_parent(folder: Path) -> None:
+    """A parent that is killed can tell its processes nothing and clean up nothing: they look for themselves."""
+    parent = mp.parent_process()
+    assert parent is not None
+
+    def look() -> None:
+        wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=look, name="ramreel-parent", daemon=True).start()
 
 
 def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:
     """A film's row, from its checkpoint's evaluation."""
-    metrics = evaluation.metrics()
     return FilmedCheckpoint(
         step=evaluation.step,
         path=path,
         trace=trace,
+        choice=evaluation.choice,
         episode=evaluation.filmed,
         frames=evaluation.film_frames,
         episode_return=evaluation.episodes[evaluation.filmed].episode_return,
-        mean_return=metrics["eval/mean_reward"],
+        mean_return=evaluation.mean_return,
         episodes=len(evaluation.episodes),
-        distinct_episodes=int(metrics["eval/distinct_episodes"]),
+        distinct_episodes=evaluation.distinct_episodes,
     )
 
 
@@ -124,6 +147,7 @@ def show_films(run_id: str, films: tuple[FilmedCheckpoint, ...]) -> None:
             "mean return": round(film.mean_return, 2),
             "episodes": f"{film.episodes} ({film.distinct_episodes} distinct)",
             "return in the film": film.episode_return,
+            "which episode": film.choice,
             "film": film.path,
         }
         for film in films
@@ -144,14 +168,14 @@ def find_run(reference: str) -> str:
 @task(task_run_name="look for films")
 def films_of(run_id: str) -> tuple[FilmedCheckpoint, ...]:
     """The run's films, by step."""
-    store = open_store()
-    films, steps = store.films(run_id), filmed_steps(store, run_id)
+    store = store_in_use()
     return tuple(
-        filmed(store.fetch_evaluation(run_id, step), films[step].mp4, films[step].trace) for step in sorted(steps)
+        filmed(store.fetch_evaluation(run_id, step), film.mp4, film.trace)
+        for step, film in store.whole_films(run_id).items()
     )
 
 
 @task(task_run_name="note failure")
 def note_failure(run_id: str, reason: str) -> None:
     """Keep on the run why something made of it failed; the training itself stays as it ended."""
-    open_store().note_failure(run_id, reason)
+    store_in_use().note_failure(run_id, reason)

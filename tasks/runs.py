@@ -14,12 +14,11 @@ def resumable(store: Store, run_id: str) -> StoredRun:
     """A run that a training can go on with.
 
     Raises:
-        StoreError: it is no training, has no checkpoint, or is being trained by another process.
+        StoreError: it is no training, or is being trained by another process.
     """
     run = store.run(run_id)
     if run.settings is None:
         raise StoreError(f"run {run.name} ({run_id[:8]}) is no training: only a training can go on")
-    store.checkpoints_at(run_id)
     store.lease(run_id).refuse_if_held()
     return run
 

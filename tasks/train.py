@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self
-from uuid import UUID
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from tasks import provenance
-from tasks.arcade import checkpoint as files
 from tasks.arcade import learner
-from tasks.arcade.checkpoint import Checkpoint, CheckpointError
+from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.learner import Start
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings, Settings
-from tasks.arcade.training_state import TrainingState, read_state, write_state
+from tasks.arcade.training_state import read_state
 from tasks.arcade.workers import WorkerError
 from tasks.audience import audience
+from tasks.links import link
+from tasks.reporter import Reporter
+from tasks.retries import only_after
 from tasks.runs import fetch, resumable
-from tasks.store import MetricLog, RunStatus, Store, StoreError, open_store
+from tasks.stopping import stoppable
+from tasks.store import RunStatus, Store, StoredCheckpoint, StoreError, open_store, store_in_use
 
-_PROGRESS_SECONDS = 5
-_LOG_SECONDS = 60
+ROOT = "ramreel.root_flow_run_id"
+"""Tag of the outermost flow run that a run was made in, which is the same when it is started again."""
 
 
 class SavedCheckpoint(Settings):
@@ -55,20 +54,37 @@ class Learned(Settings):
 
 
 @task(task_run_name="start run {name}")
-def start_run(settings: RunSettings, name: str, experiment: str | None) -> str:
-    """Start the MLflow run; returns its id."""
-    return open_store().start_run(
+def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Mapping[str, str] | None = None) -> str:
+    """Start the MLflow run; returns its id.
+
+    A flow run that is started again, after its process was killed, goes on with the MLflow run that it had. If its
+    first process lives after all, that one is waited for.
+    """
+    store = open_store()
+    for run_id in store.runs_tagged(ROOT, flow_run.root_flow_run_id):
+        if store.run(run_id).settings == settings:
+            store.lease(run_id).wait_until_free()
+            if store.run(run_id).status != "FINISHED":
+                store.reopen_run(run_id, settings)
+            return run_id
+    run_id = store.start_run(
         settings,
         name=name,
         experiment=experiment,
         command=provenance.command(),
         versions=provenance.versions(),
         commit=provenance.commit(),
+        tags={**(tags or {}), "ramreel.flow_run_id": flow_run.id, ROOT: flow_run.root_flow_run_id},
     )
+    show_run(store, run_id, name)
+    return run_id
 
 
-def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), WorkerError)
+def show_run(store: Store, run_id: str, name: str) -> None:
+    """A link to the MLflow run, in Prefect's UI."""
+    page = link(store, run_id)
+    if page.startswith("http"):
+        create_link_artifact(page, key=f"run-{run_id[:8]}", link_text=name, description=f"MLflow run {run_id}")
 
 
 @task(
@@ -76,27 +92,52 @@ def _worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
     retries=2,
     retry_delay_seconds=1,
     # A worker that died may live next time; what else fails would fail again.
-    retry_condition_fn=_worth_a_retry,
+    retry_condition_fn=only_after(WorkerError),
 )
-def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learned:
+def learn(
+    run_id: str, name: str, settings: RunSettings, workers: int, begin: StoredCheckpoint | None = None
+) -> Learned:
     """Train to the end, from the last good checkpoint if there is one; everything reaches MLflow while it goes on.
+
+    Args:
+        run_id: the run.
+        name: its name.
+        settings: its settings.
+        workers: processes.
+        begin: another run's checkpoint that this one begins with; none: from scratch.
 
     Raises:
         StoreError: the run is being trained by another process.
         WorkerError: a worker process died, hangs or raised.
     """
-    store = open_store()
-    with store.lease(run_id), _Reporter(store, run_id, name) as reporter:
+    store = store_in_use()
+    with store.lease(run_id) as lease, stoppable() as stop:
         start = _last_good_checkpoint(store, run_id)
-        if start:
-            get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
-            audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
-        began, spent = time.monotonic(), _cpu_seconds()
-        end = learner.train(settings, workers, reporter, start)
-        seconds = time.monotonic() - began
+        if start and start.checkpoint.step >= settings.steps:
+            return _learned(store, run_id, _at_its_end(start, settings), 0)
+        if start is None and begin:
+            start = replace(read_start(store, begin), fresh=True)
+        reporter = Reporter(store, run_id, name, settings, lease, stop)
+        with reporter:
+            if start:
+                get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
+                audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
+            began, spent = time.monotonic(), _cpu_seconds()
+            end = learner.train(settings, workers, reporter, start)
+            seconds = time.monotonic() - began
+            # Every sitting adds a point of its own; what one took that was killed is not known.
+            reporter.metrics({"time/wall_seconds": seconds, "time/cpu_seconds": _cpu_seconds() - spent}, end.step)
         waited = reporter.seconds / seconds
-        # Every sitting adds a point of its own; what one took that was killed is not known.
-        reporter.metrics({"time/wall_seconds": seconds, "time/cpu_seconds": _cpu_seconds() - spent}, end.step)
+    return _learned(store, run_id, end, waited)
+
+
+def _at_its_end(start: Start, settings: RunSettings) -> Progress:
+    """A training of which nothing is left: somebody trained it to its end already."""
+    returns = [episode["r"] for episode in start.state.counters.returns]
+    return Progress(start.checkpoint.step, settings.steps, 0.0, sum(returns) / len(returns) if returns else None)
+
+
+def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned:
     return Learned(
         steps=end.step,
         mean_return=end.mean_return,
@@ -117,13 +158,23 @@ def _cpu_seconds() -> float:
 def _last_good_checkpoint(store: Store, run_id: str) -> Start | None:
     """The newest checkpoint that is whole and unharmed; none if there is none."""
     for stored in reversed(store.list_checkpoints(run_id)):
-        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-            try:
-                state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
-                return Start(fetch(store, stored), state)
-            except (DamagedError, CheckpointError, StoreError) as error:
-                get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
+        try:
+            return read_start(store, stored)
+        except (DamagedError, CheckpointError, StoreError) as error:
+            get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
     return None
+
+
+def read_start(store: Store, stored: StoredCheckpoint) -> Start:
+    """A checkpoint, with what going on from it needs.
+
+    Raises:
+        DamagedError, CheckpointError: it is damaged.
+        StoreError: it cannot be brought here.
+    """
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
+    return Start(fetch(store, stored), state)
 
 
 @task(task_run_name="reopen run {run_id}")
@@ -131,7 +182,7 @@ def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
     """Have a run go on; returns its name and its settings, with more steps if asked for.
 
     Raises:
-        StoreError: it is no training, has no checkpoint to go on from, or is being trained by another process.
+        StoreError: it is no training, or is being trained by another process.
     """
     store = open_store()
     run = resumable(store, run_id)
@@ -141,16 +192,10 @@ def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
     return run.name, settings
 
 
-@task(task_run_name="save checkpoint at step {step}")
-def save_checkpoint(run_id: str, step: int, directory: str, training: str, digest: str) -> str:
-    """Store a checkpoint that lies on this machine's disk; returns the id of its logged model."""
-    return open_store().save_checkpoint(run_id, step, Path(directory), digest, training=Path(training))
-
-
 @task(task_run_name="end run: {status}")
 def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> None:
     """End the MLflow run."""
-    open_store().finish_run(run_id, status, reason)
+    store_in_use().finish_run(run_id, status, reason)
 
 
 @task(task_run_name="list checkpoints")
@@ -158,78 +203,3 @@ def show_checkpoints(run_id: str, learned: Learned) -> None:
     """A table of the checkpoints, in Prefect's UI."""
     rows = [{"step": saved.step, "digest": saved.digest} for saved in learned.checkpoints]
     create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of MLflow run {run_id}")
-
-
-_P = ParamSpec("_P")
-
-
-def _counted(method: Callable[Concatenate[_Reporter, _P], None]) -> Callable[Concatenate[_Reporter, _P], None]:
-    """The seconds that training waits for what is told of it are added up."""
-
-    @functools.wraps(method)
-    def timed(reporter: _Reporter, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        began = time.monotonic()
-        try:
-            method(reporter, *args, **kwargs)
-        finally:
-            reporter.seconds += time.monotonic() - began
-
-    return timed
-
-
-class _Reporter:
-    """Hears the learner; tells MLflow, Prefect and whoever watches.
-
-    Attributes:
-        seconds: for which training waited for all that.
-    """
-
-    def __init__(self, store: Store, run_id: str, name: str) -> None:
-        self._run_id, self._name = run_id, name
-        self._metrics: MetricLog = store.metric_log(run_id)
-        self._folder = Path(tempfile.mkdtemp(prefix="ramreel-"))
-        self._logger = get_run_logger()
-        self._artifact = _progress_artifact(run_id, name)
-        self._shown_at = self._logged_at = time.monotonic()
-        self.seconds = 0.0
-
-    def __enter__(self) -> Self:
-        self._metrics.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            self._metrics.__exit__(kind, error, at)
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    @_counted
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        self._metrics.log(values, step)
-
-    @_counted
-    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
-        # Whoever goes on from here finds every metric up to here.
-        self._metrics.flush()
-        directory = self._folder / f"step-{checkpoint.step:09d}"
-        digest = files.write(checkpoint, directory / "playing")
-        write_state(state, digest, directory / "training")
-        save_checkpoint(self._run_id, checkpoint.step, str(directory / "playing"), str(directory / "training"), digest)
-        shutil.rmtree(directory)
-
-    @_counted
-    def progress(self, progress: Progress) -> None:
-        audience().training(self._name, progress)
-        now, over = time.monotonic(), progress.step >= progress.steps
-        if over or now - self._shown_at >= _PROGRESS_SECONDS:
-            self._shown_at = now
-            update_progress_artifact(self._artifact, progress=100 * progress.share, description=str(progress))
-        if over or now - self._logged_at >= _LOG_SECONDS:
-            self._logged_at = now
-            self._logger.info("%s: %s", self._name, progress)
-
-
-def _progress_artifact(run_id: str, name: str) -> UUID:
-    created = create_progress_artifact(0.0, key=f"training-{run_id[:8]}", description=f"Training {name}")
-    assert isinstance(created, UUID)
-    return created

@@ -1,9 +1,9 @@
-"""A real MLflow store on SQLite, migrated once a session and copied for each test."""
+"""A real MLflow store on SQLite, migrated once a session and copied for each test; one Prefect server a session."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,16 @@ from tasks.arcade.settings import (
 )
 from tasks.store import Store, open_store
 from tasks.store.address import connect, find_address
+
+PREFECT_SETTINGS = (
+    "DO_NOT_TRACK",
+    "PREFECT_SERVER_ANALYTICS_ENABLED",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS",
+    "PREFECT_CLIENT_MAX_RETRIES",
+    "PREFECT_LOGGING_INTERNAL_LEVEL",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,6 +55,27 @@ def home(migrated: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(home: Path) -> Store:
     return open_store(f"sqlite:///{home}/mlruns/mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        from prefect.testing.utilities import prefect_test_harness
+
+        with prefect_test_harness(server_startup_timeout=180):
+            yield
+
+
+@pytest.fixture
+def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything that a flow of this process stores goes to this test's own folder."""
+    monkeypatch.setenv("RAMREEL_HOME", str(home))
+    for name in ("MLFLOW_TRACKING_URI", *PREFECT_SETTINGS):
+        # The command line sets what is not set; what it set is taken back after the test.
+        monkeypatch.setenv(name, "kept")
+        monkeypatch.delenv(name)
+    return home
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from flows.asking import (
     listed,
     numbers,
     prepare_prefect,
+    running,
     shown,
 )
 
@@ -101,6 +102,6 @@ def benchmark_learning(
     prepare_prefect()
     from flows.learning import learning as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         scores = flow(settings)
         terminal.table(*learning_table(scores), [], {"runs": [score.model_dump() for score in scores]})

@@ -24,7 +24,7 @@ from flows.asking import (
     listed,
     numbers,
     prepare_prefect,
-    shown,
+    running,
 )
 
 WORSE = 3
@@ -63,7 +63,7 @@ def compare(
     prepare_prefect()
     from flows.compare import compare as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
     if compared.worse:
@@ -120,6 +120,6 @@ def pipeline(
     prepare_prefect()
     from flows.pipeline import pipeline as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())

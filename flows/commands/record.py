@@ -20,6 +20,7 @@ from flows.asking import (
     embedded_store,
     evaluation,
     prepare_prefect,
+    running,
     shown,
 )
 
@@ -29,6 +30,13 @@ def record(
     episodes: Episodes = 10,
     seed: EvalSeed = 0,
     deterministic: Deterministic = False,
+    panel: Annotated[
+        bool,
+        typer.Option("--panel/--plain", help="The game beside what the policy sees and decides, or alone."),
+    ] = True,
+    best: Annotated[bool, typer.Option("--best", help="Film the best episode instead of the median one.")] = False,
+    worst: Annotated[bool, typer.Option("--worst", help="Film the worst episode.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Film every episode.")] = False,
     checkpoint: Annotated[list[int] | None, typer.Option(help="Only the checkpoint at this step; repeatable.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Make films and figures again that exist already.")] = False,
     tracking_uri: TrackingUri = None,
@@ -36,23 +44,29 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Film a run's checkpoints: the episode whose return is the median, with its trace."""
-    from tasks.arcade.settings import RecordSettings
+    from tasks.arcade.encoder import find_ffmpeg
+    from tasks.arcade.settings import FilmSettings, RecordSettings
 
+    if best + worst + every > 1:
+        raise BadInputError("--best, --worst and --all are one choice: give at most one of them")
+    episode = next((name for name, asked in (("best", best), ("worst", worst), ("all", every)) if asked), "median")
     store = embedded_store(tracking_uri)
     with checking():
         run_id = store.resolve_run(run)
         settings = RecordSettings(
             run=run_id,
             evaluation=evaluation(episodes, seed, deterministic),
+            film=FilmSettings(episode=episode, panel=panel),
             again=again,
             steps=tuple(checkpoint) if checkpoint else None,
         )
         store.checkpoints_at(run_id, settings.steps)
+        find_ffmpeg()
     prepare_prefect()
     from flows.record import RecordError
     from flows.record import record as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         try:
             recorded = flow(settings)
         except RecordError as error:
@@ -64,6 +78,8 @@ def record(
             for film in recorded.films
         ]
         made = f"films made: {len(recorded.made)}; in run {run_id}: {len(recorded.films)}"
+        if not recorded.made:
+            made += " (--again makes them again)"
         terminal.results([*lines, made], _films(run_id, recorded.films, {}))
 
 
@@ -73,17 +89,19 @@ def _films(run_id: str, films: tuple[Any, ...], failed: dict[int, str]) -> dict[
 
 
 def verify(
-    what: Annotated[str, typer.Argument(metavar="RUN|TRACE", help="A run whose films are checked, or a trace's file.")],
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|FILE", help="A run whose films are checked, or the file of a film or a trace.")
+    ],
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove films: play their traces again, in the emulator as training and as filming build it, and compare RAM."""
-    from tasks.verify import verify_run, verify_trace
+    """Prove films: play their traces again, compare RAM at every step and every picture with what is drawn."""
+    from tasks.verify import verify_file, verify_run
 
     with checking():
-        if what.endswith(".json") or Path(what).is_file():
-            checked = [verify_trace(Path(what))]
+        if Path(what).is_file() or Path(what).suffix in (".json", ".mp4"):
+            checked = [verify_file(Path(what))]
         else:
             store = embedded_store(tracking_uri)
             run_id = store.resolve_run(what)

@@ -19,7 +19,7 @@ from flows.asking import (
     checking,
     embedded_store,
     prepare_prefect,
-    shown,
+    running,
 )
 
 
@@ -67,7 +67,7 @@ def train(
     prepare_prefect()
     from flows.train import train as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         _trained(terminal, flow(settings))
 
 
@@ -93,7 +93,7 @@ def _resume(
     prepare_prefect()
     from flows.train import resume as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         _trained(terminal, flow(settings))
 
 

@@ -15,12 +15,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-import imageio_ffmpeg
 import numpy as np
 from pydantic import Field
 
+from tasks.arcade.encoder import FilmError, find_ffmpeg
 from tasks.arcade.episode import Trace, difference, emulator_of, replay
-from tasks.arcade.film import FilmError
 from tasks.arcade.settings import Settings
 
 _SCALE = 2
@@ -80,7 +79,7 @@ def _encoder(path: Path, size: tuple[int, int], fps: float) -> Iterator[IO[bytes
     height, width = size
     scale = f"scale={_SCALE * width}:{_SCALE * height}:flags=neighbor:out_range=tv:out_color_matrix=bt709"
     command = [
-        *(imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-nostats", "-y", "-filter_threads", "1"),
+        *(find_ffmpeg().path, "-loglevel", "error", "-nostats", "-y", "-filter_threads", "1"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"),
         *("-framerate", str(Fraction(fps).limit_denominator(10_000)), "-i", "pipe:0"),
         *("-vf", f"{scale},setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"),

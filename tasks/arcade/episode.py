@@ -177,16 +177,16 @@ def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
     )
 
 
-def median_episode(traces: Sequence[Trace]) -> int:
-    """Index of the first episode whose return is the median, the lower one of an even number.
+def chosen_episode(returns: Sequence[float], choice: Literal["median", "best", "worst"] = "median") -> int:
+    """Index of the first episode whose return is the median (the lower one of an even number), highest or lowest.
 
     Raises:
         ValueError: there is no episode.
     """
-    if not traces:
-        raise ValueError("no episodes: there is no median one")
-    returns = [trace.episode_return for trace in traces]
-    return returns.index(sorted(returns)[(len(returns) - 1) // 2])
+    if not returns:
+        raise ValueError(f"no episodes: there is no {choice} one")
+    place = {"median": (len(returns) - 1) // 2, "best": -1, "worst": 0}[choice]
+    return returns.index(sorted(returns)[place])
 
 
 class _Episode:
@@ -307,14 +307,14 @@ def _replay(trace: Trace, episode: _Episode) -> Iterator[Step]:
         yield episode.step(action)
 
 
-def emulator_of(trace: Trace) -> Emulator:
-    """A fresh emulator of the trace's game.
+def emulator_of(trace: Trace, *, sound: bool = False) -> Emulator:
+    """A fresh emulator of the trace's game, to be heard or not.
 
     Raises:
         TraceError: the game cannot be emulated here.
     """
     try:
-        return Emulator(trace.game, trace.seed)
+        return Emulator(trace.game, trace.seed, sound=sound)
     except UnknownGameError as error:
         raise TraceError(str(error)) from None
 

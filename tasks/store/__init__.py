@@ -1,18 +1,28 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.address import find_home
+from tasks.store.atlases import ATLAS, newest_atlas, start_atlas
+from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
-from tasks.store.store import Store, open_store
+from tasks.store.registry import Champion, Registry
+from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
+    "ATLAS",
+    "Champion",
     "Film",
+    "Lease",
     "MetricLog",
+    "Registry",
     "RunStatus",
     "Store",
     "StoreError",
     "StoredCheckpoint",
     "StoredRun",
     "find_home",
+    "newest_atlas",
     "open_store",
+    "start_atlas",
+    "store_in_use",
 ]

@@ -24,48 +24,69 @@ TAG = "ramreel.lease"
 BEAT_SECONDS = 10
 STALE_SECONDS = 60
 _SETTLE_SECONDS = 0.5
+_WAIT_SECONDS = 2
+
+_given_back: set[str] = set()
+"""Tokens of this process's leases that are over, whether or not the store could be told."""
 
 
 class Lease:
-    """The right to train a run while the block lasts.
+    """The right to train a run while the block lasts, or to do another thing with it that one at a time may do.
+
+    Args:
+        client: MLflow's.
+        run_id: the run.
+        tag: under which the run bears it.
+        patient: wait on entering as long as somebody else has it.
 
     Raises:
         StoreError: on entering, somebody else trains the run.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client, self._run_id = client, run_id
+    def __init__(self, client: MlflowClient, run_id: str, tag: str = TAG, *, patient: bool = False) -> None:
+        self._client, self._run_id, self._tag, self._patient = client, run_id, tag, patient
         self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
         self._over = threading.Event()
+        self._taken_by: dict[str, Any] | None = None
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
 
     def __enter__(self) -> Self:
-        self.refuse_if_held()
-        self._write()
-        # Two that came at the same moment both wrote: the one that wrote last has it.
-        time.sleep(_SETTLE_SECONDS)
-        if self._held().get("token") != self._mine["token"]:
+        while self._held().get("token") != self._mine["token"]:
+            if self._patient:
+                self.wait_until_free()
             self.refuse_if_held()
+            self._write()
+            # Two that came at the same moment both wrote: the one that wrote last has it.
+            time.sleep(_SETTLE_SECONDS)
         self._beating.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
+        _given_back.add(str(self._mine["token"]))
         try:
             if self._held().get("token") == self._mine["token"]:
-                self._client.delete_tag(self._run_id, TAG)
+                self._client.delete_tag(self._run_id, self._tag)
         except Exception as failure:
             # A lease that is left behind goes stale by itself; what ended the block is worth more.
             logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(failure))
 
     def _held(self) -> dict[str, Any]:
-        text = self._client.get_run(self._run_id).data.tags.get(TAG, "{}")
+        text = self._client.get_run(self._run_id).data.tags.get(self._tag, "{}")
         try:
             held = json.loads(text)
         except ValueError:
             return {}
         return held if isinstance(held, dict) else {}
+
+    def wait_until_free(self) -> None:
+        """Wait as long as somebody else holds it."""
+        while True:
+            try:
+                return self.refuse_if_held()
+            except StoreError:
+                time.sleep(_WAIT_SECONDS)
 
     def refuse_if_held(self) -> None:
         """Raise StoreError if somebody else trains the run."""
@@ -73,13 +94,23 @@ class Lease:
         age = time.time() - float(held.get("beat", 0))
         if age > STALE_SECONDS or self._is_dead(held):
             return
-        who = f"process {held.get('process')} on {held.get('host')}"
         raise StoreError(
-            f"run {self._run_id} is being trained by {who} (seen {age:.0f} s ago): stop that first, or wait for its end"
+            f"run {self._run_id} is being trained by {_name(held)} (seen {age:.0f} s ago): stop that first, or wait "
+            "for its end"
         )
 
+    def refuse_if_lost(self) -> None:
+        """Raise StoreError if somebody else has taken the run over, because no beat of ours arrived for too long."""
+        if self._taken_by is not None:
+            raise StoreError(
+                f"run {self._run_id} was taken over by {_name(self._taken_by)} while its store could not be reached "
+                f"from here for more than {STALE_SECONDS} s: that one goes on with it"
+            )
+
     def _is_dead(self, held: dict[str, Any]) -> bool:
-        """Whether the holder was a process of this machine that is there no more."""
+        """Whether the holder was a process of this machine that is there no more, or is one that has given it back."""
+        if held.get("token") in _given_back:
+            return True
         if held.get("host") != self._mine["host"]:
             return False
         try:
@@ -91,12 +122,20 @@ class Lease:
         return False
 
     def _write(self) -> None:
-        self._client.set_tag(self._run_id, TAG, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
+        self._client.set_tag(self._run_id, self._tag, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             try:
+                held = self._held()
+                if held.get("token", self._mine["token"]) != self._mine["token"]:
+                    self._taken_by = held
+                    return
                 self._write()
             except Exception as error:
                 # A store that is away for a while must not end a training; its next beat tries again.
                 logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
+
+
+def _name(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('process')} on {holder.get('host')}"

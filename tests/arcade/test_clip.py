@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tasks.arcade.clip import clip
+from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, emulator_of, play, replay
-from tasks.arcade.film import FilmError
 from tasks.arcade.game import resolve
 
 

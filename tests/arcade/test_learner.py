@@ -43,6 +43,9 @@ class Recorder:
     def progress(self, progress: Progress) -> None:
         self.seen.append(progress)
 
+    def wants_checkpoint(self) -> bool:
+        return False
+
 
 def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
     settings = approach(name)
@@ -136,9 +139,14 @@ def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_l
     played = [state.playing for state in pipelined.states]
     assert not any(state.playing for state in plain.states)
     assert played[-1] == {}, "nothing is begun that would not be learned from"
-    assert same(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), "the first rollout is the same"
+    assert near(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), "the first rollout is the same"
+    assert not near(pipelined.checkpoints[1].weights, plain.checkpoints[1].weights)
     assert same(played[1], pipelined.checkpoints[0].weights)
     assert not same(played[1], pipelined.checkpoints[1].weights)
+
+
+def near(one: Weights, other: Weights) -> bool:
+    return all(np.allclose(one[name], other[name], rtol=0, atol=1e-4) for name in one)
 
 
 def same(one: Weights, other: Weights) -> bool:

@@ -1,8 +1,7 @@
-"""One Prefect server a session, and a home of its own for each test."""
+"""Every flow's test has a home of its own, and shares one Prefect server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,34 +9,10 @@ import pytest
 from tasks.arcade.settings import TrainSettings
 from tasks.store import Store, open_store
 
-PREFECT_SETTINGS = (
-    "DO_NOT_TRACK",
-    "PREFECT_SERVER_ANALYTICS_ENABLED",
-    "PREFECT_API_DATABASE_CONNECTION_URL",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL",
-)
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=180):
-            yield
-
 
 @pytest.fixture(autouse=True)
-def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Everything that a flow stores goes to this test's own folder."""
-    monkeypatch.setenv("RAMREEL_HOME", str(home))
-    for name in ("MLFLOW_TRACKING_URI", *PREFECT_SETTINGS):
-        # The command line sets what is not set; what it set is taken back after the test.
-        monkeypatch.setenv(name, "kept")
-        monkeypatch.delenv(name)
-    return home
+def everything_at_home(at_home: Path) -> None:
+    """Nothing of these tests goes anywhere else."""
 
 
 @pytest.fixture

@@ -179,12 +179,16 @@ class WholeRollouts(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), rollout.last_starts)
 
 
+_THREADS = 2
+"""More hardly help batches of this size; while the workers play there is no core to spare for a second."""
+
+
 class _Learner(WholeRollouts):
     def train(self) -> None:
-        """Stable-Baselines3's own, on one core: sums come out the same on a machine with another number of them."""
+        """Stable-Baselines3's own, on as many threads everywhere: sums depend on how they are shared out."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        torch.set_num_threads(1 if self.pipelined else _THREADS)
         try:
             super().train()
         finally:
