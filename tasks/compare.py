@@ -59,9 +59,7 @@ def start_comparison(found: Contenders, name: str | None, experiment: str | None
         experiment or first.experiment,
         name or f"comparison of {len(found.everyone)} runs",
         found.everyone,
-        command=provenance.command(),
-        versions=provenance.versions(),
-        commit=provenance.commit(),
+        **provenance.origin(),
     )
 
 

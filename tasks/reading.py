@@ -41,11 +41,7 @@ def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
         parameters=dict(run.params),
         cost=_cost(store, run),
         command=run.tags.get("ramreel.command", ""),
-        versions={
-            key.removeprefix("ramreel.version."): value
-            for key, value in run.tags.items()
-            if key.startswith("ramreel.version.")
-        },
+        versions=run.versions,
         commit=run.tags.get("ramreel.commit"),
         deterministic=evaluations[-1].settings.deterministic if evaluations else None,
         side="baseline" if baseline else "candidate",

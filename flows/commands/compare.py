@@ -29,6 +29,9 @@ from flows.asking import (
 
 WORSE = 3
 """The exit code of a comparison that came out worse."""
+if TYPE_CHECKING:
+    from tasks.compare import ComparedRuns
+    from tasks.store import Store
 
 
 def compare(
@@ -68,11 +71,6 @@ def compare(
         terminal.results(_comparison(store, compared), compared.model_dump())
     if compared.worse:
         raise typer.Exit(WORSE)
-
-
-if TYPE_CHECKING:
-    from tasks.compare import ComparedRuns
-    from tasks.store import Store
 
 
 def _comparison(store: Store, compared: ComparedRuns) -> list[str]:

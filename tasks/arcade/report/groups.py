@@ -125,9 +125,9 @@ class Group:
         return scores.estimate_over_seeds(by_run, scores.interquartile_mean, copies=self.copies)
 
 
-def counted(number: int, what: str) -> str:
-    """`1 seed`, `3 seeds`, `1,000 episodes`."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+def counted(number: int, what: str, many: str | None = None) -> str:
+    """`1 seed`, `3 seeds`, `1,000 episodes`; `many` is the plural where it takes more than an s."""
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
 
 
 def groups(comparison: Comparison) -> tuple[Group, ...]:

@@ -13,9 +13,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import jinja2
-
 from tasks.arcade import curves
+from tasks.arcade.pages import render
 from tasks.arcade.report.figures import figures, mean_interval, sizes
 from tasks.arcade.report.films import within_budget
 from tasks.arcade.report.groups import counted
@@ -47,30 +46,6 @@ def render_markdown(found: Findings) -> str:
     return _render("report.md.j2", found, _markdown_text)
 
 
-def page(template: str, finalize: Callable[[Any], Any] | None, values: dict[str, Any]) -> str:
-    """A template of this room, filled in; text is escaped in HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tasks.arcade"),
-        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",)),
-        undefined=jinja2.StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": number,
-        "score": score,
-        "interval": interval_text,
-        "mean_interval": mean_interval,
-        "duration": duration,
-        "tied": lambda sentence: sentence.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
-        "exactly": lambda value: f"{value:,.10g}",
-        "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
-        "film_facts": _film_facts,
-    }
-    return environment.get_template(template).render(values)
-
-
 def _render(template: str, found: Findings, finalize: Callable[[Any], Any] | None, **values: Any) -> str:
     comparison, ranked = found.comparison, found.groups
     shared = {
@@ -88,7 +63,7 @@ def _render(template: str, found: Findings, finalize: Callable[[Any], Any] | Non
         "best": best_checkpoint,
         "chips": _chips(comparison),
     }
-    return page(template, finalize, shared | values)
+    return render(template, shared | values, _FILTERS, finalize)
 
 
 def _tone(found: Findings) -> str:
@@ -106,7 +81,7 @@ def _chips(comparison: Comparison) -> list[str]:
         *sorted({run.env_id for run in comparison.runs})[:6],
         *([f"frame skip {', '.join(skips)}"] if skips else []),
         *([f"sticky actions {', '.join(f'{one:g}' for one in sticky)}"] if sticky else []),
-        counted(len({run.approach for run in comparison.runs}), "approach").replace("approachs", "approaches"),
+        counted(len({run.approach for run in comparison.runs}), "approach", "approaches"),
         counted(len(comparison.runs), "run"),
         *([comparison.made] if comparison.made else []),
     ]
@@ -123,3 +98,16 @@ def _markdown_text(value: Any) -> Any:
         return value
     one_line = html.escape(" ".join(value.split()), quote=False)
     return re.sub(r"[\\`*_|~]|\](?=[(\[:])", r"\\\g<0>", one_line)
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "number": number,
+    "score": score,
+    "interval": interval_text,
+    "mean_interval": mean_interval,
+    "duration": duration,
+    "tied": lambda sentence: sentence.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
+    "exactly": lambda value: f"{value:,.10g}",
+    "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
+    "film_facts": _film_facts,
+}
