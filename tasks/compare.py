@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import os
 import re
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks import provenance
 from tasks.arcade import report
-from tasks.arcade.clip import Clip, clip
-from tasks.arcade.episode import read_trace
-from tasks.arcade.report import Comparison, FilmView, Findings, WantedFilm
+from tasks.arcade.report import Comparison, Findings
 from tasks.arcade.settings import Settings
-from tasks.arcade.workers import cores
-from tasks.audience import audience
+from tasks.clips import with_films
 from tasks.contenders import Contenders, contenders
 from tasks.reading import read_run
-from tasks.store import Film, Store, open_store
+from tasks.store import Store, open_store
 
 REPORT = "reports/report.html"
 NUMBERS = {"reports/numbers.csv": report.to_csv, "reports/numbers.parquet": report.to_parquet}
@@ -67,7 +58,7 @@ def start_comparison(found: Contenders, name: str | None, experiment: str | None
 def write_report(comparison_id: str, found: Contenders) -> ComparedRuns:
     """Read the runs, write report, numbers and metrics to MLflow and the report's tables to Prefect."""
     store = open_store()
-    findings = _with_films(store, Findings(_read(store, found)), comparison_id)
+    findings = with_films(store, Findings(_read(store, found)), comparison_id)
     markdown = report.render_markdown(findings)
     store.log_report(comparison_id, report.render_html(findings), markdown)
     for path, made in NUMBERS.items():
@@ -109,77 +100,3 @@ def _listed(words: list[str]) -> str:
     if len(words) > 4:
         return f"{len(words)} approaches"
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-# --- films ---
-
-
-def _with_films(store: Store, findings: Findings, comparison_id: str) -> Findings:
-    """The findings with small films of its runs, drawn again from the traces that were recorded."""
-    comparison = findings.comparison
-    films = {run.run_id: store.films(run.run_id) for run in comparison.runs}
-    evaluated = {run.run_id: {row.step for row in run.checkpoints} for run in comparison.runs}
-    filmed = {run_id: sorted(films[run_id].keys() & evaluated[run_id]) for run_id in films}
-    wanted = report.wanted_films(findings.groups, filmed)
-    if not wanted:
-        return findings
-    audience().said(f"drawing {len(wanted)} films for the report")
-    reports = _folder(store.artifact_uri(comparison_id, "reports"))
-    with tempfile.TemporaryDirectory(prefix="ramreel-") as name, _processes(len(wanted)) as pool:
-        folders = [Path(name) / str(number) for number in range(len(wanted))]
-        traces = [
-            store.fetch_artifact(one.run_id, films[one.run_id][one.step].trace, folder)
-            for one, folder in zip(wanted, folders, strict=True)
-        ]
-        jobs = [pool.submit(_draw, trace, one.frames) for trace, one in zip(traces, wanted, strict=True)]
-        made: dict[str, list[FilmView]] = {}
-        for one, job in zip(wanted, jobs, strict=True):
-            film = films[one.run_id][one.step]
-            made.setdefault(one.run_id, []).append(_view(one, film, job.result(), _from(store, reports, one, film)))
-    runs = tuple(run.model_copy(update={"films": tuple(made.get(run.run_id, ()))}) for run in comparison.runs)
-    return Findings(comparison.model_copy(update={"runs": runs}))
-
-
-def _processes(most: int) -> ProcessPoolExecutor:
-    # The emulator holds Python's lock: only processes of their own draw side by side.
-    return ProcessPoolExecutor(min(most, cores()), mp_context=mp.get_context("spawn"))
-
-
-class _Drawn(Settings):
-    clip: Clip
-    mp4: bytes
-    episode_return: float
-    episode_frames: int
-
-
-def _draw(path: Path, frames: int) -> _Drawn:
-    trace = read_trace(path)
-    mp4 = path.with_suffix(".mp4")
-    made = clip(trace, mp4, frames)
-    return _Drawn(clip=made, mp4=mp4.read_bytes(), episode_return=trace.episode_return, episode_frames=trace.frames + 1)
-
-
-def _view(wanted: WantedFilm, film: Film, drawn: _Drawn, whole: str | None) -> FilmView:
-    return FilmView(
-        step=wanted.step,
-        episode_return=drawn.episode_return,
-        mp4=drawn.mp4,
-        frames=drawn.clip.frames,
-        episode_frames=drawn.episode_frames,
-        fps=drawn.clip.fps,
-        score=drawn.clip.score,
-        whole=whole,
-        path=film.mp4,
-    )
-
-
-def _from(store: Store, reports: Path | None, wanted: WantedFilm, film: Film) -> str | None:
-    """Where the whole film lies, as seen from the report's folder; none where they are not on one disk."""
-    whole = _folder(store.artifact_uri(wanted.run_id, film.mp4))
-    return os.path.relpath(whole, reports) if whole and reports else None
-
-
-def _folder(uri: str) -> Path | None:
-    """The path that a local artifact's address means."""
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None

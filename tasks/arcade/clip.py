@@ -6,20 +6,14 @@ by side and in step, and has to stay small: so it draws the traces again, the ga
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
-import numpy as np
 from pydantic import Field
 
-from tasks.arcade.encoder import FilmError, find_ffmpeg
+from tasks.arcade.encoder import Encoder, FilmError
 from tasks.arcade.episode import Trace, difference, emulator_of, replay
+from tasks.arcade.film import Plain, form_of
 from tasks.arcade.settings import Settings
 
 _SCALE = 2
@@ -52,15 +46,14 @@ def clip(trace: Trace, path: Path, most_frames: int) -> Clip:
         FilmError: the game plays otherwise than the trace says, or ffmpeg failed.
     """
     emulator = emulator_of(trace)
-    height, width = emulator.screen_size
-    picture = np.empty((height, width, 3), np.uint8)
-    frames, total, score = 0, 0.0, []
-    with _encoder(path, (height, width), emulator.screen_fps) as pipe:
+    look = Plain(emulator, _SCALE, _SCALE)
+    form = replace(form_of(look.canvas, emulator, look.pixel, sound=False), small=True)
+    total, score = 0.0, []
+    with Encoder(path, form, {}) as encoder:
 
         def draw() -> None:
-            nonlocal frames
-            pipe.write(emulator.screen(picture).tobytes())
-            frames += 1
+            look.view.draw(emulator)
+            encoder.write(look.canvas.picture)
 
         for step in replay(trace, emulator=emulator, each_frame=draw):
             if wrong := difference(step, trace):
@@ -68,49 +61,6 @@ def clip(trace: Trace, path: Path, most_frames: int) -> Clip:
             if step.reward:
                 total += step.reward
                 score.append((step.frame, total))
-            if frames >= most_frames:
+            if encoder.frames >= most_frames:
                 break
-    return Clip(frames=frames, fps=emulator.screen_fps, score=tuple(score))
-
-
-@contextmanager
-def _encoder(path: Path, size: tuple[int, int], fps: float) -> Iterator[IO[bytes]]:
-    """The input of an ffmpeg, for pictures of uint8 in RGB."""
-    height, width = size
-    scale = f"scale={_SCALE * width}:{_SCALE * height}:flags=neighbor:out_range=tv:out_color_matrix=bt709"
-    command = [
-        *(find_ffmpeg().path, "-loglevel", "error", "-nostats", "-y", "-filter_threads", "1"),
-        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"),
-        *("-framerate", str(Fraction(fps).limit_denominator(10_000)), "-i", "pipe:0"),
-        *("-vf", f"{scale},setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"),
-        # A key frame every five seconds: whoever drags the time need not wait.
-        *("-c:v", "libx264", "-preset", "veryfast", "-crf", "30", "-g", "300", "-threads", "1"),
-        *("-pix_fmt", "yuv420p", "-movflags", "+faststart", "-fflags", "+bitexact", "-f", "mp4", str(path)),
-    ]
-    with tempfile.TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, process_group=0
-            )
-        except OSError as error:
-            raise FilmError(f"{path.name}: ffmpeg cannot be started ({error})") from None
-        assert process.stdin is not None
-        try:
-            yield process.stdin
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
-        finally:
-            with suppress(BrokenPipeError):
-                process.stdin.close()
-            if sys.exception():
-                process.kill()
-            status = process.wait()
-        if status != 0:
-            raise FilmError(f"{path.name}: ffmpeg ended with status {status}: {_last_line(said)}")
-
-
-def _last_line(said: IO[bytes]) -> str:
-    said.seek(0)
-    lines = said.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return Clip(frames=encoder.frames, fps=float(form.rate), score=tuple(score))

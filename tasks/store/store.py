@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _SETTINGS_FILE = "settings.json"
 _EVALUATIONS = "evaluations"
-_FILMS, _PREVIEWS = "films", "films/previews"
+_FILMS = "films"
 _MAX_COMPARED = 240
 """Run ids that fit into one tag of MLflow's, 8,000 characters."""
 
@@ -358,7 +358,6 @@ class Store:
         mp4: Path,
         trace: Path,
         *,
-        preview: Path | None = None,
         episode: str | None = None,
     ) -> Film:
         """Keep a film and its trace; one at the same step is replaced.
@@ -368,7 +367,6 @@ class Store:
             step: of the checkpoint filmed.
             mp4: the film, under whatever name.
             trace: its trace, likewise.
-            preview: a small film for reports, with a still as `.png` beside it.
             episode: the name of one episode's film, where it is not the checkpoint's film.
         """
         folder, name = (f"{_FILMS}/{step_name(step)}", episode) if episode else (_FILMS, step_name(step))
@@ -376,11 +374,8 @@ class Store:
             step=step,
             mp4=f"{folder}/{name}.mp4",
             trace=f"{folder}/{name}.trace.json",
-            preview=f"{_PREVIEWS}/{name}.mp4" if preview else None,
         )
         files = {film.trace: trace, film.mp4: mp4}
-        if preview and film.preview and film.still:
-            files = {film.still: preview.with_suffix(".png"), film.preview: preview, **files}
         # MLflow keeps a file under its own name; the link gives it the right one without a copy.
         with tempfile.TemporaryDirectory() as links:
             for path, source in files.items():
@@ -398,9 +393,7 @@ class Store:
     @told_in_one_line
     def films(self, run_id: str) -> dict[int, Film]:
         """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
-        listed = self._files(run_id, _FILMS)
-        previews = self._files(run_id, _PREVIEWS) if _PREVIEWS in listed else []
-        return pair_films(listed, previews)
+        return pair_films(self._files(run_id, _FILMS))
 
     @told_in_one_line
     def episode_films(self, run_id: str, step: int) -> list[Film]:
