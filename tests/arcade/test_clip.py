@@ -73,12 +73,3 @@ def test_another_game_than_the_traces_is_no_film(trace: Trace, tmp_path: Path) -
     other = trace.model_copy(update={"actions": (2, *trace.actions[1:])})
     with pytest.raises(FilmError, match="other RAM at step"):
         clip(other, tmp_path / "clip.mp4", 10_000)
-
-
-@pytest.mark.parametrize("ffmpeg", ["/bin/false", "/bin/nosuch"])
-def test_an_ffmpeg_that_fails_is_named(
-    ffmpeg: str, trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", ffmpeg)
-    with pytest.raises(FilmError, match=r"clip\.mp4: ffmpeg"):
-        clip(trace, tmp_path / "clip.mp4", 10_000)
