@@ -56,6 +56,7 @@ class Form:
         rate: frames a second.
         pixel: width of a pixel as shown, over its height (the sample aspect ratio of H.264, Annex E).
         samples: of sound for each frame; 0 is a silent film.
+        small: whether it is compressed as hard as a page needs that holds many, which takes longer.
     """
 
     width: int
@@ -63,6 +64,7 @@ class Form:
     rate: Fraction
     pixel: Fraction = Fraction(1)
     samples: int = 0
+    small: bool = False
 
 
 class Encoder:
@@ -302,6 +304,13 @@ def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
     return f"ffmpeg ended {f'with status {status}' if status >= 0 else f'by signal {-status}'}: {last}"
 
 
+# A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains nothing on
+# pictures that mostly stand still.
+_SHARP = ("-preset", "ultrafast", "-qp", "18", "-coder", "1")
+# A key frame every five seconds: whoever drags the time need not wait.
+_SMALL = ("-preset", "veryfast", "-crf", "30", "-g", "300")
+
+
 def _command(ffmpeg: str, form: Form, metadata: Mapping[str, str], heard: int | None, path: Path) -> list[str]:
     sound: tuple[str, ...] = ()
     coded: tuple[str, ...] = ()
@@ -316,9 +325,8 @@ def _command(ffmpeg: str, form: Form, metadata: Mapping[str, str], heard: int | 
         *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", f"{form.width}x{form.height}"),
         *("-framerate", str(form.rate), "-i", "pipe:0", *sound),
         *("-vf", f"{shape},{marks}"),
-        # A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains
-        # nothing on pictures that mostly stand still; one thread, because films are made side by side on all cores.
-        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "18", "-coder", "1", "-threads", "1"),
+        # One thread, because films are made side by side on all cores.
+        *("-c:v", "libx264", *(_SMALL if form.small else _SHARP), "-threads", "1"),
         *("-pix_fmt", "yuv420p", *coded, "-movflags", "+faststart", "-fflags", "+bitexact"),
         *(part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}")),
         *("-f", "mp4", str(path)),
