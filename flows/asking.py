@@ -49,6 +49,7 @@ def checking() -> Iterator[None]:
     from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
     from tasks.arcade.game import UnknownGameError
+    from tasks.arcade.hyperparameters import HyperparameterError
     from tasks.store import StoreError
 
     try:
@@ -57,7 +58,15 @@ def checking() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
-    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError, FilmError) as error:
+    except (
+        UnknownApproachError,
+        HyperparameterError,
+        UnknownGameError,
+        StoreError,
+        CheckpointError,
+        TraceError,
+        FilmError,
+    ) as error:
         raise BadInputError(str(error)) from None
 
 
