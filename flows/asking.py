@@ -48,6 +48,7 @@ def checking() -> Iterator[None]:
     from tasks.arcade.checkpoint import CheckpointError
     from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
+    from tasks.arcade.foreign import ForeignError
     from tasks.arcade.game import UnknownGameError
     from tasks.arcade.hyperparameters import HyperparameterError
     from tasks.store import StoreError
@@ -61,6 +62,7 @@ def checking() -> Iterator[None]:
     except (
         UnknownApproachError,
         HyperparameterError,
+        ForeignError,
         UnknownGameError,
         StoreError,
         CheckpointError,

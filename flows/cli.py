@@ -11,10 +11,12 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import atlas, benchmark, compare, export, film, machine, record, reel, train, unattended
+from flows.commands import atlas, benchmark, compare, export, film, imports, machine, record, reel, train, unattended
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
+NAMES = {"imports": "import"}
+"""Commands whose name is a word of Python's."""
 
 app = typer.Typer(
     name="ramreel",
@@ -34,6 +36,7 @@ for command in (
     reel.reel,
     record.watch,
     export.export,
+    imports.imports,
     compare.compare,
     compare.pipeline,
     atlas.atlas,
@@ -42,7 +45,7 @@ for command in (
     unattended.status,
     unattended.guard,
 ):
-    app.command()(command)
+    app.command(NAMES.get(command.__name__))(command)
 benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)
 benchmarks.command("learning")(benchmark.benchmark_learning)
 app.add_typer(benchmarks, name="benchmark")

@@ -2,6 +2,7 @@
 
 from tasks.store.address import find_home
 from tasks.store.atlases import ATLAS, start_atlas
+from tasks.store.imports import start_import
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
@@ -24,5 +25,6 @@ __all__ = [
     "find_home",
     "open_store",
     "start_atlas",
+    "start_import",
     "store_in_use",
 ]

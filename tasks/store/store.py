@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from tasks.arcade.evaluation import Evaluation
-from tasks.arcade.settings import SCHEMA, RunSettings
+from tasks.arcade.foreign import ForeignRun
+from tasks.arcade.settings import SCHEMA, RunSettings, parsed
 from tasks.store import finding
 from tasks.store.address import Address, check, connect, find_address, is_fresh
 from tasks.store.lease import Lease
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Metric
 
 _SETTINGS_FILE = "settings.json"
+FOREIGN_FILE = "imported.json"
+IMPORTED = "imported"
+"""The kind of a run from elsewhere."""
 _EVALUATIONS = "evaluations"
 _FILMS = "films"
 _MAX_COMPARED = 240
@@ -489,6 +493,7 @@ class Store:
             tags=run.data.tags,
             metrics=run.data.metrics,
             settings=self._settings(run_id) if "ramreel.seed" in run.data.tags else None,
+            foreign=self._foreign(run_id) if run.data.tags.get("ramreel.kind") == IMPORTED else None,
             start_ms=run.info.start_time,
             end_ms=run.info.end_time,
         )
@@ -553,6 +558,14 @@ class Store:
             raise StoreError(
                 f"the settings of run {run_id} are not this version's: {one_line(error)}; use the ramreel that made it"
             ) from error
+
+    def _foreign(self, run_id: str) -> ForeignRun:
+        with tempfile.TemporaryDirectory() as folder:
+            raw = self.fetch_artifact(run_id, FOREIGN_FILE, Path(folder)).read_bytes()
+        try:
+            return parsed(ForeignRun, raw)
+        except ValueError as error:
+            raise StoreError(f"{FOREIGN_FILE} of run {run_id} cannot be used: {one_line(error)}") from None
 
 
 def _evaluation(run_id: str, step: int, text: str) -> Evaluation:
