@@ -34,7 +34,7 @@ def read(files: list[Path], game: GameSettings) -> ForeignLog:
         raise ForeignError(f"{file}: its arrays do not fit together: {shapes}")
     found: list[ForeignEvaluation] = []
     for step, returns, of_step in zip(steps.tolist(), results.tolist(), lengths.tolist(), strict=True):
-        where = f"{file}, step {step}"
+        where = f"{file}, step {step:g}"
         if step != int(step) or not 0 <= step <= 10**12 or (found and step <= found[-1].step):
             raise ForeignError(f"{where}: steps are whole numbers in rising order")
         found.append(
