@@ -51,6 +51,7 @@ def checking() -> Iterator[None]:
     from tasks.arcade.foreign import ForeignError
     from tasks.arcade.game import UnknownGameError
     from tasks.arcade.hyperparameters import HyperparameterError
+    from tasks.arcade.search import SweepError
     from tasks.store import StoreError
 
     try:
@@ -63,6 +64,7 @@ def checking() -> Iterator[None]:
         UnknownApproachError,
         HyperparameterError,
         ForeignError,
+        SweepError,
         UnknownGameError,
         StoreError,
         CheckpointError,

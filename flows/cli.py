@@ -11,7 +11,20 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import atlas, benchmark, compare, export, film, imports, machine, record, reel, train, unattended
+from flows.commands import (
+    atlas,
+    benchmark,
+    compare,
+    export,
+    film,
+    imports,
+    machine,
+    record,
+    reel,
+    sweep,
+    train,
+    unattended,
+)
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -39,6 +52,7 @@ for command in (
     imports.imports,
     compare.compare,
     compare.pipeline,
+    sweep.sweep,
     atlas.atlas,
     machine.games,
     unattended.up,

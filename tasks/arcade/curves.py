@@ -194,14 +194,10 @@ def bars(name: str, shares: Sequence[tuple[Look, dict[str, float]]]) -> str:
     return _html(name, traces, axes | {"barmode": "group"}, "closest")
 
 
-def scatter(name: str, points: Sequence[Point], line: Sequence[Point], titles: tuple[str, str], colour: str) -> str:
-    """Points with a line among them, such as a search's trials and its best so far; `Point.step` goes rightward."""
-    look = Look("", "", colour, "solid", "circle")
-    markers = _markers(look, Curve("", tuple(points)), alone=True) | {"mode": "markers"}
-    steps = np.array([point.step for point in line], np.float64)
-    traces = [markers, _line(look, steps, np.array([point.value for point in line], np.float64), width=2)]
-    axes = {"xaxis": {"title_text": titles[0], "showgrid": False}, "yaxis": {"title_text": titles[1]}}
-    return _html(name, traces, axes, "closest")
+def restyled(name: str, figure: Trace) -> str:
+    """Another library's plotly figure in the page's colours; otherwise as the figures above."""
+    layout = {key: value for key, value in figure["layout"].items() if key not in ("template", "title")}
+    return _html(name, figure["data"], layout, str(layout.pop("hovermode", "closest")))
 
 
 def _text(words: str) -> str:

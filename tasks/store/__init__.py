@@ -7,6 +7,7 @@ from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
+from tasks.store.sweeps import start_sweep
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "open_store",
     "start_atlas",
     "start_import",
+    "start_sweep",
     "store_in_use",
 ]

@@ -226,6 +226,16 @@ class Store:
             self._client.delete_tag(run_id, "ramreel.reason")
         self.log_text(run_id, settings.model_dump_json(indent=2), _SETTINGS_FILE)
 
+    @told_in_one_line
+    def continue_run(self, run_id: str) -> None:
+        """Something else than a training goes on: the run is under way again."""
+        self._client.update_run(run_id, status="RUNNING")
+
+    @told_in_one_line
+    def is_there(self, run_id: str) -> bool:
+        """Whether there is such a run, and nobody has deleted it."""
+        return not is_fresh(self.address) and bool(finding.find_runs(self._client, run_id))
+
     def lease(self, run_id: str) -> Lease:
         """The right to train a run, as long as the block lasts; nobody else gets it meanwhile."""
         return Lease(self._client, run_id)
