@@ -39,7 +39,7 @@ def sweep(
     """Search for an approach's hyper-parameters with Optuna; goes on where it was stopped."""
     from tasks.arcade import search
     from tasks.arcade.game import resolve
-    from tasks.sweep import study_file
+    from tasks.sweep import BEST, study_file
 
     store = embedded_store(tracking_uri)
     with checking():
@@ -64,13 +64,12 @@ def sweep(
 
     with running(as_json, quiet) as terminal:
         swept = flow(settings)
-        report = store.artifact_uri(swept.run_id, "reports")
         lines = [f"report: {store.artifact_uri(swept.run_id, swept.report)}"]
         if swept.best:
             given = ", ".join(f"{word} {value}" for word, value in swept.best.given.items())
             lines = [
                 f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {given}",
-                f"train it with other seeds: ramreel pipeline {env_id} --settings {report}/best.toml --seeds 1,2,3,4",
+                f"its settings, to be trained with other seeds: {store.artifact_uri(swept.run_id, BEST)}",
                 *lines,
             ]
         terminal.results(lines, swept.model_dump())

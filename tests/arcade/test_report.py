@@ -218,8 +218,8 @@ def test_published_scores_are_lines_where_they_are_near(run: Run, compared: Comp
     assert "human 42,055" in far
     assert "human 42,055" not in _levels(far, "evaluation"), "it would press the curves flat"
     assert "Published" not in report.render_html(compared(run("ppo", 0, 1, rom="adventure")))
-    both = compared(run("ppo", 0, 12), run("ppo", 0, 20, rom="breakout", env_id="ALE/Breakout-v5"), normalised=True)
-    assert _levels(report.render_html(both), "evaluation").keys() == {"random", "human"}
+    scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalised=True)
+    assert _levels(report.render_html(scored), "evaluation") == {"random": 0, "human": 1}
 
 
 def _levels(page: str, name: str) -> dict[str, float]:
@@ -423,7 +423,7 @@ def test_cautions_name_what_weakens_the_numbers(run: Run, compared: Compared) ->
     first = run("ppo", 0, 0, checkpoints=(copies,))
     other = run("random", 1, 0, env_id="ALE/Breakout-v5")
     again = run("random", 2, 0, parameters={"seed": 2, "n": 4}, deterministic=True)
-    foreign = run("dqn", 0, 0, origin="evaluations.npz", judged_by="training episodes")
+    foreign = run("dqn", 0, 0, origin="monitor.csv", judged_by="training episodes", played_here=False)
     assert report.cautions(compared(first, other, again, foreign)) == (
         "One seed of ppo, dqn: how much seeds differ is unknown, so there is no interval.",
         "Fewer than 5 seeds of random: intervals may be too narrow (in simulations those of 3 seeds hold the truth in "
@@ -432,7 +432,7 @@ def test_cautions_name_what_weakens_the_numbers(run: Run, compared: Compared) ->
         "The last checkpoints lie at different steps, 70,000 to 100,000.",
         "The runs play different environments: ALE/Breakout-v5, ALE/Pong-v5.",
         "The runs of random differ in more than the seed: approach.algorithm.gamma, n.",
-        "Imported, and not played here: dqn-0.",
+        "Imported, and not played here: dqn-0 (monitor.csv).",
         "Judged by the last episodes of training, not by an evaluation on fresh seeds: dqn-0.",
         "Judged by their likeliest actions, the others by sampled ones: random-2.",
     )
