@@ -302,6 +302,6 @@ def _pictures(form: Form) -> list[str]:
 
 
 def _ending(metadata: Mapping[str, str]) -> list[str]:
-    """Arguments for ffmpeg: what it says of itself comes first in the file, and nothing that differs between two runs."""
+    """Arguments for ffmpeg: what the file says of itself is first in it, and no two runs differ."""
     said = (part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}"))
     return ["-movflags", "+faststart", "-fflags", "+bitexact", *said]
