@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from tasks.running import Addresses, answers, told
@@ -86,10 +87,10 @@ def serve(store: Store, *, prefect_port: int, mlflow_port: int, say: Callable[[s
 def _work(
     servers: Sequence[_Process], command: Sequence[str], settings: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
-    """Keep a worker running while the servers do; flow runs of one that was killed go on, or are started again."""
+    """Keep a worker running while the servers do; what a killed one ran ends with it, and is started again."""
     while True:
         began = time.monotonic()
-        # It ends the flow runs first, and a training that is stopped keeps a last checkpoint.
+        # Its flow runs end first, and a training that is stopped keeps a last checkpoint.
         with _process("The worker", command, settings, patience=_WORKER_END_SECONDS) as worker:
             while worker.process.poll() is None:
                 for server in servers:
@@ -106,6 +107,8 @@ def _worker_command(pool: str) -> list[str]:
 
 def _worker_settings(store: Store, at: Addresses) -> dict[str, str]:
     return {
+        # Deployments say `python`, and mean the one that has ramreel.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PREFECT_API_URL": at.api,
         "PREFECT_WORKER_QUERY_SECONDS": "3",
         # Flow runs work in a folder of their own, from which they would find no store.
@@ -148,7 +151,7 @@ def _prefect_settings(address: str) -> dict[str, str]:
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # For so long it waits for late events before it believes that a run beats no more.
-        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "15",
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT15S",
     }
 
 
