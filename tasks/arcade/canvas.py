@@ -178,17 +178,20 @@ class GameView:
             _spread(luma, wide, changed, self._rows)
         for plane, values in zip(chroma, self._tables[1:], strict=True):
             if self._mixed:
-                plane[:] = self._means(values[indices])
+                self._spread_means(plane, values, changed)
             else:
                 differences = values[rows]
                 wide = differences.view(np.uint8) if self._wide else differences[:, self._columns[::2]]
                 _spread(plane, wide, changed, self._rows[::2])
 
-    def _means(self, small: npt.NDArray[np.unsignedinteger]) -> Plane:
-        """One plane of colour, where blocks of 2 x 2 hold several of the game's pixels."""
-        sums = small.astype(np.uint16)
-        sums = sums[self._rows[::2]] + sums[self._rows[1::2]]
-        return ((sums[:, self._columns[::2]] + sums[:, self._columns[1::2]] + 2) >> 2).astype(np.uint8)
+    def _spread_means(
+        self, plane: Plane, values: npt.NDArray[np.unsignedinteger], changed: npt.NDArray[np.bool_]
+    ) -> None:
+        """Write a plane of colour where blocks of 2 x 2 hold several of the game's pixels: their means."""
+        upper, lower = self._rows[::2], self._rows[1::2]
+        shown = np.flatnonzero(changed[upper] | changed[lower])
+        sums = values[self._indices[upper[shown]]].astype(np.uint16) + values[self._indices[lower[shown]]]
+        plane[shown] = (sums[:, self._columns[::2]] + sums[:, self._columns[1::2]] + 2) >> 2
 
     def _learn(self, indices: Screen, rgb: Rgb) -> None:
         self._rgb[indices], self._known[indices] = rgb, True

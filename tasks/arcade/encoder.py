@@ -101,7 +101,9 @@ class Encoder:
         self._processes: list[subprocess.Popen[bytes]] = []
         ending = () if self.form.samples else _ending(self._metadata)
         try:
-            process = self._start([*_pictures(self.form), *ending, "-f", "mp4", str(self._seen)], subprocess.PIPE)
+            process = self._start(
+                [*picture_arguments(self.form), *ending, "-f", "mp4", str(self._seen)], subprocess.PIPE
+            )
         except BaseException:
             self._close()
             raise
@@ -274,7 +276,7 @@ _AT_ONCE = ("-probesize", "32", "-analyzeduration", "0")
 """There is nothing to find out about raw pictures and sound."""
 
 
-def _pictures(form: Form) -> list[str]:
+def picture_arguments(form: Form) -> list[str]:
     """Arguments for ffmpeg: pictures come in by the pipe and are encoded."""
     shape = f"setsar={form.pixel.numerator}/{form.pixel.denominator}:max=1000"
     marks = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
