@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import os
-import shutil
 import tempfile
-import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.arcade.encoder import FilmError
 from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
 from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
-from tasks.retries import only_after
+from tasks.processes import processes
+from tasks.retries import after_a_death
 from tasks.store import Film, Store, StoredCheckpoint, open_store, store_in_use
-
-# What may be over when it is tried again: an encoder or a process that died. A damaged checkpoint stays damaged.
-_PASSING = (FilmError, BrokenProcessPool)
 
 
 class FilmedCheckpoint(Settings):
@@ -61,7 +51,7 @@ def checkpoints_to_film(
     task_run_name="film checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=only_after(*_PASSING),
+    retry_condition_fn=after_a_death,
 )
 def film_checkpoint(
     checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings
@@ -93,8 +83,7 @@ def film_checkpoint(
 def _in_a_process(
     directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
 ) -> Evaluation:
-    # The emulator holds Python's lock: only processes of their own play side by side.
-    with ProcessPoolExecutor(1, mp.get_context("spawn"), end_with_parent, (folder,)) as pool:
+    with processes(1, folder) as pool:
         return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder).result()
 
 
@@ -107,19 +96,6 @@ def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, fo
             store.save_film(run_id, step, files.mp4, files.trace, episode=name)
     files = FilmFiles.within(folder)
     return store.save_film(run_id, step, files.mp4, files.trace, preview=files.preview)
-
-
-def end_with_parent(folder: Path) -> None:
-    """A parent that is killed can tell its processes nothing and clean up nothing: they look for themselves."""
-    parent = mp.parent_process()
-    assert parent is not None
-
-    def look() -> None:
-        wait([parent.sentinel])
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=look, name="ramreel-parent", daemon=True).start()
 
 
 def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:

@@ -13,6 +13,7 @@ import re
 import selectors
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,6 +35,8 @@ Sound = npt.NDArray[np.uint8]
 
 _PATIENCE = 120.0
 """Seconds for which ffmpeg may take no picture, or not end after the last, before it counts as dead."""
+_LOOK_SECONDS = 0.5
+"""Between two looks at an ffmpeg that takes nothing."""
 _PIPE = 1024 * 1024
 """Bytes on their way to ffmpeg; as many as Linux lets anybody have."""
 _SOUND_RATE = 32_000
@@ -97,7 +100,7 @@ class Encoder:
         self._ffmpeg = find_ffmpeg()
 
     def __enter__(self) -> Self:
-        self._said, self._heard = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._said, self._heard = notebook(), tempfile.TemporaryFile()
         self._processes: list[subprocess.Popen[bytes]] = []
         ending = () if self.form.samples else _ending(self._metadata)
         try:
@@ -144,8 +147,7 @@ class Encoder:
             try:
                 left = left[os.write(self._pipe, left) :]
             except BlockingIOError:
-                if not self._room.select(_PATIENCE):
-                    raise self._error(f"ffmpeg took no picture for {_PATIENCE:.0f} s") from None
+                self._await_room()
             except BrokenPipeError:
                 raise self._error(last_words(self._processes[-1], self._said)) from None
         if sound is not None:
@@ -155,14 +157,33 @@ class Encoder:
                 raise self._error(f"its sound cannot be kept ({error.strerror})") from None
         self.frames += 1
 
+    def _await_room(self) -> None:
+        """Wait until ffmpeg takes something."""
+        silent_since = time.monotonic()
+        while not self._room.select(_LOOK_SECONDS):
+            if self._complains:
+                # One that cannot write waits for the end of what it reads before it ends itself.
+                self._close_pictures()
+                raise self._error(last_words(self._processes[-1], self._said))
+            if time.monotonic() - silent_since >= _PATIENCE:
+                raise self._error(f"ffmpeg took no picture for {_PATIENCE:.0f} s")
+
+    @property
+    def _complains(self) -> bool:
+        """Whether ffmpeg has said anything; it is told to speak of errors only."""
+        return os.fstat(self._said.fileno()).st_size > 0
+
+    def _close_pictures(self) -> None:
+        self._room.close()
+        pictures = self._processes[0].stdin
+        assert pictures is not None
+        pictures.close()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._room.close()
-            pictures = self._processes[-1].stdin
-            assert pictures is not None
-            pictures.close()
+            self._close_pictures()
             if error is None:
                 self._end()
         finally:
@@ -258,6 +279,13 @@ def _asked(path: str) -> Ffmpeg:
     if release and tuple(map(int, release.groups())) < _OLDEST:
         raise FilmError(f"{path} is ffmpeg {words[2]}, too old: {_ADVICE}")
     return Ffmpeg(path, words[2])
+
+
+def notebook() -> IO[bytes]:
+    """Where ffmpeg writes what went wrong: in memory where the system has that, for its disk may be full."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("ramreel-ffmpeg"), "w+b", buffering=0)
+    return tempfile.TemporaryFile()
 
 
 def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
