@@ -314,20 +314,7 @@ def picture_arguments(form: Form) -> list[str]:
         *("-vf", f"{shape},{marks}"),
         # A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains
         # nothing on pictures that mostly stand still; one thread, because films are made side by side on all cores.
-        *(
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-qp",
-            "18",
-            "-coder",
-            "1",
-            "-threads",
-            "1",
-            "-pix_fmt",
-            "yuv420p",
-        ),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "18", "-threads", "1", "-pix_fmt", "yuv420p"),
     ]
 
 

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.encoder import Form, find_ffmpeg, picture_arguments
+from tasks.arcade.encoder import FilmError, Form, find_ffmpeg, picture_arguments
 from tasks.arcade.episode import Trace, emulator_of, play, replay
 from tasks.arcade.features import Statistics, feature_size
 from tasks.arcade.film import Look, Plain, film, form_of
@@ -33,7 +33,8 @@ from tasks.arcade.panel import Caption, Panel
 from tasks.arcade.policy import weight_shapes
 from tasks.arcade.settings import ActorCriticSettings, GameSettings, RunSettings, Settings
 
-RECORD_VIDEO, SMALL, PLAIN, PANEL = "RecordVideo", "plain, the same size", "plain, 640 wide", "as record makes it"
+RECORD_VIDEO, SMALL, PLAIN = "RecordVideo", "plain, the same size", "plain, 640 wide"
+PANEL, RECORDED = "panel and sound, 1280x720", "the same and a report's preview"
 DRAWING, ENCODING = "the emulator with drawing alone", "x264 alone, "
 _RAW_BYTES = 512 * 1024**2
 """Of pictures that wait in a file for the encoder alone: of larger pictures fewer."""
@@ -66,7 +67,7 @@ class FilmSpeed(Settings):
     def vs_record_video(self) -> dict[str, float]:
         """Each of ramreel's films, as a multiple of RecordVideo."""
         medians = self.medians
-        return {name: medians[name] / medians[RECORD_VIDEO] for name in (SMALL, PLAIN, PANEL)}
+        return {name: medians[name] / medians[RECORD_VIDEO] for name in (SMALL, PLAIN, PANEL, RECORDED)}
 
     @property
     def of_ceilings(self) -> dict[str, tuple[float, float]]:
@@ -116,7 +117,8 @@ def measure(settings: FilmSpeedSettings, folder: Path, said: Callable[[str], Non
             RECORD_VIDEO: partial(_record_video, scene),
             SMALL: partial(_film, scene, SMALL),
             PLAIN: partial(_film, scene, PLAIN),
-            PANEL: partial(_film, scene, PANEL),
+            PANEL: partial(_film, scene, PANEL, sound=True),
+            RECORDED: partial(_film, scene, PANEL, sound=True, preview=folder / "preview.mp4"),
             DRAWING: partial(_drawing, scene),
         }
         for name, look in scene.looks.items():
@@ -166,12 +168,12 @@ def _timed(trace: Trace, work: Callable[[], object]) -> float:
     return (trace.frames + 1) / (time.perf_counter() - started)
 
 
-def _film(scene: _Scene, name: str) -> float:
-    """What `record` makes has sound and a preview; the others are as silent as RecordVideo's."""
-    whole = name == PANEL
-    preview = scene.folder / "preview.mp4" if whole else None
-    look = scene.looks[name]
-    return _timed(scene.trace, lambda: film(scene.trace, scene.folder / "a.mp4", look, sound=whole, preview=preview))
+def _film(scene: _Scene, name: str, *, sound: bool = False, preview: Path | None = None) -> float:
+    """Plain films are as silent as RecordVideo's."""
+    return _timed(
+        scene.trace,
+        lambda: film(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound, preview=preview),
+    )
 
 
 def _record_video(scene: _Scene) -> float:
@@ -206,7 +208,7 @@ def _drawing(scene: _Scene) -> float:
 
 
 def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Form, Path, int]:
-    """The first pictures of a film in a file, ready to be encoded: their form, the file, how many."""
+    """The first pictures of a film in a file, ready to be encoded: their form, the file, how many the film has."""
     emulator = emulator_of(scene.trace)
     look = make(emulator)
     form = form_of(look.canvas, emulator, look.pixel, sound=False)
@@ -226,13 +228,25 @@ def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Fo
             if not begun:
                 begun = True
                 draw()
-    return form, path, count
+    return form, path, scene.trace.frames + 1
 
 
-def _encoding(form: Form, path: Path, count: int) -> float:
-    """The encoder, with pictures that are there already."""
+def _encoding(form: Form, path: Path, frames: int) -> float:
+    """The encoder, with pictures that are there already, from the first again until there were as many as in a film."""
     command = [find_ffmpeg().path, "-loglevel", "error", "-y", *picture_arguments(form), "-f", "mp4"]
+    left = frames * form.width * form.height * 3 // 2
     started = time.perf_counter()
+    encoder = subprocess.Popen([*command, str(path.with_suffix(".mp4"))], stdin=subprocess.PIPE, bufsize=0)
+    assert encoder.stdin is not None
     with path.open("rb") as file:
-        subprocess.run([*command, str(path.with_suffix(".mp4"))], stdin=file, check=True)
-    return count / (time.perf_counter() - started)
+        while left:
+            if part := file.read(min(left, 1024**2)):
+                # To a pipe that blocks, everything is written.
+                encoder.stdin.write(part)
+                left -= len(part)
+            else:
+                file.seek(0)
+    encoder.stdin.close()
+    if encoder.wait() != 0:
+        raise FilmError("ffmpeg failed with pictures that were there already")
+    return frames / (time.perf_counter() - started)
