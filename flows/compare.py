@@ -15,10 +15,10 @@ def compare(settings: CompareSettings) -> ComparedRuns:
     """Write a report of several runs.
 
     Raises:
-        StoreError: a run is not there, or the runs are of different games.
+        StoreError: a run is not there, or the runs cannot be compared.
     """
     refuse_crash_loop()
-    run_ids = find_runs(settings.runs)
-    comparison_id = start_comparison(run_ids, settings.name, settings.experiment)
+    found = find_runs(settings.runs, settings.against, settings.normalised)
+    comparison_id = start_comparison(found, settings.name, settings.experiment)
     with ending(comparison_id):
-        return write_report(comparison_id, run_ids)
+        return write_report(comparison_id, found)

@@ -6,7 +6,7 @@ from itertools import islice
 
 from prefect import task
 
-from tasks.runs import difference
+from tasks.contenders import difference
 from tasks.store import open_store
 
 
@@ -22,7 +22,8 @@ def earlier_trainings(run_id: str, limit: int) -> tuple[str, ...]:
         for other in found
         if other.run_id != run_id
         and (other.kind, other.status, other.experiment) == ("training", "FINISHED", run.experiment)
-        and not difference(run, other)
+        and other.settings is not None
+        and not difference(run.settings.game, other.settings.game)
         and store.evaluations(other.run_id)
     )
     return tuple(islice(fit, limit))

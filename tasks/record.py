@@ -95,7 +95,7 @@ def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, fo
             files = FilmFiles.within(folder, name)
             store.save_film(run_id, step, files.mp4, files.trace, episode=name)
     files = FilmFiles.within(folder)
-    return store.save_film(run_id, step, files.mp4, files.trace, preview=files.preview)
+    return store.save_film(run_id, step, files.mp4, files.trace)
 
 
 def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:

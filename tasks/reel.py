@@ -15,9 +15,9 @@ from tasks.arcade.lettering import save_animation
 from tasks.arcade.reel import Clip, Reel, cast, evenly, grid, pictures, sequence
 from tasks.arcade.settings import SCHEMA, ReelSettings, Settings
 from tasks.audience import audience
+from tasks.contenders import contenders
 from tasks.processes import processes
 from tasks.retries import after_a_death
-from tasks.runs import comparable
 from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
 
 ANIMATION_BYTES = 3_000_000
@@ -103,7 +103,7 @@ def find_cast(store: Store, references: Sequence[str]) -> Cast:
         StoreError: a run is not there, is no training or has no checkpoint; the two are of different games; or there
             is one checkpoint in all.
     """
-    run_ids = comparable(store, references)
+    run_ids = contenders(store, references).runs
     there = [store.checkpoints_at(run_id) for run_id in run_ids]
     chosen = cast([len(checkpoints) for checkpoints in there])
     sides = tuple(

@@ -3,37 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.store import Store, StoredCheckpoint, StoredRun, StoreError
-
-
-def comparable(store: Store, references: Sequence[str]) -> tuple[str, ...]:
-    """MLflow's ids of trainings of one game, each once, in the order they were named.
-
-    Raises:
-        StoreError: one of them is not there, is named ambiguously, is no training, or is of another game.
-    """
-    run_ids = tuple(dict.fromkeys(store.resolve_run(reference) for reference in references))
-    first, *others = (store.run(run_id) for run_id in run_ids)
-    for run in (first, *others):
-        if run.settings is None:
-            raise StoreError(f"run {run.name} ({run.run_id[:8]}) is no training: only trainings can be compared")
-    for other in others:
-        if different := difference(first, other):
-            raise StoreError(f"{first.name} and {other.name} cannot be compared: {different}")
-    return run_ids
-
-
-def difference(one: StoredRun, other: StoredRun) -> str:
-    """The first emulator setting that is not the same in both, in words; empty if there is none."""
-    assert one.settings is not None
-    assert other.settings is not None
-    ours, theirs = one.settings.game.model_dump(), other.settings.game.model_dump()
-    return next((f"{key} is {ours[key]} and {theirs[key]}" for key in ours if ours[key] != theirs[key]), "")
 
 
 def resumable(store: Store, run_id: str) -> StoredRun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -120,9 +121,12 @@ def learn(
             if start:
                 get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
                 audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
-            began = time.monotonic()
+            began, spent = time.monotonic(), _cpu_seconds()
             end = learner.train(settings, workers, reporter, start)
-        waited = reporter.seconds / (time.monotonic() - began)
+            seconds = time.monotonic() - began
+            # Every sitting adds a point of its own; what one took that was killed is not known.
+            reporter.metrics({"time/wall_seconds": seconds, "time/cpu_seconds": _cpu_seconds() - spent}, end.step)
+        waited = reporter.seconds / seconds
     return _learned(store, run_id, end, waited)
 
 
@@ -142,6 +146,12 @@ def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned
             SavedCheckpoint(step=stored.step, digest=stored.digest) for stored in store.list_checkpoints(run_id)
         ),
     )
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of its workers that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def last_good(store: Store, run_id: str, up_to: int | None = None) -> tuple[StoredCheckpoint, Start] | None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
+from tasks.arcade.evaluation import EpisodeScore, Evaluation
+from tasks.arcade.settings import (
+    ApproachSettings,
+    EvaluationSettings,
+    FeatureSettings,
+    GameSettings,
+    PpoSettings,
+    RunSettings,
+)
 from tasks.store import Store, open_store
 from tasks.store.address import connect, find_address
 
@@ -100,6 +108,39 @@ def start() -> Callable[..., str]:
 @pytest.fixture
 def run_id(store: Store, settings: RunSettings) -> str:
     return _start(store, settings)
+
+
+def _judged(
+    store: Store, settings: RunSettings, returns: Mapping[int, Sequence[float]], name: str | None = None
+) -> str:
+    run_id = _start(store, settings, name or f"{settings.approach.name} seed {settings.seed}")
+    for step, of_step in returns.items():
+        episodes = tuple(
+            EpisodeScore(
+                seed=number,
+                episode_return=value,
+                length=100,
+                frames=400,
+                ram_digest=f"{run_id}{step}{number}",
+                ended="terminated",
+                actions=(60, 40),
+            )
+            for number, value in enumerate(of_step)
+        )
+        judged = EvaluationSettings(episodes=len(episodes))
+        evaluation = Evaluation(
+            checkpoint="d" * 64, step=step, settings=judged, episodes=episodes, filmed=0, film_frames=401
+        )
+        store.save_evaluation(run_id, evaluation)
+        store.log_metrics(run_id, {"rollout/ep_rew_mean": float(of_step[0])}, step)
+    store.finish_run(run_id, "FINISHED")
+    return run_id
+
+
+@pytest.fixture
+def judged() -> Callable[..., str]:
+    """Makes a run of (store, settings, returns of each step's episodes, name) that was evaluated and not trained."""
+    return _judged
 
 
 @pytest.fixture

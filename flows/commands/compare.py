@@ -27,6 +27,8 @@ from flows.asking import (
     running,
 )
 
+WORSE = 3
+"""The exit code of a comparison that came out worse."""
 if TYPE_CHECKING:
     from tasks.compare import ComparedRuns
     from tasks.store import Store
@@ -34,6 +36,13 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs of one game.")],
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUN|champion", help="A run, or the game's champion, to be held against; several: again."),
+    ] = None,
+    normalised: Annotated[
+        bool, typer.Option("--normalised", help="Several games, or settings, in human-normalised scores.")
+    ] = False,
     name: Name = None,
     experiment: Experiment = None,
     tracking_uri: TrackingUri = None,
@@ -42,17 +51,26 @@ def compare(
 ) -> None:
     """Compare runs by approach, across seeds: a report with curves and films, in a run of its own."""
     from tasks.arcade.settings import CompareSettings
-    from tasks.runs import comparable
+    from tasks.contenders import CHAMPION, contenders
 
     store = embedded_store(tracking_uri)
     with checking():
-        settings = CompareSettings(runs=comparable(store, tuple(runs)), name=name, experiment=experiment)
+        found = contenders(store, runs, against or (), normalised=normalised)
+        settings = CompareSettings(
+            runs=found.runs,
+            against=(found.called,) if found.called == CHAMPION else found.baseline,
+            normalised=normalised,
+            name=name,
+            experiment=experiment,
+        )
     prepare_prefect()
     from flows.compare import compare as flow
 
     with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
+    if compared.worse:
+        raise typer.Exit(WORSE)
 
 
 def _comparison(store: Store, compared: ComparedRuns) -> list[str]:

@@ -1,4 +1,4 @@
-"""Learning curves → the HTML of one interactive figure: the only room that knows plotly.
+"""Values → the HTML of interactive figures: the only room that knows plotly.
 
 Names come from users: whatever they hold is shown as text.
 """
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from tasks.arcade import scores
-from tasks.arcade.scores import FloatArray
+from tasks.arcade.scores import Band, Estimate, FloatArray
 
 Trace = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A return at a step.
+    """A value at a step.
 
     Attributes:
         low: of its interval; none: there is none.
@@ -44,14 +44,38 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """The curves of one approach, all of one look; `dash` and `symbol` are plotly's words."""
+class Look:
+    """What an approach is called and drawn with; `dash` and `symbol` are plotly's words."""
 
     name: str
+    size: str
     colour: str
     dash: str
     symbol: str
+
+    @property
+    def label(self) -> str:
+        """Name and number of seeds and episodes, as the legend has it."""
+        return f"{self.name} <span style='font-size:11px'>· {_text(self.size)}</span>" if self.size else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The curves of one approach, all of one look."""
+
+    look: Look
     curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """An estimate on a row of its own."""
+
+    row: str
+    estimate: Estimate
+    look: Look
+    words: str
+    hollow: bool = False
 
 
 def plotly_js() -> str:
@@ -61,36 +85,144 @@ def plotly_js() -> str:
     return str(plotly.offline.get_plotlyjs())
 
 
-def figure(name: str, families: Sequence[Family], *, marked: bool) -> str:
-    """A figure of episode returns by step, without `plotly_js`; empty where there is nothing to draw.
-
-    Of each approach: the range of its runs as a shade, each run, and their mean.
+def efficiency(name: str, families: Sequence[Family], measure: str) -> str:
+    """What was learned from how many steps: of each approach the interquartile mean over runs with its interval.
 
     Args:
         name: the figure's element is `plot-<name>`.
         families: one an approach, in the order of the legend.
-        marked: runs are drawn as their own points, with a marker and words for each, instead of as thin lines.
+        measure: the title of the upward axis.
+
+    Returns:
+        The figure without `plotly_js`; empty where there is nothing to draw.
     """
-    grid = scores.common_grid([[point.step for point in curve.points] for one in families for curve in one.curves])
-    traces = [trace for family in families for trace in _family(family, grid, marked)]
-    return _html(name, traces, "closest" if marked else "x unified") if traces else ""
+    grid = _grid(families)
+    traces = [trace for family in families for trace in _middle(family, grid)]
+    return _steps_figure(name, traces, measure, "x unified")
 
 
-def _family(family: Family, grid: FloatArray, marked: bool) -> list[Trace]:
+def every_run(name: str, families: Sequence[Family], measure: str) -> str:
+    """Each run's own curve, thin, in its approach's colour; otherwise as `efficiency`."""
+    grid = _grid(families)
+    traces = []
+    for family in families:
+        for number, curve in enumerate(curve for curve in family.curves if curve.points):
+            values = scores.curve_on_grid(_steps(curve), _values(curve), grid)
+            said = f"{_text(curve.name)}: %{{y:.5~g}} at %{{x:,.0f}}<extra></extra>"
+            shown: Trace = {"hovertemplate": said, "showlegend": number == 0, "opacity": 0.8}
+            traces.append(_line(family.look, grid, values, width=1.4, **shown))
+    return _steps_figure(name, traces, measure, "closest")
+
+
+def evaluation(name: str, families: Sequence[Family], measure: str) -> str:
+    """Each run's checkpoints as markers, and over them the approaches as in `efficiency`."""
+    grid = _grid(families)
+    traces = []
+    for family in families:
+        curves = [curve for curve in family.curves if curve.points]
+        traces += [_markers(family.look, curve, alone=len(curves) == 1) for curve in curves]
+        traces += _middle(family, grid)
+    return _steps_figure(name, traces, measure, "closest")
+
+
+def dots(name: str, found: Sequence[Dot], measure: str, middle: float | None = None) -> str:
+    """Estimates with their intervals, a row for each name, hollow ones a little lower; a line marks the middle."""
+    rows = list(dict.fromkeys(_text(dot.row) for dot in found))
+    traces = []
+    for dot in found:
+        low, high = dot.estimate.low, dot.estimate.high
+        marker = {"size": 11, "color": dot.look.colour, "symbol": dot.look.symbol + ("-open" if dot.hollow else "")}
+        trace: Trace = {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [dot.estimate.value],
+            "y": [-rows.index(_text(dot.row)) - (0.24 if dot.hollow else 0)],
+            "marker": marker | {"line": {"width": 2, "color": dot.look.colour}},
+            "hovertemplate": _text(dot.words) + "<extra></extra>",
+            "showlegend": False,
+        }
+        if low is not None and high is not None:
+            reach = {"array": [high - dot.estimate.value], "arrayminus": [dot.estimate.value - low]}
+            width = 1.5 if dot.hollow else 3
+            trace["error_x"] = reach | {"thickness": width, "width": 6, "color": dot.look.colour}
+        traces.append(trace)
+    ticks = {"tickvals": [-row for row in range(len(rows))], "ticktext": rows, "tickfont": {"size": 12}}
+    layout = {
+        "shapes": [] if middle is None else [_upright(middle)],
+        "xaxis": {"title_text": measure, "showgrid": True} | ({"range": [-0.03, 1.03]} if middle is not None else {}),
+        "yaxis": ticks | {"showgrid": False, "range": [0.6 - len(rows), 0.4]},
+        "height": 90 + 44 * len(rows),
+    }
+    return _html(name, traces, layout, "closest")
+
+
+def _upright(at: float) -> Trace:
+    line = {"color": "#8a94a1", "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def profiles(name: str, thresholds: FloatArray, bands: Sequence[tuple[Look, Band]], measure: str, what: str) -> str:
+    """Performance profiles: the share of `what` above each threshold, with its interval as a shade."""
+    traces = []
+    for look, band in bands:
+        traces += _shade(look, thresholds, band)
+        traces.append(_line(look, thresholds, band.value, width=2.5, showlegend=True, said="%{y:.0%}"))
+    axis = {"title_text": f"{measure} τ", "showgrid": False}
+    upward = {"title_text": f"share of {what} above τ", "tickformat": ".0%", "range": [-0.02, 1.02]}
+    return _html(name, traces, {"xaxis": axis, "yaxis": upward}, "x unified")
+
+
+def bars(name: str, shares: Sequence[tuple[Look, dict[str, float]]]) -> str:
+    """How often each action was chosen: grouped bars, one colour an approach."""
+    actions = list(dict.fromkeys(action for _, of_look in shares for action in of_look))
+    traces = [
+        {
+            "type": "bar",
+            "x": actions,
+            "y": [round(of_look.get(action, 0.0), 5) for action in actions],
+            "name": _label(look),
+            "marker": {"color": look.colour},
+            "hovertemplate": f"{_text(look.name)}, %{{x}}: %{{y:.1%}}<extra></extra>",
+            "showlegend": True,
+        }
+        for look, of_look in shares
+    ]
+    axes = {
+        "xaxis": {"title_text": "action", "showgrid": False},
+        "yaxis": {"title_text": "share", "tickformat": ".0%"},
+    }
+    return _html(name, traces, axes | {"barmode": "group"}, "closest")
+
+
+def scatter(name: str, points: Sequence[Point], line: Sequence[Point], titles: tuple[str, str], colour: str) -> str:
+    """Points with a line among them, such as a search's trials and its best so far; `Point.step` goes rightward."""
+    look = Look("", "", colour, "solid", "circle")
+    markers = _markers(look, Curve("", tuple(points)), alone=True) | {"mode": "markers"}
+    steps = np.array([point.step for point in line], np.float64)
+    traces = [markers, _line(look, steps, np.array([point.value for point in line], np.float64), width=2)]
+    axes = {"xaxis": {"title_text": titles[0], "showgrid": False}, "yaxis": {"title_text": titles[1]}}
+    return _html(name, traces, axes, "closest")
+
+
+def _text(words: str) -> str:
+    return html.escape(words, quote=False)
+
+
+def _label(look: Look) -> str:
+    return Look(_text(look.name), look.size, look.colour, look.dash, look.symbol).label
+
+
+def _grid(families: Sequence[Family]) -> FloatArray:
+    return scores.common_grid([[point.step for point in curve.points] for one in families for curve in one.curves])
+
+
+def _middle(family: Family, grid: FloatArray) -> list[Trace]:
+    """An approach's interquartile mean over runs, and the shade of its interval."""
     curves = [curve for curve in family.curves if curve.points]
     if not curves:
         return []
-    values = [scores.curve_on_grid(_steps(curve), _values(curve), grid) for curve in curves]
-    band = scores.band_over_seeds(values)
-    traces = [_shade(family, grid, band)] if len(curves) > 1 else []
-    if marked:
-        traces += [_markers(family, curve, alone=len(curves) == 1) for curve in curves]
-    else:
-        traces += [
-            _line(family, grid, of_run, width=1, opacity=0.55, hovertemplate=None, hoverinfo="skip")
-            for of_run in values
-        ]
-    return [*traces, _line(family, grid, band.mean, width=3, showlegend=True)]
+    band = scores.band_over_seeds([scores.curve_on_grid(_steps(curve), _values(curve), grid) for curve in curves])
+    return [*_shade(family.look, grid, band), _line(family.look, grid, band.value, width=3, showlegend=True)]
 
 
 def _steps(curve: Curve) -> FloatArray:
@@ -101,62 +233,81 @@ def _values(curve: Curve) -> FloatArray:
     return np.array([point.value for point in curve.points], np.float64)
 
 
-def _line(family: Family, steps: FloatArray, values: FloatArray, width: float, **more: Any) -> Trace:
+def _line(
+    look: Look, steps: FloatArray, values: FloatArray, width: float, said: str = "%{y:.5~g}", **more: Any
+) -> Trace:
     known = np.isfinite(values)
-    name = html.escape(family.name, quote=False)
     return {
         "type": "scatter",
         "mode": "lines",
         "x": steps[known].tolist(),
         "y": [float(f"{value:.5g}") for value in values[known]],
-        "name": name,
-        "legendgroup": name,
+        "name": _label(look),
+        "legendgroup": _text(look.name),
         "showlegend": False,
-        "line": {"color": family.colour, "width": width, "dash": family.dash},
-        "hovertemplate": f"{name}: %{{y:.1f}}<extra></extra>",
+        "line": {"color": look.colour, "width": width, "dash": look.dash},
+        "hovertemplate": f"{_text(look.name)}: {said}<extra></extra>",
         **more,
     }
 
 
-def _shade(family: Family, grid: FloatArray, band: scores.Band) -> Trace:
-    known = np.isfinite(band.mean)
+def _shade(look: Look, grid: FloatArray, band: Band) -> list[Trace]:
+    known = np.isfinite(band.low) & np.isfinite(band.high)
+    if not known.any():
+        return []
     outline = np.concatenate([grid[known], grid[known][::-1]])
     edge = np.concatenate([band.high[known], band.low[known][::-1]])
-    return _line(family, outline, edge, width=0, hoverinfo="skip", fill="toself", fillcolor=family.colour, opacity=0.16)
+    filled: Trace = {
+        "hoverinfo": "skip",
+        "hovertemplate": None,
+        "fill": "toself",
+        "fillcolor": look.colour,
+        "opacity": 0.16,
+    }
+    return [_line(look, outline, edge, width=0, **filled)]
 
 
-def _markers(family: Family, curve: Curve, *, alone: bool) -> Trace:
+def _markers(look: Look, curve: Curve, *, alone: bool) -> Trace:
     """A marker for each point; its interval only where no other run crowds it."""
     trace = _line(
-        family,
+        look,
         _steps(curve),
         _values(curve),
         width=1,
-        opacity=1 if alone else 0.55,
+        opacity=1 if alone else 0.75,
         mode="lines+markers",
-        marker={"size": 7, "color": family.colour, "symbol": family.symbol},
-        text=[point.words for point in curve.points],
-        hovertemplate=html.escape(curve.name, quote=False) + "<br>%{text}<extra></extra>",
+        marker={"size": 6, "color": look.colour, "symbol": look.symbol},
+        text=[_text(point.words) for point in curve.points],
+        hovertemplate=_text(curve.name) + "<br>%{text}<extra></extra>",
     )
     if not alone:
         return trace
-    bars = {
+    bars_of = {
         "array": [None if point.high is None else point.high - point.value for point in curve.points],
         "arrayminus": [None if point.low is None else point.value - point.low for point in curve.points],
     }
-    return trace | {"error_y": bars | {"thickness": 1.2, "width": 4}}
+    return trace | {"error_y": bars_of | {"thickness": 1.2, "width": 4}}
 
 
 # A finger on a plot is to scroll the page, not to zoom the plot.
 _SCROLL_BY_FINGER = "if (matchMedia('(pointer: coarse)').matches) Plotly.relayout('{plot_id}', {dragmode: false});"
+_BUTTONS = ("select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d")
 
 
-def _html(name: str, traces: Sequence[Trace], hovermode: str) -> str:
+def _steps_figure(name: str, traces: Sequence[Trace], measure: str, hovermode: str) -> str:
+    if not traces:
+        return ""
+    axis = {"title_text": "step", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False}
+    return _html(name, traces, {"xaxis": axis, "yaxis": {"title_text": measure}}, hovermode)
+
+
+def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> str:
     """The page's style sheet colours text and grid, for light and for dark."""
     import plotly.io
 
     axis = {"zeroline": False, "automargin": True, "ticks": "", "title": {"font": {"size": 12}}}
-    layout = {
+    height = layout.get("height", 360)
+    whole = layout | {
         "template": "none",
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -165,18 +316,19 @@ def _html(name: str, traces: Sequence[Trace], hovermode: str) -> str:
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": hovermode,
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "xaxis": axis | {"title_text": "step", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False},
-        "yaxis": axis | {"title_text": "episode return", "fixedrange": True},
+        "xaxis": axis | layout.get("xaxis", {}),
+        "yaxis": axis | {"fixedrange": True} | layout.get("yaxis", {}),
     }
+    config = {"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": list(_BUTTONS)}
     return str(
         plotly.io.to_html(
-            {"data": list(traces), "layout": layout},
-            config={"responsive": True, "displaylogo": False, "displayModeBar": False},
+            {"data": list(traces), "layout": whole},
+            config=config,
             include_plotlyjs=False,
             include_mathjax=False,
             full_html=False,
             div_id=f"plot-{name}",
-            default_height="360px",
+            default_height=f"{height}px",
             post_script=_SCROLL_BY_FINGER,
         )
     )

@@ -57,6 +57,7 @@ class Form:
         rate: frames a second.
         pixel: width of a pixel as shown, over its height (the sample aspect ratio of H.264, Annex E).
         samples: of sound for each frame; 0 is a silent film.
+        small: whether it is compressed as hard as a page needs that holds many, which takes longer.
     """
 
     width: int
@@ -64,6 +65,7 @@ class Form:
     rate: Fraction
     pixel: Fraction = Fraction(1)
     samples: int = 0
+    small: bool = False
 
 
 class Encoder:
@@ -302,6 +304,11 @@ def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
 
 _AT_ONCE = ("-probesize", "32", "-analyzeduration", "0")
 """There is nothing to find out about raw pictures and sound."""
+# A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains nothing on
+# pictures that mostly stand still.
+_SHARP = ("-preset", "ultrafast", "-qp", "18")
+# A key frame every five seconds: whoever drags the time need not wait.
+_SMALL = ("-preset", "veryfast", "-crf", "30", "-g", "300")
 
 
 def picture_arguments(form: Form) -> list[str]:
@@ -312,9 +319,8 @@ def picture_arguments(form: Form) -> list[str]:
         *("-filter_threads", "1", *_AT_ONCE, "-f", "rawvideo", "-pix_fmt", "yuv420p"),
         *("-video_size", f"{form.width}x{form.height}", "-framerate", str(form.rate), "-i", "pipe:0"),
         *("-vf", f"{shape},{marks}"),
-        # A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains
-        # nothing on pictures that mostly stand still; one thread, because films are made side by side on all cores.
-        *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "18", "-threads", "1", "-pix_fmt", "yuv420p"),
+        # One thread, because films are made side by side on all cores.
+        *("-c:v", "libx264", *(_SMALL if form.small else _SHARP), "-threads", "1", "-pix_fmt", "yuv420p"),
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +31,7 @@ class EpisodeScore(Settings):
     frames: int
     ram_digest: str = Field(description="of all its RAM; equal digests are the same episode played again")
     ended: Ended
+    actions: tuple[int, ...] = Field(default=(), description="how often each was chosen, in the game's order")
 
 
 class Evaluation(Settings):
@@ -85,16 +87,15 @@ class Evaluation(Settings):
 
 @dataclass(frozen=True)
 class FilmFiles:
-    """Where a film and its trace are written, and the preview for reports."""
+    """Where a film and its trace are written."""
 
     mp4: Path
     trace: Path
-    preview: Path
 
     @classmethod
     def within(cls, folder: Path, name: str = "film") -> FilmFiles:
         """In a folder that exists."""
-        return cls(*(folder / f"{name}{ending}" for ending in (".mp4", ".trace.json", ".preview.mp4")))
+        return cls(*(folder / f"{name}{ending}" for ending in (".mp4", ".trace.json")))
 
 
 def episode_name(number: int) -> str:
@@ -127,8 +128,7 @@ def evaluate_and_film(
         chosen = chosen_episode(_returns(traces), "median" if wanted.episode == "all" else wanted.episode)
         if wanted.episode == "all":
             for number in range(len(traces)):
-                files_of = FilmFiles.within(folder, episode_name(number))
-                _film(checkpoint, traces, number, wanted, files_of, preview=False)
+                _film(checkpoint, traces, number, wanted, FilmFiles.within(folder, episode_name(number)))
         kind = wanted if wanted.episode != "all" else wanted.model_copy(update={"episode": "median"})
         frames = _film(checkpoint, traces, chosen, kind, FilmFiles.within(folder))
     return Evaluation(
@@ -162,21 +162,14 @@ def _returns(traces: Sequence[Trace]) -> list[float]:
     return [trace.episode_return for trace in traces]
 
 
-def _film(
-    checkpoint: Checkpoint,
-    traces: Sequence[Trace],
-    number: int,
-    wanted: FilmSettings,
-    to: FilmFiles,
-    preview: bool = True,
-) -> int:
+def _film(checkpoint: Checkpoint, traces: Sequence[Trace], number: int, wanted: FilmSettings, to: FilmFiles) -> int:
     """Film an episode; returns the number of its pictures."""
     trace = traces[number]
     distinct = scores.distinct(trace.ram_digest for trace in traces)
     caption = caption_of(checkpoint, trace, _choice(wanted.episode, number, len(traces), distinct))
     look = partial(Panel, checkpoint=checkpoint, caption=caption) if wanted.panel else Plain
 
-    made = film(trace, to.mp4, look, preview=to.preview if preview else None)
+    made = film(trace, to.mp4, look)
     write_trace(trace, to.trace)
     return made.frames
 
@@ -218,4 +211,5 @@ def score(trace: Trace) -> EpisodeScore:
         frames=trace.frames,
         ram_digest=trace.ram_digest,
         ended=trace.ended,
+        actions=tuple(np.bincount(trace.actions).tolist()),
     )

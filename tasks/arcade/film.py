@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,16 +14,12 @@ from tasks.arcade.encoder import Encoder, FilmError, Form, find_ffmpeg
 from tasks.arcade.episode import Step, Trace, difference, emulator_of, replay
 from tasks.arcade.film_mark import FilmMark, add_mark, file_digest
 from tasks.arcade.game import SAMPLES, Emulator
-from tasks.arcade.lettering import save_png
 from tasks.arcade.settings import Settings
 
 TELEVISION = Fraction(4, 3)
 """Width of the whole picture over its height."""
 ACROSS, DOWN = 4, 2
 """Pixels of a plain film for one of the game, which is nearly twice as wide as it is high."""
-
-
-_SMALL = 2, 1
 
 
 class Film(Settings):
@@ -84,7 +79,6 @@ def film(
     look: Callable[[Emulator], Look] = Plain,
     *,
     sound: bool = True,
-    preview: Path | None = None,
     on_frame: Callable[[int], object] | None = None,
 ) -> Film:
     """Play a trace again, draw the reset and every frame after it, and write them as H.264 and AAC in an MP4.
@@ -96,8 +90,6 @@ def film(
         path: the film; it appears whole or not at all. Its folder exists.
         look: from the emulator that plays, what the film shows.
         sound: whether it is heard.
-        preview: a second film of the same frames, the game alone, small and silent; beside it, as `.png`, a still
-            from its middle, for the first picture tells little, and in Pong not even the game's colours.
         on_frame: called after each frame with the number of frames so far.
 
     Raises:
@@ -105,68 +97,48 @@ def film(
         FilmError: the game plays otherwise than the trace says, or ffmpeg failed.
     """
     emulator = emulator_of(trace, sound=sound)
-    main = _Take(trace, emulator, path, look(emulator), sound=sound)
-    takes = [main]
-    if preview:
-        takes.append(_Take(trace, emulator, preview, Plain(emulator, *_SMALL), sound=False))
-    with ExitStack() as stack:
-        for take in takes:
-            stack.enter_context(take.encoder)
+    shown = look(emulator)
+    encoder = Encoder(
+        path,
+        form_of(shown.canvas, emulator, shown.pixel, sound=sound),
+        _metadata(trace),
+        lambda file: _sign(file, trace, shown, encoder),
+    )
+    with encoder:
         begun = False
 
         def draw() -> None:
             # The reset's picture waits until what lies beside it is known.
             if begun:
-                for take in takes:
-                    take.shoot()
-                if preview and main.encoder.frames == trace.frames // 2 + 1:
-                    takes[-1].still(preview.with_suffix(".png"))
+                shown.view.draw(emulator)
+                encoder.write(shown.canvas.picture, emulator.sound() if sound else None)
                 if on_frame:
-                    on_frame(main.encoder.frames)
+                    on_frame(encoder.frames)
 
         for step in replay(trace, emulator=emulator, each_frame=draw):
             if wrong := difference(step, trace):
                 raise FilmError(f"{path.name}: the film would not be the trace's: other {wrong} at step {step.number}")
-            for take in takes:
-                take.look.show(step, trace)
+            shown.show(step, trace)
             if not begun:
                 begun = True
                 draw()
-    form, frames = main.encoder.form, main.encoder.frames
+    form, frames = encoder.form, encoder.frames
     fps = float(form.rate)
     return Film(frames=frames, width=form.width, height=form.height, fps=fps, seconds=frames / fps)
 
 
-class _Take:
-    """One film in the making."""
-
-    def __init__(self, trace: Trace, emulator: Emulator, path: Path, look: Look, *, sound: bool) -> None:
-        self.look = look
-        self._trace, self._emulator, self._sound = trace, emulator, sound
-        form = form_of(look.canvas, emulator, look.pixel, sound=sound)
-        self.encoder = Encoder(path, form, _metadata(trace), self._sign)
-
-    def shoot(self) -> None:
-        self.look.view.draw(self._emulator)
-        self.encoder.write(self.look.canvas.picture, self._emulator.sound() if self._sound else None)
-
-    def still(self, path: Path) -> None:
-        """Write what was filmed last, in its shape on a television."""
-        rgb = self.look.canvas.rgb()
-        save_png(rgb, path, round(rgb.shape[1] / TELEVISION))
-
-    def _sign(self, file: Path) -> None:
-        mark = FilmMark(
-            trace=self._trace,
-            frames=self.encoder.frames,
-            pictures=self.look.view.digest,
-            kind=self.look.kind,
-            width=self.encoder.form.width,
-            height=self.encoder.form.height,
-            ffmpeg=find_ffmpeg().version,
-            file=file_digest(file),
-        )
-        add_mark(file, mark)
+def _sign(file: Path, trace: Trace, look: Look, encoder: Encoder) -> None:
+    mark = FilmMark(
+        trace=trace,
+        frames=encoder.frames,
+        pictures=look.view.digest,
+        kind=look.kind,
+        width=encoder.form.width,
+        height=encoder.form.height,
+        ffmpeg=find_ffmpeg().version,
+        file=file_digest(file),
+    )
+    add_mark(file, mark)
 
 
 def form_of(canvas: Canvas, emulator: Emulator, pixel: Fraction = Fraction(1), *, sound: bool) -> Form:

@@ -34,7 +34,7 @@ from tasks.arcade.policy import weight_shapes
 from tasks.arcade.settings import ActorCriticSettings, GameSettings, RunSettings, Settings
 
 RECORD_VIDEO, SMALL, PLAIN = "RecordVideo", "plain, the same size", "plain, 640 wide"
-PANEL, RECORDED = "panel and sound, 1280x720", "the same and a report's preview"
+PANEL = "panel and sound, 1280x720"
 DRAWING, ENCODING = "the emulator with drawing alone", "x264 alone, "
 _RAW_BYTES = 512 * 1024**2
 """Of pictures that wait in a file for the encoder alone: of larger pictures fewer."""
@@ -67,7 +67,7 @@ class FilmSpeed(Settings):
     def vs_record_video(self) -> dict[str, float]:
         """Each of ramreel's films, as a multiple of RecordVideo."""
         medians = self.medians
-        return {name: medians[name] / medians[RECORD_VIDEO] for name in (SMALL, PLAIN, PANEL, RECORDED)}
+        return {name: medians[name] / medians[RECORD_VIDEO] for name in (SMALL, PLAIN, PANEL)}
 
     @property
     def of_ceilings(self) -> dict[str, tuple[float, float]]:
@@ -118,7 +118,6 @@ def measure(settings: FilmSpeedSettings, folder: Path, said: Callable[[str], Non
             SMALL: partial(_film, scene, SMALL),
             PLAIN: partial(_film, scene, PLAIN),
             PANEL: partial(_film, scene, PANEL, sound=True),
-            RECORDED: partial(_film, scene, PANEL, sound=True, preview=folder / "preview.mp4"),
             DRAWING: partial(_drawing, scene),
         }
         for name, look in scene.looks.items():
@@ -168,12 +167,9 @@ def _timed(trace: Trace, work: Callable[[], object]) -> float:
     return (trace.frames + 1) / (time.perf_counter() - started)
 
 
-def _film(scene: _Scene, name: str, *, sound: bool = False, preview: Path | None = None) -> float:
+def _film(scene: _Scene, name: str, *, sound: bool = False) -> float:
     """Plain films are as silent as RecordVideo's."""
-    return _timed(
-        scene.trace,
-        lambda: film(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound, preview=preview),
-    )
+    return _timed(scene.trace, lambda: film(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound))
 
 
 def _record_video(scene: _Scene) -> float:

@@ -59,10 +59,9 @@ def _width(text: str, font: Font, size: int) -> int:
     return int(letters(text + "…", font, size).shape[1])
 
 
-def save_png(rgb: npt.NDArray[np.uint8], path: Path, height: int | None = None) -> None:
-    """Write a picture, uint8 of shape (height, width, 3), as PNG, stretched to another height if one is given."""
-    image = Image.fromarray(rgb)
-    image.resize((image.width, height or image.height), Image.Resampling.NEAREST).save(path, "PNG", optimize=True)
+def save_png(rgb: npt.NDArray[np.uint8], path: Path) -> None:
+    """Write a picture, uint8 of shape (height, width, 3), as PNG."""
+    Image.fromarray(rgb).save(path, "PNG", optimize=True)
 
 
 def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:

@@ -297,6 +297,12 @@ class CompareSettings(Settings):
     """What a person asks for when runs are compared."""
 
     runs: tuple[str, ...] = Field(min_length=1, description="run ids, beginnings of ids, or run names, of one game")
+    against: tuple[str, ...] = Field(
+        default=(), description="the baseline: runs, or `champion`, that the others are held against"
+    )
+    normalised: bool = Field(
+        default=False, description="several games, or games set up differently, in human-normalised scores"
+    )
     name: str | None = Field(default=None, description="the comparison's run name in MLflow")
     experiment: str | None = Field(default=None, description="MLflow experiment; none: that of the first run")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _SETTINGS_FILE = "settings.json"
 _EVALUATIONS = "evaluations"
-_FILMS, _PREVIEWS = "films", "films/previews"
+_FILMS = "films"
 _MAX_COMPARED = 240
 """Run ids that fit into one tag of MLflow's, 8,000 characters."""
 
@@ -235,6 +235,14 @@ class Store:
         """Keep a text as an artifact."""
         self._client.log_text(run_id, text, safe_path(artifact_path))
 
+    @told_in_one_line
+    def log_bytes(self, run_id: str, data: bytes, artifact_path: str) -> None:
+        """Keep bytes as an artifact."""
+        folder, _, name = safe_path(artifact_path).rpartition("/")
+        with tempfile.TemporaryDirectory(prefix="ramreel-") as here:
+            (Path(here) / name).write_bytes(data)
+            self._client.log_artifact(run_id, str(Path(here) / name), folder or None)
+
     def log_report(self, run_id: str, html: str, markdown: str) -> None:
         """Keep a report as `reports/report.html` and `reports/report.md`."""
         self.log_text(run_id, html, "reports/report.html")
@@ -350,7 +358,6 @@ class Store:
         mp4: Path,
         trace: Path,
         *,
-        preview: Path | None = None,
         episode: str | None = None,
     ) -> Film:
         """Keep a film and its trace; one at the same step is replaced.
@@ -360,7 +367,6 @@ class Store:
             step: of the checkpoint filmed.
             mp4: the film, under whatever name.
             trace: its trace, likewise.
-            preview: a small film for reports, with a still as `.png` beside it.
             episode: the name of one episode's film, where it is not the checkpoint's film.
         """
         folder, name = (f"{_FILMS}/{step_name(step)}", episode) if episode else (_FILMS, step_name(step))
@@ -368,11 +374,8 @@ class Store:
             step=step,
             mp4=f"{folder}/{name}.mp4",
             trace=f"{folder}/{name}.trace.json",
-            preview=f"{_PREVIEWS}/{name}.mp4" if preview else None,
         )
         files = {film.trace: trace, film.mp4: mp4}
-        if preview and film.preview and film.still:
-            files = {film.still: preview.with_suffix(".png"), film.preview: preview, **files}
         # MLflow keeps a file under its own name; the link gives it the right one without a copy.
         with tempfile.TemporaryDirectory() as links:
             for path, source in files.items():
@@ -390,9 +393,7 @@ class Store:
     @told_in_one_line
     def films(self, run_id: str) -> dict[int, Film]:
         """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
-        listed = self._files(run_id, _FILMS)
-        previews = self._files(run_id, _PREVIEWS) if _PREVIEWS in listed else []
-        return pair_films(listed, previews)
+        return pair_films(self._files(run_id, _FILMS))
 
     @told_in_one_line
     def episode_films(self, run_id: str, step: int) -> list[Film]:
@@ -456,10 +457,21 @@ class Store:
         path = _evaluation_path(step)
         with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
             text = self.fetch_artifact(run_id, path, Path(folder)).read_text("utf-8")
-        try:
-            return Evaluation.model_validate_json(text)
-        except ValidationError as error:
-            raise StoreError(f"{path} of run {run_id} is no evaluation: {error.errors()[0]['msg']}") from None
+        return _evaluation(run_id, step, text)
+
+    def fetch_evaluations(self, run_id: str) -> tuple[Evaluation, ...]:
+        """All evaluations of a run by step, brought here at once.
+
+        Raises:
+            StoreError: what is there is not an evaluation.
+        """
+        steps = self.evaluations(run_id)
+        if not steps:
+            return ()
+        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+            here = self.fetch_artifact(run_id, _EVALUATIONS, Path(folder))
+            texts = [(here / f"{step_name(step)}.json").read_text("utf-8") for step in steps]
+        return tuple(_evaluation(run_id, step, text) for step, text in zip(steps, texts, strict=True))
 
     # --- runs, read ---
 
@@ -541,6 +553,14 @@ class Store:
             raise StoreError(
                 f"the settings of run {run_id} are not this version's: {one_line(error)}; use the ramreel that made it"
             ) from error
+
+
+def _evaluation(run_id: str, step: int, text: str) -> Evaluation:
+    try:
+        return Evaluation.model_validate_json(text)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise StoreError(f"{_evaluation_path(step)} of run {run_id} is no evaluation: {said}") from None
 
 
 def _refuse_empty(folder: Path | None) -> None:

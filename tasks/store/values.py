@@ -79,22 +79,13 @@ class StoredCheckpoint(BaseModel):
 
 
 class Film(BaseModel):
-    """A film with its trace, as artifact paths within the run.
-
-    Attributes:
-        preview: a small, silent film of the same frames; beside it, as `.png`, a still.
-    """
+    """A film with its trace, as artifact paths within the run."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int
     mp4: str
     trace: str
-    preview: str | None = None
-
-    @property
-    def still(self) -> str | None:
-        return self.preview and self.preview.removesuffix("mp4") + "png"
 
 
 def step_name(step: int) -> str:
@@ -102,16 +93,14 @@ def step_name(step: int) -> str:
     return f"step-{step:09d}"
 
 
-def pair_films(paths: list[str], previews: list[str]) -> dict[int, Film]:
+def pair_films(paths: list[str]) -> dict[int, Film]:
     """Films among artifact paths, by step in rising order: only those whose MP4 and trace are both there."""
-    small = {PurePosixPath(path).name: path for path in previews}
     found: dict[int, Film] = {}
     for name, parts in _by_name(paths).items():
         match = _STEP_NAME.fullmatch(name)
         if match and {"mp4", "trace.json"} <= parts.keys():
             step = int(match["step"])
-            preview = small.get(f"{name}.mp4") if f"{name}.png" in small else None
-            found[step] = Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"], preview=preview)
+            found[step] = Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
     return dict(sorted(found.items()))
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint, read, write
-from tasks.arcade.decoder import Decoder
 from tasks.arcade.episode import Trace, read_trace, verify, verify_decisions
 from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.features import Statistics
@@ -48,19 +47,6 @@ def test_the_median_episode_is_filmed_and_every_one_counted(tmp_path: Path) -> N
     assert verify_decisions(trace, read(tmp_path / "checkpoint", digest).agent()).ok
 
 
-def test_a_preview_shows_the_same_frames_small_with_a_still_from_the_middle(tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
-    evaluation = evaluate_and_film(
-        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), FilmSettings(), tmp_path
-    )
-    files = FilmFiles.within(tmp_path)
-    assert files.preview.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    with Decoder(files.preview) as decoder:
-        assert (decoder.shown.width, decoder.shown.height) == (320, 210)
-        assert sum(1 for _ in decoder) == evaluation.film_frames
-    assert files.preview.stat().st_size < files.mp4.stat().st_size / 4
-
-
 @pytest.mark.parametrize("choice", ["best", "worst"])
 def test_the_best_or_the_worst_is_filmed_if_asked_for(choice: str, tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
@@ -82,7 +68,6 @@ def test_every_episode_is_filmed_if_asked_for(tmp_path: Path) -> None:
     films = [FilmFiles.within(tmp_path, episode_name(number)) for number in range(3)]
     assert [read_mark(film.mp4)[0].trace.seed for film in films] == [each.seed for each in evaluation.episodes]
     assert [read_trace(film.trace).episode_return for film in films] == evaluation.returns
-    assert not any(film.preview.exists() for film in films)
     assert evaluation.choice == "median of 3 episodes (3 distinct)", "the checkpoint's own film"
 
 

@@ -14,7 +14,6 @@ from tasks.arcade.film_benchmark import (
     PANEL,
     PLAIN,
     RECORD_VIDEO,
-    RECORDED,
     SMALL,
     FilmSpeed,
     FilmSpeedSettings,
@@ -29,7 +28,7 @@ def test_every_contender_films_the_same_episode(tmp_path: Path) -> None:
     pytest.importorskip("moviepy", reason="RecordVideo's moviepy wants an older Pillow than ramreel")
     said: list[str] = []
     speed = measure(FilmSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
-    assert list(speed.rounds) == [RECORD_VIDEO, SMALL, PLAIN, PANEL, RECORDED, *CEILINGS]
+    assert list(speed.rounds) == [RECORD_VIDEO, SMALL, PLAIN, PANEL, *CEILINGS]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
     assert len(said) == len(speed.rounds)
     assert len(list(tmp_path.glob("peer/*.mp4"))) == 1, "RecordVideo did write its film"
@@ -37,10 +36,10 @@ def test_every_contender_films_the_same_episode(tmp_path: Path) -> None:
 
 def test_ratios_are_of_medians() -> None:
     rounds = {RECORD_VIDEO: (1.0, 100.0, 900.0), SMALL: (300.0, 1.0, 301.0), PLAIN: (200.0, 200.0, 0.1)}
-    rounds |= {PANEL: (60.0, 50.0, 70.0), RECORDED: (40.0, 50.0, 60.0), DRAWING: (600.0, 600.0, 600.0)}
+    rounds |= {PANEL: (60.0, 50.0, 70.0), DRAWING: (600.0, 600.0, 600.0)}
     rounds |= {ENCODING + name: (240.0, 240.0, 240.0) for name in (SMALL, PLAIN, PANEL)}
     speed = FilmSpeed(settings=FilmSpeedSettings(game=resolve("ALE/Pong-v5")), rounds=rounds)
-    assert speed.vs_record_video == {SMALL: 3, PLAIN: 2, PANEL: 0.6, RECORDED: 0.5}
+    assert speed.vs_record_video == {SMALL: 3, PLAIN: 2, PANEL: 0.6}
     assert speed.of_ceilings == {SMALL: (0.5, 1.25), PLAIN: (200 / 600, 200 / 240), PANEL: (0.1, 0.25)}
 
 

@@ -46,11 +46,11 @@ def test_memory_does_not_grow_with_a_films_length(tmp_path: Path) -> None:
     def look(frame: int) -> None:
         if frame % (FRAMES // 100) == 0:
             ours.append(memory("self"))
-            theirs.append(max(map(memory, children())))
+            theirs.append(max(memory(child) for child in children()))
 
     caption = Caption("an hour", "of Solaris")
     panel = partial(Panel, checkpoint=checkpoint, caption=caption)
-    made = film(trace, tmp_path / "film.mp4", panel, preview=tmp_path / "preview.mp4", on_frame=look)
+    made = film(trace, tmp_path / "film.mp4", panel, on_frame=look)
     assert made.frames == FRAMES + 1
     assert len(ours) == 100
     for held in (ours, theirs):

@@ -8,7 +8,7 @@ from tasks.arcade.training_state import read_state
 from tasks.runs import fetch
 from tasks.store import Store
 
-TIMES = ("time/fps", "time/time_elapsed")
+TIMES = ("time/fps", "time/time_elapsed", "time/wall_seconds", "time/cpu_seconds")
 History = dict[str, list[tuple[int, float]]]
 
 

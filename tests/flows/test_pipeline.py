@@ -1,7 +1,12 @@
 """The whole of it: two approaches trained, filmed and compared, with a report and what Prefect shows."""
 
+import json
+import re
+from html import unescape
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 
@@ -31,7 +36,23 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     run = store.run(compared.run_id)
     assert (run.kind, run.status) == ("comparison", "FINISHED")
     html = store.fetch_artifact(compared.run_id, compared.report, tmp_path).read_text()
-    assert html.count("<video") == sum(len(store.films(run_id)) for run_id in compared.runs)
+    films = re.findall(r'data-facts="([^"]+)" src="data:video/mp4;base64,([^"]+)"', html)
+    assert len(films) == sum(len(store.films(run_id)) for run_id in compared.runs)
+    facts = [json.loads(unescape(of_film)) for of_film, _ in films]
+    assert all(1 < fact["frames"] <= fact["episode"] for fact in facts)
+    linked = re.findall(r'data-file="([^"]+)"', html)
+    reports = Path(urlsplit(store.artifact_uri(compared.run_id, "reports")).path)
+    assert len(linked) == len(films)
+    assert all((reports / link).is_file() for link in linked), "whole films are found from the report's folder"
+    numbers = pd.read_parquet(store.fetch_artifact(compared.run_id, "reports/numbers.parquet", tmp_path))
+    counts = numbers[numbers.name.str.startswith("action ")].groupby("run_id").value.sum()
+    lengths = numbers[(numbers.name == "episode_length")].groupby(["run_id", "step"]).value.sum()
+    for run_id in compared.runs:
+        assert counts[run_id] == lengths[run_id].iloc[-1], "an action a step"
+    costs = numbers[numbers.name == "cpu_seconds"].value
+    assert len(costs) == 2
+    assert (costs > 0).all()
+    assert {"eval/mean_return/random", "final/iqm_return/random"} <= run.metrics.keys()
     assert "ppo-tuned" in compared.verdict
     markdown = store.fetch_artifact(compared.run_id, "reports/report.md", tmp_path).read_text()
     assert "random" in markdown
@@ -48,7 +69,10 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
 def test_runs_of_different_games_are_not_compared(small: TrainSettings, store: Store) -> None:
     one = train(small).run_id
     other = train(small.model_copy(update={"env_id": "Breakout-v4"})).run_id
-    with pytest.raises(StoreError, match="cannot be compared: env_id is ALE/Breakout-v5 and Breakout-v4"):
+    with pytest.raises(
+        StoreError,
+        match=r"cannot be compared: frame_skip is 4 and \(2, 5\), repeat_action_probability is 0\.25",
+    ):
         compare(CompareSettings(runs=(one, other)))
     compared = compare(CompareSettings(runs=(one,)))
     assert compared.verdict.startswith("Nothing to judge yet"), "a run without an evaluation is said to have none"

@@ -1,0 +1,46 @@
+"""Values → one HTML file, Markdown, CSV and Parquet that compare runs."""
+
+from tasks.arcade.report.films import WantedFilm, wanted_films, within_budget
+from tasks.arcade.report.groups import Group, groups
+from tasks.arcade.report.judging import Findings, cautions, verdicts, worse
+from tasks.arcade.report.metrics import by_step
+from tasks.arcade.report.numbers import to_csv, to_parquet
+from tasks.arcade.report.page import render_html, render_markdown
+from tasks.arcade.report.tables import parameter_table, summary_rows
+from tasks.arcade.report.values import (
+    BestCheckpoint,
+    CheckpointRow,
+    Comparison,
+    Cost,
+    FilmView,
+    RunView,
+    best_checkpoint,
+    checkpoint_row,
+)
+
+__all__ = [
+    "BestCheckpoint",
+    "CheckpointRow",
+    "Comparison",
+    "Cost",
+    "FilmView",
+    "Findings",
+    "Group",
+    "RunView",
+    "WantedFilm",
+    "best_checkpoint",
+    "by_step",
+    "cautions",
+    "checkpoint_row",
+    "groups",
+    "parameter_table",
+    "render_html",
+    "render_markdown",
+    "summary_rows",
+    "to_csv",
+    "to_parquet",
+    "verdicts",
+    "wanted_films",
+    "within_budget",
+    "worse",
+]

@@ -1,0 +1,149 @@
+"""Runs of one approach, taken together: a row of the report, a colour of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tasks.arcade import scores
+from tasks.arcade.references import REFERENCES
+from tasks.arcade.report.values import CheckpointRow, Comparison, RunView, best_checkpoint
+from tasks.arcade.scores import Estimate
+
+# Okabe and Ito's colours, told apart by colour-blind eyes, the blue lighter for dark pages; where they begin anew the
+# dashes differ.
+_COLOURS = ("#1E86CC", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one approach on one side.
+
+    Attributes:
+        approach: the approach, and beside it what the baseline is called, if this is it.
+        runs: in the order of games and seeds.
+        normalised: its figures are human-normalised scores.
+    """
+
+    approach: str
+    colour: str
+    dash: str
+    symbol: str
+    runs: tuple[RunView, ...]
+    normalised: bool = False
+
+    @cached_property
+    def finals(self) -> tuple[tuple[RunView, CheckpointRow], ...]:
+        """Each evaluated run's last checkpoint, beside its run."""
+        return tuple((run, run.last) for run in self.runs if run.last)
+
+    @property
+    def rows(self) -> tuple[CheckpointRow, ...]:
+        return tuple(row for _, row in self.finals)
+
+    @property
+    def copies(self) -> bool:
+        """Whether some episodes are copies of others."""
+        return any(row.distinct_episodes < row.episodes for row in self.rows)
+
+    @property
+    def side(self) -> str:
+        return self.runs[0].side
+
+    @property
+    def games(self) -> tuple[str, ...]:
+        """Names of the games with an evaluated run, sorted."""
+        return tuple(sorted({run.rom for run, _ in self.finals}))
+
+    @property
+    def seeds(self) -> int:
+        """Evaluated ones of the game with the fewest: a seed trained twice is one seed."""
+        of_games = [{run.seed for run, _ in self.finals if run.rom == game} for game in self.games]
+        return min(map(len, of_games), default=0)
+
+    @property
+    def episodes(self) -> int:
+        return sum(row.episodes for row in self.rows)
+
+    @property
+    def distinct_episodes(self) -> int:
+        return sum(row.distinct_episodes for row in self.rows)
+
+    @property
+    def size(self) -> str:
+        """`3 seeds, 30 episodes`, which stands beside every figure."""
+        seeds = counted(self.seeds, "seed")
+        return f"{seeds}, {counted(self.episodes, 'episode')}" if self.finals else "not evaluated"
+
+    def returns_by_seed(self, game: str | None = None) -> list[list[float]]:
+        """Of the last checkpoints, on one game or on the only one; normalised if the comparison is."""
+        by_seed: dict[int, list[float]] = {}
+        for run, row in self.finals:
+            if game in (None, run.rom):
+                by_seed.setdefault(run.seed, []).extend(self.scaled(run, row.returns))
+        return [by_seed[seed] for seed in sorted(by_seed)]
+
+    def scaled(self, run: RunView, returns: Sequence[float]) -> list[float]:
+        """Returns in the comparison's own measure."""
+        if not self.normalised:
+            return list(returns)
+        reference = REFERENCES[run.rom]
+        assert reference.random is not None
+        assert reference.human is not None
+        return [float(score) for score in scores.normalised(returns, reference.random, reference.human)]
+
+    @cached_property
+    def iqm(self) -> Estimate | None:
+        """Of the last checkpoints: of their episodes, or of the runs' mean scores over games; none before any."""
+        if not self.finals:
+            return None
+        if self.normalised:
+            return scores.iqm_over_games([self.returns_by_seed(game) for game in self.games])
+        return scores.estimate_over_seeds(self.returns_by_seed(), scores.interquartile_mean, copies=self.copies)
+
+    @cached_property
+    def mean(self) -> float | None:
+        """Of all episodes of the last checkpoints; over games, of the games' means."""
+        if not self.finals:
+            return None
+        return float(np.mean([np.mean(np.concatenate(self.returns_by_seed(game))) for game in self.games]))
+
+    @cached_property
+    def best(self) -> Estimate | None:
+        """Mean over runs of each one's best checkpoint, on seeds that did not choose it; none if a run has none."""
+        found = [(run, best_checkpoint(run)) for run in self.runs if run.last]
+        by_run = [self.scaled(run, best.returns) for run, best in found if best]
+        if not by_run or len(by_run) < len(found):
+            return None
+        if len(self.games) > 1:
+            return Estimate(float(np.mean([np.mean(returns) for returns in by_run])), None, None, len(by_run))
+        return scores.estimate_over_seeds(by_run, scores.interquartile_mean, copies=self.copies)
+
+
+def counted(number: int, what: str, many: str | None = None) -> str:
+    """`1 seed`, `3 seeds`, `1,000 episodes`; `many` is the plural where it takes more than an s."""
+    return f"{number:,} {what if number == 1 else many or f'{what}s'}"
+
+
+def groups(comparison: Comparison) -> tuple[Group, ...]:
+    """The approaches, best interquartile mean first, those without an evaluation last."""
+    names = dict.fromkeys(_name(run, comparison.baseline) for run in comparison.runs)
+    made = [_group(name, index, comparison) for index, name in enumerate(names)]
+    return tuple(sorted(made, key=lambda group: -group.iqm.value if group.iqm else np.inf))
+
+
+def _name(run: RunView, baseline: str | None) -> str:
+    return f"{run.approach} ({baseline})" if run.side == "baseline" and baseline else run.approach
+
+
+def _group(name: str, index: int, comparison: Comparison) -> Group:
+    runs = [run for run in comparison.runs if _name(run, comparison.baseline) == name]
+    runs.sort(key=lambda run: (run.rom, run.seed))
+    turn, place = divmod(index, len(_COLOURS))
+    look = (_COLOURS[place], _DASHES[turn % len(_DASHES)], _SYMBOLS[place])
+    return Group(name, *look, tuple(runs), comparison.normalised)

@@ -1,0 +1,92 @@
+"""Runs, read from MLflow as a report shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+from tasks.arcade.evaluation import Evaluation
+from tasks.arcade.game import Emulator
+from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
+from tasks.arcade.settings import GameSettings
+from tasks.contenders import Contenders, game_of
+from tasks.store import Store, StoredRun, StoreError
+
+
+def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
+    """A run, without its films.
+
+    Raises:
+        StoreError: it cannot be read, or a return in it is no number.
+    """
+    run = store.run(run_id)
+    game = game_of(run)
+    assert run.settings is not None
+    baseline = run_id in found.baseline
+    last = found.step if baseline else None
+    evaluations = [one for one in store.fetch_evaluations(run_id) if last is None or one.step <= last]
+    return RunView(
+        run_id=run_id,
+        run_name=run.name,
+        approach=run.settings.approach.name,
+        seed=run.settings.seed,
+        env_id=game.env_id,
+        rom=game.rom,
+        frame_skip=_frame_skip(game),
+        sticky=game.repeat_action_probability,
+        steps=int(run.metrics.get("time/total_timesteps", 0)),
+        checkpoints=tuple(_row(run, evaluation) for evaluation in evaluations),
+        curve=tuple(store.history(run_id, "rollout/ep_rew_mean")),
+        actions=_actions(game, evaluations[-1]) if evaluations else (),
+        parameters=dict(run.params),
+        cost=_cost(store, run),
+        command=run.tags.get("ramreel.command", ""),
+        versions=run.versions,
+        commit=run.tags.get("ramreel.commit"),
+        deterministic=evaluations[-1].settings.deterministic if evaluations else None,
+        side="baseline" if baseline else "candidate",
+    )
+
+
+def _row(run: StoredRun, evaluation: Evaluation) -> CheckpointRow:
+    episodes = evaluation.episodes
+    try:
+        return checkpoint_row(
+            evaluation.step,
+            evaluation.returns,
+            [episode.ram_digest for episode in episodes],
+            lengths=[episode.length for episode in episodes],
+        )
+    except ValueError as error:
+        raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {evaluation.step}: {error}") from None
+
+
+def _cost(store: Store, run: StoredRun) -> Cost:
+    """Of every sitting that came to its end; older runs know only when they began and ended."""
+    known = {
+        key: sum(value for _, value in store.history(run.run_id, f"time/{key}"))
+        for key in ("wall_seconds", "cpu_seconds")
+        if f"time/{key}" in run.metrics
+    }
+    if "wall_seconds" not in known and run.end_ms is not None:
+        known["wall_seconds"] = (run.end_ms - run.start_ms) / 1000
+    return Cost(steps_per_second=run.metrics.get("time/fps"), **known)
+
+
+def _actions(game: GameSettings, evaluation: Evaluation) -> tuple[tuple[str, int], ...]:
+    counts = Counter[int]()
+    for episode in evaluation.episodes:
+        counts.update(dict(enumerate(episode.actions)))
+    if not counts:
+        return ()
+    return tuple((name, counts[number]) for number, name in enumerate(_action_names(game)))
+
+
+@cache
+def _action_names(game: GameSettings) -> tuple[str, ...]:
+    return Emulator(game).action_names
+
+
+def _frame_skip(game: GameSettings) -> str:
+    skip = game.frame_skip
+    return f"{skip[0]} to {skip[1] - 1}" if isinstance(skip, tuple) else str(skip)

@@ -1,0 +1,35 @@
+"""Every number of a comparison, as CSV and as Parquet."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+
+from tasks.arcade.report import Findings, to_csv, to_parquet
+
+
+def test_both_files_hold_the_same_and_every_number(two_ways: Findings) -> None:
+    table = pd.read_parquet(io.BytesIO(to_parquet(two_ways)))
+    again = pd.read_csv(io.BytesIO(to_csv(two_ways)))
+    assert list(again.columns) == list(table.columns)
+    pd.testing.assert_frame_equal(table, again, check_dtype=False, rtol=1e-12)
+    assert table.groupby("table").size().to_dict() == {
+        "approach": 6,
+        "checkpoint": 8 * 2 * 5,
+        "episode": 8 * 2 * 4 * 2,
+        "pair": 2,
+        "run": 8 * 6,
+        "training": 8 * 10,
+    }
+
+
+def test_a_figure_of_the_report_can_be_worked_out_again(two_ways: Findings) -> None:
+    table = pd.read_parquet(io.BytesIO(to_parquet(two_ways)))
+    episodes = table[(table.table == "episode") & (table.name == "episode_return") & (table.step == 100_000)]
+    means = episodes.groupby("approach").value.mean()
+    said = table[(table.table == "approach") & (table.name == "mean")].set_index("approach").value
+    assert means.to_dict() == said.to_dict()
+    assert set(table.env_id.dropna()) == {"ALE/Pong-v5"}
+    (probability,) = table[table.name == "probability_of_improvement"].value
+    assert probability == 1
