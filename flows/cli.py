@@ -44,6 +44,7 @@ for command in (
 ):
     app.command()(command)
 benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)
+benchmarks.command("film")(benchmark.benchmark_film)
 benchmarks.command("learning")(benchmark.benchmark_learning)
 app.add_typer(benchmarks, name="benchmark")
 
