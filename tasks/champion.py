@@ -22,9 +22,9 @@ from tasks.arcade.episode import TraceError, evaluation_seeds, read_trace, verif
 from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
 from tasks.audience import audience
+from tasks.children import end_with_parent
 from tasks.links import link
 from tasks.notify import tell
-from tasks.record import end_with_parent
 from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 
 _DROPPED = "ramreel.dropped"

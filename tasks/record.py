@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-import os
-import shutil
 import tempfile
-import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from prefect import task
@@ -20,6 +16,7 @@ from tasks.arcade.encoder import FilmError
 from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
 from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
+from tasks.children import end_with_parent
 from tasks.retries import only_after
 from tasks.store import Film, Store, StoredCheckpoint, open_store, store_in_use
 
@@ -107,19 +104,6 @@ def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, fo
             store.save_film(run_id, step, files.mp4, files.trace, episode=name)
     files = FilmFiles.within(folder)
     return store.save_film(run_id, step, files.mp4, files.trace, preview=files.preview)
-
-
-def end_with_parent(folder: Path) -> None:
-    """A parent that is killed can tell its processes nothing and clean up nothing: they look for themselves."""
-    parent = mp.parent_process()
-    assert parent is not None
-
-    def look() -> None:
-        wait([parent.sentinel])
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=look, name="ramreel-parent", daemon=True).start()
 
 
 def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:
