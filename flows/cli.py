@@ -11,7 +11,7 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import atlas, benchmark, compare, film, machine, record, train, unattended
+from flows.commands import atlas, benchmark, compare, export, film, machine, record, reel, train, unattended
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -31,7 +31,9 @@ for command in (
     record.record,
     record.verify,
     film.film,
+    reel.reel,
     record.watch,
+    export.export,
     compare.compare,
     compare.pipeline,
     atlas.atlas,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -19,7 +21,7 @@ from tasks.record import (
     show_films,
 )
 from tasks.restarts import refuse_crash_loop
-from tasks.store import open_store
+from tasks.store import StoreError, open_store
 
 
 class RecordedRun(Settings):
@@ -67,7 +69,9 @@ def record(settings: RecordSettings) -> RecordedRun:
     show_films(run_id, films)
     if failed:
         error = RecordError(run_id, films, failed)
-        note_failure(run_id, str(error))
+        # A store that cannot take the reason must not hide it: a full disk fails twice.
+        with suppress(StoreError):
+            note_failure(run_id, str(error))
         raise error
     return RecordedRun(run_id=run_id, films=films, made=tuple(futures))
 

@@ -50,6 +50,8 @@ def verify_file(path: Path) -> Proof:
         TraceError: the file is no trace, or no film with a trace in it.
         FilmError: the film cannot be decoded.
     """
+    if not path.is_file():
+        raise TraceError(f"there is no file {path}")
     with path.open("rb") as file:
         is_film = file.read(8)[4:] == b"ftyp"
     if not is_film:

@@ -177,6 +177,8 @@ class Encoder:
             self._heard = None
 
     def _end(self) -> None:
+        if not self.frames:
+            raise self._error("it has no pictures")
         try:
             status = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

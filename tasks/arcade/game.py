@@ -288,6 +288,9 @@ class Emulator:
 
     def sound(self) -> Samples:
         """What is heard while the last frame is seen: unsigned samples, 128 is silence; uint8 of shape (512,)."""
+        if self.episode_frames == 0:
+            # A reset leaves in ALE what was heard before it, or zeros.
+            return np.full(SAMPLES, 128, np.uint8)
         return np.asarray(self._ale.getAudio())
 
     @property

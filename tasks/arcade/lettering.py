@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -62,3 +63,19 @@ def save_png(rgb: npt.NDArray[np.uint8], path: Path, height: int | None = None) 
     """Write a picture, uint8 of shape (height, width, 3), as PNG, stretched to another height if one is given."""
     image = Image.fromarray(rgb)
     image.resize((image.width, height or image.height), Image.Resampling.NEAREST).save(path, "PNG", optimize=True)
+
+
+def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A picture in another size, smoothed: uint8 of shape (height, width) or (height, width, 3), as the one given."""
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def save_animation(pictures: Iterable[npt.NDArray[np.uint8]], path: Path, milliseconds: int) -> None:
+    """Write pictures, uint8 of shape (height, width, 3), each shown so long, as an animated WebP that never ends.
+
+    They are all kept in memory meanwhile. Nothing of them is lost: flat colours take little room.
+    """
+    first, *others = (Image.fromarray(rgb) for rgb in pictures)
+    first.save(
+        path, "WEBP", save_all=True, append_images=others, duration=milliseconds, loop=0, lossless=True, quality=70
+    )

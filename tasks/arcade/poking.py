@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +69,8 @@ class Played:
 class Evidence:
     """What the changes of each byte did in each state: arrays of shape (states, 128, ...).
 
-    The last axis of `conserved`, `slope`, `fit` and `span` is 0 for x and 1 for y. What moves along x leaves in each
-    row of the picture the colours that were there, elsewhere; what appears, or looks different, does not.
+    The last axis of `conserved`, `slope`, `growth`, `fit` and `span` is 0 for x and 1 for y. What moves along x leaves
+    in each row of the picture the colours that were there, elsewhere; what appears, or looks different, does not.
 
     Attributes:
         visible: whether any change was seen.
@@ -77,6 +78,7 @@ class Evidence:
         steady: how alike those numbers are: their lower quartile, as a share of the upper one.
         conserved: share of those pixels in rows (columns) that hold the same colours as before; the upper quartile.
         slope: pixels that the thing moves for one more in the byte; nan if it does not.
+        growth: its slope in the last frame drawn, as a share of that in the first one; 1 for a place, 2 for a speed.
         fit: how much of its movement a straight line explains, r squared.
         span: pixels between its outermost places.
         box: left, top, right and lower end of the thing as it was before the change; nan if nothing moved.
@@ -88,6 +90,7 @@ class Evidence:
     steady: Numbers
     conserved: Numbers
     slope: Numbers
+    growth: Numbers
     fit: Numbers
     span: Numbers
     box: Numbers
@@ -216,11 +219,16 @@ class _Laboratory:
         areas = np.array([[np.count_nonzero(frame) for frame in frames] for frames in changed])
         if not areas.any():
             return _UNSEEN
-        frame = int((areas > 0).sum(axis=0).argmax())
-        seen = areas[:, frame] > 0
-        deltas = np.array(values)[seen] - now
-        self._warm(byte, changed[seen, frame], areas[seen, frame])
-        return _evidence(self._twin[frame], drawn[seen, frame], changed[seen, frame], deltas)
+        deltas = np.array(values) - now
+        found: list[Evidence] = []
+        for frame in range(FRAMES):
+            seen = areas[:, frame] > 0
+            pictures, masks = drawn[seen, frame], changed[seen, frame]
+            found.append(_evidence(self._twin[frame], pictures, masks, deltas[seen]) if seen.any() else _UNSEEN)
+        best = int((areas > 0).sum(axis=0).argmax())
+        seen = areas[:, best] > 0
+        self._warm(byte, changed[seen, best], areas[seen, best])
+        return replace(found[best], growth=found[-1].slope / found[0].slope)
 
     def _warm(self, byte: int, changed: Flags, areas: npt.NDArray[np.int64]) -> None:
         for mask, area in zip(changed, areas, strict=True):
@@ -239,6 +247,7 @@ _UNSEEN = Evidence(
     steady=np.array(0.0),
     conserved=np.zeros(2),
     slope=_NEVER,
+    growth=_NEVER,
     fit=np.zeros(2),
     span=np.zeros(2),
     box=np.full(4, np.nan),
@@ -264,28 +273,47 @@ def _evidence(twin: Screen, drawn: Screen, changed: Flags, deltas: npt.NDArray[n
     low, area, high = np.quantile(changed.sum(axis=(1, 2)), (0.25, 0.5, 0.75))
     if area > _WHOLE * twin.size:
         return replace(_UNSEEN, visible=np.array(True), area=area)
-    across = _along(twin, drawn, changed, deltas)
-    down = _along(twin.T, drawn.transpose(0, 2, 1), changed.transpose(0, 2, 1), deltas)
-    conserved, slope, fit, span = (np.array(pair) for pair in zip(across, down, strict=True))
-    box, edge = _box(changed, deltas, np.where(conserved >= conserved.max(), np.nan_to_num(slope), 0.0))
-    return Evidence(np.array(True), area, low / high, conserved, slope, fit, span, box, edge)
+    ways = (
+        _along(twin, drawn, changed, deltas),
+        _along(twin.T, drawn.transpose(0, 2, 1), changed.transpose(0, 2, 1), deltas),
+    )
+    conserved, slope, fit, span = (np.array([getattr(way, name) for way in ways]) for name in _Way.NUMBERS)
+    axis = int(conserved.argmax())
+    moved = ways[axis].moved if axis == 0 else ways[axis].moved.transpose(0, 2, 1)
+    only_there = np.where(np.arange(2) == axis, np.nan_to_num(slope), 0.0)
+    box, edge = _box(moved if moved.any() else changed, deltas, only_there)
+    return Evidence(np.array(True), area, low / high, conserved, slope, _NEVER, fit, span, box, edge)
 
 
-def _along(
-    twin: Screen, drawn: Screen, changed: Flags, deltas: npt.NDArray[np.int64]
-) -> tuple[float, float, float, float]:
-    """(conserved, slope, fit, span) along the last axis."""
+@dataclass(frozen=True)
+class _Way:
+    """What moved along one axis: `Evidence` of it, and the pixels in the lines that hold the same colours as before."""
+
+    conserved: float
+    slope: float
+    fit: float
+    span: float
+    moved: Flags
+
+    NUMBERS: ClassVar = ("conserved", "slope", "fit", "span")
+
+
+def _along(twin: Screen, drawn: Screen, changed: Flags, deltas: npt.NDArray[np.int64]) -> _Way:
+    """What moved along the last axis."""
     lines = changed.any(axis=(0, 2))
-    changed = changed[:, lines]
-    counts = changed.sum(axis=2)
+    within = changed[:, lines]
+    counts = within.sum(axis=2)
     same = (np.sort(drawn[:, lines], axis=2) == np.sort(twin[lines], axis=1)).all(axis=2) & (counts > 0)
     # At the picture's edges things are cut off: the better half of the changes decides.
     conserved = float(np.quantile((counts * same).sum(axis=1) / counts.sum(axis=1), 0.75))
     with np.errstate(invalid="ignore"):
-        middles = (changed @ np.arange(changed.shape[2])) / counts
+        middles = (within @ np.arange(within.shape[2])) / counts
     # Half of the changed pixels are where the thing was and half where it is; of a thing that only appears, all are.
-    moves, factor = (same, 2.0) if conserved >= 0.5 else (counts > 0, 1.0)
-    return conserved, *_line(np.where(moves, middles, np.nan), deltas, factor)
+    told, factor = (same, 2.0) if conserved >= 0.5 else (counts > 0, 1.0)
+    slope, fit, span = _line(np.where(told, middles, np.nan), deltas, factor)
+    moved = np.zeros_like(changed)
+    moved[:, lines] = within & same[..., None]
+    return _Way(conserved, slope, fit, span, moved)
 
 
 def _line(middles: Numbers, deltas: npt.NDArray[np.int64], factor: float) -> tuple[float, float, float]:
@@ -314,15 +342,16 @@ def _line(middles: Numbers, deltas: npt.NDArray[np.int64], factor: float) -> tup
     return factor * float(slope), float(explained.sum() / syy.sum()), factor * float(spans.max())
 
 
-def _box(changed: Flags, deltas: npt.NDArray[np.int64], slope: Numbers) -> tuple[Numbers, Numbers]:
+def _box(moved: Flags, deltas: npt.NDArray[np.int64], slope: Numbers) -> tuple[Numbers, Numbers]:
     """The thing's box before it moved, from a small change, which only frays its edges; and how many pixels changed."""
     boxes = []
-    for at in np.argsort(np.abs(deltas), kind="stable")[:4]:
-        rows, columns = np.flatnonzero(changed[at].any(axis=1)), np.flatnonzero(changed[at].any(axis=0))
+    nearest = np.argsort(np.abs(deltas), kind="stable")
+    for at in nearest[moved[nearest].any(axis=(1, 2))][:4]:
+        rows, columns = np.flatnonzero(moved[at].any(axis=1)), np.flatnonzero(moved[at].any(axis=0))
         way = slope * deltas[at]
         low, high = np.minimum(way, 0), np.maximum(way, 0)
         left, top = columns[0] - low[0], rows[0] - low[1]
         right, lower = columns[-1] + 1 - high[0], rows[-1] + 1 - high[1]
         box = np.array([left, top, max(right, left + 1), max(lower, top + 1)])
-        boxes.append((box, np.array(float(changed[at].sum()))))
+        boxes.append((box, np.array(float(moved[at].sum()))))
     return min(boxes, key=lambda found: np.prod(found[0][2:] - found[0][:2]))

@@ -325,3 +325,17 @@ class AtlasSettings(Settings):
     def title(self) -> str:
         """What a person calls this atlas."""
         return f"{self.env_id}, {self.states} states"
+
+
+class ReelSettings(Settings):
+    """What a person asks for when a run's learning is filmed, alone or beside another run's."""
+
+    runs: tuple[str, ...] = Field(min_length=1, max_length=2, description="one run, or two of one game")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the episode that every checkpoint plays")
+    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+    seconds: float = Field(default=20.0, ge=1, le=3600, description="of each episode that are shown, at most")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this reel."""
+        return " and ".join(map(short, self.runs))

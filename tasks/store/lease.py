@@ -26,6 +26,9 @@ STALE_SECONDS = 60
 _SETTLE_SECONDS = 0.5
 _WAIT_SECONDS = 2
 
+_given_back: set[str] = set()
+"""Tokens of this process's leases that are over, whether or not the store could be told."""
+
 
 class Lease:
     """The right to train a run while the block lasts, or to do another thing with it that one at a time may do.
@@ -61,6 +64,7 @@ class Lease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
+        _given_back.add(str(self._mine["token"]))
         try:
             if self._held().get("token") == self._mine["token"]:
                 self._client.delete_tag(self._run_id, self._tag)
@@ -104,7 +108,9 @@ class Lease:
             )
 
     def _is_dead(self, held: dict[str, Any]) -> bool:
-        """Whether the holder was a process of this machine that is there no more."""
+        """Whether the holder was a process of this machine that is there no more, or is one that has given it back."""
+        if held.get("token") in _given_back:
+            return True
         if held.get("host") != self._mine["host"]:
             return False
         try:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pytest
 
 from tasks.arcade import encoder
-from tasks.arcade.canvas import Canvas
 from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, TraceError, play, replay
 from tasks.arcade.film import Film, film
@@ -124,7 +123,7 @@ def test_a_film_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tup
 
 def test_each_frame_is_reported(tmp_path: Path) -> None:
     trace, numbers = random_play("PongNoFrameskip-v4", 12), list[int]()
-    film(trace, tmp_path / "film.mp4", on_frame=lambda _, number: numbers.append(number))
+    film(trace, tmp_path / "film.mp4", on_frame=numbers.append)
     assert numbers == list(range(1, 14))
 
 
@@ -231,7 +230,7 @@ def test_an_ffmpeg_that_dies_or_hangs_in_the_middle_ends_the_film(
     monkeypatch.setattr(encoder, "_PATIENCE", 1.0)
     (tmp_path / "films").mkdir()
 
-    def strike(_: Canvas, frame: int) -> None:
+    def strike(frame: int) -> None:
         if frame == 100:
             os.kill(int((tmp_path / "pid").read_text()), sent)
 
@@ -250,7 +249,7 @@ def test_ctrl_c_leaves_neither_a_file_nor_an_ffmpeg(
     fake_ffmpeg(monkeypatch, tmp_path, f'echo $$ >"{tmp_path}/pid"; exec "$FFMPEG" "$@"')
     (tmp_path / "films").mkdir()
 
-    def interrupt(_: Canvas, frame: int) -> None:
+    def interrupt(frame: int) -> None:
         if frame == 100:
             raise KeyboardInterrupt
 

@@ -22,7 +22,7 @@ from tasks.arcade.approaches import APPROACHES
 FOLDER = Path(__file__).parents[2] / "deployments"
 DECLARED: list[dict[str, Any]] = yaml.safe_load((FOLDER / "prefect.yaml").read_text("utf-8"))["deployments"]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "automations.yaml").read_text("utf-8"))["automations"]
-EVENTS = {value for name, value in vars(events).items() if name.isupper()}
+EVENTS = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
 
 
 def flow_of(declared: dict[str, Any]) -> Flow[..., Any]:
@@ -82,6 +82,8 @@ def test_triggers_wait_for_events_that_there_are() -> None:
     expected = [event for one in DECLARED for trigger in one.get("triggers", ()) for event in trigger["expect"]]
     assert sorted(expected) == [events.CHECKPOINT_SAVED, events.PERFORMANCE_DROPPED, events.TRAINING_FINISHED]
     assert set(expected) < EVENTS
+    readme = (FOLDER.parent / "README.md").read_text("utf-8")
+    assert [event for event in EVENTS if f"`{event}`" not in readme] == []
 
 
 @pytest.mark.parametrize("declared", AUTOMATIONS, ids=lambda one: one["name"])

@@ -44,7 +44,7 @@ def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
     if isinstance(algorithm, PpoSettings):
         model = RolloutPPO(RamPolicy, env, seed=settings.seed, device="cpu", **ppo_arguments(algorithm))
     elif isinstance(algorithm, A2cSettings):
-        model = RolloutA2C(RamPolicy, env, seed=settings.seed, device="cpu", **_arguments(algorithm))
+        model = RolloutA2C(RamPolicy, env, seed=settings.seed, device="cpu", **arguments(algorithm))
     else:
         model = UnlearnedPlay(
             ActorCriticPolicy,
@@ -70,20 +70,21 @@ def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
 
 def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:
     """What `PPO` of Stable-Baselines3 is given, besides environment and seed."""
-    arguments = _arguments(algorithm)
+    given = arguments(algorithm)
     if algorithm.weight_decay:
-        arguments["policy_kwargs"] |= {
+        given["policy_kwargs"] |= {
             "optimizer_class": torch.optim.AdamW,
             "optimizer_kwargs": {"weight_decay": algorithm.weight_decay, "eps": 1e-5},
         }
-    return arguments | {
+    return given | {
         "batch_size": algorithm.batch_size,
         "n_epochs": algorithm.n_epochs,
         "clip_range": schedule(algorithm.clip_range),
     }
 
 
-def _arguments(algorithm: ActorCriticSettings) -> dict[str, Any]:
+def arguments(algorithm: ActorCriticSettings) -> dict[str, Any]:
+    """What any on-policy algorithm of Stable-Baselines3 is given, besides environment and seed."""
     return {
         "learning_rate": schedule(algorithm.learning_rate),
         "n_steps": algorithm.n_steps,

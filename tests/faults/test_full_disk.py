@@ -1,0 +1,110 @@
+"""The disk is full: the run fails with that reason, what was finished stays readable, and there is a way on."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from disks import REASON, Disk, limited_files, may_mount, small_tmpfs
+from evidence import histories, whole_checkpoints
+from sizes import sized
+
+from flows.record import RecordError, record
+from flows.train import resume, train
+from tasks.arcade.progress import Progress
+from tasks.arcade.settings import EvaluationSettings, RecordSettings, ResumeSettings, TrainSettings
+from tasks.audience import before
+from tasks.store import Store, StoreError, open_store
+from tasks.verify import verify_run
+
+KINDS = {"tmpfs": small_tmpfs, "limit": limited_files}
+MOUNTS = may_mount()
+TRAIN = TrainSettings(
+    env_id="ALE/Breakout-v5", approach="ppo-tuned", seed=5, steps=10_000, checkpoint_every=4000, workers=2
+)
+ROOM = {"a checkpoint": {"tmpfs": 1024**2, "limit": 2 * 1024**2}, "a metric": {"tmpfs": 0, "limit": 100_000}}
+"""Bytes: more than the metrics take and less than a checkpoint; less than any of both."""
+
+
+@pytest.fixture(params=(["tmpfs"] if MOUNTS else []) + (["limit"] if not MOUNTS or sized(0, 1) else []))
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    with KINDS[request.param](tmp_path / request.param) as disk:
+        yield disk
+
+
+@pytest.fixture
+def store(disk: Disk, migrated: Path, at_home: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The store lies on the small disk, as all temporary files do."""
+    (disk.folder / "mlruns").mkdir()
+    (disk.folder / "mlruns/mlflow.db").write_bytes(migrated.read_bytes())
+    monkeypatch.setenv("RAMREEL_HOME", str(disk.folder))
+    monkeypatch.setenv("TMPDIR", str(disk.folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return open_store()
+
+
+class Filling:
+    """Fills the disk once a training has its first checkpoint."""
+
+    def __init__(self, disk: Disk, left: int) -> None:
+        self._disk, self._left = disk, left
+        self.filled = False
+
+    def training(self, name: str, progress: Progress) -> None:
+        if progress.step > 6000 and not self.filled:
+            self.filled = True
+            self._disk.fill(self._left)
+
+    def said(self, line: str) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Store, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAMREEL_HOME", str(tmp_path_factory.mktemp("undisturbed")))
+        return open_store(), train(TRAIN).run_id
+
+
+@pytest.mark.parametrize("during", ROOM)
+def test_a_training_fails_with_the_reason_and_goes_on_when_there_is_room(
+    during: str, disk: Disk, store: Store, undisturbed: tuple[Store, str], tmp_path: Path
+) -> None:
+    filling = Filling(disk, ROOM[during][disk.folder.name])
+    with before(filling), pytest.raises((StoreError, OSError), match=REASON):
+        train(TRAIN)
+    assert filling.filled
+    run_id = store.resolve_run("latest")
+    # Reading takes room as well: MLflow hands out copies.
+    disk.make_space()
+    assert whole_checkpoints(store, run_id, tmp_path / "meanwhile")[0] == 4096, "what was finished stays readable"
+    trained = resume(ResumeSettings(run=run_id, workers=2))
+    calm, calm_id = undisturbed
+    assert trained.checkpoints[-1].digest == calm.list_checkpoints(calm_id)[-1].digest
+    assert histories(store, run_id) == histories(calm, calm_id), "no gap, no step logged twice"
+    assert store.run(run_id).status == "FINISHED"
+
+
+def test_a_recording_fails_with_the_reason_and_goes_on_when_there_is_room(
+    disk: Disk, store: Store, tmp_path: Path
+) -> None:
+    pong = TrainSettings(env_id="ALE/Pong-v5", approach="random", steps=512, checkpoint_every=256, n_envs=1, workers=1)
+    run_id, judged = train(pong).run_id, EvaluationSettings(episodes=1)
+    record(RecordSettings(run=run_id, evaluation=judged, steps=(256,)))
+    (first,) = store.whole_films(run_id).values()
+    film = store.fetch_artifact(run_id, first.mp4, tmp_path / "before").read_bytes()
+    disk.fill(len(film) // 2)
+    with pytest.raises(RecordError, match=r"1 of 2 films failed: step 512: ") as failed:
+        record(RecordSettings(run=run_id, evaluation=judged))
+    assert re.search(REASON, failed.value.failed[512])
+    assert [made.step for made in failed.value.films] == [256]
+    assert list(store.whole_films(run_id)) == [256]
+    disk.make_space()
+    assert store.fetch_artifact(run_id, first.mp4, tmp_path / "meanwhile").read_bytes() == film
+    assert record(RecordSettings(run=run_id, evaluation=judged)).made == (512,)
+    assert [proof.ok for proof in verify_run(store, run_id)] == [True, True]
+    leftovers = [path.name for path in disk.folder.iterdir() if path.name.startswith("ramreel-")]
+    assert leftovers == [], "temporary files are gone"
