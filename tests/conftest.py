@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
 from tasks.store import Store, open_store
 from tasks.store.address import connect, find_address
+from tests.webhook import Webhook
 
 PREFECT_SETTINGS = (
     "DO_NOT_TRACK",
@@ -26,6 +28,8 @@ PREFECT_SETTINGS = (
 def pytest_configure(config: pytest.Config) -> None:
     # MLflow's own use of SQLAlchemy 2.1; it harms nothing.
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+    # Apprise's own, on Python 3.11 and 3.12.
+    config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +72,14 @@ def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, "kept")
         monkeypatch.delenv(name)
     return home
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    with Webhook() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSett
 from tasks.champion import Standing
 from tasks.retrain import plan
 from tasks.store import Champion, Registry, Store, StoreError
+from tests.webhook import Webhook
 
 GAME = "ALE/Breakout-v5"
 QUICK = EvaluationSettings(episodes=3)
@@ -38,6 +39,13 @@ def said(event: str, **expected: Any) -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+def news(webhook: Webhook) -> list[str]:
+    """Titles of the messages since last asked, milestones left out."""
+    titles = [message["title"] for message in webhook.got]
+    webhook.got.clear()
+    return [title for title in titles if "plays better than random" not in title]
 
 
 def crown(settings: TrainSettings) -> TrainedRun:
@@ -91,12 +99,17 @@ def spoil_weights(store: Store, champion: Champion) -> None:
     file.write_bytes(data)
 
 
-def test_a_champion_is_crowned_watched_and_trained_again(small: TrainSettings, store: Store) -> None:
+def test_a_champion_is_crowned_watched_and_trained_again(
+    small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
     first = crown(small)
     champion = now(store)
     assert (champion.run_id, champion.version) == (first.run_id, 1)
     assert champion.words.startswith("random seed 1, step ")
     assert said(events.CHAMPION_CROWNED, run_id=first.run_id, env_id=GAME, version=1)
+
+    assert news(webhook) == [f"ramreel: {GAME} has a new champion"]
 
     # An equal one does not take its place.
     second = crown(small.model_copy(update={"seed": 2, "steps": 512}))
@@ -110,6 +123,7 @@ def test_a_champion_is_crowned_watched_and_trained_again(small: TrainSettings, s
     assert not standing.dropped
     assert "of 10 fresh episodes" in standing.words
     assert "ramreel.dropped" not in now(store).tags
+    assert news(webhook) == []
 
     for harm, cause, words in (
         (was_better, "checkpoint", "the game is the same, the policy is not"),
@@ -122,6 +136,9 @@ def test_a_champion_is_crowned_watched_and_trained_again(small: TrainSettings, s
         assert words in standing.words
         assert now(store).tags["ramreel.dropped"] == cause
         assert said(events.PERFORMANCE_DROPPED, env_id=GAME, cause=cause, version=1)
+        assert news(webhook) == [f"ramreel: the champion of {GAME} plays worse"]
+    assert look().dropped
+    assert news(webhook) == [], "the same news is told once"
 
     # It is trained again from where it was still good; once, and not for ever.
     asked = RetrainSettings(env_id=GAME, steps=512, workers=2)
@@ -140,6 +157,7 @@ def test_a_champion_is_crowned_watched_and_trained_again(small: TrainSettings, s
     enough = retrain(asked.model_copy(update={"cool_down_hours": 0, "at_most": 1}), return_state=True)
     assert "a person must look" in str(enough.message)
     assert store.runs_tagged("ramreel.retraining_of", GAME) == (run.run_id,)
+    assert news(webhook) == [f"ramreel: {GAME} is not trained again"]
 
     # Whoever comes after a champion that cannot play takes its place.
     record(RecordSettings(run=run.run_id, evaluation=QUICK))

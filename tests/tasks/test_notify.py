@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,9 +14,8 @@ from prefect.client.orchestration import get_client
 
 from tasks import notify
 from tasks.audience import before
+from tests.webhook import Webhook
 
-# Apprise's own, on Python 3.11 and 3.12.
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 SECRET = "s3cr3t-t0ken"  # noqa: S105 - it is none
 
 
@@ -30,26 +24,6 @@ def everything_at_home(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(notify.ENVIRONMENT, raising=False)
     monkeypatch.setattr(notify.notify, "retry_delay_seconds", [0, 0])
     notify._say_once.cache_clear()
-
-
-@contextmanager
-def webhook(status: int = 200) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A web server that keeps what it is sent: its address without `http://`, and the bodies."""
-    got: list[dict[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}", got
-        server.shutdown()
 
 
 class Postbox(Message):
@@ -90,11 +64,10 @@ def everything_in_prefect() -> str:
     return "\n".join([*logs, *flows, *tasks])
 
 
-def test_a_message_arrives_at_a_webhook_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    with webhook() as (at, got):
-        monkeypatch.setenv(notify.ENVIRONMENT, f"json://{at}/{SECRET}")
-        assert telling() == "trained all the same"
-    (message,) = got
+def test_a_message_arrives_at_a_webhook_of_the_environment(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(notify.ENVIRONMENT, f"json://{webhook.at}/{SECRET}")
+    assert telling() == "trained all the same"
+    (message,) = webhook.got
     assert message["title"] == "ramreel: a milestone"
     assert "Film: http://127.0.0.1:5000/film" in message["message"]
     assert SECRET not in everything_in_prefect()
@@ -118,20 +91,19 @@ def test_a_message_arrives_by_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "better than random" in message.get_payload(0).get_payload(decode=True).decode()
 
 
-def test_a_message_arrives_through_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    with webhook() as (at, got):
-        block = CustomWebhookNotificationBlock(
-            name="any",
-            url=f"http://{at}/{SECRET}",
-            json_data={"text": "{{subject}}: {{body}}", "key": "{{key}}"},
-            secrets={"key": SECRET},
-        )
-        block.save(notify.BLOCK, overwrite=True)
-        try:
-            telling()
-        finally:
-            CustomWebhookNotificationBlock.delete(notify.BLOCK)
-    (message,) = got
+def test_a_message_arrives_through_a_block(webhook: Webhook) -> None:
+    block = CustomWebhookNotificationBlock(
+        name="any",
+        url=f"http://{webhook.at}/{SECRET}",
+        json_data={"text": "{{subject}}: {{body}}", "key": "{{key}}"},
+        secrets={"key": SECRET},
+    )
+    block.save(notify.BLOCK, overwrite=True)
+    try:
+        telling()
+    finally:
+        CustomWebhookNotificationBlock.delete(notify.BLOCK)
+    (message,) = webhook.got
     assert message["text"].startswith("ramreel: a milestone: It plays better than random.")
     assert message["key"] == SECRET
     assert SECRET not in everything_in_prefect()
@@ -146,10 +118,14 @@ def test_nobody_to_tell_is_said_once() -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "refusing", "no address"])
-def test_a_notifier_that_is_down_hurts_nothing(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    with webhook(status=500) as (at, got):
-        address = {"gone": f"json://127.0.0.1:9/{SECRET}", "refusing": f"json://{at}/{SECRET}", "no address": SECRET}
-        monkeypatch.setenv(notify.ENVIRONMENT, address[how])
-        assert telling() == "trained all the same"
-    assert len(got) == (3 if how == "refusing" else 0), "tried three times"
+def test_a_notifier_that_is_down_hurts_nothing(webhook: Webhook, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    webhook.status = 500
+    address = {
+        "gone": f"json://127.0.0.1:9/{SECRET}",
+        "refusing": f"json://{webhook.at}/{SECRET}",
+        "no address": SECRET,
+    }
+    monkeypatch.setenv(notify.ENVIRONMENT, address[how])
+    assert telling() == "trained all the same"
+    assert len(webhook.got) == (3 if how == "refusing" else 0), "tried three times"
     assert SECRET not in everything_in_prefect()
