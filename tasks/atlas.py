@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from tasks.arcade.poking import PlaySettings, Study, study
 from tasks.arcade.settings import AtlasSettings, GameSettings, Settings
 from tasks.arcade.workers import cores
 from tasks.audience import audience
+from tasks.processes import processes
 from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
 
 _PLAYS = 8
@@ -51,9 +51,7 @@ def start(settings: AtlasSettings) -> str:
         settings,
         resolve(settings.env_id),
         name=settings.name or f"atlas of {settings.env_id}",
-        command=provenance.command(),
-        versions=provenance.versions(),
-        commit=provenance.commit(),
+        **provenance.origin(),
     )
 
 
@@ -71,7 +69,7 @@ def draw(run_id: str, settings: AtlasSettings) -> DrawnAtlas:
         folder = Path(name)
         stored = store.checkpoints_at(settings.run)[-1] if settings.run else None
         directory = store.fetch_checkpoint(stored, folder) if stored else None
-        studies = _studies(settings, stored, directory)
+        studies = _studies(settings, stored, directory, folder)
     drawn = chart(studies, resolve(settings.env_id), settings.seed, stored.digest if stored else _RANDOM)
     _keep(store, run_id, drawn)
     atlas = drawn.atlas
@@ -88,12 +86,13 @@ def draw(run_id: str, settings: AtlasSettings) -> DrawnAtlas:
     )
 
 
-def _studies(settings: AtlasSettings, stored: StoredCheckpoint | None, directory: Path | None) -> list[Study]:
-    """The plays, side by side in processes: the emulator holds Python's lock."""
+def _studies(
+    settings: AtlasSettings, stored: StoredCheckpoint | None, directory: Path | None, folder: Path
+) -> list[Study]:
+    """The plays, side by side."""
     plays = _plays(settings, resolve(settings.env_id))
     digest = stored.digest if stored else None
-    context = mp.get_context("spawn")
-    with ProcessPoolExecutor(min(cores(), len(plays)), mp_context=context, initializer=_hush) as pool:
+    with processes(min(cores(), len(plays)), folder, _hush) as pool:
         futures = {pool.submit(_study, play, directory, digest): play for play in plays}
         for number, future in enumerate(as_completed(futures), 1):
             found = future.result()

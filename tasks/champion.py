@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing as mp
 import secrets
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +20,10 @@ from tasks.arcade.episode import TraceError, evaluation_seeds, read_trace, verif
 from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
 from tasks.audience import audience
-from tasks.children import end_with_parent
 from tasks.links import link
 from tasks.notify import tell
-from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
-
-_DROPPED = "ramreel.dropped"
+from tasks.processes import processes
+from tasks.store import DROPPED, Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 
 
 class Standing(Settings):
@@ -152,7 +148,7 @@ def _changed_game(store: Store, champion: Champion) -> str:
 
 
 def _new_versions(run: StoredRun) -> str:
-    then = {key.removeprefix("ramreel.version."): value for key, value in run.tags.items()}
+    then = run.versions
     found = [
         f"{name} {then[name]} → {now}" for name, now in provenance.versions().items() if then.get(name, now) != now
     ]
@@ -160,12 +156,12 @@ def _new_versions(run: StoredRun) -> str:
 
 
 def _dropped(store: Store, champion: Champion, cause: Cause, words: str) -> Standing:
-    known = champion.tags.get(_DROPPED)
+    known = champion.dropped
     _drop(store, champion, cause, words)
     if known != cause:
         page = link(store, champion.run_id)
         tell(f"ramreel: the champion of {champion.env_id} plays worse", f"{words}.\nRun: {page}")
-        Registry(store.address).note(champion, _DROPPED, cause)
+        Registry(store.address).note(champion, DROPPED, cause)
     _show(f"guard-{_slug(champion.env_id)}", f"Champion of {champion.env_id}", f"**Dropped** ({cause}): {words}.")
     _said(f"{champion.env_id}: {words}")
     return _standing(champion, words, dropped=True)
@@ -178,9 +174,7 @@ def _drop(store: Store, champion: Champion, cause: Cause, words: str) -> None:
 
 
 def _best(store: Store, run_id: str) -> StoredCheckpoint:
-    means = {
-        step: store.fetch_evaluation(run_id, step).metrics()["eval/mean_reward"] for step in store.evaluations(run_id)
-    }
+    means = {step: store.fetch_evaluation(run_id, step).mean_return for step in store.evaluations(run_id)}
     if not means:
         raise StoreError(f"no checkpoint of run {run_id} is evaluated: `ramreel record {run_id[:8]}` does it")
     return store.checkpoints_at(run_id, (max(means, key=lambda step: means[step]),))[0]
@@ -209,8 +203,7 @@ def _play(store: Store, checkpoint: StoredCheckpoint, seeds: tuple[int, ...]) ->
     shares = [share for at in range(cores()) if (share := seeds[at :: cores()])]
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         directory = store.fetch_checkpoint(checkpoint, Path(folder))
-        # The emulator holds Python's lock: only processes of their own play side by side.
-        with ProcessPoolExecutor(len(shares), mp.get_context("spawn"), end_with_parent, (Path(folder),)) as pool:
+        with processes(len(shares), Path(folder)) as pool:
             play = partial(play_seeds, directory, checkpoint.digest, deterministic=False)
             found = {one.seed: one for share in pool.map(play, shares) for one in share}
     return Played(checkpoint=checkpoint.digest, episodes=tuple(found[seed] for seed in seeds))

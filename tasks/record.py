@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.arcade.encoder import FilmError
 from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
 from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
-from tasks.children import end_with_parent
-from tasks.retries import only_after
+from tasks.processes import processes
+from tasks.retries import after_a_death
 from tasks.store import Film, Store, StoredCheckpoint, open_store, store_in_use
-
-# What may be over when it is tried again: an encoder or a process that died. A damaged checkpoint stays damaged.
-_PASSING = (FilmError, BrokenProcessPool)
 
 
 class FilmedCheckpoint(Settings):
@@ -58,7 +51,7 @@ def checkpoints_to_film(
     task_run_name="film checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=only_after(*_PASSING),
+    retry_condition_fn=after_a_death,
 )
 def film_checkpoint(
     checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings
@@ -90,8 +83,7 @@ def film_checkpoint(
 def _in_a_process(
     directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
 ) -> Evaluation:
-    # The emulator holds Python's lock: only processes of their own play side by side.
-    with ProcessPoolExecutor(1, mp.get_context("spawn"), end_with_parent, (folder,)) as pool:
+    with processes(1, folder) as pool:
         return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder).result()
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Literal
 
 from prefect import task
 
 from tasks.arcade import checkpoint as files
-from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, evaluation_seeds, play, read_trace, write_trace
 from tasks.arcade.lettering import save_animation
 from tasks.arcade.reel import Clip, Reel, cast, evenly, grid, pictures, sequence
 from tasks.arcade.settings import SCHEMA, ReelSettings, Settings
 from tasks.audience import audience
-from tasks.children import end_with_parent
-from tasks.retries import only_after
+from tasks.processes import processes
+from tasks.retries import after_a_death
 from tasks.runs import comparable
 from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
 
@@ -135,14 +131,11 @@ def choose(references: tuple[str, ...]) -> Cast:
     return found
 
 
-_PASSING = (FilmError, BrokenProcessPool)
-
-
 @task(
     task_run_name="play checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=only_after(*_PASSING),
+    retry_condition_fn=after_a_death,
 )
 def play_checkpoint(
     checkpoint: StoredCheckpoint, side: int, run_id: str, folder: str, settings: ReelSettings
@@ -159,7 +152,7 @@ def play_checkpoint(
         directory = store.fetch_checkpoint(checkpoint, place)
         traces = place / "traces"
         traces.mkdir()
-        with _process(place) as pool:
+        with processes(1, place) as pool:
             trace = pool.submit(_play, directory, checkpoint, settings, traces / name).result()
         store.save_files(run_id, traces, f"{folder}/traces")
     return PlayedCheckpoint(
@@ -173,11 +166,6 @@ def play_checkpoint(
         frames=trace.frames,
         ram_digest=trace.ram_digest,
     )
-
-
-def _process(folder: Path) -> ProcessPoolExecutor:
-    # The emulator holds Python's lock: only processes of their own play side by side.
-    return ProcessPoolExecutor(1, mp.get_context("spawn"), end_with_parent, (folder,))
 
 
 def _play(directory: Path, stored: StoredCheckpoint, settings: ReelSettings, path: Path) -> Trace:
@@ -200,7 +188,7 @@ def _play(directory: Path, stored: StoredCheckpoint, settings: ReelSettings, pat
     task_run_name="make {part}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=only_after(*_PASSING),
+    retry_condition_fn=after_a_death,
 )
 def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], settings: ReelSettings) -> MadePart:
     """Draw the traces into one film, or into the animation; it goes to the run that keeps the reel.
@@ -216,7 +204,7 @@ def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], set
         ]
         made = place / "made"
         made.mkdir()
-        with _process(place) as pool:
+        with processes(1, place) as pool:
             film = pool.submit(_make, part, sides, made / part, settings.seconds).result()
         size = (made / part).stat().st_size
         store.save_files(found.run_id, made, found.folder)

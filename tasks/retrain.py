@@ -11,14 +11,12 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from tasks.arcade.checkpoint import CheckpointError
-from tasks.arcade.folder import DamagedError
 from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.unattended import RetrainSettings
 from tasks.links import link
 from tasks.notify import tell
 from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
-from tasks.train import ROOT, read_start
+from tasks.train import ROOT, last_good
 
 _OF = "ramreel.retraining_of"
 _VERSION = "ramreel.retraining_version"
@@ -86,7 +84,9 @@ def _plan(store: Store, settings: RetrainSettings, champion: Champion, earlier: 
     run = store.run(champion.run_id)
     assert run.settings is not None
     steps = settings.steps or run.settings.steps
-    begin = None if settings.cause == "game" else _last_good(store, champion)
+    # The champion's checkpoint, else the newest before it, that can be gone on from.
+    found = None if settings.cause == "game" else last_good(store, champion.run_id, champion.step)
+    begin = found[0] if found else None
     seed = (run.settings.seed + earlier + 1) % 2**31
     update = {"seed": seed, "steps": steps + (begin.step if begin else 0)}
     where = f"from step {begin.step:,} of {run.name}" if begin else "from scratch"
@@ -98,15 +98,3 @@ def _plan(store: Store, settings: RetrainSettings, champion: Champion, earlier: 
         experiment=run.experiment,
         tags={_OF: settings.env_id, _VERSION: str(champion.version)},
     )
-
-
-def _last_good(store: Store, champion: Champion) -> StoredCheckpoint | None:
-    """The champion's checkpoint, else the newest before it, that can be gone on from."""
-    for stored in reversed(store.list_checkpoints(champion.run_id)):
-        if stored.step <= champion.step:
-            try:
-                read_start(store, stored)
-                return stored
-            except (DamagedError, CheckpointError, StoreError) as error:
-                get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
-    return None

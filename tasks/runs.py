@@ -49,6 +49,15 @@ def resumable(store: Store, run_id: str) -> StoredRun:
     return run
 
 
+def find_checkpoint(store: Store, reference: str, step: int | None) -> StoredCheckpoint:
+    """A run's checkpoint at a step, or its last one.
+
+    Raises:
+        StoreError: there is no such run, it is named ambiguously, or it has no such checkpoint.
+    """
+    return store.checkpoints_at(store.resolve_run(reference), None if step is None else (step,))[-1]
+
+
 def fetch(store: Store, stored: StoredCheckpoint) -> Checkpoint:
     """Bring a checkpoint here and read it.
 

@@ -13,6 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.arcade.settings import Settings
+from tasks.compare import REPORT
 from tasks.deploy import POOL, deployments
 from tasks.links import link
 from tasks.running import addresses, answers
@@ -144,7 +145,7 @@ def _standing(champion: Champion) -> Standing:
         run_id=champion.run_id,
         step=champion.step,
         words=champion.words,
-        dropped=champion.tags.get("ramreel.dropped"),
+        dropped=champion.dropped,
     )
 
 
@@ -155,7 +156,7 @@ def _reports(store: Store) -> tuple[Report, ...]:
             run_id=run.run_id,
             name=run.name,
             at=datetime.fromtimestamp(run.start_ms / 1000, UTC),
-            page=link(store, run.run_id, "reports/report.html"),
+            page=link(store, run.run_id, REPORT),
         )
         for run in runs
         if run.status == "FINISHED"

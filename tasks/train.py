@@ -70,9 +70,7 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
         settings,
         name=name,
         experiment=experiment,
-        command=provenance.command(),
-        versions=provenance.versions(),
-        commit=provenance.commit(),
+        **provenance.origin(),
         tags={**(tags or {}), "ramreel.flow_run_id": flow_run.id, ROOT: flow_run.root_flow_run_id},
     )
     show_run(store, run_id, name)
@@ -111,11 +109,12 @@ def learn(
     """
     store = store_in_use()
     with store.lease(run_id) as lease, stoppable() as stop:
-        start = _last_good_checkpoint(store, run_id)
+        found = last_good(store, run_id)
+        start = found[1] if found else None
         if start and start.checkpoint.step >= settings.steps:
             return _learned(store, run_id, _at_its_end(start, settings), 0)
         if start is None and begin:
-            start = replace(read_start(store, begin), fresh=True)
+            start = replace(_read_start(store, begin), fresh=True)
         reporter = Reporter(store, run_id, name, settings, lease, stop)
         with reporter:
             if start:
@@ -145,17 +144,19 @@ def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned
     )
 
 
-def _last_good_checkpoint(store: Store, run_id: str) -> Start | None:
-    """The newest checkpoint that is whole and unharmed; none if there is none."""
+def last_good(store: Store, run_id: str, up_to: int | None = None) -> tuple[StoredCheckpoint, Start] | None:
+    """The newest checkpoint that is whole and unharmed, at most at a step if one is given; none if there is none."""
     for stored in reversed(store.list_checkpoints(run_id)):
+        if up_to is not None and stored.step > up_to:
+            continue
         try:
-            return read_start(store, stored)
+            return stored, _read_start(store, stored)
         except (DamagedError, CheckpointError, StoreError) as error:
             get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
     return None
 
 
-def read_start(store: Store, stored: StoredCheckpoint) -> Start:
+def _read_start(store: Store, stored: StoredCheckpoint) -> Start:
     """A checkpoint, with what going on from it needs.
 
     Raises:

@@ -17,7 +17,7 @@ from flows.asking import (
     checking,
     embedded_store,
     prepare_prefect,
-    shown,
+    running,
 )
 
 
@@ -51,7 +51,7 @@ def atlas(
     prepare_prefect()
     from flows.atlas import atlas as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         drawn = flow(settings)
         kinds = ", ".join(f"{n} {kind}" for kind, n in drawn.kinds.items())
         lines = [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.asking import BadInputError, Json, checking, shown
+from flows.asking import BadInputError, Json, checking, shown, writable
 
 
 def film(
@@ -26,8 +26,7 @@ def film(
     path = to or Path(trace.name.removesuffix(".json").removesuffix(".trace") + ".mp4")
     if to is None and path.exists():
         raise BadInputError(f"{path} is there already: name another file with --to")
-    if not path.parent.is_dir() or path.is_dir():
-        raise BadInputError(f"{path} cannot be a film: name a file in a folder that is there")
+    writable(path, "a film")
     with shown(as_json) as terminal:
         try:
             made = make(wanted, path)

@@ -9,6 +9,7 @@ import typer
 
 from flows.asking import (
     BadInputError,
+    Checkpoint,
     Deterministic,
     Episodes,
     EvalSeed,
@@ -126,7 +127,7 @@ def verify(
 
 def watch(
     run: Run,
-    checkpoint: Annotated[int | None, typer.Option(help="Step of the checkpoint; default: the last one.")] = None,
+    checkpoint: Checkpoint = None,
     seed: EvalSeed = 0,
     deterministic: Deterministic = False,
     tracking_uri: TrackingUri = None,
@@ -135,12 +136,11 @@ def watch(
     """Watch a checkpoint play in a window: the picture's environment feeds the policy that was trained on RAM."""
     from tasks.arcade.watch import NoScreenError
     from tasks.arcade.watch import watch as play
-    from tasks.runs import fetch
+    from tasks.runs import fetch, find_checkpoint
 
     store = embedded_store(tracking_uri)
     with checking():
-        run_id = store.resolve_run(run)
-        stored = store.checkpoints_at(run_id, (checkpoint,) if checkpoint is not None else None)[-1]
+        stored = find_checkpoint(store, run, checkpoint)
         loaded = fetch(store, stored)
     with shown(as_json) as terminal:
         try:
@@ -151,5 +151,5 @@ def watch(
             raise BadInputError(str(error)) from None
         terminal.results(
             [f"return {episode_return:g}, checkpoint at step {stored.step:,}"],
-            {"run_id": run_id, "step": stored.step, "return": episode_return},
+            {"run_id": stored.run_id, "step": stored.step, "return": episode_return},
         )

@@ -15,6 +15,7 @@ from flows.asking import (
     checking,
     embedded_store,
     prepare_prefect,
+    running,
     shown,
 )
 
@@ -71,7 +72,7 @@ def guard(
     prepare_prefect()
     from flows.guard import guard as flow
 
-    with shown(as_json, quiet) as terminal:
+    with running(as_json, quiet) as terminal:
         standings = flow(settings)
         lines = [f"{one.env_id} version {one.version}: {one.words}" for one in standings]
         terminal.results(

@@ -8,12 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import pydantic_core
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from tasks.arcade.episode import Sha256
 from tasks.arcade.game import RAM_SIZE, Ram
-from tasks.arcade.settings import SCHEMA, GameSettings, Settings, newer_schema
+from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
 _LARGEST_FILE = 1024**2
 """Bytes; an atlas has about 30,000."""
@@ -116,25 +115,6 @@ class Atlas(Settings):
     entries: tuple[Entry, ...] = Field(min_length=RAM_SIZE, max_length=RAM_SIZE, description="one a byte, in order")
     things: tuple[Thing, ...]
 
-    def thing(self, name: str) -> Thing:
-        """The thing of this name."""
-        return next(thing for thing in self.things if thing.name == name)
-
-    def outline(self, byte: int, ram: Ram) -> Region | None:
-        """What to outline on the picture for a byte: its thing where it is now, or the byte's own region.
-
-        Args:
-            byte: 0 to 127.
-            ram: now, uint8 of shape (128,).
-
-        Returns:
-            A region of the game's picture; none for a byte that is nowhere on the screen, or all over it.
-        """
-        entry = self.entries[byte]
-        if entry.thing is not None:
-            return self.thing(entry.thing).at(ram, self.size)
-        return None if entry.kind == "screen" else entry.region
-
 
 def read_atlas(path: Path) -> Atlas:
     """Read an atlas from the JSON that `Atlas.model_dump_json` gives.
@@ -147,14 +127,8 @@ def read_atlas(path: Path) -> Atlas:
     if path.stat().st_size > _LARGEST_FILE:
         raise AtlasError(f"{path} is no atlas: it is larger than {_LARGEST_FILE // 1024} KiB")
     try:
-        fields = pydantic_core.from_json(path.read_bytes(), allow_inf_nan=False)
+        return parsed(Atlas, path.read_bytes())
+    except NewerSchemaError as error:
+        raise AtlasError(f"{path} has {error}") from None
     except ValueError as error:
-        raise AtlasError(f"{path} is no atlas: it is not JSON ({error})") from None
-    if newer := newer_schema(fields):
-        raise AtlasError(f"{path} has {newer}")
-    try:
-        return Atlas.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise AtlasError(f"{path} is no atlas: {where + ': ' if where else ''}{first['msg']}") from None
+        raise AtlasError(f"{path} is no atlas: {error}") from None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 
-import jinja2
-
 from tasks.arcade.atlas import KINDS, Atlas, Region
+from tasks.arcade.pages import render
 
 
 def render_markdown(atlas: Atlas) -> str:
@@ -25,16 +24,8 @@ def render_html(atlas: Atlas, sheet: bytes) -> str:
 
 
 def _render(template: str, atlas: Atlas, **values: str) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tasks.arcade"),
-        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",)),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["place"] = _place
     silent = [entry.byte for entry in atlas.entries if entry.kind == "none"]
-    return environment.get_template(template).render(atlas=atlas, kinds=KINDS, silent=silent, **values)
+    return render(template, {"atlas": atlas, "kinds": KINDS, "silent": silent, **values}, {"place": _place})
 
 
 def _place(region: Region | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from tasks.arcade.encoder import FilmError, Picture, find_ffmpeg, last_words
+from tasks.arcade.encoder import FilmError, Picture, find_ffmpeg, last_words, notebook
 
 # YUV4MPEG2's head, as ffmpeg writes it; A is the sample aspect ratio.
 _HEAD = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+) \S+ A(\d+):(\d+) C420\S*.*\n")
@@ -48,7 +47,7 @@ class Decoder:
         ]
 
     def __enter__(self) -> Self:
-        self._said = tempfile.TemporaryFile()
+        self._said = notebook()
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.PIPE, stderr=self._said, stdin=subprocess.DEVNULL, process_group=0
         )

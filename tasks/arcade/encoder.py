@@ -12,6 +12,7 @@ import os
 import selectors
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -33,6 +34,8 @@ Sound = npt.NDArray[np.uint8]
 
 _PATIENCE = 120.0
 """Seconds for which ffmpeg may take no picture, or not end after the last, before it counts as dead."""
+_LOOK_SECONDS = 0.5
+"""Between two looks at an ffmpeg that takes nothing."""
 _PIPE = 1024 * 1024
 """Bytes on their way to ffmpeg; as many as Linux lets anybody have."""
 _SOUND_RATE = 32_000
@@ -91,7 +94,7 @@ class Encoder:
         self._ffmpeg, self._metadata = find_ffmpeg(), metadata
 
     def __enter__(self) -> Self:
-        self._said = tempfile.TemporaryFile()
+        self._said = notebook()
         self._heard = os.pipe() if self.form.samples else None
         try:
             # A group of its own: Ctrl-C is for this process, which then ends ffmpeg.
@@ -138,6 +141,7 @@ class Encoder:
     def _push(self, awaited: _Pipe) -> None:
         """Write until this pipe has taken everything; the other one takes meanwhile what it can."""
         pipes = [self._pictures, self._sound] if self._sound else [self._pictures]
+        silent_since = time.monotonic()
         while True:
             try:
                 for pipe in pipes:
@@ -150,8 +154,20 @@ class Encoder:
                 for pipe in pipes:
                     if not pipe.empty:
                         room.register(pipe.descriptor, selectors.EVENT_WRITE)
-                if not room.select(_PATIENCE):
-                    raise self._error(f"ffmpeg took no picture for {_PATIENCE:.0f} s")
+                if room.select(_LOOK_SECONDS):
+                    silent_since = time.monotonic()
+                    continue
+            if self._complains:
+                # One that cannot write waits for the end of what it reads before it ends itself.
+                self._close()
+                raise self._error(last_words(self._process, self._said))
+            if time.monotonic() - silent_since >= _PATIENCE:
+                raise self._error(f"ffmpeg took no picture for {_PATIENCE:.0f} s")
+
+    @property
+    def _complains(self) -> bool:
+        """Whether ffmpeg has said anything; it is told to speak of errors only."""
+        return os.fstat(self._said.fileno()).st_size > 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -265,6 +281,13 @@ def _asked(path: str) -> Ffmpeg:
     if words[:2] != ["ffmpeg", "version"] or not words[2:]:
         raise FilmError(f"{path} is no ffmpeg: {_ADVICE}")
     return Ffmpeg(path, words[2])
+
+
+def notebook() -> IO[bytes]:
+    """Where ffmpeg writes what went wrong: in memory where the system has that, for its disk may be full."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("ramreel-ffmpeg"), "w+b", buffering=0)
+    return tempfile.TemporaryFile()
 
 
 def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:

@@ -15,11 +15,10 @@ from typing import Annotated, Literal, Protocol, Self
 from uuid import uuid4
 
 import numpy as np
-import pydantic_core
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, make_env, rom_digest
-from tasks.arcade.settings import SCHEMA, GameSettings, Settings, newer_schema
+from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
 _LONGEST = 1_000_000
 """Steps; as many as there can be frames in `GameSettings`."""
@@ -157,17 +156,11 @@ def read_trace(path: Path) -> Trace:
     if len(raw) > _LARGEST_FILE:
         raise TraceError(f"{path} is no trace: it is larger than {_LARGEST_FILE // 1024**2} MiB")
     try:
-        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
+        return parsed(Trace, raw)
+    except NewerSchemaError as error:
+        raise TraceError(f"{path} has {error}") from None
     except ValueError as error:
-        raise TraceError(f"{path} is no trace: it is not JSON ({error})") from None
-    if newer := newer_schema(fields):
-        raise TraceError(f"{path} has {newer}")
-    try:
-        return Trace.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise TraceError(f"{path} is no trace: {where + ': ' if where else ''}{first['msg']}") from None
+        raise TraceError(f"{path} is no trace: {error}") from None
 
 
 def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import pydantic_core
 from pydantic import Field, ValidationError
 
 from tasks.arcade.episode import Sha256, Trace, TraceError
-from tasks.arcade.settings import SCHEMA, Settings, newer_schema
+from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
 
 _TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
 _LARGEST = 64 * 1024**2
@@ -84,11 +84,9 @@ def _mark(path: Path, packed: bytes) -> FilmMark:
     if newer := newer_schema(fields):
         raise TraceError(f"{path}: its trace has {newer}")
     try:
-        return FilmMark.model_validate_json(raw)
+        return FilmMark.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise TraceError(f"{path}: its trace makes no sense: {where + ': ' if where else ''}{first['msg']}") from None
+        raise TraceError(f"{path}: its trace makes no sense: {first_problem(error)}") from None
 
 
 def _marks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
@@ -23,6 +24,39 @@ def newer_schema(fields: object) -> str:
     if isinstance(schema, int) and schema > SCHEMA:
         return f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel"
     return ""
+
+
+class NewerSchemaError(ValueError):
+    """A file is of a newer schema; the message says which."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def parsed(kind: type[S], raw: bytes) -> S:
+    """A value from the JSON of a file.
+
+    Raises:
+        NewerSchemaError: it is of a newer schema.
+        ValueError: it is not JSON, or not such a value; the message says where and why.
+    """
+    try:
+        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error})") from None
+    if newer := newer_schema(fields):
+        raise NewerSchemaError(newer)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of what is wrong with a value, and where in it."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"
 
 
 class GameSettings(Settings):

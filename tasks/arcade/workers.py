@@ -187,11 +187,6 @@ class WorkerPool:
             self._played = self._gather()
         return self._played
 
-    def collect(self, weights: Weights, statistics: Statistics) -> Rollout:
-        """Play a rollout and wait for it."""
-        self.start(weights, statistics)
-        return self.finish()
-
     def snapshot(self) -> tuple[EnvironmentState, ...]:
         """Every environment in flight, between two rollouts: before the one that is under way, if one is."""
         if self._under_way:

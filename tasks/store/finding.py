@@ -41,12 +41,6 @@ def _can_be_asked_for(value: str) -> bool:
     return bool(value) and not {"'", '"', "`"} & set(value)
 
 
-def newest_atlas(client: MlflowClient, rom: str) -> Run | None:
-    """The finished run with an atlas of this ROM that was started last."""
-    wanted = f"tags.`ramreel.kind` = 'atlas' AND tags.`ramreel.rom` = '{rom}' AND attributes.status = 'FINISHED'"
-    return next(iter(_search(client, wanted, 1)), None)
-
-
 def pages(search: Callable[[str | None], PagedList[_T]]) -> Iterator[_T]:
     """Everything that a search finds, asked for page by page; `search` takes the token of the page."""
     token: str | None = None

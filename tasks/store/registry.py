@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ALIAS = "champion"
+DROPPED = "ramreel.dropped"
+"""Tag of a version that plays worse than it did: why."""
 _GAME = "ramreel.env_id"
 _MEAN = "eval/mean_reward"
 
@@ -46,6 +48,11 @@ class Champion(BaseModel):
     @property
     def step(self) -> int:
         return self.checkpoint.step
+
+    @property
+    def dropped(self) -> str | None:
+        """Why it plays worse than when it was crowned; none if nobody has found that it does."""
+        return self.tags.get(DROPPED)
 
 
 class Registry:

@@ -54,6 +54,12 @@ class StoredRun(BaseModel):
     start_ms: int
     end_ms: int | None
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what decided its results, by package."""
+        prefix = "ramreel.version."
+        return {key.removeprefix(prefix): value for key, value in self.tags.items() if key.startswith(prefix)}
+
 
 class StoredCheckpoint(BaseModel):
     """A whole checkpoint in the store: one logged model of MLflow.

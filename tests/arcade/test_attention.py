@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
+from test_policy import torch_policy
 
 from tasks.arcade.attention import Attention
 from tasks.arcade.features import Features, Statistics
@@ -28,17 +28,6 @@ FEATURES = {
     "bits": FeatureSettings(kind="bits"),
 }
 ACTION = 4
-
-
-def a_policy(network: NetworkSettings, n_features: int) -> RamPolicy:
-    torch.manual_seed(0)
-    policy = RamPolicy(
-        spaces.Box(-np.inf, np.inf, (n_features,), np.float32), spaces.Discrete(6), lambda _: 0.0, network=network
-    )
-    with torch.no_grad():
-        for parameter in policy.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return policy
 
 
 def some_statistics(settings: FeatureSettings) -> Statistics:
@@ -89,7 +78,7 @@ def by_torch(settings: FeatureSettings, statistics: Statistics, policy: RamPolic
 @pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
 def test_the_gradient_is_torchs(settings: FeatureSettings, network: NetworkSettings) -> None:
     statistics, (ram, previous) = some_statistics(settings), two_rams()
-    policy = a_policy(network, Features(settings, statistics).size)
+    policy = torch_policy(network, Features(settings, statistics).size)
     weights = policy.arrays()
     ours = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
     theirs = by_torch(settings, statistics, policy, ram, previous)
@@ -104,7 +93,7 @@ def test_what_is_cut_off_does_not_count() -> None:
     ram = previous.copy()
     still = int(np.argmin(statistics.deviation))
     ram[still] = previous[still] = (int(statistics.mean[still]) + 100) % 256
-    policy = a_policy(network, Features(MOVERS, statistics).size)
+    policy = torch_policy(network, Features(MOVERS, statistics).size)
     gradient = Attention(MOVERS, statistics, network, policy.arrays())(ram, previous, ACTION)
     move = policy.arrays()["action_net.weight"][:, 128 + still]
     logits = NetworkPolicy(network, policy.arrays()["action_net.weight"].shape[1], policy.arrays()).logits(
@@ -127,7 +116,7 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     ram, previous = seen[0], seen[0] + rng.integers(-5, 5, 128).astype(np.uint8)
     network = NetworkSettings()
     features = Features(settings, statistics)
-    weights = a_policy(network, features.size).arrays()
+    weights = torch_policy(network, features.size).arrays()
     gradient = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
     rows = np.concatenate([ram + np.eye(128, dtype=np.uint8), ram - np.eye(128, dtype=np.uint8)])
     logits = NetworkPolicy(network, features.size, weights).logits(features(rows, np.tile(previous, (256, 1))))
@@ -137,6 +126,6 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    weights = a_policy(NetworkSettings(), 128).arrays()
+    weights = torch_policy(NetworkSettings(), 128).arrays()
     with pytest.raises(ValueError, match="do not fit"):
         Attention(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)
