@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from inboxes import Webhook
 
 from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
 from tasks.store import Store, open_store
 from tasks.store.address import connect, find_address
-from tests.webhook import Webhook
 
 PREFECT_SETTINGS = (
     "DO_NOT_TRACK",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inboxes import Webhook
 from prefect import flow
 from prefect.client.orchestration import get_client
 
@@ -23,7 +24,6 @@ from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSett
 from tasks.champion import Standing
 from tasks.retrain import plan
 from tasks.store import Champion, Registry, Store, StoreError
-from tests.webhook import Webhook
 
 GAME = "ALE/Breakout-v5"
 QUICK = EvaluationSettings(episodes=3)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message
+from inboxes import Webhook, mail_server
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 
 from tasks import notify
 from tasks.audience import before
-from tests.webhook import Webhook
 
 SECRET = "s3cr3t-t0ken"  # noqa: S105 - it is none
 
@@ -24,15 +21,6 @@ def everything_at_home(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(notify.ENVIRONMENT, raising=False)
     monkeypatch.setattr(notify.notify, "retry_delay_seconds", [0, 0])
     notify._say_once.cache_clear()
-
-
-class Postbox(Message):
-    def __init__(self) -> None:
-        super().__init__()
-        self.got = []
-
-    def handle_message(self, message) -> None:
-        self.got.append(message)
 
 
 class Listener:
@@ -74,17 +62,9 @@ def test_a_message_arrives_at_a_webhook_of_the_environment(webhook: Webhook, mon
 
 
 def test_a_message_arrives_by_mail(monkeypatch: pytest.MonkeyPatch) -> None:
-    box = Postbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
-    controller.start()
-    try:
-        mail = f"mailto://127.0.0.1:{port}?mode=insecure&from=ramreel@example.org&to=me@example.org"
-        monkeypatch.setenv(notify.ENVIRONMENT, mail)
+    with mail_server() as box:
+        monkeypatch.setenv(notify.ENVIRONMENT, box.address)
         telling()
-    finally:
-        controller.stop()
     (message,) = box.got
     assert message["Subject"] == "ramreel: a milestone"
     assert message["X-RcptTo"] == "me@example.org"
