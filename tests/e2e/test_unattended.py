@@ -125,7 +125,7 @@ def test_a_killed_worker_loses_nothing_and_films_appear_by_themselves(up: Unatte
 
     steps = {checkpoint.step for checkpoint in up.store.list_checkpoints(run_id)}
     assert soon(lambda: up.store.whole_films(run_id).keys() == steps)
-    assert any(run["name"].startswith(f"record {run_id[:8]}") for run in up.runs("record"))
+    assert f"record {GAME} ppo-tuned seed 1" in {run["name"] for run in up.runs("record")}
     assert all(proof.ok for proof in verify_run(up.store, run_id))
     assert soon(lambda: champion(up, GAME))
 
