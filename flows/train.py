@@ -76,7 +76,7 @@ def trained(
     """
     with ending(run_id):
         learned = learn(run_id, name, run, workers or cores(), begin)
-    show_checkpoints(run_id, learned)
+    show_checkpoints(run_id, name, learned)
     events.training_finished(run_id, name, run, learned.steps, learned.mean_return)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 

@@ -50,10 +50,10 @@ class Command:
 
     def family(self, what: str = "") -> list[int]:
         """Process ids of itself and of all that it started, those whose command line has these words in it."""
-        mark, found = f"{_MARK}={self._mark}".encode(), []
+        mark, words, found = f"{_MARK}={self._mark}".encode(), what.replace(" ", "\0").encode(), []
         for entry in Path("/proc").iterdir():
             try:
-                if mark in (entry / "environ").read_bytes() and what.encode() in (entry / "cmdline").read_bytes():
+                if mark in (entry / "environ").read_bytes() and words in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except (OSError, ValueError):
                 continue

@@ -13,6 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed, Pending, Running, Scheduled
 from prefect.utilities.callables import parameter_schema
 from prefect.variables import Variable
 
@@ -132,3 +133,20 @@ def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefec
         again = client.read_automations()
         assert sorted(one.name for one in again) == sorted(one.name for one in automations), "none is there twice"
         assert next(one for one in again if one.name == restart.name).enabled is False
+
+
+def test_what_a_killed_worker_had_taken_is_called_crashed_and_nothing_else(prefect_server: None) -> None:
+    api = PREFECT_API_URL.value()
+    assert api
+    deploy.register(api)
+    with get_client(sync_client=True) as client:
+        guard = by_name(client)["guard"]
+        states = (Scheduled(), Pending(), Pending(name="Submitting"), Running(), Completed())
+        ours = [client.create_flow_run_from_deployment(guard.id) for _ in states]
+        elsewhere = client.create_flow_run(flow_of(DECLARED[0]), state=Running())
+        for run, state in zip(ours, states, strict=True):
+            client.set_flow_run_state(run.id, state, force=True)
+        assert deploy.call_crashed(api) == 3
+        names = [client.read_flow_run(run.id).state_name for run in (*ours, elsewhere)]
+        assert names == ["Scheduled", "Crashed", "Crashed", "Crashed", "Completed", "Running"]
+        assert deploy.call_crashed(api) == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from evidence import histories, whole_checkpoints
 from inboxes import Postbox, Webhook
-from processes import kill, wait_until
+from processes import kill, started, wait_until
 from unattended import Unattended
 
 from tasks import events
@@ -32,7 +32,8 @@ PIPELINE = {
     "name": "nightly",
 }
 ROLLOUT = 2048
-TRAINING = {"env_id": GAME, "approach": "ppo-tuned", "steps": 24 * ROLLOUT, "checkpoint_every": 6 * ROLLOUT}
+EVERY, STEPS = 3 * ROLLOUT, 12 * ROLLOUT
+TRAINING = {"env_id": GAME, "approach": "ppo-tuned", "steps": STEPS, "checkpoint_every": EVERY}
 SECONDS = 600
 """For which a thing that takes a minute may be waited for on a machine that has other work as well."""
 
@@ -62,10 +63,10 @@ def nothing_is_lost(up: Unattended, flow_run: str, run_id: str, folder: Path) ->
     store = up.store
     assert store.run(run_id).status == "FINISHED"
     assert store.runs_tagged("ramreel.root_flow_run_id", flow_run) == (run_id,)
-    due = list(range(6 * ROLLOUT, 24 * ROLLOUT + 1, 6 * ROLLOUT))
+    due = range(EVERY, STEPS + 1, EVERY)
     assert set(due) <= set(whole_checkpoints(store, run_id, folder))
     steps = [step for step, _ in histories(store, run_id)["time/iterations"]]
-    assert steps == list(range(ROLLOUT, 24 * ROLLOUT + 1, ROLLOUT)), "no gap, no step logged twice"
+    assert steps == list(range(ROLLOUT, STEPS + 1, ROLLOUT)), "no gap, no step logged twice"
     assert len(up.events(events.TRAINING_FINISHED, run_id=run_id)) == 1
 
 
@@ -75,6 +76,10 @@ def test_it_is_there_and_off(up: Unattended) -> None:
     switched = {name: [one["active"] for one in each["schedules"]] for name, each in found.items() if each["schedules"]}
     assert switched == {"pipeline": [False], "guard": [False]}
     assert soon(lambda: up.ramreel("status")["workers"] == 1)
+    with started(["up"], up.home) as second:
+        code, _, said = second.done()
+    assert code == 2
+    assert f"`ramreel up` runs here already: Prefect at {up.prefect}, MLflow at {up.mlflow}" in said
 
 
 def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox: Webhook, postbox: Postbox) -> None:
@@ -97,6 +102,7 @@ def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox
     crowned = champion(up, "ALE/Pong-v5")
     assert crowned is not None
     assert up.events(events.CHAMPION_CROWNED, env_id="ALE/Pong-v5", version=crowned.version)
+    assert [one["env_id"] for one in up.ramreel("status")["champions"]] == ["ALE/Pong-v5"]
 
     (said,) = up.events(events.MILESTONE_REACHED, approach="random", milestone="best-1024")
     assert "ramreel.milestone.best-1024" in up.store.run(said["payload"]["run_id"]).tags
@@ -115,12 +121,14 @@ def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox
 def test_a_killed_worker_loses_nothing_and_films_appear_by_themselves(up: Unattended, tmp_path: Path) -> None:
     flow_run, run_id = begin(up, seed=1)
     assert soon(lambda: up.store.list_checkpoints(run_id))
-    assert up.command is not None
-    (worker,) = up.command.children("worker start")
-    playing = up.command.children("spawn_main")
+    command = up.command
+    assert command is not None
+    (worker,) = command.children("worker start")
+    playing = set(command.children("spawn_main"))
+    assert playing
     assert kill(worker)
-    assert soon(lambda: not set(playing) & set(up.command.children("spawn_main"))), "what it ran ends with it"
-    assert up.store.run(run_id).status == "RUNNING"
+    assert soon(lambda: not playing & set(command.children("spawn_main"))), "what it ran ends with it"
+    assert soon(lambda: "Flow runs whose worker was killed: " in command.said()[0])
     nothing_is_lost(up, flow_run, run_id, tmp_path)
 
     steps = {checkpoint.step for checkpoint in up.store.list_checkpoints(run_id)}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prefect.client.orchestration import SyncPrefectClient
 from processes import Command, started, wait_until
 from servers import free_port
 
@@ -71,15 +71,9 @@ class Unattended:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """What Prefect's API answers."""
-        request = urllib.request.Request(
-            f"{self.prefect}/api{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
+        with SyncPrefectClient(f"{self.prefect}/api") as client:
+            answer = client.request(method, path, json=body)
+        return answer.json() if answer.content else None
 
     def deployments(self) -> dict[str, Any]:
         """What is registered, by name."""
