@@ -38,7 +38,8 @@ class Lease:
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._client, self._run_id = client, run_id
-        self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
+        self._token = uuid4().hex
+        self._mine = {"token": self._token, "host": socket.gethostname(), "process": os.getpid()}
         self._over = threading.Event()
         self._taken_by: dict[str, Any] | None = None
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
@@ -48,7 +49,7 @@ class Lease:
         self._write()
         # Two that came at the same moment both wrote: the one that wrote last has it.
         time.sleep(_SETTLE_SECONDS)
-        if self._held().get("token") != self._mine["token"]:
+        if self._held().get("token") != self._token:
             self.refuse_if_held()
         self._beating.start()
         return self
@@ -56,9 +57,9 @@ class Lease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
-        _given_back.add(self._mine["token"])
+        _given_back.add(self._token)
         try:
-            if self._held().get("token") == self._mine["token"]:
+            if self._held().get("token") == self._token:
                 self._client.delete_tag(self._run_id, TAG)
         except Exception as failure:
             # A lease that is left behind goes stale by itself; what ended the block is worth more.
@@ -112,7 +113,7 @@ class Lease:
         while not self._over.wait(BEAT_SECONDS):
             try:
                 held = self._held()
-                if held.get("token", self._mine["token"]) != self._mine["token"]:
+                if held.get("token", self._token) != self._token:
                     self._taken_by = held
                     return
                 self._write()
