@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Episodes = Annotated[int, typer.Option(help="Evaluation episodes of each checkpoint.")]
 EvalSeed = Annotated[int, typer.Option("--seed", help="Seed of the evaluation episodes.")]
+Checkpoint = Annotated[int | None, typer.Option(help="Step of the checkpoint; default: the last one.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="The likeliest actions instead of sampled ones.")]
 
 
@@ -44,6 +46,7 @@ def checking() -> Iterator[None]:
     """What fails in here is bad input: nothing has been done yet."""
     from tasks.arcade.approaches import UnknownApproachError
     from tasks.arcade.checkpoint import CheckpointError
+    from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
     from tasks.arcade.game import UnknownGameError
     from tasks.store import StoreError
@@ -54,7 +57,7 @@ def checking() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
-    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError) as error:
+    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError, FilmError) as error:
         raise BadInputError(str(error)) from None
 
 
@@ -120,6 +123,13 @@ def evaluation(episodes: int, seed: int, deterministic: bool) -> EvaluationSetti
     from tasks.arcade.settings import EvaluationSettings
 
     return EvaluationSettings(episodes=episodes, seed=seed, deterministic=deterministic)
+
+
+def writable(path: Path, what: str) -> Path:
+    """A path at which a file can be made."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise BadInputError(f"{path} cannot be {what}: name a file in a folder that is there")
+    return path
 
 
 def numbers(option: str, text: str) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """The command line: a thin layer over the flows.
 
-Exit codes: 0 done; 1 failed under way; 2 bad input, nothing done; 130 Ctrl-C.
+Exit codes: 0 done; 1 failed under way; 2 bad input, nothing done; 3 a comparison came out worse; 130 Ctrl-C.
 Everything heavy is imported by the command that needs it, so that `--help` answers at once.
 """
 
@@ -11,7 +11,7 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import benchmark, compare, machine, record, train
+from flows.commands import atlas, benchmark, compare, export, film, machine, record, reel, train, unattended
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -30,11 +30,17 @@ for command in (
     train.train,
     record.record,
     record.verify,
+    film.film,
+    reel.reel,
     record.watch,
+    export.export,
     compare.compare,
     compare.pipeline,
+    atlas.atlas,
     machine.games,
-    machine.up,
+    unattended.up,
+    unattended.status,
+    unattended.guard,
 ):
     app.command()(command)
 benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)

@@ -7,6 +7,7 @@ from prefect import flow
 from flows.train import ending
 from tasks.arcade.settings import CompareSettings
 from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
+from tasks.restarts import refuse_crash_loop
 
 
 @flow(name="compare", flow_run_name="compare {settings.title}")
@@ -16,6 +17,7 @@ def compare(settings: CompareSettings) -> ComparedRuns:
     Raises:
         StoreError: a run is not there, or the runs are of different games.
     """
+    refuse_crash_loop()
     run_ids = find_runs(settings.runs)
     comparison_id = start_comparison(run_ids, settings.name, settings.experiment)
     with ending(comparison_id):

@@ -11,11 +11,13 @@ from flows.record import record
 from flows.train import train
 from tasks.arcade.settings import CompareSettings, PipelineSettings, RecordSettings, TrainSettings
 from tasks.compare import ComparedRuns
+from tasks.restarts import refuse_crash_loop
 
 
 @flow(name="pipeline", flow_run_name="pipeline {settings.title}")
 def pipeline(settings: PipelineSettings) -> ComparedRuns:
     """Train, film and compare, one after the other; each training and each film uses all cores."""
+    refuse_crash_loop()
     run_ids = []
     for approach, seed in product(settings.approaches, settings.seeds):
         trained = train(training(settings, approach, seed))

@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.settings import RecordSettings, Settings
 from tasks.arcade.workers import cores
+from tasks.milestones import note_film
 from tasks.record import (
     FilmedCheckpoint,
     checkpoints_to_film,
@@ -19,7 +20,8 @@ from tasks.record import (
     note_failure,
     show_films,
 )
-from tasks.store import StoreError
+from tasks.restarts import refuse_crash_loop
+from tasks.store import StoreError, open_store
 
 
 class RecordedRun(Settings):
@@ -52,10 +54,17 @@ def record(settings: RecordSettings) -> RecordedRun:
         StoreError: there is no such run, or it has no checkpoint.
         RecordError: some checkpoints could not be filmed; the others are.
     """
+    refuse_crash_loop()
     run_id = find_run(settings.run)
-    due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
-    futures = {checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation) for checkpoint in due}
-    failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+    with open_store().filming(run_id):
+        due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
+        futures = {
+            checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film)
+            for checkpoint in due
+        }
+        failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+        for step in sorted(futures.keys() - failed):
+            note_film(run_id, step)
     films = films_of(run_id)
     show_films(run_id, films)
     if failed:

@@ -8,11 +8,13 @@ from contextlib import contextmanager, suppress
 from prefect import flow
 from prefect.exceptions import TerminationSignal
 
+from tasks import events
 from tasks.arcade.approaches import run_settings
-from tasks.arcade.settings import ResumeSettings, Settings, TrainSettings
+from tasks.arcade.settings import ResumeSettings, RunSettings, Settings, TrainSettings
 from tasks.arcade.workers import cores
 from tasks.record import find_run
-from tasks.store import StoreError
+from tasks.restarts import refuse_crash_loop
+from tasks.store import StoredCheckpoint, StoreError
 from tasks.train import SavedCheckpoint, finish_run, learn, reopen_run, show_checkpoints, start_run
 
 
@@ -38,13 +40,10 @@ def train(settings: TrainSettings) -> TrainedRun:
         StoreError: the store cannot be used.
         WorkerError: a worker process died, hangs or raised.
     """
+    refuse_crash_loop()
     run = run_settings(settings)
     name = settings.name or f"{settings.approach} seed {settings.seed}"
-    run_id = start_run(run, name, settings.experiment)
-    with ending(run_id):
-        learned = learn(run_id, name, run, settings.workers or cores())
-    show_checkpoints(run_id, learned)
-    return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
+    return trained(start_run(run, name, settings.experiment), name, run, settings.workers)
 
 
 @flow(name="resume", flow_run_name="resume {settings.title}")
@@ -59,9 +58,25 @@ def resume(settings: ResumeSettings) -> TrainedRun:
     """
     run_id = find_run(settings.run)
     name, run = reopen_run(run_id, settings.steps)
+    return trained(run_id, name, run, settings.workers)
+
+
+def trained(
+    run_id: str, name: str, run: RunSettings, workers: int | None, begin: StoredCheckpoint | None = None
+) -> TrainedRun:
+    """Train a run that is in MLflow to its end, and say that it is there.
+
+    Args:
+        run_id: the run.
+        name: its name.
+        run: its settings.
+        workers: processes; none: one a core.
+        begin: another run's checkpoint that it begins with; none: from scratch.
+    """
     with ending(run_id):
-        learned = learn(run_id, name, run, settings.workers or cores())
+        learned = learn(run_id, name, run, workers or cores(), begin)
     show_checkpoints(run_id, learned)
+    events.training_finished(run_id, name, run, learned.steps, learned.mean_return)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 
 

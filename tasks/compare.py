@@ -56,9 +56,7 @@ def start_comparison(run_ids: tuple[str, ...], name: str | None, experiment: str
         experiment or first.experiment,
         name or f"comparison of {len(run_ids)} runs",
         run_ids,
-        command=provenance.command(),
-        versions=provenance.versions(),
-        commit=provenance.commit(),
+        **provenance.origin(),
     )
 
 
@@ -110,11 +108,7 @@ def _view(store: Store, run_id: str) -> RunView:
         films=_films(store, run_id, evaluations),
         parameters=dict(run.params),
         command=run.tags.get("ramreel.command", ""),
-        versions={
-            key.removeprefix("ramreel.version."): value
-            for key, value in run.tags.items()
-            if key.startswith("ramreel.version.")
-        },
+        versions=run.versions,
         commit=run.tags.get("ramreel.commit"),
     )
 
@@ -125,8 +119,9 @@ def _films(store: Store, run_id: str, evaluations: Mapping[int, Evaluation]) -> 
             FilmView(
                 step=step,
                 episode_return=evaluations[step].episodes[evaluations[step].filmed].episode_return,
-                mp4=store.fetch_artifact(run_id, film.mp4, Path(folder)).read_bytes(),
-                caption=f"the median of {len(evaluations[step].episodes)} episodes",
+                mp4=store.fetch_artifact(run_id, film.preview or film.mp4, Path(folder)).read_bytes(),
+                still=store.fetch_artifact(run_id, film.still, Path(folder)).read_bytes() if film.still else b"",
+                caption=evaluations[step].choice,
             )
             for step, film in store.whole_films(run_id).items()
             if step in evaluations

@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypedDict
 
 PACKAGES = (
     "ramreel",
@@ -54,3 +55,16 @@ def commit() -> str | None:
 def command() -> str:
     """What was typed, as a shell would take it again."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+class Origin(TypedDict):
+    """What a run's own tags say of where it came from."""
+
+    command: str
+    versions: dict[str, str]
+    commit: str | None
+
+
+def origin() -> Origin:
+    """Where whatever is started now comes from."""
+    return Origin(command=command(), versions=versions(), commit=commit())

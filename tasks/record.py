@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import os
-import shutil
 import tempfile
-import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.arcade.evaluation import Evaluation, evaluate_and_film
-from tasks.arcade.film import FilmError
-from tasks.arcade.settings import EvaluationSettings, Settings
+from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
+from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
-from tasks.retries import only_after
-from tasks.store import StoredCheckpoint, open_store, store_in_use
-
-# What may be over when it is tried again: an encoder or a process that died. A damaged checkpoint stays damaged.
-_PASSING = (FilmError, BrokenProcessPool)
+from tasks.processes import processes
+from tasks.retries import after_a_death
+from tasks.store import Film, Store, StoredCheckpoint, open_store, store_in_use
 
 
 class FilmedCheckpoint(Settings):
@@ -33,6 +23,7 @@ class FilmedCheckpoint(Settings):
     step: int
     path: str
     trace: str
+    choice: str
     episode: int
     frames: int
     episode_return: float
@@ -60,10 +51,12 @@ def checkpoints_to_film(
     task_run_name="film checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=only_after(*_PASSING),
+    retry_condition_fn=after_a_death,
 )
-def film_checkpoint(checkpoint: StoredCheckpoint, settings: EvaluationSettings) -> FilmedCheckpoint:
-    """Fetch a checkpoint, play it, film the median episode; film, trace and figures go to the run.
+def film_checkpoint(
+    checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings
+) -> FilmedCheckpoint:
+    """Fetch a checkpoint, play it, film the episode that is wanted; films, traces and figures go to the run.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -73,53 +66,51 @@ def film_checkpoint(checkpoint: StoredCheckpoint, settings: EvaluationSettings) 
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
-        mp4, trace = folder / "film.mp4", folder / "trace.json"
-        evaluation = _in_a_process(directory, checkpoint.digest, settings, mp4, trace)
+        evaluation = _in_a_process(directory, checkpoint.digest, settings, wanted, folder)
         store.retract_evaluation(checkpoint.run_id, checkpoint.step)
-        film = store.save_film(checkpoint.run_id, checkpoint.step, mp4, trace)
+        film = _save(store, checkpoint, evaluation, folder)
     store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
     # Last: what has an evaluation has everything.
     store.save_evaluation(checkpoint.run_id, evaluation)
     made = filmed(evaluation, film.mp4, film.trace)
-    figures = f"return {made.episode_return:g}, the median of {made.episodes}, mean {made.mean_return:.1f}"
+    figures = f"return {made.episode_return:g}, {made.choice}, mean {made.mean_return:.1f}"
     line = f"step {made.step:,}: {figures}"
     get_run_logger().info(line)
     audience().said(f"filmed {line}")
     return made
 
 
-def _in_a_process(directory: Path, digest: str, settings: EvaluationSettings, mp4: Path, trace: Path) -> Evaluation:
-    # The emulator holds Python's lock: only processes of their own play side by side.
-    with ProcessPoolExecutor(1, mp.get_context("spawn"), _end_with_parent, (mp4.parent,)) as pool:
-        return pool.submit(evaluate_and_film, directory, digest, settings, mp4, trace).result()
+def _in_a_process(
+    directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
+) -> Evaluation:
+    with processes(1, folder) as pool:
+        return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder).result()
 
 
-def _end_with_parent(folder: Path) -> None:
-    """A parent that is killed can tell its processes nothing and clean up nothing: they look for themselves."""
-    parent = mp.parent_process()
-    assert parent is not None
-
-    def look() -> None:
-        wait([parent.sentinel])
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=look, name="ramreel-parent", daemon=True).start()
+def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Film:
+    run_id, step = checkpoint.run_id, checkpoint.step
+    if evaluation.film.episode == "all":
+        for number in range(len(evaluation.episodes)):
+            name = episode_name(number)
+            files = FilmFiles.within(folder, name)
+            store.save_film(run_id, step, files.mp4, files.trace, episode=name)
+    files = FilmFiles.within(folder)
+    return store.save_film(run_id, step, files.mp4, files.trace, preview=files.preview)
 
 
 def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:
     """A film's row, from its checkpoint's evaluation."""
-    metrics = evaluation.metrics()
     return FilmedCheckpoint(
         step=evaluation.step,
         path=path,
         trace=trace,
+        choice=evaluation.choice,
         episode=evaluation.filmed,
         frames=evaluation.film_frames,
         episode_return=evaluation.episodes[evaluation.filmed].episode_return,
-        mean_return=metrics["eval/mean_reward"],
+        mean_return=evaluation.mean_return,
         episodes=len(evaluation.episodes),
-        distinct_episodes=int(metrics["eval/distinct_episodes"]),
+        distinct_episodes=evaluation.distinct_episodes,
     )
 
 
@@ -132,6 +123,7 @@ def show_films(run_id: str, films: tuple[FilmedCheckpoint, ...]) -> None:
             "mean return": round(film.mean_return, 2),
             "episodes": f"{film.episodes} ({film.distinct_episodes} distinct)",
             "return in the film": film.episode_return,
+            "which episode": film.choice,
             "film": film.path,
         }
         for film in films

@@ -24,11 +24,14 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
+from tasks import events
 from tasks.arcade import checkpoint as files
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.progress import Progress
+from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import TrainingState, write_state
 from tasks.audience import audience
+from tasks.stopping import Stop, stop_now
 from tasks.store import Lease, MetricLog, Store, store_in_use
 
 _PROGRESS_SECONDS = 5
@@ -71,8 +74,8 @@ class Reporter:
         StoreError: from any method, when something could not be stored for good, or the run was taken over.
     """
 
-    def __init__(self, store: Store, run_id: str, name: str, lease: Lease) -> None:
-        self._run_id, self._name, self._lease = run_id, name, lease
+    def __init__(self, store: Store, run_id: str, name: str, settings: RunSettings, lease: Lease, stop: Stop) -> None:
+        self._run_id, self._name, self._settings, self._lease, self._stop = run_id, name, settings, lease, stop
         self._metrics: MetricLog = store.metric_log(run_id)
         self._folder = Path(tempfile.mkdtemp(prefix="ramreel-"))
         self._logger = get_run_logger()
@@ -115,12 +118,19 @@ class Reporter:
         digest = files.write(checkpoint, directory / "playing")
         write_state(state, digest, directory / "training")
         self._saving.append(self._saver.submit(copy_context().run, self._save, checkpoint.step, directory, digest))
+        if self._stop.asked:
+            self._wait_for_saved(0)
+            stop_now()
+
+    def wants_checkpoint(self) -> bool:
+        return self._stop.asked
 
     def _save(self, step: int, directory: Path, digest: str) -> None:
         # Whoever goes on from here finds every metric up to here.
         self._metrics.flush()
         save_checkpoint(self._run_id, step, str(directory / "playing"), str(directory / "training"), digest)
         shutil.rmtree(directory)
+        events.checkpoint_saved(self._run_id, self._name, self._settings, step, digest)
 
     def _wait_for_saved(self, most: int) -> None:
         """Wait until so many checkpoints at most are on their way."""

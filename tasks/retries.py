@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
+
+from tasks.arcade.encoder import FilmError
 
 
 def only_after(*passing: type[Exception]) -> Callable[[Any, TaskRun, State[Any]], bool]:
@@ -15,3 +18,7 @@ def only_after(*passing: type[Exception]) -> Callable[[Any, TaskRun, State[Any]]
         return isinstance(state.result(raise_on_failure=False), passing)
 
     return worth_a_retry
+
+
+after_a_death = only_after(FilmError, BrokenProcessPool)
+"""An encoder or a process that died may live next time; a damaged checkpoint stays damaged."""

@@ -23,12 +23,12 @@ def comparable(store: Store, references: Sequence[str]) -> tuple[str, ...]:
         if run.settings is None:
             raise StoreError(f"run {run.name} ({run.run_id[:8]}) is no training: only trainings can be compared")
     for other in others:
-        if different := _difference(first, other):
+        if different := difference(first, other):
             raise StoreError(f"{first.name} and {other.name} cannot be compared: {different}")
     return run_ids
 
 
-def _difference(one: StoredRun, other: StoredRun) -> str:
+def difference(one: StoredRun, other: StoredRun) -> str:
     """The first emulator setting that is not the same in both, in words; empty if there is none."""
     assert one.settings is not None
     assert other.settings is not None
@@ -47,6 +47,15 @@ def resumable(store: Store, run_id: str) -> StoredRun:
         raise StoreError(f"run {run.name} ({run_id[:8]}) is no training: only a training can go on")
     store.lease(run_id).refuse_if_held()
     return run
+
+
+def find_checkpoint(store: Store, reference: str, step: int | None) -> StoredCheckpoint:
+    """A run's checkpoint at a step, or its last one.
+
+    Raises:
+        StoreError: there is no such run, it is named ambiguously, or it has no such checkpoint.
+    """
+    return store.checkpoints_at(store.resolve_run(reference), None if step is None else (step,))[-1]
 
 
 def fetch(store: Store, stored: StoredCheckpoint) -> Checkpoint:

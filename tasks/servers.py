@@ -1,4 +1,7 @@
-"""Prefect's and MLflow's own servers over the embedded store, on loopback; whatever is started here ends with us."""
+"""Prefect's and MLflow's own servers over the embedded store, on loopback, and a worker that runs what is due.
+
+Whatever is started here ends with us.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
-from tasks.store import Store
+from tasks.running import Addresses, answers, told
+from tasks.store import Store, find_home
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 120
 _END_SECONDS = 10
+_WORKER_END_SECONDS = 40
+_WORKER_SETTLED_SECONDS = 20
 
 # Waits at a pipe whose other end only we hold: it closes even when we are killed and can clean up nothing.
 _WATCHER = """
@@ -44,34 +49,72 @@ class ServerError(RuntimeError):
 
 
 def serve(store: Store, *, prefect_port: int, mlflow_port: int, say: Callable[[str], None]) -> None:
-    """Run both servers until Ctrl-C or until one of them ends; they end with this process, however it ends.
+    """Run both servers and a worker until Ctrl-C or until a server ends; they end with this process, however it ends.
+
+    What deployments/ declares is registered first. A worker that ends is started again.
 
     Raises:
         PortTakenError: a port is taken, or is none; nothing was started.
-        ServerError: a server did not start, or ended by itself.
+        ServerError: a server or the worker did not start, or a server ended by itself.
         StoreError: the store is a server already.
+        DeployError: Prefect did not take the deployments.
     """
     for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
         _check_free(port, option)
     if prefect_port == mlflow_port:
         raise PortTakenError(f"port {mlflow_port} is Prefect's already: choose another with --mlflow-port")
-    prefect_at, mlflow_at = f"http://{_HOST}:{prefect_port}", f"http://{_HOST}:{mlflow_port}"
-    mlflow = store.server_command(_HOST, mlflow_port)
+    at = Addresses(prefect=f"http://{_HOST}:{prefect_port}", mlflow=f"http://{_HOST}:{mlflow_port}")
     prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(prefect_port)]
+    mlflow = store.server_command(_HOST, mlflow_port)
     with ExitStack() as running:
         servers = (
-            running.enter_context(_server("Prefect", prefect, _prefect_settings(prefect_at))),
-            running.enter_context(_server("MLflow", mlflow, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})),
+            running.enter_context(_process("Prefect's server", prefect, _prefect_settings(at.prefect))),
+            running.enter_context(_process("MLflow's server", mlflow, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})),
         )
-        servers[0].wait_until_healthy(f"{prefect_at}/api/health")
-        say(f"Prefect: {prefect_at}")
-        servers[1].wait_until_healthy(f"{mlflow_at}/health")
-        say(f"MLflow: {mlflow_at} (choose Model training at the top left)")
-        say("Ctrl-C stops both.")
-        while True:
-            for server in servers:
-                server.check()
-            time.sleep(0.5)
+        servers[0].wait_until_healthy(f"{at.prefect}/api/health")
+        say(f"Prefect: {at.prefect}")
+        servers[1].wait_until_healthy(f"{at.mlflow}/health")
+        say(f"MLflow: {at.mlflow} (choose Model training at the top left)")
+        from tasks.deploy import POOL, register
+
+        done = "registered" if register(at.api) else "as registered before"
+        running.enter_context(told(store.address, at))
+        say(f"Deployments: {done}; the worker of pool {POOL} runs what is scheduled")
+        say("Ctrl-C stops all.")
+        _work(servers, _worker_command(POOL), _worker_settings(store, at), say)
+
+
+def _work(
+    servers: Sequence[_Process], command: Sequence[str], settings: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    """Keep a worker running while the servers do; what a killed one ran ends with it, and is started again."""
+    while True:
+        began = time.monotonic()
+        # Its flow runs end first, and a training that is stopped keeps a last checkpoint.
+        with _process("The worker", command, settings, patience=_WORKER_END_SECONDS) as worker:
+            while worker.process.poll() is None:
+                for server in servers:
+                    server.check()
+                time.sleep(0.5)
+            if time.monotonic() - began < _WORKER_SETTLED_SECONDS:
+                worker.check()
+        say("The worker ended; another one is started.")
+
+
+def _worker_command(pool: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+
+
+def _worker_settings(store: Store, at: Addresses) -> dict[str, str]:
+    return {
+        # Deployments say `python`, and mean the one that has ramreel.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PREFECT_API_URL": at.api,
+        "PREFECT_WORKER_QUERY_SECONDS": "3",
+        # Flow runs work in a folder of their own, from which they would find no store.
+        "RAMREEL_HOME": str(find_home()),
+        "MLFLOW_TRACKING_URI": store.address.uri,
+    }
 
 
 def start_prefect() -> None:
@@ -93,7 +136,7 @@ def start_prefect() -> None:
     class Watched(SubprocessASGIServer):
         def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
             process = super()._run_uvicorn_command()
-            watching.enter_context(_watched(process.pid))
+            watching.enter_context(_watched(process.pid, _END_SECONDS))
             return process
 
     # There is one for the whole process: flows find it running.
@@ -107,6 +150,8 @@ def _prefect_settings(address: str) -> dict[str, str]:
         # The page of its newer UI calls an analytics service, even where analytics are off.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # For so long it waits for late events before it believes that a run beats no more.
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT15S",
     }
 
 
@@ -122,8 +167,10 @@ def _check_free(port: int, option: str) -> None:
 
 
 @contextmanager
-def _server(name: str, command: Sequence[str], settings: Mapping[str, str]) -> Iterator[_Server]:
-    """A server with all its processes, ended with the block or with this process."""
+def _process(
+    name: str, command: Sequence[str], settings: Mapping[str, str], patience: int = _END_SECONDS
+) -> Iterator[_Process]:
+    """A process with all that it starts, ended with the block or with this process; killed where patience ends."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command,
@@ -135,17 +182,17 @@ def _server(name: str, command: Sequence[str], settings: Mapping[str, str]) -> I
             start_new_session=True,
         )
         try:
-            with _watched(-process.pid):
-                yield _Server(name, process, errors)
+            with _watched(-process.pid, patience):
+                yield _Process(name, process, errors)
         finally:
-            _end(process)
+            _end(process, patience)
 
 
 @contextmanager
-def _watched(target: int) -> Iterator[None]:
+def _watched(target: int, patience: int) -> Iterator[None]:
     """However this process ends, that one ends too; a negative number is a process group's, as `kill` takes it."""
     watcher = subprocess.Popen(
-        ["sh", "-c", _WATCHER, "sh", str(target), str(_END_SECONDS)],
+        ["sh", "-c", _WATCHER, "sh", str(target), str(patience)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -158,11 +205,11 @@ def _watched(target: int) -> Iterator[None]:
         watcher.communicate()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], patience: int) -> None:
     for how in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, how)
-            process.wait(_END_SECONDS)
+            process.wait(patience)
         except ProcessLookupError:
             break
         except subprocess.TimeoutExpired:
@@ -170,18 +217,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @dataclass(frozen=True)
-class _Server:
+class _Process:
     name: str
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
 
     def check(self) -> None:
-        """Raises `ServerError` if the server has ended."""
+        """Raises `ServerError` if the process has ended."""
         if self.process.poll() is not None:
             self.errors.seek(0)
             lines = self.errors.read().decode(errors="replace").splitlines()
             last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-            raise ServerError(f"{self.name}'s server ended with exit code {self.process.returncode}: {last}")
+            raise ServerError(f"{self.name} ended with exit code {self.process.returncode}: {last}")
 
     def wait_until_healthy(self, address: str) -> None:
         """Wait until the server says that it is well.
@@ -192,17 +239,7 @@ class _Server:
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end:
             self.check()
-            if _answers(address):
+            if answers(address):
                 return
             time.sleep(0.2)
-        raise ServerError(f"{self.name}'s server did not answer within {_START_SECONDS} seconds")
-
-
-def _answers(address: str) -> bool:
-    # Past any proxy of the environment's: this is our own machine.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        raise ServerError(f"{self.name} did not answer within {_START_SECONDS} seconds")

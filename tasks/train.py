@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from tasks import provenance
 from tasks.arcade import learner
 from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.learner import Start
+from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.training_state import read_state
 from tasks.arcade.workers import WorkerError
 from tasks.audience import audience
+from tasks.links import link
 from tasks.reporter import Reporter
 from tasks.retries import only_after
 from tasks.runs import fetch, resumable
-from tasks.store import RunStatus, Store, StoreError, open_store, store_in_use
+from tasks.stopping import stoppable
+from tasks.store import RunStatus, Store, StoredCheckpoint, StoreError, open_store, store_in_use
+
+ROOT = "ramreel.root_flow_run_id"
+"""Tag of the outermost flow run that a run was made in, which is the same when it is started again."""
 
 
 class SavedCheckpoint(Settings):
@@ -44,16 +53,35 @@ class Learned(Settings):
 
 
 @task(task_run_name="start run {name}")
-def start_run(settings: RunSettings, name: str, experiment: str | None) -> str:
-    """Start the MLflow run; returns its id."""
-    return open_store().start_run(
+def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Mapping[str, str] | None = None) -> str:
+    """Start the MLflow run; returns its id.
+
+    A flow run that is started again, after its process was killed, goes on with the MLflow run that it had. If its
+    first process lives after all, that one is waited for.
+    """
+    store = open_store()
+    for run_id in store.runs_tagged(ROOT, flow_run.root_flow_run_id):
+        if store.run(run_id).settings == settings:
+            store.lease(run_id).wait_until_free()
+            if store.run(run_id).status != "FINISHED":
+                store.reopen_run(run_id, settings)
+            return run_id
+    run_id = store.start_run(
         settings,
         name=name,
         experiment=experiment,
-        command=provenance.command(),
-        versions=provenance.versions(),
-        commit=provenance.commit(),
+        **provenance.origin(),
+        tags={**(tags or {}), "ramreel.flow_run_id": flow_run.id, ROOT: flow_run.root_flow_run_id},
     )
+    show_run(store, run_id, name)
+    return run_id
+
+
+def show_run(store: Store, run_id: str, name: str) -> None:
+    """A link to the MLflow run, in Prefect's UI."""
+    page = link(store, run_id)
+    if page.startswith("http"):
+        create_link_artifact(page, key=f"run-{run_id[:8]}", link_text=name, description=f"MLflow run {run_id}")
 
 
 @task(
@@ -63,24 +91,48 @@ def start_run(settings: RunSettings, name: str, experiment: str | None) -> str:
     # A worker that died may live next time; what else fails would fail again.
     retry_condition_fn=only_after(WorkerError),
 )
-def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learned:
+def learn(
+    run_id: str, name: str, settings: RunSettings, workers: int, begin: StoredCheckpoint | None = None
+) -> Learned:
     """Train to the end, from the last good checkpoint if there is one; everything reaches MLflow while it goes on.
+
+    Args:
+        run_id: the run.
+        name: its name.
+        settings: its settings.
+        workers: processes.
+        begin: another run's checkpoint that this one begins with; none: from scratch.
 
     Raises:
         StoreError: the run is being trained by another process.
         WorkerError: a worker process died, hangs or raised.
     """
     store = store_in_use()
-    with store.lease(run_id) as lease:
-        reporter = Reporter(store, run_id, name, lease)
+    with store.lease(run_id) as lease, stoppable() as stop:
+        found = last_good(store, run_id)
+        start = found[1] if found else None
+        if start and start.checkpoint.step >= settings.steps:
+            return _learned(store, run_id, _at_its_end(start, settings), 0)
+        if start is None and begin:
+            start = replace(_read_start(store, begin), fresh=True)
+        reporter = Reporter(store, run_id, name, settings, lease, stop)
         with reporter:
-            start = _last_good_checkpoint(store, run_id)
             if start:
                 get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
                 audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
             began = time.monotonic()
             end = learner.train(settings, workers, reporter, start)
         waited = reporter.seconds / (time.monotonic() - began)
+    return _learned(store, run_id, end, waited)
+
+
+def _at_its_end(start: Start, settings: RunSettings) -> Progress:
+    """A training of which nothing is left: somebody trained it to its end already."""
+    returns = [episode["r"] for episode in start.state.counters.returns]
+    return Progress(start.checkpoint.step, settings.steps, 0.0, sum(returns) / len(returns) if returns else None)
+
+
+def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned:
     return Learned(
         steps=end.step,
         mean_return=end.mean_return,
@@ -92,16 +144,28 @@ def learn(run_id: str, name: str, settings: RunSettings, workers: int) -> Learne
     )
 
 
-def _last_good_checkpoint(store: Store, run_id: str) -> Start | None:
-    """The newest checkpoint that is whole and unharmed; none if there is none."""
+def last_good(store: Store, run_id: str, up_to: int | None = None) -> tuple[StoredCheckpoint, Start] | None:
+    """The newest checkpoint that is whole and unharmed, at most at a step if one is given; none if there is none."""
     for stored in reversed(store.list_checkpoints(run_id)):
-        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-            try:
-                state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
-                return Start(fetch(store, stored), state)
-            except (DamagedError, CheckpointError, StoreError) as error:
-                get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
+        if up_to is not None and stored.step > up_to:
+            continue
+        try:
+            return stored, _read_start(store, stored)
+        except (DamagedError, CheckpointError, StoreError) as error:
+            get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
     return None
+
+
+def _read_start(store: Store, stored: StoredCheckpoint) -> Start:
+    """A checkpoint, with what going on from it needs.
+
+    Raises:
+        DamagedError, CheckpointError: it is damaged.
+        StoreError: it cannot be brought here.
+    """
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
+    return Start(fetch(store, stored), state)
 
 
 @task(task_run_name="reopen run {run_id}")

@@ -27,6 +27,10 @@ from flows.asking import (
     running,
 )
 
+if TYPE_CHECKING:
+    from tasks.compare import ComparedRuns
+    from tasks.store import Store
+
 
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs of one game.")],
@@ -49,11 +53,6 @@ def compare(
     with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
-
-
-if TYPE_CHECKING:
-    from tasks.compare import ComparedRuns
-    from tasks.store import Store
 
 
 def _comparison(store: Store, compared: ComparedRuns) -> list[str]:

@@ -1,4 +1,4 @@
-"""`ramreel games` and `up`: what there is, and where it is shown."""
+"""`ramreel games`: what there is to play."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.asking import BadInputError, Json, checking, embedded_store, prepare_prefect, shown
+from flows.asking import BadInputError, Json, shown
 
 
 def games(
@@ -26,20 +26,3 @@ def games(
             [],
             {"games": [game.model_dump(mode="json") for game in found]},
         )
-
-
-def up(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's server and UI.")] = 5000,
-) -> None:
-    """Show everything in the browser: Prefect's and MLflow's UI over the embedded store, until Ctrl-C."""
-    store = embedded_store(None)
-    prepare_prefect()
-    from tasks.servers import PortTakenError, serve
-
-    with checking():
-        store.server_command("127.0.0.1", mlflow_port)
-    try:
-        serve(store, prefect_port=prefect_port, mlflow_port=mlflow_port, say=lambda line: print(line, flush=True))
-    except PortTakenError as error:
-        raise BadInputError(str(error)) from None

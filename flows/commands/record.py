@@ -9,6 +9,7 @@ import typer
 
 from flows.asking import (
     BadInputError,
+    Checkpoint,
     Deterministic,
     Episodes,
     EvalSeed,
@@ -30,6 +31,13 @@ def record(
     episodes: Episodes = 10,
     seed: EvalSeed = 0,
     deterministic: Deterministic = False,
+    panel: Annotated[
+        bool,
+        typer.Option("--panel/--plain", help="The game beside what the policy sees and decides, or alone."),
+    ] = True,
+    best: Annotated[bool, typer.Option("--best", help="Film the best episode instead of the median one.")] = False,
+    worst: Annotated[bool, typer.Option("--worst", help="Film the worst episode.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Film every episode.")] = False,
     checkpoint: Annotated[list[int] | None, typer.Option(help="Only the checkpoint at this step; repeatable.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Make films and figures again that exist already.")] = False,
     tracking_uri: TrackingUri = None,
@@ -37,18 +45,24 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Film a run's checkpoints: the episode whose return is the median, with its trace."""
-    from tasks.arcade.settings import RecordSettings
+    from tasks.arcade.encoder import find_ffmpeg
+    from tasks.arcade.settings import FilmSettings, RecordSettings
 
+    if best + worst + every > 1:
+        raise BadInputError("--best, --worst and --all are one choice: give at most one of them")
+    episode = next((name for name, asked in (("best", best), ("worst", worst), ("all", every)) if asked), "median")
     store = embedded_store(tracking_uri)
     with checking():
         run_id = store.resolve_run(run)
         settings = RecordSettings(
             run=run_id,
             evaluation=evaluation(episodes, seed, deterministic),
+            film=FilmSettings(episode=episode, panel=panel),
             again=again,
             steps=tuple(checkpoint) if checkpoint else None,
         )
         store.checkpoints_at(run_id, settings.steps)
+        find_ffmpeg()
     prepare_prefect()
     from flows.record import RecordError
     from flows.record import record as flow
@@ -65,6 +79,8 @@ def record(
             for film in recorded.films
         ]
         made = f"films made: {len(recorded.made)}; in run {run_id}: {len(recorded.films)}"
+        if not recorded.made:
+            made += " (--again makes them again)"
         terminal.results([*lines, made], _films(run_id, recorded.films, {}))
 
 
@@ -74,17 +90,19 @@ def _films(run_id: str, films: tuple[Any, ...], failed: dict[int, str]) -> dict[
 
 
 def verify(
-    what: Annotated[str, typer.Argument(metavar="RUN|TRACE", help="A run whose films are checked, or a trace's file.")],
+    what: Annotated[
+        str, typer.Argument(metavar="RUN|FILE", help="A run whose films are checked, or the file of a film or a trace.")
+    ],
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove films: play their traces again, in the emulator as training and as filming build it, and compare RAM."""
-    from tasks.verify import verify_run, verify_trace
+    """Prove films: play their traces again, compare RAM at every step and every picture with what is drawn."""
+    from tasks.verify import verify_file, verify_run
 
     with checking():
-        if what.endswith(".json") or Path(what).is_file():
-            checked = [verify_trace(Path(what))]
+        if Path(what).is_file() or Path(what).suffix in (".json", ".mp4"):
+            checked = [verify_file(Path(what))]
         else:
             store = embedded_store(tracking_uri)
             run_id = store.resolve_run(what)
@@ -109,7 +127,7 @@ def verify(
 
 def watch(
     run: Run,
-    checkpoint: Annotated[int | None, typer.Option(help="Step of the checkpoint; default: the last one.")] = None,
+    checkpoint: Checkpoint = None,
     seed: EvalSeed = 0,
     deterministic: Deterministic = False,
     tracking_uri: TrackingUri = None,
@@ -118,12 +136,11 @@ def watch(
     """Watch a checkpoint play in a window: the picture's environment feeds the policy that was trained on RAM."""
     from tasks.arcade.watch import NoScreenError
     from tasks.arcade.watch import watch as play
-    from tasks.runs import fetch
+    from tasks.runs import fetch, find_checkpoint
 
     store = embedded_store(tracking_uri)
     with checking():
-        run_id = store.resolve_run(run)
-        stored = store.checkpoints_at(run_id, (checkpoint,) if checkpoint is not None else None)[-1]
+        stored = find_checkpoint(store, run, checkpoint)
         loaded = fetch(store, stored)
     with shown(as_json) as terminal:
         try:
@@ -134,5 +151,5 @@ def watch(
             raise BadInputError(str(error)) from None
         terminal.results(
             [f"return {episode_return:g}, checkpoint at step {stored.step:,}"],
-            {"run_id": run_id, "step": stored.step, "return": episode_return},
+            {"run_id": stored.run_id, "step": stored.step, "return": episode_return},
         )

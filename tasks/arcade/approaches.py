@@ -6,13 +6,30 @@ import difflib
 
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
+    A2cSettings,
     ApproachSettings,
     FeatureSettings,
     NetworkSettings,
     PpoSettings,
-    RandomSettings,
     RunSettings,
     TrainSettings,
+    UnlearnedSettings,
+)
+
+_TUNED = ApproachSettings(
+    name="ppo-tuned",
+    description="PPO on standardised RAM, its change and the gaps between movers, one recipe for all games",
+    algorithm=PpoSettings(
+        n_steps=128,
+        batch_size=512,
+        n_epochs=3,
+        learning_rate="lin_1e-3_5e-5",
+        ent_coef=0.005,
+        network=NetworkSettings(pi=(128, 128), vf=(128, 128), activation="relu", layer_norm=True),
+    ),
+    features=FeatureSettings(kind="standardised", difference_scale=8.0, movers=8),
+    n_envs=16,
+    reward="sign",
 )
 
 APPROACHES: dict[str, ApproachSettings] = {
@@ -24,25 +41,37 @@ APPROACHES: dict[str, ApproachSettings] = {
             algorithm=PpoSettings(),
             features=FeatureSettings(kind="scaled"),
         ),
+        _TUNED,
+        _TUNED.model_copy(
+            update={
+                "name": "ppo-pipelined",
+                "description": "ppo-tuned, playing the next rollout while it learns from the last: faster by the "
+                "clock, slower by steps",
+                "algorithm": _TUNED.algorithm.model_copy(update={"pipelined": True}),
+            }
+        ),
         ApproachSettings(
-            name="ppo-tuned",
-            description="PPO on standardised RAM, its change and the gaps between movers, one recipe for all games",
-            algorithm=PpoSettings(
-                n_steps=128,
-                batch_size=512,
-                n_epochs=3,
-                learning_rate="lin_1e-3_1e-4",
-                ent_coef=0.005,
-                network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu", layer_norm=True),
-            ),
-            features=FeatureSettings(kind="standardised", difference_scale=8.0, movers=8),
-            n_envs=16,
-            reward="sign",
+            name="ppo-bits",
+            description="Stable-Baselines3's PPO as shipped, on the 2,048 bits of this step's RAM and the one before",
+            algorithm=PpoSettings(),
+            features=FeatureSettings(kind="bits"),
+        ),
+        ApproachSettings(
+            name="a2c",
+            description="Stable-Baselines3's A2C as shipped, on RAM scaled to [0, 1]",
+            algorithm=A2cSettings(),
+            features=FeatureSettings(kind="scaled"),
         ),
         ApproachSettings(
             name="random",
             description="uniformly random actions, nothing learned",
-            algorithm=RandomSettings(),
+            algorithm=UnlearnedSettings(),
+            features=FeatureSettings(kind="scaled"),
+        ),
+        ApproachSettings(
+            name="noop",
+            description="no button is ever pressed, nothing learned",
+            algorithm=UnlearnedSettings(algorithm="noop"),
             features=FeatureSettings(kind="scaled"),
         ),
     )

@@ -19,8 +19,8 @@ from pydantic import Field, ValidationError
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import UnknownGameError, rom_digest
-from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, Weights, check_weights
-from tasks.arcade.settings import PpoSettings, RunSettings, Settings
+from tasks.arcade.policy import Agent, NetworkPolicy, Weights, check_weights, unlearned_policy
+from tasks.arcade.settings import ActorCriticSettings, RunSettings, Settings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 
@@ -51,9 +51,9 @@ class Checkpoint:
         """What decides."""
         algorithm = self.settings.approach.algorithm
         features = Features(self.settings.approach.features, self.statistics)
-        if isinstance(algorithm, PpoSettings):
+        if isinstance(algorithm, ActorCriticSettings):
             return Agent(features, NetworkPolicy(algorithm.network, features.size, self.weights))
-        return Agent(features, UniformPolicy(len(self.action_names)))
+        return Agent(features, unlearned_policy(algorithm.algorithm, len(self.action_names)))
 
 
 class _Description(Settings):
@@ -118,7 +118,7 @@ def _read(directory: Path, digest: str | None) -> Checkpoint:
 
 def _check(description: _Description, weights: Weights) -> None:
     approach = description.settings.approach
-    if isinstance(approach.algorithm, PpoSettings):
+    if isinstance(approach.algorithm, ActorCriticSettings):
         check_weights(approach.algorithm.network, feature_size(approach.features), weights)
         if len(weights["action_net.bias"]) != len(description.action_names):
             raise ValueError("the network has another number of actions than the game")

@@ -15,11 +15,10 @@ from typing import Annotated, Literal, Protocol, Self
 from uuid import uuid4
 
 import numpy as np
-import pydantic_core
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, make_env, rom_digest
-from tasks.arcade.settings import SCHEMA, GameSettings, Settings, newer_schema
+from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
 _LONGEST = 1_000_000
 """Steps; as many as there can be frames in `GameSettings`."""
@@ -157,17 +156,11 @@ def read_trace(path: Path) -> Trace:
     if len(raw) > _LARGEST_FILE:
         raise TraceError(f"{path} is no trace: it is larger than {_LARGEST_FILE // 1024**2} MiB")
     try:
-        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
+        return parsed(Trace, raw)
+    except NewerSchemaError as error:
+        raise TraceError(f"{path} has {error}") from None
     except ValueError as error:
-        raise TraceError(f"{path} is no trace: it is not JSON ({error})") from None
-    if newer := newer_schema(fields):
-        raise TraceError(f"{path} has {newer}")
-    try:
-        return Trace.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise TraceError(f"{path} is no trace: {where + ': ' if where else ''}{first['msg']}") from None
+        raise TraceError(f"{path} is no trace: {error}") from None
 
 
 def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
@@ -177,16 +170,16 @@ def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
     )
 
 
-def median_episode(traces: Sequence[Trace]) -> int:
-    """Index of the first episode whose return is the median, the lower one of an even number.
+def chosen_episode(returns: Sequence[float], choice: Literal["median", "best", "worst"] = "median") -> int:
+    """Index of the first episode whose return is the median (the lower one of an even number), highest or lowest.
 
     Raises:
         ValueError: there is no episode.
     """
-    if not traces:
-        raise ValueError("no episodes: there is no median one")
-    returns = [trace.episode_return for trace in traces]
-    return returns.index(sorted(returns)[(len(returns) - 1) // 2])
+    if not returns:
+        raise ValueError(f"no episodes: there is no {choice} one")
+    place = {"median": (len(returns) - 1) // 2, "best": -1, "worst": 0}[choice]
+    return returns.index(sorted(returns)[place])
 
 
 class _Episode:
@@ -307,14 +300,14 @@ def _replay(trace: Trace, episode: _Episode) -> Iterator[Step]:
         yield episode.step(action)
 
 
-def emulator_of(trace: Trace) -> Emulator:
-    """A fresh emulator of the trace's game.
+def emulator_of(trace: Trace, *, sound: bool = False) -> Emulator:
+    """A fresh emulator of the trace's game, to be heard or not.
 
     Raises:
         TraceError: the game cannot be emulated here.
     """
     try:
-        return Emulator(trace.game, trace.seed)
+        return Emulator(trace.game, trace.seed, sound=sound)
     except UnknownGameError as error:
         raise TraceError(str(error)) from None
 

@@ -1,16 +1,24 @@
-"""How good a checkpoint is: whole seeded episodes, and the film of the one whose return is the median."""
+"""How good a checkpoint is: whole seeded episodes, and the film of the one whose return is the median, or of others."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
-from tasks.arcade.episode import Ended, Trace, evaluation_seeds, median_episode, play, write_trace
-from tasks.arcade.film import film
-from tasks.arcade.settings import SCHEMA, EvaluationSettings, Settings
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.encoder import find_ffmpeg
+from tasks.arcade.episode import Ended, Trace, chosen_episode, evaluation_seeds, play, write_trace
+from tasks.arcade.film import Plain, film
+from tasks.arcade.lettering import signed
+from tasks.arcade.panel import Caption, Panel
+from tasks.arcade.settings import SCHEMA, EvaluationSettings, FilmSettings, Settings
 
 
 class EpisodeScore(Settings):
@@ -31,45 +39,112 @@ class Evaluation(Settings):
     checkpoint: str = Field(description="its digest")
     step: int
     settings: EvaluationSettings
+    film: FilmSettings = Field(default=FilmSettings(panel=False), description="as it was asked for")
     episodes: tuple[EpisodeScore, ...] = Field(min_length=1)
-    filmed: int = Field(description="index of the episode in the film")
+    filmed: int = Field(description="index of the episode in the checkpoint's film")
     film_frames: int = Field(description="pictures in the film")
 
     @property
     def returns(self) -> list[float]:
         return [episode.episode_return for episode in self.episodes]
 
+    @property
+    def mean_return(self) -> float:
+        return scores.mean(self.returns)
+
+    @property
+    def distinct_episodes(self) -> int:
+        return scores.distinct(episode.ram_digest for episode in self.episodes)
+
+    @property
+    def choice(self) -> str:
+        """Which episode the film shows, e.g. `median of 10 episodes (10 distinct)`."""
+        kind = "median" if self.film.episode == "all" else self.film.episode
+        return _choice(kind, self.filmed, len(self.episodes), self.distinct_episodes)
+
     def metrics(self) -> dict[str, float]:
-        """Under the names that Stable-Baselines3's users know, and a few more."""
-        return {
-            "eval/mean_reward": scores.mean(self.returns),
+        """Under the names that Stable-Baselines3's users know, and a few more.
+
+        `…_low` and `…_high` are the 95% interval over distinct episodes; they are left out where there is none.
+        """
+        returns = scores.without_copies(self.returns, [episode.ram_digest for episode in self.episodes])
+        found = {
+            "eval/mean_reward": self.mean_return,
             "eval/iqm_reward": scores.interquartile_mean(self.returns),
-            "eval/median_reward": self.episodes[self.filmed].episode_return,
+            "eval/median_reward": self.returns[chosen_episode(self.returns)],
             "eval/mean_ep_length": scores.mean([episode.length for episode in self.episodes]),
             "eval/episodes": len(self.episodes),
-            "eval/distinct_episodes": scores.distinct(episode.ram_digest for episode in self.episodes),
+            "eval/distinct_episodes": self.distinct_episodes,
         }
+        for name, statistic in (("mean", scores.mean), ("iqm", scores.interquartile_mean)):
+            estimate = scores.estimate(returns, statistic)
+            if estimate.low is not None and estimate.high is not None:
+                found |= {f"eval/{name}_reward_low": estimate.low, f"eval/{name}_reward_high": estimate.high}
+        return found
+
+
+@dataclass(frozen=True)
+class FilmFiles:
+    """Where a film and its trace are written, and the preview for reports."""
+
+    mp4: Path
+    trace: Path
+    preview: Path
+
+    @classmethod
+    def within(cls, folder: Path, name: str = "film") -> FilmFiles:
+        """In a folder that exists."""
+        return cls(*(folder / f"{name}{ending}" for ending in (".mp4", ".trace.json", ".preview.mp4")))
+
+
+def episode_name(number: int) -> str:
+    """Of the files of one episode among all, the first being `episode-01`."""
+    return f"episode-{number + 1:02d}"
 
 
 def evaluate_and_film(
-    directory: Path, digest: str, settings: EvaluationSettings, mp4: Path, trace_path: Path
+    directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
 ) -> Evaluation:
-    """Play a checkpoint's episodes, film the median one and write its trace.
+    """Play a checkpoint's episodes, without drawing, and film the one that is wanted.
 
     Args:
         directory: the checkpoint's files.
         digest: the checkpoint's.
         settings: how many episodes, from which seed.
-        mp4: the film to write.
-        trace_path: the trace to write.
+        wanted: which of them is filmed, and what the film shows.
+        folder: where the files `FilmFiles.within(folder)` are written, and if all are wanted those of every
+            episode's `episode_name`.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another game's making.
-        FilmError: the film could not be made; no file is left.
+        FilmError: a film could not be made; none is left of it.
     """
+    find_ffmpeg()
     checkpoint = files.read(directory, digest)
+    # One row at a time: more threads than one only get in each other's way.
+    with threadpool_limits(1):
+        traces = _played(checkpoint, digest, settings)
+        chosen = chosen_episode(_returns(traces), "median" if wanted.episode == "all" else wanted.episode)
+        if wanted.episode == "all":
+            for number in range(len(traces)):
+                files_of = FilmFiles.within(folder, episode_name(number))
+                _film(checkpoint, traces, number, wanted, files_of, preview=False)
+        kind = wanted if wanted.episode != "all" else wanted.model_copy(update={"episode": "median"})
+        frames = _film(checkpoint, traces, chosen, kind, FilmFiles.within(folder))
+    return Evaluation(
+        checkpoint=digest,
+        step=checkpoint.step,
+        settings=settings,
+        film=wanted,
+        episodes=tuple(map(score, traces)),
+        filmed=chosen,
+        film_frames=frames,
+    )
+
+
+def _played(checkpoint: Checkpoint, digest: str, settings: EvaluationSettings) -> list[Trace]:
     agent = checkpoint.agent()
-    traces = [
+    return [
         play(
             agent,
             checkpoint.settings.game,
@@ -81,20 +156,61 @@ def evaluate_and_film(
         )
         for seed in evaluation_seeds(settings.seed, settings.episodes)
     ]
-    chosen = median_episode(traces)
-    made = film(traces[chosen], mp4)
-    write_trace(traces[chosen], trace_path)
-    return Evaluation(
-        checkpoint=digest,
-        step=checkpoint.step,
-        settings=settings,
-        episodes=tuple(map(_score, traces)),
-        filmed=chosen,
-        film_frames=made.frames,
+
+
+def _returns(traces: Sequence[Trace]) -> list[float]:
+    return [trace.episode_return for trace in traces]
+
+
+def _film(
+    checkpoint: Checkpoint,
+    traces: Sequence[Trace],
+    number: int,
+    wanted: FilmSettings,
+    to: FilmFiles,
+    preview: bool = True,
+) -> int:
+    """Film an episode; returns the number of its pictures."""
+    trace = traces[number]
+    distinct = scores.distinct(trace.ram_digest for trace in traces)
+    caption = caption_of(checkpoint, trace, _choice(wanted.episode, number, len(traces), distinct))
+    look = partial(Panel, checkpoint=checkpoint, caption=caption) if wanted.panel else Plain
+
+    made = film(trace, to.mp4, look, preview=to.preview if preview else None)
+    write_trace(trace, to.trace)
+    return made.frames
+
+
+def caption_of(checkpoint: Checkpoint, trace: Trace, choice: str) -> Caption:
+    """The words under a film of a checkpoint.
+
+    Args:
+        checkpoint: what plays.
+        trace: what it plays.
+        choice: which of its episodes that is.
+    """
+    settings = checkpoint.settings
+    ended = {
+        "terminated": "game over",
+        "truncated": f"stopped at the limit of {settings.game.max_episode_frames:,} frames",
+        "limit": f"stopped after {trace.length:,} steps",
+    }[trace.ended]
+    parts = (choice, f"return {signed(f'{trace.episode_return:,}')}", f"seed {trace.seed}", ended)
+    return Caption(
+        title="  ·  ".join((settings.game.env_id, settings.approach.name, f"step {checkpoint.step:,}")),
+        details="  ·  ".join(parts),
     )
 
 
-def _score(trace: Trace) -> EpisodeScore:
+def _choice(episode: str, number: int, episodes: int, distinct: int) -> str:
+    if episodes == 1:
+        return "the only episode"
+    which = f"episode {number + 1}" if episode == "all" else episode
+    return f"{which} of {episodes} episodes ({distinct} distinct)"
+
+
+def score(trace: Trace) -> EpisodeScore:
+    """What remains of an episode."""
     return EpisodeScore(
         seed=trace.seed,
         episode_return=trace.episode_return,

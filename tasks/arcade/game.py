@@ -33,6 +33,10 @@ _PAL_LINES = 250
 
 Ram = npt.NDArray[np.uint8]
 Screen = npt.NDArray[np.uint8]
+Samples = npt.NDArray[np.uint8]
+
+SAMPLES = 512
+"""Of sound in every frame, whatever the console: the sample rate follows the frame rate."""
 
 _OLD_ID = re.compile(r"^(?P<game>\w+?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFrameskip)?-(?P<version>v0|v4)$")
 _OLD_V5 = re.compile(r"^ALE/(?P<game>\w+)-ram-v5$")
@@ -139,6 +143,16 @@ class EpisodeStart:
     skip_generator: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What an emulator without sticky actions can go back to, at any frame.
+
+    With sticky actions it is not the whole truth: the action that may be repeated is missing.
+    """
+
+    state: ale_py.ALEState
+
+
 def _quiet() -> None:
     # ALE greets on standard error for every emulator it makes.
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
@@ -151,6 +165,7 @@ class Emulator:
         settings: the game.
         seed: of the first reset, if it is known already: loading the ROM twice costs 80 ms.
         ram: where to keep the RAM, uint8 of shape (128,); none: an array of its own.
+        sound: whether `sound` may be asked for; the RAM is the same with it and without.
 
     Attributes:
         n_actions: how many actions there are; an action is an index 0 <= a < n_actions.
@@ -159,10 +174,13 @@ class Emulator:
             at every step, so copy what you keep.
     """
 
-    def __init__(self, settings: GameSettings, seed: int | None = None, ram: Ram | None = None) -> None:
+    def __init__(
+        self, settings: GameSettings, seed: int | None = None, ram: Ram | None = None, sound: bool = False
+    ) -> None:
         self.settings = settings
         _quiet()
         self._ale = ale_py.ALEInterface()
+        self._ale.setBool("sound_obs", sound)
         self._ale.setFloat("repeat_action_probability", settings.repeat_action_probability)
         self._ale.setInt("max_num_frames_per_episode", settings.max_episode_frames)
         self._skip_generator = np.random.default_rng()
@@ -238,12 +256,42 @@ class Emulator:
         self._ale.getRAM(self.ram)
         return self.ram
 
+    def moment(self) -> Moment:
+        """The emulator as it is now."""
+        return Moment(self._ale.cloneState(include_rng=True))
+
+    def go_back(self, moment: Moment) -> Ram:
+        """Be as at a moment of this emulator, as often as wanted."""
+        self._ale.restoreState(moment.state)
+        self._ale.getRAM(self.ram)
+        return self.ram
+
+    def poke(self, byte: int, value: int) -> None:
+        """Write one byte of the RAM, 0 to 127, behind the game's back."""
+        self._ale.setRAM(byte, value)
+        self.ram[byte] = value
+
     def screen(self, into: Screen | None = None) -> Screen:
         """The picture of the last frame: uint8 of shape (height, width, 3), RGB; written into `into` if given."""
         if into is None:
             return np.asarray(self._ale.getScreenRGB())
         self._ale.getScreenRGB(into)
         return into
+
+    def screen_indices(self, into: Screen) -> Screen:
+        """The last frame's picture as numbers of the console's colours, written into uint8 of shape (height, width).
+
+        Thirty times as fast as `screen`, which says what the colours are.
+        """
+        self._ale.getScreen(into)
+        return into
+
+    def sound(self) -> Samples:
+        """What is heard while the last frame is seen: unsigned samples, 128 is silence; uint8 of shape (512,)."""
+        if self.episode_frames == 0:
+            # A reset leaves in ALE what was heard before it, or zeros.
+            return np.full(SAMPLES, 128, np.uint8)
+        return np.asarray(self._ale.getAudio())
 
     @property
     def screen_size(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ for at once: one environment in a film, sixteen in a worker and four in another 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,20 @@ class UniformPolicy:
 
     def values(self, features: FeatureArray) -> Floats:
         return np.zeros(len(features), np.float32)
+
+
+class NoopPolicy(UniformPolicy):
+    """Never presses a button: action 0 of every game does nothing."""
+
+    def logits(self, features: FeatureArray) -> Floats:
+        out = np.full((len(features), self.n_actions), -np.inf, np.float32)
+        out[:, 0] = 0
+        return out
+
+
+def unlearned_policy(algorithm: Literal["random", "noop"], n_actions: int) -> Policy:
+    """What an approach that learns nothing plays by."""
+    return NoopPolicy(n_actions) if algorithm == "noop" else UniformPolicy(n_actions)
 
 
 Layer = Callable[[Floats], Floats]

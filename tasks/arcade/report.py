@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jinja2
 import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.arcade import curves, scores
 from tasks.arcade.curves import Curve, Family, Point
+from tasks.arcade.pages import render
 from tasks.arcade.scores import Estimate
 from tasks.arcade.settings import Settings
 
@@ -37,6 +37,7 @@ class FilmView(Settings):
     step: int = Field(ge=0, description="the checkpoint's")
     episode_return: float
     mp4: bytes = Field(min_length=1, repr=False, description="the file, H.264")
+    still: bytes = Field(default=b"", repr=False, description="PNG to show before the film plays")
     caption: str = Field(default="", description="one line under the film")
 
 
@@ -311,31 +312,23 @@ def render_markdown(comparison: Comparison) -> str:
 
 
 def _render(template: str, comparison: Comparison, finalize: Callable[[Any], Any] | None, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tasks.arcade"),
-        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",)),
-        undefined=jinja2.StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "number": number,
         "interval": interval_text,
         "mean_interval": _mean_interval,
         "artifact": lambda film: f"films/step-{film.step:09d}.mp4",
         "exactly": lambda value: f"{value:,.10g}",
-        "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
+        "data_uri": lambda data, kind: f"data:{kind};base64," + base64.b64encode(data).decode(),
     }
     ranked = groups(comparison)
-    return environment.get_template(template).render(
-        comparison=comparison,
-        groups=ranked,
-        verdicts=verdicts(comparison),
-        cautions=cautions(comparison),
-        parameters=parameter_table(ranked),
-        **values,
-    )
+    known = {
+        "comparison": comparison,
+        "groups": ranked,
+        "verdicts": verdicts(comparison),
+        "cautions": cautions(comparison),
+        "parameters": parameter_table(ranked),
+    }
+    return render(template, known | values, filters, finalize)
 
 
 def _markdown_text(value: Any) -> Any:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
 from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart, Ram
-from tasks.arcade.policy import Floats, NetworkPolicy, Policy, UniformPolicy, Weights, sample
-from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings
+from tasks.arcade.policy import Floats, NetworkPolicy, Policy, Weights, sample, unlearned_policy
+from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, GameSettings
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ class RolloutPlayer:
 
     def _policy(self, weights: Weights) -> Policy:
         approach = self._settings.approach
-        if isinstance(approach.algorithm, PpoSettings):
+        if isinstance(approach.algorithm, ActorCriticSettings):
             return NetworkPolicy(approach.algorithm.network, feature_size(approach.features), weights)
-        return UniformPolicy(self._n_actions)
+        return unlearned_policy(approach.algorithm.algorithm, self._n_actions)
 
     def _starts(self) -> list[bool]:
         """Whether an episode starts here, of every environment."""

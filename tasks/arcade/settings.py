@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
@@ -23,6 +24,39 @@ def newer_schema(fields: object) -> str:
     if isinstance(schema, int) and schema > SCHEMA:
         return f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel"
     return ""
+
+
+class NewerSchemaError(ValueError):
+    """A file is of a newer schema; the message says which."""
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def parsed(kind: type[S], raw: bytes) -> S:
+    """A value from the JSON of a file.
+
+    Raises:
+        NewerSchemaError: it is of a newer schema.
+        ValueError: it is not JSON, or not such a value; the message says where and why.
+    """
+    try:
+        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error})") from None
+    if newer := newer_schema(fields):
+        raise NewerSchemaError(newer)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of what is wrong with a value, and where in it."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"
 
 
 class GameSettings(Settings):
@@ -88,21 +122,16 @@ Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
 
 
-class PpoSettings(Settings):
-    """PPO (Schulman et al. 2017) in Stable-Baselines3's names; the defaults are Stable-Baselines3's."""
+class ActorCriticSettings(Settings):
+    """What Stable-Baselines3's on-policy algorithms share, in its names."""
 
-    algorithm: Literal["ppo"] = "ppo"
-    n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
-    batch_size: int = Field(default=64, ge=2)
-    n_epochs: int = Field(default=10, ge=1)
-    learning_rate: Schedule = 3e-4
+    n_steps: int = Field(ge=1, description="steps of each environment in a rollout")
+    learning_rate: Schedule
     gamma: float = Field(default=0.99, ge=0, le=1)
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
-    clip_range: Schedule = 0.2
     ent_coef: Schedule = 0.0
     vf_coef: float = Field(default=0.5, ge=0)
     max_grad_norm: float = Field(default=0.5, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
     pipelined: bool = Field(
         default=False,
         description="the next rollout is played while the last one is learned from, so with the weights from before",
@@ -110,10 +139,31 @@ class PpoSettings(Settings):
     network: NetworkSettings = NetworkSettings()
 
 
-class RandomSettings(Settings):
-    """Uniformly random actions, nothing learned: the floor under every comparison."""
+class PpoSettings(ActorCriticSettings):
+    """PPO (Schulman et al. 2017); the defaults are Stable-Baselines3's."""
 
-    algorithm: Literal["random"] = "random"
+    algorithm: Literal["ppo"] = "ppo"
+    n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
+    batch_size: int = Field(default=64, ge=2)
+    n_epochs: int = Field(default=10, ge=1)
+    learning_rate: Schedule = 3e-4
+    clip_range: Schedule = 0.2
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+
+
+class A2cSettings(ActorCriticSettings):
+    """A2C (Mnih et al. 2016, synchronous); the defaults are Stable-Baselines3's."""
+
+    algorithm: Literal["a2c"] = "a2c"
+    n_steps: int = Field(default=5, ge=1, description="steps of each environment in a rollout")
+    learning_rate: Schedule = 7e-4
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+
+
+class UnlearnedSettings(Settings):
+    """Nothing learned: uniformly random actions, the floor under every comparison; or never a button pressed."""
+
+    algorithm: Literal["random", "noop"] = "random"
     n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
 
 
@@ -122,7 +172,7 @@ class ApproachSettings(Settings):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
-    algorithm: Annotated[PpoSettings | RandomSettings, Field(discriminator="algorithm")]
+    algorithm: Annotated[PpoSettings | A2cSettings | UnlearnedSettings, Field(discriminator="algorithm")]
     features: FeatureSettings
     n_envs: int = Field(default=8, ge=1, le=1024, description="environments played side by side")
     reward: Literal["raw", "sign", "scaled"] = Field(
@@ -142,6 +192,37 @@ class RunSettings(Settings):
     checkpoint_every: int = Field(ge=1, description="steps between checkpoints; one more is saved at the end")
 
 
+def _offer_games(schema: dict[str, Any]) -> None:
+    """A form offers today's games to choose from; an old id can be typed."""
+    from tasks.arcade.game import environment_ids
+
+    games = [name for name in environment_ids() if name.endswith("-v5")]
+    schema["anyOf"] = [
+        {"title": "game", "type": "string", "enum": games},
+        {"title": "any id", "type": schema.pop("type")},
+    ]
+
+
+def _offer_approaches(schema: dict[str, Any]) -> None:
+    """A form offers the named approaches."""
+    from tasks.arcade.approaches import APPROACHES
+
+    schema["enum"] = list(APPROACHES)
+
+
+EnvId = Annotated[
+    str,
+    Field(
+        title="Game",
+        description="environment id, e.g. ALE/Pong-v5; old ones (Pong-ram-v0) are understood",
+        json_schema_extra=_offer_games,
+    ),
+]
+ApproachName = Annotated[
+    str, Field(title="Approach", description="a named way to train", json_schema_extra=_offer_approaches)
+]
+
+
 def short(run: str) -> str:
     """A run's id as a person reads it: its first 8 digits; a name stays a name."""
     return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
@@ -150,9 +231,9 @@ def short(run: str) -> str:
 class TrainSettings(Settings):
     """What a person asks for when a training is started."""
 
-    env_id: str = Field(description="environment id, e.g. ALE/Pong-v5; old ones (Pong-ram-v0) are understood")
-    approach: str = Field(default="ppo-tuned", description="a named way to train")
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    env_id: EnvId
+    approach: ApproachName = "ppo-tuned"
+    seed: int = Field(default=0, ge=0, lt=2**31, description="another seed is another training")
     steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of training in all")
     checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
     n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
@@ -182,9 +263,18 @@ class ResumeSettings(Settings):
 class EvaluationSettings(Settings):
     """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
 
-    episodes: int = Field(default=10, ge=1, le=10_000)
+    episodes: int = Field(default=10, ge=1, le=10_000, description="that each checkpoint plays")
     seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
     deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+
+
+class FilmSettings(Settings):
+    """Which of a checkpoint's episodes are filmed, and what the films show."""
+
+    episode: Literal["median", "best", "worst", "all"] = Field(
+        default="median", description="by their returns; all: every one, and the median one is the checkpoint's film"
+    )
+    panel: bool = Field(default=True, description="beside the game what the policy sees and decides")
 
 
 class RecordSettings(Settings):
@@ -192,6 +282,7 @@ class RecordSettings(Settings):
 
     run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
     evaluation: EvaluationSettings = EvaluationSettings()
+    film: FilmSettings = FilmSettings()
     again: bool = Field(default=False, description="make films and metrics again that exist already")
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
     last: bool = Field(default=False, description="only the last checkpoint")
@@ -205,7 +296,7 @@ class RecordSettings(Settings):
 class CompareSettings(Settings):
     """What a person asks for when runs are compared."""
 
-    runs: tuple[str, ...] = Field(min_length=1)
+    runs: tuple[str, ...] = Field(min_length=1, description="run ids, beginnings of ids, or run names, of one game")
     name: str | None = Field(default=None, description="the comparison's run name in MLflow")
     experiment: str | None = Field(default=None, description="MLflow experiment; none: that of the first run")
 
@@ -218,16 +309,16 @@ class CompareSettings(Settings):
 class PipelineSettings(Settings):
     """What a person asks for when approaches are trained, filmed and compared in one go."""
 
-    env_id: str
-    approaches: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    steps: int = Field(default=1_000_000, ge=1, le=10**10)
-    checkpoint_every: int = Field(default=100_000, ge=1)
-    n_envs: int | None = Field(default=None, ge=1, le=1024)
-    workers: int | None = Field(default=None, ge=1, le=256)
+    env_id: EnvId
+    approaches: tuple[ApproachName, ...] = Field(min_length=1, description="named ways to train, each with every seed")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of the trainings")
+    steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of each training in all")
+    checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
+    n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
+    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
     evaluation: EvaluationSettings = EvaluationSettings()
-    experiment: str | None = None
-    name: str | None = None
+    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+    name: str | None = Field(default=None, description="the comparison's run name in MLflow")
 
     @property
     def title(self) -> str:
@@ -251,3 +342,34 @@ class LearningSettings(Settings):
     def title(self) -> str:
         """What a person calls this benchmark."""
         return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"
+
+
+class AtlasSettings(Settings):
+    """What a person asks for when it is found out what a game's bytes do on the screen."""
+
+    env_id: str
+    states: int = Field(default=64, ge=1, le=10_000, description="states of play in which every byte is changed")
+    steps: int = Field(default=12_000, ge=1, le=10**7, description="steps of play that the states are taken from")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    run: str | None = Field(default=None, description="a run whose last checkpoint plays; none: random play")
+    name: str | None = Field(default=None, description="the atlas's run name in MLflow")
+    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this atlas."""
+        return f"{self.env_id}, {self.states} states"
+
+
+class ReelSettings(Settings):
+    """What a person asks for when a run's learning is filmed, alone or beside another run's."""
+
+    runs: tuple[str, ...] = Field(min_length=1, max_length=2, description="one run, or two of one game")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the episode that every checkpoint plays")
+    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+    seconds: float = Field(default=20.0, ge=1, le=3600, description="of each episode that are shown, at most")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this reel."""
+        return " and ".join(map(short, self.runs))

@@ -82,8 +82,9 @@ class _Failed:
 
 def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connection) -> None:
     """A worker's life: plays what it is asked to, until its parent closes the pipe or is gone."""
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    # Ctrl-C and Prefect's cancelling reach the whole process group; the parent decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(1):
         try:
             player, beat = RolloutPlayer(settings, span, shared.arrays()), _heart(shared, span)
@@ -185,11 +186,6 @@ class WorkerPool:
         if self._played is None:
             self._played = self._gather()
         return self._played
-
-    def collect(self, weights: Weights, statistics: Statistics) -> Rollout:
-        """Play a rollout and wait for it."""
-        self.start(weights, statistics)
-        return self.finish()
 
     def snapshot(self) -> tuple[EnvironmentState, ...]:
         """Every environment in flight, between two rollouts: before the one that is under way, if one is."""

@@ -1,15 +1,21 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.address import find_home
+from tasks.store.atlases import ATLAS, start_atlas
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
+from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
+    "ATLAS",
+    "DROPPED",
+    "Champion",
     "Film",
     "Lease",
     "MetricLog",
+    "Registry",
     "RunStatus",
     "Store",
     "StoreError",
@@ -17,5 +23,6 @@ __all__ = [
     "StoredRun",
     "find_home",
     "open_store",
+    "start_atlas",
     "store_in_use",
 ]

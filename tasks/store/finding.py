@@ -28,10 +28,17 @@ def find_runs(client: MlflowClient, reference: str) -> list[Run]:
 
 def runs_named(client: MlflowClient, name: str, limit: int = PAGE) -> list[Run]:
     """Runs of this name, the one started last first."""
+    return _search(client, f"attributes.run_name = '{name}'", limit) if _can_be_asked_for(name) else []
+
+
+def runs_tagged(client: MlflowClient, key: str, value: str, limit: int = PAGE) -> list[Run]:
+    """Runs with this tag, the one started last first."""
+    return _search(client, f"tags.`{key}` = '{value}'", limit) if _can_be_asked_for(value) else []
+
+
+def _can_be_asked_for(value: str) -> bool:
     # MLflow's filters have no escape for quotes.
-    if not name or {"'", '"', "`"} & set(name):
-        return []
-    return _search(client, f"attributes.run_name = '{name}'", limit)
+    return bool(value) and not {"'", '"', "`"} & set(value)
 
 
 def pages(search: Callable[[str | None], PagedList[_T]]) -> Iterator[_T]:

@@ -24,54 +24,69 @@ TAG = "ramreel.lease"
 BEAT_SECONDS = 10
 STALE_SECONDS = 60
 _SETTLE_SECONDS = 0.5
+_WAIT_SECONDS = 2
 
 _given_back: set[str] = set()
 """Tokens of this process's leases that are over, whether or not the store could be told."""
 
 
 class Lease:
-    """The right to train a run while the block lasts.
+    """The right to train a run while the block lasts, or to do another thing with it that one at a time may do.
+
+    Args:
+        client: MLflow's.
+        run_id: the run.
+        tag: under which the run bears it.
+        patient: wait on entering as long as somebody else has it.
 
     Raises:
         StoreError: on entering, somebody else trains the run.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client, self._run_id = client, run_id
-        self._token = uuid4().hex
-        self._mine = {"token": self._token, "host": socket.gethostname(), "process": os.getpid()}
+    def __init__(self, client: MlflowClient, run_id: str, tag: str = TAG, *, patient: bool = False) -> None:
+        self._client, self._run_id, self._tag, self._patient = client, run_id, tag, patient
+        self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
         self._over = threading.Event()
         self._taken_by: dict[str, Any] | None = None
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
 
     def __enter__(self) -> Self:
-        self.refuse_if_held()
-        self._write()
-        # Two that came at the same moment both wrote: the one that wrote last has it.
-        time.sleep(_SETTLE_SECONDS)
-        if self._held().get("token") != self._token:
+        while self._held().get("token") != self._mine["token"]:
+            if self._patient:
+                self.wait_until_free()
             self.refuse_if_held()
+            self._write()
+            # Two that came at the same moment both wrote: the one that wrote last has it.
+            time.sleep(_SETTLE_SECONDS)
         self._beating.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
-        _given_back.add(self._token)
+        _given_back.add(str(self._mine["token"]))
         try:
-            if self._held().get("token") == self._token:
-                self._client.delete_tag(self._run_id, TAG)
+            if self._held().get("token") == self._mine["token"]:
+                self._client.delete_tag(self._run_id, self._tag)
         except Exception as failure:
             # A lease that is left behind goes stale by itself; what ended the block is worth more.
             logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(failure))
 
     def _held(self) -> dict[str, Any]:
-        text = self._client.get_run(self._run_id).data.tags.get(TAG, "{}")
+        text = self._client.get_run(self._run_id).data.tags.get(self._tag, "{}")
         try:
             held = json.loads(text)
         except ValueError:
             return {}
         return held if isinstance(held, dict) else {}
+
+    def wait_until_free(self) -> None:
+        """Wait as long as somebody else holds it."""
+        while True:
+            try:
+                return self.refuse_if_held()
+            except StoreError:
+                time.sleep(_WAIT_SECONDS)
 
     def refuse_if_held(self) -> None:
         """Raise StoreError if somebody else trains the run."""
@@ -107,13 +122,13 @@ class Lease:
         return False
 
     def _write(self) -> None:
-        self._client.set_tag(self._run_id, TAG, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
+        self._client.set_tag(self._run_id, self._tag, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             try:
                 held = self._held()
-                if held.get("token", self._token) != self._token:
+                if held.get("token", self._mine["token"]) != self._mine["token"]:
                     self._taken_by = held
                     return
                 self._write()

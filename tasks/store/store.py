@@ -28,6 +28,7 @@ from tasks.store.values import (
     evaluated_steps,
     flatten,
     one_line,
+    pair_episodes,
     pair_films,
     safe_path,
     step_name,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _SETTINGS_FILE = "settings.json"
 _EVALUATIONS = "evaluations"
+_FILMS, _PREVIEWS = "films", "films/previews"
 _MAX_COMPARED = 240
 """Run ids that fit into one tag of MLflow's, 8,000 characters."""
 
@@ -108,6 +110,7 @@ class Store:
         commit: str | None,
         experiment: str | None = None,
         kind: str = "training",
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """Start a run; every setting is a parameter of it, flattened with dots.
 
@@ -119,6 +122,7 @@ class Store:
             commit: of the program's source; none if unknown.
             experiment: MLflow experiment; none: the environment id.
             kind: the tag `ramreel.kind`.
+            tags: more of them.
 
         Returns:
             MLflow's run id.
@@ -126,13 +130,14 @@ class Store:
         from mlflow.entities import Param
 
         env_id = settings.game.env_id
-        tags = {
+        all_tags = {
             **origin_tags(kind, command, versions, commit),
+            **(tags or {}),
             "ramreel.approach": settings.approach.name,
             "ramreel.env_id": env_id,
             "ramreel.seed": str(settings.seed),
         }
-        run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, tags)
+        run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, all_tags)
         try:
             params = flatten(settings.model_dump(mode="json"))
             self._client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
@@ -220,6 +225,10 @@ class Store:
     def lease(self, run_id: str) -> Lease:
         """The right to train a run, as long as the block lasts; nobody else gets it meanwhile."""
         return Lease(self._client, run_id)
+
+    def filming(self, run_id: str) -> Lease:
+        """The right to film a run's checkpoints, waited for on entering: none is played twice."""
+        return Lease(self._client, run_id, "ramreel.filming", patient=True)
 
     @told_in_one_line
     def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
@@ -334,7 +343,16 @@ class Store:
     # --- films and other artifacts ---
 
     @told_in_one_line
-    def save_film(self, run_id: str, step: int, mp4: Path, trace: Path) -> Film:
+    def save_film(
+        self,
+        run_id: str,
+        step: int,
+        mp4: Path,
+        trace: Path,
+        *,
+        preview: Path | None = None,
+        episode: str | None = None,
+    ) -> Film:
         """Keep a film and its trace; one at the same step is replaced.
 
         Args:
@@ -342,20 +360,48 @@ class Store:
             step: of the checkpoint filmed.
             mp4: the film, under whatever name.
             trace: its trace, likewise.
+            preview: a small film for reports, with a still as `.png` beside it.
+            episode: the name of one episode's film, where it is not the checkpoint's film.
         """
-        film = Film(step=step, mp4=f"films/{step_name(step)}.mp4", trace=f"films/{step_name(step)}.trace.json")
+        folder, name = (f"{_FILMS}/{step_name(step)}", episode) if episode else (_FILMS, step_name(step))
+        film = Film(
+            step=step,
+            mp4=f"{folder}/{name}.mp4",
+            trace=f"{folder}/{name}.trace.json",
+            preview=f"{_PREVIEWS}/{name}.mp4" if preview else None,
+        )
+        files = {film.trace: trace, film.mp4: mp4}
+        if preview and film.preview and film.still:
+            files = {film.still: preview.with_suffix(".png"), film.preview: preview, **files}
         # MLflow keeps a file under its own name; the link gives it the right one without a copy.
-        with tempfile.TemporaryDirectory() as folder:
-            for source, path in ((trace, film.trace), (mp4, film.mp4)):
-                link = Path(folder) / Path(path).name
+        with tempfile.TemporaryDirectory() as links:
+            for path, source in files.items():
+                link = Path(links) / Path(path).name
+                link.unlink(missing_ok=True)
                 link.symlink_to(source.absolute())
-                self._client.log_artifact(run_id, str(link), "films")
+                self._client.log_artifact(run_id, str(link), str(Path(path).parent))
         return film
 
     @told_in_one_line
+    def save_files(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+        """Keep all files of a folder, under their own names, as a run's artifacts."""
+        self._client.log_artifacts(run_id, str(folder), artifact_path and safe_path(artifact_path))
+
+    @told_in_one_line
     def films(self, run_id: str) -> dict[int, Film]:
-        """The films of a run by step, in rising order: only those whose trace is there as well."""
-        return pair_films([file.path for file in self._client.list_artifacts(run_id, "films")])
+        """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
+        listed = self._files(run_id, _FILMS)
+        previews = self._files(run_id, _PREVIEWS) if _PREVIEWS in listed else []
+        return pair_films(listed, previews)
+
+    @told_in_one_line
+    def episode_films(self, run_id: str, step: int) -> list[Film]:
+        """The films of single episodes of a checkpoint, beside its film; none unless all were asked for."""
+        return pair_episodes(step, self._files(run_id, f"{_FILMS}/{step_name(step)}"))
+
+    def _files(self, run_id: str, folder: str) -> list[str]:
+        # A file without content was taken back (`retract_evaluation`).
+        return [file.path for file in self._client.list_artifacts(run_id, folder) if file.file_size != 0]
 
     @told_in_one_line
     def fetch_artifact(self, run_id: str, artifact_path: str, into: Path) -> Path:
@@ -365,9 +411,17 @@ class Store:
         return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
 
     @told_in_one_line
-    def artifact_uri(self, run_id: str, artifact_path: str) -> str:
-        """Where an artifact lies, to be shown to a person: a file's path in the embedded store."""
-        return f"{self._client.get_run(run_id).info.artifact_uri}/{safe_path(artifact_path)}"
+    def artifact_uri(self, run_id: str, artifact_path: str | None = None) -> str:
+        """Where an artifact, or all of a run's, lies, to be shown to a person: a file's path in the embedded store."""
+        root = str(self._client.get_run(run_id).info.artifact_uri)
+        return f"{root}/{safe_path(artifact_path)}" if artifact_path else root
+
+    @told_in_one_line
+    def page(self, run_id: str, artifact_path: str | None = None) -> str:
+        """The page of a run, or of an artifact of it, in MLflow's UI: what follows the server's address."""
+        experiment = self._client.get_run(run_id).info.experiment_id
+        page = f"/#/experiments/{experiment}/runs/{run_id}"
+        return f"{page}/artifacts/{safe_path(artifact_path)}" if artifact_path else page
 
     def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
         """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
@@ -382,8 +436,7 @@ class Store:
     @told_in_one_line
     def evaluations(self, run_id: str) -> tuple[int, ...]:
         """Steps of the checkpoints that have been evaluated, in rising order."""
-        files = self._client.list_artifacts(run_id, _EVALUATIONS)
-        return evaluated_steps([file.path for file in files if file.file_size != 0])
+        return evaluated_steps(self._files(run_id, _EVALUATIONS))
 
     def whole_films(self, run_id: str) -> dict[int, Film]:
         """The films of a run by step, in rising order: those that are there with all that belongs to them.
@@ -467,6 +520,17 @@ class Store:
         """Ids of the runs of this name, the one started last first; none in a store that is not there yet."""
         found = [] if is_fresh(self.address) else finding.runs_named(self._client, name)
         return tuple(str(run.info.run_id) for run in found)
+
+    @told_in_one_line
+    def runs_tagged(self, key: str, value: str) -> tuple[str, ...]:
+        """Ids of the runs with this tag, the one started last first; none in a store that is not there yet."""
+        found = [] if is_fresh(self.address) else finding.runs_tagged(self._client, key, value)
+        return tuple(str(run.info.run_id) for run in found)
+
+    @told_in_one_line
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        """Note something on a run."""
+        self._client.set_tag(run_id, key, value)
 
     def _settings(self, run_id: str) -> RunSettings:
         with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,8 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_FILM_NAME = re.compile(r"step-(?P<step>\d{9,11})\.(?P<part>mp4|trace\.json)")
+_STEP_NAME = re.compile(r"step-(?P<step>\d{9,11})")
+_EPISODE_NAME = re.compile(r"episode-\d{2,5}")
 _EVALUATION_NAME = re.compile(r"step-(?P<step>\d{9,11})\.json")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 
@@ -53,6 +54,12 @@ class StoredRun(BaseModel):
     start_ms: int
     end_ms: int | None
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of what decided its results, by package."""
+        prefix = "ramreel.version."
+        return {key.removeprefix(prefix): value for key, value in self.tags.items() if key.startswith(prefix)}
+
 
 class StoredCheckpoint(BaseModel):
     """A whole checkpoint in the store: one logged model of MLflow.
@@ -72,13 +79,22 @@ class StoredCheckpoint(BaseModel):
 
 
 class Film(BaseModel):
-    """A film with its trace: both are artifact paths within the run."""
+    """A film with its trace, as artifact paths within the run.
+
+    Attributes:
+        preview: a small, silent film of the same frames; beside it, as `.png`, a still.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     step: int
     mp4: str
     trace: str
+    preview: str | None = None
+
+    @property
+    def still(self) -> str | None:
+        return self.preview and self.preview.removesuffix("mp4") + "png"
 
 
 def step_name(step: int) -> str:
@@ -86,17 +102,35 @@ def step_name(step: int) -> str:
     return f"step-{step:09d}"
 
 
-def pair_films(paths: list[str]) -> dict[int, Film]:
+def pair_films(paths: list[str], previews: list[str]) -> dict[int, Film]:
     """Films among artifact paths, by step in rising order: only those whose MP4 and trace are both there."""
-    found: dict[int, dict[str, str]] = {}
+    small = {PurePosixPath(path).name: path for path in previews}
+    found: dict[int, Film] = {}
+    for name, parts in _by_name(paths).items():
+        match = _STEP_NAME.fullmatch(name)
+        if match and {"mp4", "trace.json"} <= parts.keys():
+            step = int(match["step"])
+            preview = small.get(f"{name}.mp4") if f"{name}.png" in small else None
+            found[step] = Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"], preview=preview)
+    return dict(sorted(found.items()))
+
+
+def pair_episodes(step: int, paths: list[str]) -> list[Film]:
+    """Films of single episodes of one checkpoint among artifact paths, by name."""
+    return [
+        Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
+        for name, parts in sorted(_by_name(paths).items())
+        if _EPISODE_NAME.fullmatch(name) and {"mp4", "trace.json"} <= parts.keys()
+    ]
+
+
+def _by_name(paths: list[str]) -> dict[str, dict[str, str]]:
+    """`{"step-000250000": {"mp4": path, "trace.json": path}}`."""
+    found: dict[str, dict[str, str]] = {}
     for path in paths:
-        if match := _FILM_NAME.fullmatch(PurePosixPath(path).name):
-            found.setdefault(int(match["step"]), {})[match["part"]] = safe_path(path)
-    return {
-        step: Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
-        for step, parts in sorted(found.items())
-        if len(parts) == 2
-    }
+        name, _, ending = PurePosixPath(path).name.partition(".")
+        found.setdefault(name, {})[ending] = safe_path(path)
+    return found
 
 
 def evaluated_steps(paths: list[str]) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tasks.arcade.episode import (
     Trace,
     TraceError,
+    chosen_episode,
     evaluation_seeds,
-    median_episode,
     play,
     read_trace,
     replay,
@@ -353,11 +353,12 @@ def test_evaluation_seeds_are_apart_from_each_other_and_from_trainings() -> None
 
 
 @given(returns=st.lists(st.integers(-3, 3), min_size=1, max_size=9))
-def test_the_median_episode_is_the_first_with_the_lower_median_return(pong: Trace, returns: list[int]) -> None:
-    traces = [pong.model_copy(update={"episode_return": each}) for each in returns]
-    assert median_episode(traces) == returns.index(statistics.median_low(returns))
+def test_the_chosen_episode_is_the_first_with_the_return_that_is_asked_for(returns: list[int]) -> None:
+    assert chosen_episode(returns) == returns.index(statistics.median_low(returns))
+    assert chosen_episode(returns, "best") == returns.index(max(returns))
+    assert chosen_episode(returns, "worst") == returns.index(min(returns))
 
 
 def test_no_episode_has_no_median() -> None:
     with pytest.raises(ValueError, match="no episodes"):
-        median_episode([])
+        chosen_episode([])

@@ -1,49 +1,131 @@
-"""A checkpoint's figures are those of its episodes, and its film is the median one."""
+"""A checkpoint's figures are those of its episodes, and its film is the one that was asked for."""
 
 from pathlib import Path
 
+import pytest
+
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint, read, write
-from tasks.arcade.episode import read_trace, verify, verify_decisions
-from tasks.arcade.evaluation import evaluate_and_film
+from tasks.arcade.decoder import Decoder
+from tasks.arcade.episode import Trace, read_trace, verify, verify_decisions
+from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.features import Statistics
+from tasks.arcade.film_mark import read_mark
 from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.settings import EvaluationSettings, RunSettings
+from tasks.arcade.settings import EvaluationSettings, FilmSettings, RunSettings
+
+PLAIN = FilmSettings(panel=False)
 
 
-def random_checkpoint(env_id: str, directory: Path) -> str:
-    game = resolve(env_id).model_copy(update={"max_episode_frames": 600})
-    settings = RunSettings(game=game, approach=approach("random"), seed=0, steps=10, checkpoint_every=10)
+def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random") -> str:
+    game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
+    settings = RunSettings(game=game, approach=approach(name), seed=0, steps=10, checkpoint_every=10)
     names = Emulator(game).action_names
     return write(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
 
 
 def test_the_median_episode_is_filmed_and_every_one_counted(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
-    mp4, trace_path = tmp_path / "film.mp4", tmp_path / "trace.json"
-    evaluation = evaluate_and_film(
-        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=5, seed=3), mp4, trace_path
-    )
-    returns = sorted(evaluation.returns)
-    trace = read_trace(trace_path)
+    settings = EvaluationSettings(episodes=5, seed=3)
+    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, settings, FilmSettings(), tmp_path)
+    files, returns = FilmFiles.within(tmp_path), sorted(evaluation.returns)
+    trace = read_trace(files.trace)
     assert trace.checkpoint == digest == evaluation.checkpoint
     assert trace.episode_return == returns[2]
     assert trace.seed == evaluation.episodes[evaluation.filmed].seed
     assert evaluation.film_frames == trace.frames + 1
-    assert mp4.stat().st_size > 1000
-    assert evaluation.metrics()["eval/mean_reward"] == sum(returns) / 5
-    assert evaluation.metrics()["eval/iqm_reward"] == sum(returns[1:4]) / 3
-    assert evaluation.metrics()["eval/distinct_episodes"] == 5
+    assert evaluation.choice == "median of 5 episodes (5 distinct)"
+    mark, _ = read_mark(files.mp4)
+    assert (mark.trace, mark.kind, mark.frames) == (trace, "panel", trace.frames + 1)
+    metrics = evaluation.metrics()
+    assert metrics["eval/mean_reward"] == sum(returns) / 5
+    assert metrics["eval/iqm_reward"] == sum(returns[1:4]) / 3
+    assert metrics["eval/median_reward"] == returns[2]
+    assert metrics["eval/distinct_episodes"] == 5
+    assert metrics["eval/mean_reward_low"] < metrics["eval/mean_reward"] < metrics["eval/mean_reward_high"]
+    assert metrics["eval/iqm_reward_low"] <= metrics["eval/iqm_reward"] <= metrics["eval/iqm_reward_high"]
     assert verify(trace).ok
     assert verify_decisions(trace, read(tmp_path / "checkpoint", digest).agent()).ok
+
+
+def test_a_preview_shows_the_same_frames_small_with_a_still_from_the_middle(tmp_path: Path) -> None:
+    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
+    evaluation = evaluate_and_film(
+        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), FilmSettings(), tmp_path
+    )
+    files = FilmFiles.within(tmp_path)
+    assert files.preview.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    with Decoder(files.preview) as decoder:
+        assert (decoder.shown.width, decoder.shown.height) == (320, 210)
+        assert sum(1 for _ in decoder) == evaluation.film_frames
+    assert files.preview.stat().st_size < files.mp4.stat().st_size / 4
+
+
+@pytest.mark.parametrize("choice", ["best", "worst"])
+def test_the_best_or_the_worst_is_filmed_if_asked_for(choice: str, tmp_path: Path) -> None:
+    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
+    wanted = PLAIN.model_copy(update={"episode": choice})
+    evaluation = evaluate_and_film(
+        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=5, seed=3), wanted, tmp_path
+    )
+    returns = sorted(evaluation.returns)
+    assert returns[0] < returns[2] < returns[-1]
+    assert read_trace(FilmFiles.within(tmp_path).trace).episode_return == returns[-1 if choice == "best" else 0]
+    assert evaluation.metrics()["eval/median_reward"] == returns[2], "whatever is filmed"
+    assert evaluation.choice == f"{choice} of 5 episodes (5 distinct)"
+
+
+def test_every_episode_is_filmed_if_asked_for(tmp_path: Path) -> None:
+    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
+    wanted = PLAIN.model_copy(update={"episode": "all"})
+    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), wanted, tmp_path)
+    films = [FilmFiles.within(tmp_path, episode_name(number)) for number in range(3)]
+    assert [read_mark(film.mp4)[0].trace.seed for film in films] == [each.seed for each in evaluation.episodes]
+    assert [read_trace(film.trace).episode_return for film in films] == evaluation.returns
+    assert not any(film.preview.exists() for film in films)
+    assert evaluation.choice == "median of 3 episodes (3 distinct)", "the checkpoint's own film"
 
 
 def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
     """The likeliest actions on a deterministic game: the seed changes nothing, and the figures say so."""
     digest = random_checkpoint("BreakoutDeterministic-v4", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=4, deterministic=True)
+    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, settings, PLAIN, tmp_path)
+    metrics = evaluation.metrics()
+    assert metrics["eval/episodes"] == 4
+    assert metrics["eval/distinct_episodes"] == 1
+    assert "eval/mean_reward_low" not in metrics, "no interval is computed from copies"
+    assert evaluation.choice == "median of 4 episodes (1 distinct)"
+
+
+def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says_so(tmp_path: Path) -> None:
+    digest = random_checkpoint("ALE/Seaquest-v5", tmp_path / "checkpoint", 120, name="noop")
     evaluation = evaluate_and_film(
-        tmp_path / "checkpoint", digest, settings, tmp_path / "film.mp4", tmp_path / "trace.json"
+        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), FilmSettings(), tmp_path
     )
-    assert evaluation.metrics()["eval/episodes"] == 4
-    assert evaluation.metrics()["eval/distinct_episodes"] == 1
+    assert evaluation.episodes[0].ended == "truncated"
+    assert evaluation.film_frames == 121
+    trace = read_trace(FilmFiles.within(tmp_path).trace)
+    assert words(trace, tmp_path).endswith("stopped at the limit of 120 frames")
+
+
+def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> None:
+    digest = random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint", 120)
+    evaluate_and_film(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
+    trace = read_trace(FilmFiles.within(tmp_path).trace)
+    checkpoint = read(tmp_path / "checkpoint")
+    caption = caption_of(checkpoint, trace.model_copy(update={"episode_return": -21, "ended": "terminated"}), "best")
+    assert caption.title == "ALE/Pong-v5  ·  random  ·  step 10"
+    assert caption.details == f"best  ·  return \N{MINUS SIGN}21  ·  seed {trace.seed}  ·  game over"
+    assert words(trace.model_copy(update={"ended": "limit"}), tmp_path).endswith(f"stopped after {trace.length} steps")
+
+
+def words(trace: Trace, folder: Path) -> str:
+    return caption_of(read(folder / "checkpoint"), trace, "median").details
+
+
+def test_an_evaluation_of_before_films_were_chosen_reads_as_what_it_was(tmp_path: Path) -> None:
+    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 100)
+    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
+    old = Evaluation.model_validate(evaluation.model_dump(exclude={"film"}))
+    assert old.film == FilmSettings(episode="median", panel=False)

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.arcade import film as room
+from tasks.arcade import encoder
+from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, TraceError, play, replay
-from tasks.arcade.film import FilmError, film
+from tasks.arcade.film import Film, film
 from tasks.arcade.game import Emulator, Ram, resolve
 
 Pictures = npt.NDArray[np.uint8]
@@ -59,13 +60,13 @@ def described(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def asteroids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trace, Path, room.Film]]:
+def asteroids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trace, Path, Film]]:
     trace, path = random_play("ALE/Asteroids-v5", 20), tmp_path_factory.mktemp("films") / "asteroids.mp4"
     yield trace, path, film(trace, path)
 
 
 def test_every_frame_is_in_the_film_and_looks_as_the_emulator_drew_it(
-    asteroids: tuple[Trace, Path, room.Film],
+    asteroids: tuple[Trace, Path, Film],
 ) -> None:
     trace, path, made = asteroids
     shown, wanted = decoded(path), drawn(trace)
@@ -76,7 +77,7 @@ def test_every_frame_is_in_the_film_and_looks_as_the_emulator_drew_it(
     assert np.abs(shown.astype(np.int16) - blocks).max() < 64, "edges stay sharp"
 
 
-def test_what_is_drawn_on_every_second_frame_only_is_in_the_film(asteroids: tuple[Trace, Path, room.Film]) -> None:
+def test_what_is_drawn_on_every_second_frame_only_is_in_the_film(asteroids: tuple[Trace, Path, Film]) -> None:
     trace, path, _ = asteroids
     shown, wanted = decoded(path)[:, ::2, ::4].max(axis=3), drawn(trace).max(axis=3)
     last_of_step = wanted[4::4]
@@ -111,7 +112,7 @@ def test_a_film_has_the_games_size_and_rate_and_is_shown_4_to_3(
     assert "h264" in said and "yuv420p(tv, bt709, progressive)" in said
 
 
-def test_a_film_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tuple[Trace, Path, room.Film]) -> None:
+def test_a_film_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tuple[Trace, Path, Film]) -> None:
     trace, path, _ = asteroids
     content = path.read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
@@ -163,7 +164,8 @@ def test_a_trace_of_an_unknown_game_is_refused(pong: Trace, tmp_path: Path) -> N
 def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> Path:
     """A program in ffmpeg's place; `$FFMPEG` is the real one."""
     program = folder / "ffmpeg.sh"
-    program.write_text(f'#!/bin/sh\nFFMPEG="{imageio_ffmpeg.get_ffmpeg_exe()}"\n{script}\n')
+    real = f'FFMPEG="{imageio_ffmpeg.get_ffmpeg_exe()}"\n[ "$1" = -version ] && exec "$FFMPEG" -version'
+    program.write_text(f"#!/bin/sh\n{real}\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     return program
@@ -225,7 +227,7 @@ def test_an_ffmpeg_that_dies_or_hangs_in_the_middle_ends_the_film(
     sent: signal.Signals, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_ffmpeg(monkeypatch, tmp_path, f'echo $$ >"{tmp_path}/pid"; exec "$FFMPEG" "$@"')
-    monkeypatch.setattr(room, "_PATIENCE", 1.0)
+    monkeypatch.setattr(encoder, "_PATIENCE", 1.0)
     (tmp_path / "films").mkdir()
 
     def strike(frame: int) -> None:

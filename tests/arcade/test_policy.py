@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.learner import RamPolicy
-from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, sample, weight_shapes
+from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
 NETWORKS = {
@@ -80,6 +80,14 @@ def test_uniform_play_is_uniform() -> None:
     assert np.bincount(actions, minlength=5).min() > 150
     assert np.allclose(log_probs, np.log(0.2))
     assert not policy.values(rows).any()
+
+
+def test_noop_presses_no_button() -> None:
+    actions, log_probs = sample(
+        unlearned_policy("noop", 5).logits(np.zeros((9, 3), np.float32)), np.linspace(0, 0.99, 9)
+    )
+    assert not actions.any()
+    assert not log_probs.any()
 
 
 def test_weights_that_do_not_fit_are_named() -> None:

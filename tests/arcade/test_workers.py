@@ -48,6 +48,11 @@ def same(one: Rollout, other: Rollout) -> bool:
     )
 
 
+def a_rollout(pool: WorkerPool, weights: Weights) -> Rollout:
+    pool.start(weights, Statistics.empty())
+    return pool.finish()
+
+
 def kept(rollout: Rollout) -> Rollout:
     copies = {name: value.copy() for name, value in vars(rollout).items() if name != "episodes"}
     return Rollout(**copies, episodes=rollout.episodes)
@@ -60,11 +65,11 @@ def test_rollouts_are_the_same_whatever_the_number_of_workers_and_after_a_restor
     played: dict[int, list[Rollout]] = {}
     for workers in (1, 2, 4):
         with WorkerPool(settings, workers) as pool:
-            first = kept(pool.collect(weights, Statistics.empty()))
+            first = kept(a_rollout(pool, weights))
             states = pool.snapshot()
-            second = kept(pool.collect(weights, Statistics.empty()))
+            second = kept(a_rollout(pool, weights))
             pool.restore(states)
-            assert same(second, pool.collect(weights, Statistics.empty())), "a restored pool plays on as the first did"
+            assert same(second, a_rollout(pool, weights)), "a restored pool plays on as the first did"
             played[workers] = [first, second]
     assert first.episodes
     for one, other in zip(played[1], played[2], strict=True):
@@ -120,7 +125,7 @@ def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
         WorkerPool(settings, 2) as pool,
         pytest.raises(WorkerError, match=r"worker [01] failed: ValueError: weights do not"),
     ):
-        pool.collect({}, Statistics.empty())
+        a_rollout(pool, {})
 
 
 def test_a_worker_that_is_killed_ends_the_run_within_seconds() -> None:

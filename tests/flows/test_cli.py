@@ -64,11 +64,14 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
 
 
 def test_films_that_failed_are_in_the_one_json_object(
-    store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run([*TRAIN, "--quiet"]) == 0
     capfd.readouterr()
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    broken = tmp_path / "ffmpeg"
+    broken.write_text('#!/bin/sh\n[ "$1" = -version ] && echo ffmpeg version 7.0 && exit\nexit 1\n')
+    broken.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(broken))
     assert run(["record", "latest", "--episodes", "1", "--json"]) == 1
     said = capfd.readouterr()
     (line,) = said.out.splitlines()

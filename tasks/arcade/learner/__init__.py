@@ -1,6 +1,21 @@
 """Stable-Baselines3 over whole rollouts: the room where learning happens, and the only one that knows it and torch."""
 
-from tasks.arcade.learner.algorithm import RamPolicy, RewardScale, RolloutPPO, build, ppo_arguments, schedule
+from tasks.arcade.learner.algorithm import RewardScale, RolloutPPO
+from tasks.arcade.learner.building import build, ppo_arguments, schedule
+from tasks.arcade.learner.export import ExportError, export
+from tasks.arcade.learner.network import RamPolicy
 from tasks.arcade.learner.training import Listener, Start, train
 
-__all__ = ["Listener", "RamPolicy", "RewardScale", "RolloutPPO", "Start", "build", "ppo_arguments", "schedule", "train"]
+__all__ = [
+    "ExportError",
+    "Listener",
+    "RamPolicy",
+    "RewardScale",
+    "RolloutPPO",
+    "Start",
+    "build",
+    "export",
+    "ppo_arguments",
+    "schedule",
+    "train",
+]

@@ -1,7 +1,8 @@
 """Stable-Baselines3 over whole rollouts: what learns is its own `train()`, what plays are the workers.
 
-`RolloutPPO` is an ordinary subclass of Stable-Baselines3's `PPO`: `learn`, callbacks, logger and `save` are its own.
-Only `collect_rollouts` differs: it has the workers play a rollout and hands it to Stable-Baselines3's RolloutBuffer.
+`RolloutPPO` and `RolloutA2C` are ordinary subclasses of Stable-Baselines3's `PPO` and `A2C`: `learn`, callbacks, logger
+and `save` are its own. Only `collect_rollouts` differs: it has the workers play a rollout and hands it to
+Stable-Baselines3's RolloutBuffer.
 """
 
 from __future__ import annotations
@@ -13,69 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO
+from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
 
 from tasks.arcade.features import Statistics, feature_size
-from tasks.arcade.game import Emulator
+from tasks.arcade.learner.network import RamPolicy
 from tasks.arcade.policy import Floats, Weights
 from tasks.arcade.rollouts import Rollout
-from tasks.arcade.settings import SCHEDULE, NetworkSettings, PpoSettings, RunSettings, Schedule
 from tasks.arcade.workers import WorkerPool
-
-
-class ActorCritic(nn.Module):
-    """The layers of a `NetworkSettings`, in the shape that Stable-Baselines3 expects of an mlp_extractor."""
-
-    def __init__(self, n_features: int, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.body, hidden = _layers(n_features, settings.body, settings)
-        self.policy_net, self.latent_dim_pi = _layers(hidden, settings.pi, settings)
-        self.value_net, self.latent_dim_vf = _layers(hidden, settings.vf, settings)
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = self.body(features)
-        return self.policy_net(hidden), self.value_net(hidden)
-
-    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        latent: torch.Tensor = self.policy_net(self.body(features))
-        return latent
-
-    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        latent: torch.Tensor = self.value_net(self.body(features))
-        return latent
-
-
-def _layers(n_in: int, widths: tuple[int, ...], settings: NetworkSettings) -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = []
-    for width in widths:
-        layers.append(nn.Linear(n_in, width))
-        if settings.layer_norm:
-            layers.append(nn.LayerNorm(width))
-        layers.append(nn.Tanh() if settings.activation == "tanh" else nn.ReLU())
-        n_in = width
-    return nn.Sequential(*layers), n_in
-
-
-class RamPolicy(ActorCriticPolicy):
-    """Stable-Baselines3's actor-critic policy with the layers of a `NetworkSettings`."""
-
-    def __init__(self, *args: Any, network: NetworkSettings, **kwargs: Any) -> None:
-        self._network = network
-        super().__init__(*args, **kwargs)
-
-    def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = ActorCritic(self.features_dim, self._network)  # type: ignore[assignment]
-
-    def arrays(self) -> Weights:
-        """The weights as NumPy arrays."""
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
 
 
 class RolloutVecEnv(VecEnv):
@@ -173,6 +123,7 @@ class WholeRollouts(OnPolicyAlgorithm):
     env: RolloutVecEnv
     reward_scale: RewardScale
     pipelined = False
+    entropy: Callable[[float], float]
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -228,95 +179,35 @@ class WholeRollouts(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), rollout.last_starts)
 
 
-class RolloutPPO(WholeRollouts, PPO):
-    """Stable-Baselines3's PPO, its rollouts played by worker processes."""
+_THREADS = 2
+"""More hardly help batches of this size; while the workers play there is no core to spare for a second."""
 
-    entropy: Callable[[float], float]
 
+class _Learner(WholeRollouts):
     def train(self) -> None:
-        """Stable-Baselines3's own, on one core: sums come out the same on a machine with another number of them."""
+        """Stable-Baselines3's own, on as many threads everywhere: sums depend on how they are shared out."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        torch.set_num_threads(1 if self.pipelined else _THREADS)
         try:
             super().train()
         finally:
             torch.set_num_threads(threads)
 
 
-class RandomPlay(WholeRollouts):
-    """Plays at random through the same rollouts, logs what every algorithm logs, and learns nothing."""
+class RolloutPPO(_Learner, PPO):
+    """Stable-Baselines3's PPO, its rollouts played by worker processes."""
+
+
+class RolloutA2C(_Learner, A2C):
+    """Stable-Baselines3's A2C, its rollouts played by worker processes."""
+
+
+class UnlearnedPlay(WholeRollouts):
+    """Plays through the same rollouts, logs what every algorithm logs, and learns nothing."""
 
     def train(self) -> None:
         """Nothing is learned."""
 
     def weights(self) -> Weights:
         return {}
-
-
-def schedule(value: Schedule) -> float | Callable[[float], float]:
-    """A Stable-Baselines3 schedule: a number, or a function of the progress that remains (1 to 0)."""
-    return value if isinstance(value, float | int) else _falling(value)
-
-
-def _falling(value: Schedule) -> Callable[[float], float]:
-    if isinstance(value, float | int):
-        return lambda _: value
-    match = SCHEDULE.match(value)
-    assert match is not None
-    start, end = float(match["start"]), float(match["end"] or 0)
-    return lambda progress: end + (start - end) * max(progress, 0.0)
-
-
-def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
-    """The algorithm of a run over its workers, seeded."""
-    n_actions = Emulator(settings.game).n_actions
-    env, algorithm = RolloutVecEnv(pool, n_actions), settings.approach.algorithm
-    if isinstance(algorithm, PpoSettings):
-        model: WholeRollouts = _ppo(algorithm, env, settings.seed)
-    else:
-        model = RandomPlay(
-            ActorCriticPolicy,
-            env,
-            learning_rate=0.0,
-            n_steps=algorithm.n_steps,
-            gamma=0.99,
-            gae_lambda=0.95,
-            ent_coef=0.0,
-            vf_coef=0.0,
-            max_grad_norm=1.0,
-            use_sde=False,
-            sde_sample_freq=-1,
-            policy_kwargs={"net_arch": []},
-            seed=settings.seed,
-            device="cpu",
-        )
-    model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
-    return model
-
-
-def _ppo(algorithm: PpoSettings, env: RolloutVecEnv, seed: int) -> RolloutPPO:
-    model = RolloutPPO(RamPolicy, env, seed=seed, device="cpu", **ppo_arguments(algorithm))
-    model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
-    return model
-
-
-def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:
-    """What `PPO` of Stable-Baselines3 is given, besides environment and seed."""
-    optimiser: dict[str, Any] = {}
-    if algorithm.weight_decay:
-        optimiser = {"optimizer_class": torch.optim.AdamW}
-        optimiser["optimizer_kwargs"] = {"weight_decay": algorithm.weight_decay, "eps": 1e-5}
-    return {
-        "learning_rate": schedule(algorithm.learning_rate),
-        "n_steps": algorithm.n_steps,
-        "batch_size": algorithm.batch_size,
-        "n_epochs": algorithm.n_epochs,
-        "gamma": algorithm.gamma,
-        "gae_lambda": algorithm.gae_lambda,
-        "clip_range": schedule(algorithm.clip_range),
-        "ent_coef": _falling(algorithm.ent_coef)(1.0),
-        "vf_coef": algorithm.vf_coef,
-        "max_grad_norm": algorithm.max_grad_norm,
-        "policy_kwargs": {"network": algorithm.network, **optimiser},
-    }

@@ -16,7 +16,8 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.folder import Arrays
 from tasks.arcade.game import Emulator
-from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts, build
+from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts
+from tasks.arcade.learner.building import build
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import RunSettings
@@ -36,13 +37,23 @@ class Listener(Protocol):
     def progress(self, progress: Progress) -> None:
         """A rollout was played and learned from."""
 
+    def wants_checkpoint(self) -> bool:
+        """Whether there should be a checkpoint now, between two rollouts, though none is due."""
+
 
 @dataclass(frozen=True)
 class Start:
-    """Where a training goes on."""
+    """Where a training goes on.
+
+    Attributes:
+        checkpoint: with which weights.
+        state: with what besides.
+        fresh: with new games and generators, of the run's own seed: another training, from there.
+    """
 
     checkpoint: Checkpoint
     state: TrainingState
+    fresh: bool = False
 
 
 def train(settings: RunSettings, workers: int, listener: Listener, start: Start | None = None) -> Progress:
@@ -95,7 +106,8 @@ def _restore(model: WholeRollouts, start: Start) -> None:
     """Bring a newly built model to where a training was."""
     counters, env = start.state.counters, _env(model)
     env.statistics = start.checkpoint.statistics
-    env.pool.restore(start.state.environments)
+    if not start.fresh:
+        env.pool.restore(start.state.environments)
     if start.checkpoint.weights:
         weights = {name: torch.from_numpy(array.copy()) for name, array in start.checkpoint.weights.items()}
         model.policy.load_state_dict(weights)
@@ -105,9 +117,11 @@ def _restore(model: WholeRollouts, start: Start) -> None:
     model.ep_info_buffer = deque(map(dict, counters.returns), maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     model._last_obs = env.reset()
+    model.reward_scale.restore(counters.reward_scale)
+    if start.fresh:
+        return
     for name, value in counters.pending.items():
         model.logger.record(name, value)
-    model.reward_scale.restore(counters.reward_scale)
     generator = counters.numpy_generator
     if start.state.playing:
         env.begin(start.state.playing)
@@ -170,7 +184,8 @@ class _Reporter(BaseCallback):
         step, every = self.num_timesteps, self._settings.checkpoint_every
         if step > self._start:
             self._listener.progress(self.now())
-        if step // every > self._saved_at // every:
+        due = step // every > self._saved_at // every
+        if due or (self._listener.wants_checkpoint() and step > self._saved_at):
             self._save()
 
     def _on_training_end(self) -> None:

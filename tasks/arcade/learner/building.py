@@ -1,0 +1,97 @@
+"""A run's settings become an algorithm of Stable-Baselines3 over the run's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from tasks.arcade.game import Emulator
+from tasks.arcade.learner.algorithm import (
+    RewardScale,
+    RolloutA2C,
+    RolloutPPO,
+    RolloutVecEnv,
+    UnlearnedPlay,
+    WholeRollouts,
+)
+from tasks.arcade.learner.network import RamPolicy
+from tasks.arcade.settings import SCHEDULE, A2cSettings, ActorCriticSettings, PpoSettings, RunSettings, Schedule
+from tasks.arcade.workers import WorkerPool
+
+
+def schedule(value: Schedule) -> float | Callable[[float], float]:
+    """A Stable-Baselines3 schedule: a number, or a function of the progress that remains (1 to 0)."""
+    return value if isinstance(value, float | int) else _falling(value)
+
+
+def _falling(value: Schedule) -> Callable[[float], float]:
+    if isinstance(value, float | int):
+        return lambda _: value
+    match = SCHEDULE.match(value)
+    assert match is not None
+    start, end = float(match["start"]), float(match["end"] or 0)
+    return lambda progress: end + (start - end) * max(progress, 0.0)
+
+
+def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
+    """The algorithm of a run over its workers, seeded."""
+    n_actions = Emulator(settings.game).n_actions
+    env, algorithm = RolloutVecEnv(pool, n_actions), settings.approach.algorithm
+    model: WholeRollouts
+    if isinstance(algorithm, PpoSettings):
+        model = RolloutPPO(RamPolicy, env, seed=settings.seed, device="cpu", **ppo_arguments(algorithm))
+    elif isinstance(algorithm, A2cSettings):
+        model = RolloutA2C(RamPolicy, env, seed=settings.seed, device="cpu", **arguments(algorithm))
+    else:
+        model = UnlearnedPlay(
+            ActorCriticPolicy,
+            env,
+            learning_rate=0.0,
+            n_steps=algorithm.n_steps,
+            gamma=0.99,
+            gae_lambda=0.95,
+            ent_coef=0.0,
+            vf_coef=0.0,
+            max_grad_norm=1.0,
+            use_sde=False,
+            sde_sample_freq=-1,
+            policy_kwargs={"net_arch": []},
+            seed=settings.seed,
+            device="cpu",
+        )
+    if isinstance(algorithm, ActorCriticSettings):
+        model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
+    model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
+    return model
+
+
+def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:
+    """What `PPO` of Stable-Baselines3 is given, besides environment and seed."""
+    given = arguments(algorithm)
+    if algorithm.weight_decay:
+        given["policy_kwargs"] |= {
+            "optimizer_class": torch.optim.AdamW,
+            "optimizer_kwargs": {"weight_decay": algorithm.weight_decay, "eps": 1e-5},
+        }
+    return given | {
+        "batch_size": algorithm.batch_size,
+        "n_epochs": algorithm.n_epochs,
+        "clip_range": schedule(algorithm.clip_range),
+    }
+
+
+def arguments(algorithm: ActorCriticSettings) -> dict[str, Any]:
+    """What any on-policy algorithm of Stable-Baselines3 is given, besides environment and seed."""
+    return {
+        "learning_rate": schedule(algorithm.learning_rate),
+        "n_steps": algorithm.n_steps,
+        "gamma": algorithm.gamma,
+        "gae_lambda": algorithm.gae_lambda,
+        "ent_coef": _falling(algorithm.ent_coef)(1.0),
+        "vf_coef": algorithm.vf_coef,
+        "max_grad_norm": algorithm.max_grad_norm,
+        "policy_kwargs": {"network": algorithm.network},
+    }

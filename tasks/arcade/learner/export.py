@@ -1,0 +1,92 @@
+"""A checkpoint as an ordinary zip of Stable-Baselines3, for `PPO.load` or `A2C.load`.
+
+What it observes is what `gymnasium.wrappers.FrameStackObservation(env, 2)` gives over an environment of RAM: the RAM
+one step before and the RAM now. The features are computed within the policy, by the same code as everywhere, so loading
+one needs ramreel to be installed where it is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.features import Features, Statistics
+from tasks.arcade.folder import Arrays
+from tasks.arcade.game import RAM_SIZE
+from tasks.arcade.learner.building import arguments, ppo_arguments
+from tasks.arcade.learner.network import RamPolicy
+from tasks.arcade.settings import A2cSettings, FeatureSettings, PpoSettings
+
+
+class ExportError(ValueError):
+    """There is nothing to export; the message says why."""
+
+
+class RamFeatures(BaseFeaturesExtractor):
+    """The features of a checkpoint, of observations of shape (n, 2, 128): the RAM before, and the RAM now."""
+
+    def __init__(self, observation_space: spaces.Box, settings: FeatureSettings, statistics: Arrays) -> None:
+        features = Features(settings, Statistics.from_arrays(statistics))
+        super().__init__(observation_space, features.size)
+        self._features = features
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        rams = observations.to(torch.uint8).cpu().numpy()
+        return torch.from_numpy(self._features(rams[:, 1], rams[:, 0])).to(observations.device)
+
+
+def export(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint as a zip of Stable-Baselines3; it appears whole or not at all.
+
+    Args:
+        checkpoint: what plays.
+        path: the zip, in a folder that exists.
+
+    Raises:
+        ExportError: the checkpoint's approach learns nothing.
+        OSError: it cannot be written.
+    """
+    model = _model(checkpoint)
+    weights = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.weights.items()}
+    model.policy.load_state_dict(weights)
+    model.num_timesteps = checkpoint.step
+    # Stable-Baselines3 makes a name end in .zip if it does not.
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.zip")
+    try:
+        model.save(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _model(checkpoint: Checkpoint) -> PPO | A2C:
+    approach = checkpoint.settings.approach
+    kind: type[PPO | A2C]
+    match approach.algorithm:
+        case PpoSettings():
+            kind, given = PPO, ppo_arguments(approach.algorithm)
+        case A2cSettings():
+            kind, given = A2C, arguments(approach.algorithm)
+        case _:
+            raise ExportError(f"{approach.name} learns nothing: there are no weights to export")
+    extractor = {"settings": approach.features, "statistics": checkpoint.statistics.arrays()}
+    kwargs: dict[str, Any] = given["policy_kwargs"] | {
+        "features_extractor_class": RamFeatures,
+        "features_extractor_kwargs": extractor,
+    }
+    # There is no environment here; what would be read of one is set below.
+    env: Any = None
+    model = kind(RamPolicy, env, device="cpu", _init_setup_model=False, **given | {"policy_kwargs": kwargs})
+    model.observation_space = spaces.Box(0, 255, (2, RAM_SIZE), np.uint8)
+    model.action_space = spaces.Discrete(len(checkpoint.action_names))
+    model.n_envs = approach.n_envs
+    model._setup_model()
+    return model

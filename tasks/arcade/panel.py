@@ -1,0 +1,161 @@
+"""What lies beside the game: the RAM that the policy sees, what it decides and why, and how the game stands.
+
+Drawn once a step, and of it only what changed; the game's picture is drawn every frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.arcade.attention import Attention
+from tasks.arcade.canvas import Box, Canvas, GameView
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.episode import Step, Trace
+from tasks.arcade.game import Emulator, Ram
+from tasks.arcade.lettering import letters, signed
+from tasks.arcade.panel_parts import (
+    BACKGROUND,
+    BRIGHT,
+    CHANGED,
+    DECIDING,
+    FAINT,
+    SOFT,
+    VALUE,
+    ActionBars,
+    Chart,
+    Label,
+    RamGrid,
+)
+from tasks.arcade.settings import ActorCriticSettings
+
+WIDTH, HEIGHT = 1280, 720
+GAME = Box(20, 20, 840, 630)
+"""4:3, and for the usual 210 lines three of the film's to one of the game's."""
+_LEFT, _ACROSS = 884, 376
+_SMALLEST_WEIGHT = 0.1
+"""Nats for a byte's usual change: what is less than this lights nothing up."""
+_GLOW = (1.0, 0.5, 0.5, 0.5)
+"""Light of a byte that changed in this step, in the one before, and so on."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The words under the game: which checkpoint plays, and which of its episodes this is."""
+
+    title: str
+    details: str
+
+
+class Panel:
+    """A look for `film.film`: the game at the left, what the policy sees and decides at the right, 1280 x 720.
+
+    While a step's frames are shown, so are the RAM before it, what was decided on that, and the score until then.
+
+    Args:
+        emulator: whose frames are shown.
+        checkpoint: what plays.
+        caption: the words under the game.
+    """
+
+    kind: Literal["plain", "panel"] = "panel"
+    pixel = Fraction(1)
+
+    def __init__(self, emulator: Emulator, checkpoint: Checkpoint, caption: Caption) -> None:
+        self.canvas = Canvas(WIDTH, HEIGHT, BACKGROUND)
+        self.view = GameView(self.canvas, GAME, emulator.screen_size)
+        self._fps = emulator.screen_fps
+        self._mind = _Mind(checkpoint)
+        self._score = 0
+        self._previous: Ram | None = None
+        self._since = np.full(128, len(_GLOW))
+        self._words(caption)
+        self._grid = RamGrid(self.canvas, Box(_LEFT + 24, 58, 352, 176))
+        self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _ACROSS, 198), emulator.action_names)
+        self._value = Chart(self.canvas, Box(_LEFT, 512, _ACROSS, 72), VALUE, span=0.2)
+        self._points = Chart(self.canvas, Box(_LEFT, 628, _ACROSS, 72), BRIGHT, span=1.0)
+
+    def _words(self, caption: Caption) -> None:
+        canvas = self.canvas
+        Label(canvas, Box(20, 658, 660, 26), "Inter-SemiBold", 18, BRIGHT).set(caption.title)
+        Label(canvas, Box(20, 684, 840, 22), "Inter-Medium", 14, SOFT).set(caption.details)
+        self._clock = Label(canvas, Box(680, 658, 180, 26), "JetBrainsMono-Medium", 14, SOFT, align="right")
+        for y, words in ((20, "RAM"), (250, "DECISION"), (484, "VALUE"), (600, "SCORE")):
+            Label(canvas, Box(_LEFT, y, 120, 20), "Inter-SemiBold", 12, SOFT).set(words)
+        self._legend()
+        for column in range(16):
+            Label(canvas, Box(_LEFT + 24 + 22 * column, 42, 22, 14), "JetBrainsMono-Medium", 10, FAINT, "centre").set(
+                f"{column:X}"
+            )
+        for row in range(8):
+            Label(canvas, Box(_LEFT, 62 + 22 * row, 20, 14), "JetBrainsMono-Medium", 10, FAINT).set(f"{row:X}0")
+        self._chosen = Label(canvas, Box(_LEFT + 120, 250, 256, 20), "JetBrainsMono-Bold", 12, DECIDING, "right")
+        self._value_now = Label(canvas, Box(_LEFT + 120, 480, 256, 28), "JetBrainsMono-Bold", 18, VALUE, "right")
+        self._score_now = Label(canvas, Box(_LEFT + 120, 596, 256, 28), "JetBrainsMono-Bold", 18, BRIGHT, "right")
+
+    def _legend(self) -> None:
+        x = _LEFT + _ACROSS
+        for words, colour in (("decides", DECIDING), ("changed", CHANGED)):
+            width = letters(words, "Inter-Medium", 12).shape[1] // 2 * 2 + 2
+            Label(self.canvas, Box(x - width, 20, width, 20), "Inter-Medium", 12, SOFT, "right").set(words)
+            x -= width + 16
+            self.canvas.fill(Box(x, 26, 10, 10), colour)
+            if words == "decides":
+                self.canvas.fill(Box(x + 2, 28, 6, 6), BACKGROUND)
+            x -= 16
+
+    def show(self, step: Step, trace: Trace) -> None:
+        """Draw what is decided after a step."""
+        if step.number == trace.length:
+            return
+        action = trace.actions[step.number]
+        previous = step.ram if self._previous is None else self._previous
+        probabilities, value, weights = self._mind(step.ram, previous, action)
+        self._score += step.reward
+        self._since = np.where(step.ram != previous, 0, self._since + 1)
+        self._grid.draw(step.ram, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
+        self._bars.draw(probabilities, action)
+        self._chosen.set(self._bars.names[action])
+        self._value.add(value)
+        self._points.add(float(self._score))
+        self._value_now.set(signed(f"{value:+.2f}"))
+        self._score_now.set(signed(f"{self._score:,}"))
+        seconds = int(step.frame / self._fps)
+        self._clock.set(f"step {step.number + 1:,}  {seconds // 60}:{seconds % 60:02d}")
+        self._previous = step.ram
+
+
+class _Mind:
+    """What a checkpoint's policy makes of RAM."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._agent = checkpoint.agent()
+        algorithm, features = checkpoint.settings.approach.algorithm, checkpoint.settings.approach.features
+        self._attention = (
+            Attention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
+            if isinstance(algorithm, ActorCriticSettings)
+            else None
+        )
+        self._usual_change = checkpoint.statistics.deviation
+
+    def __call__(
+        self, ram: Ram, previous: Ram, action: int
+    ) -> tuple[npt.NDArray[np.float64], float, npt.NDArray[np.float64]]:
+        """Probabilities of the actions, the value, and how much the decision depends on each byte, 0 to 1."""
+        features = self._agent.features(ram[None], previous[None])
+        logits = self._agent.policy.logits(features)[0].astype(np.float64)
+        odds = np.exp(logits - logits.max())
+        value = float(self._agent.policy.values(features)[0])
+        return odds / odds.sum(), value, self._weights(ram, previous, action)
+
+    def _weights(self, ram: Ram, previous: Ram, action: int) -> npt.NDArray[np.float64]:
+        if self._attention is None:
+            return np.zeros(128)
+        # The gradient alone is steepest by bytes that never change: what counts is the byte's usual change.
+        effects = np.abs(self._attention(ram, previous, action)) * self._usual_change
+        shares: npt.NDArray[np.float64] = effects / max(effects.max(), _SMALLEST_WEIGHT)
+        return shares

@@ -1,0 +1,138 @@
+"""The atlas's side effects: plays looked into, in processes on all cores; picture, tables, JSON to a run of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from concurrent.futures import as_completed
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from tasks import provenance
+from tasks.arcade import checkpoint as files
+from tasks.arcade.atlas import Atlas, Kind
+from tasks.arcade.atlas_page import render_html, render_markdown
+from tasks.arcade.atlas_sheet import write_sheet
+from tasks.arcade.charting import Chart, chart
+from tasks.arcade.game import resolve
+from tasks.arcade.poking import PlaySettings, Study, study
+from tasks.arcade.settings import AtlasSettings, GameSettings, Settings
+from tasks.arcade.workers import cores
+from tasks.audience import audience
+from tasks.processes import processes
+from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
+
+_PLAYS = 8
+"""Played apart, each from a seed of its own: as many whatever the cores, so that the atlas is the same everywhere."""
+_RANDOM = "random"
+SHEET = "atlas/atlas.png"
+
+
+class DrawnAtlas(Settings):
+    """An atlas in the store: artifact paths within its run, and how many bytes there are of each kind."""
+
+    run_id: str
+    atlas: str
+    sheet: str
+    states: int
+    pokes: int
+    unsteady: int
+    kinds: dict[Kind, int]
+
+
+@task(task_run_name="start atlas of {settings.env_id}")
+def start(settings: AtlasSettings) -> str:
+    """Start the atlas's own MLflow run; returns its id."""
+    return start_atlas(
+        open_store(),
+        settings,
+        resolve(settings.env_id),
+        name=settings.name or f"atlas of {settings.env_id}",
+        **provenance.origin(),
+    )
+
+
+@task(task_run_name="draw atlas of {settings.env_id}")
+def draw(run_id: str, settings: AtlasSettings) -> DrawnAtlas:
+    """Play, change every byte in many states, judge what was seen; everything goes to the run.
+
+    Raises:
+        UnknownGameError: the game cannot be emulated.
+        StoreError: the run whose checkpoint is to play has none.
+        CheckpointError: the checkpoint is damaged.
+    """
+    store = open_store()
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
+        folder = Path(name)
+        stored = store.checkpoints_at(settings.run)[-1] if settings.run else None
+        directory = store.fetch_checkpoint(stored, folder) if stored else None
+        studies = _studies(settings, stored, directory, folder)
+    drawn = chart(studies, resolve(settings.env_id), settings.seed, stored.digest if stored else _RANDOM)
+    _keep(store, run_id, drawn)
+    atlas = drawn.atlas
+    key = f"atlas-{run_id[:8]}"
+    create_markdown_artifact(render_markdown(atlas), key=key, description=f"Atlas of {atlas.game.env_id}")
+    return DrawnAtlas(
+        run_id=run_id,
+        atlas=ATLAS,
+        sheet=SHEET,
+        states=atlas.states,
+        pokes=atlas.pokes,
+        unsteady=atlas.unsteady,
+        kinds=_kinds(atlas),
+    )
+
+
+def _studies(
+    settings: AtlasSettings, stored: StoredCheckpoint | None, directory: Path | None, folder: Path
+) -> list[Study]:
+    """The plays, side by side."""
+    plays = _plays(settings, resolve(settings.env_id))
+    digest = stored.digest if stored else None
+    with processes(min(cores(), len(plays)), folder, _hush) as pool:
+        futures = {pool.submit(_study, play, directory, digest): play for play in plays}
+        for number, future in enumerate(as_completed(futures), 1):
+            found = future.result()
+            audience().said(
+                f"{number} of {len(plays)} plays: {len(found.rams)} states, {found.pokes:,} changes of a byte"
+            )
+        return [future.result() for future in futures]
+
+
+def _hush() -> None:
+    # The console's processor says on standard error that a changed byte led it to something that is no instruction.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _study(play: PlaySettings, directory: Path | None, digest: str | None) -> Study:
+    return study(play, files.read(directory, digest).agent() if directory else None)
+
+
+def _plays(settings: AtlasSettings, game: GameSettings) -> list[PlaySettings]:
+    n = min(_PLAYS, settings.states)
+    seeds = [int(np.random.SeedSequence(settings.seed, spawn_key=(2, k)).generate_state(1)[0]) for k in range(n)]
+    states = [len(part) for part in np.array_split(np.arange(settings.states), n)]
+    steps = max(settings.steps // n, *states)
+    return [PlaySettings(game, seed, steps, count) for seed, count in zip(seeds, states, strict=True)]
+
+
+def _keep(store: Store, run_id: str, drawn: Chart) -> None:
+    atlas = drawn.atlas
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
+        folder = Path(name)
+        sheet = folder / Path(SHEET).name
+        write_sheet(drawn, sheet)
+        (folder / Path(ATLAS).name).write_text(atlas.model_dump_json(indent=2), "utf-8")
+        (folder / "atlas.md").write_text(render_markdown(atlas), "utf-8")
+        (folder / "atlas.html").write_text(render_html(atlas, sheet.read_bytes()), "utf-8")
+        store.save_files(run_id, folder, str(Path(ATLAS).parent))
+    figures = {f"atlas/{kind.replace(' ', '_')}": float(n) for kind, n in _kinds(atlas).items()}
+    store.log_metrics(run_id, {**figures, "atlas/pokes": atlas.pokes, "atlas/unsteady": atlas.unsteady}, step=0)
+
+
+def _kinds(atlas: Atlas) -> dict[Kind, int]:
+    kinds = [entry.kind for entry in atlas.entries]
+    return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}

@@ -1,0 +1,259 @@
+"""The champion of a game: challenged by every training's best checkpoint, and watched over."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
+
+from tasks import events, provenance
+from tasks.arcade.checkpoint import CheckpointError
+from tasks.arcade.contest import EPISODES, Cause, Contest, Played, collapsed, decide, play_seeds, suspicious
+from tasks.arcade.episode import TraceError, evaluation_seeds, read_trace, verify
+from tasks.arcade.settings import Settings
+from tasks.arcade.workers import cores
+from tasks.audience import audience
+from tasks.links import link
+from tasks.notify import tell
+from tasks.processes import processes
+from tasks.store import DROPPED, Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
+
+
+class Standing(Settings):
+    """How a champion stands."""
+
+    env_id: str
+    version: int
+    run_id: str
+    step: int
+    words: str
+    dropped: bool = False
+    crowned: bool = False
+
+
+@task(task_run_name="challenge the champion with run {run_id}")
+def challenge(run_id: str) -> Standing:
+    """Register a training's best checkpoint; it is the champion if it beats the one that is, on the same fresh seeds.
+
+    Raises:
+        StoreError: no checkpoint of the run has been evaluated.
+    """
+    store = open_store()
+    registry, run, checkpoint = Registry(store.address), store.run(run_id), _best(store, run_id)
+    assert run.settings is not None
+    env_id = run.settings.game.env_id
+    champion = registry.champion(env_id)
+    if champion and champion.checkpoint == checkpoint:
+        return _standing(champion, f"{run.name} is the champion already", crowned=True)
+    contender = registry.register(env_id, checkpoint, f"{run.name}, step {checkpoint.step:,}")
+    contest = _contest(store, checkpoint, champion)
+    words = f"{run.name}, step {checkpoint.step:,}, {contest.words}"
+    registry.describe(contender, words)
+    store.set_tag(run_id, "ramreel.champion", words)
+    store.log_text(run_id, contest.model_dump_json(indent=2), _contest_path(contender))
+    if contest.won:
+        registry.crown(contender)
+        events.champion_crowned(contender, run.settings, words)
+        page = link(store, run_id)
+        tell(f"ramreel: {env_id} has a new champion", f"{words}.\nRun: {page}")
+    _show(f"champion-{_slug(env_id)}", f"Champion of {env_id}", _table(contest, contender, words))
+    _said(words)
+    return _standing(contender, words, crowned=contest.won)
+
+
+@task(task_run_name="look whether run {run_id} has collapsed")
+def look_for_collapse(run_id: str) -> str:
+    """Say so, for a retraining to follow, if a training has lost at its end much of what it had gained.
+
+    Returns:
+        What was lost, in words; empty if it has not collapsed.
+    """
+    store = open_store()
+    run = store.run(run_id)
+    assert run.settings is not None
+    lost = collapsed([store.fetch_evaluation(run_id, step) for step in store.evaluations(run_id)])
+    champion = Registry(store.address).champion(run.settings.game.env_id)
+    if lost and champion:
+        words = f"{run.name} has collapsed: {lost}"
+        _drop(store, champion, "collapse", words)
+        tell(f"ramreel: {champion.env_id}: a training has collapsed", f"{words}.\nRun: {link(store, run_id)}")
+    return lost
+
+
+@task(task_run_name="look at the champion of {env_id}")
+def inspect(env_id: str, episodes: int) -> Standing:
+    """Have a champion play fresh seeds, and say so if it plays worse than when it was crowned.
+
+    Raises:
+        StoreError: the game has no champion, or the store is away.
+    """
+    store = open_store()
+    champion = Registry(store.address).champion(env_id)
+    if champion is None:
+        raise StoreError(f"{env_id} has no champion yet: a training that ends while `ramreel up` runs makes one")
+    before = _when_crowned(store, champion)
+    try:
+        words, worse = _look(store, champion, before, episodes)
+    except CheckpointError as error:
+        return _dropped(store, champion, "checkpoint", f"the champion cannot play: {error}")
+    if not worse:
+        _show(f"guard-{_slug(env_id)}", f"Champion of {env_id}", f"Version {champion.version}: {words}.")
+        _said(f"{env_id}: {words}")
+        return _standing(champion, words)
+    changed = _changed_game(store, champion)
+    if changed:
+        return _dropped(store, champion, "game", f"plays worse: {words}; {changed}")
+    return _dropped(store, champion, "checkpoint", f"plays worse: {words}; the game is the same, the policy is not")
+
+
+def champions() -> tuple[str, ...]:
+    """Environment ids of the games that have a champion."""
+    return tuple(champion.env_id for champion in Registry(open_store().address).champions())
+
+
+def _look(store: Store, champion: Champion, before: Played, episodes: int) -> tuple[str, bool]:
+    """What it plays now, in words, and whether that is worse by more than chance."""
+    seed = secrets.randbelow(2**31)
+    now = _play(store, champion.checkpoint, evaluation_seeds(seed, episodes))
+    means = f"mean return {now.mean:.1f} of {episodes} fresh episodes (seed {seed})"
+    words = f"{means}, {before.mean:.1f} when it was crowned"
+    if not suspicious(now, before):
+        return words, False
+    # Its old seeds are a question without chance: where nothing has changed, they are the same games to the byte.
+    again = _play(store, champion.checkpoint, tuple(episode.seed for episode in before.episodes))
+    if again == before:
+        return f"{words}; that is chance: on the seeds of then it plays the very same games", False
+    both = Played(checkpoint=now.checkpoint, episodes=(*now.episodes, *again.episodes))
+    return f"{words}, {again.mean:.1f} now on the seeds of then", suspicious(both, before)
+
+
+def _changed_game(store: Store, champion: Champion) -> str:
+    """How the emulator plays the champion's film otherwise than it did; empty if it does not, or there is no film."""
+    film = store.films(champion.run_id).get(champion.step)
+    if film is None:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        try:
+            proof = verify(read_trace(store.fetch_artifact(champion.run_id, film.trace, Path(folder))))
+        except TraceError as error:
+            return f"its film's trace cannot be read: {error}"
+    return "" if proof.ok else f"the game is not what it was: {proof.what}{_new_versions(store.run(champion.run_id))}"
+
+
+def _new_versions(run: StoredRun) -> str:
+    then = run.versions
+    found = [
+        f"{name} {then[name]} → {now}" for name, now in provenance.versions().items() if then.get(name, now) != now
+    ]
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _dropped(store: Store, champion: Champion, cause: Cause, words: str) -> Standing:
+    known = champion.dropped
+    _drop(store, champion, cause, words)
+    if known != cause:
+        page = link(store, champion.run_id)
+        tell(f"ramreel: the champion of {champion.env_id} plays worse", f"{words}.\nRun: {page}")
+        Registry(store.address).note(champion, DROPPED, cause)
+    _show(f"guard-{_slug(champion.env_id)}", f"Champion of {champion.env_id}", f"**Dropped** ({cause}): {words}.")
+    _said(f"{champion.env_id}: {words}")
+    return _standing(champion, words, dropped=True)
+
+
+def _drop(store: Store, champion: Champion, cause: Cause, words: str) -> None:
+    settings = store.run(champion.run_id).settings
+    assert settings is not None
+    events.performance_dropped(champion, settings, cause, words)
+
+
+def _best(store: Store, run_id: str) -> StoredCheckpoint:
+    means = {step: store.fetch_evaluation(run_id, step).mean_return for step in store.evaluations(run_id)}
+    if not means:
+        raise StoreError(f"no checkpoint of run {run_id} is evaluated: `ramreel record {run_id[:8]}` does it")
+    return store.checkpoints_at(run_id, (max(means, key=lambda step: means[step]),))[0]
+
+
+def _contest(store: Store, challenger: StoredCheckpoint, champion: Champion | None) -> Contest:
+    if champion is None:
+        return decide(_play(store, challenger, _fresh_seeds(challenger, None)), None)
+    seeds = _fresh_seeds(challenger, champion)
+    played = _play(store, challenger, seeds)
+    try:
+        return decide(played, _play(store, champion.checkpoint, seeds))
+    except CheckpointError as error:
+        return decide(played, None, f"the champion cannot play ({error})")
+
+
+def _fresh_seeds(challenger: StoredCheckpoint, champion: Champion | None) -> tuple[int, ...]:
+    """Seeds that no checkpoint was chosen by, and that everybody finds again."""
+    both = challenger.digest + (champion.checkpoint.digest if champion else "")
+    seed = int.from_bytes(hashlib.sha256(both.encode()).digest()[:4], "big") // 2
+    return evaluation_seeds(seed, EPISODES)
+
+
+def _play(store: Store, checkpoint: StoredCheckpoint, seeds: tuple[int, ...]) -> Played:
+    """One episode a seed, on all cores."""
+    shares = [share for at in range(cores()) if (share := seeds[at :: cores()])]
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        directory = store.fetch_checkpoint(checkpoint, Path(folder))
+        with processes(len(shares), Path(folder)) as pool:
+            play = partial(play_seeds, directory, checkpoint.digest, deterministic=False)
+            found = {one.seed: one for share in pool.map(play, shares) for one in share}
+    return Played(checkpoint=checkpoint.digest, episodes=tuple(found[seed] for seed in seeds))
+
+
+def _when_crowned(store: Store, champion: Champion) -> Played:
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        text = store.fetch_artifact(champion.run_id, _contest_path(champion), Path(folder)).read_text("utf-8")
+    return Contest.model_validate_json(text).challenger
+
+
+def _contest_path(contender: Champion) -> str:
+    return f"champion/version-{contender.version}.json"
+
+
+def _standing(champion: Champion, words: str, *, dropped: bool = False, crowned: bool = False) -> Standing:
+    return Standing(
+        env_id=champion.env_id,
+        version=champion.version,
+        run_id=champion.run_id,
+        step=champion.step,
+        words=words,
+        dropped=dropped,
+        crowned=crowned,
+    )
+
+
+class _Row(NamedTuple):
+    name: str
+    played: Played
+
+
+def _table(contest: Contest, contender: Champion, words: str) -> str:
+    rows = [_Row(f"version {contender.version}", contest.challenger)]
+    rows += [_Row("champion", contest.champion)] if contest.champion else []
+    lines = [
+        f"| {row.name} | {row.played.mean:.2f} | {len(row.played.episodes)} ({len(row.played.returns)} distinct) |"
+        for row in rows
+    ]
+    return "\n".join([f"{words}.", "", "| who | mean return | episodes |", "| --- | --- | --- |", *lines])
+
+
+def _show(key: str, title: str, markdown: str) -> None:
+    create_markdown_artifact(f"# {title}\n\n{markdown}\n", key=key, description=title)
+
+
+def _slug(env_id: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in env_id.lower())
+
+
+def _said(line: str) -> None:
+    get_run_logger().info(line)
+    audience().said(line)

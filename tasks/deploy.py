@@ -1,0 +1,120 @@
+"""Deployments, work pool and automations, registered at a Prefect server through its public API and command line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.variables import Variable
+from prefect.workers.process import ProcessWorker
+
+POOL = "ramreel"
+TAG = "ramreel"
+QUEUES = ("training", "looking")
+"""Each runs one thing at a time: a training uses all cores, and so does whatever plays a checkpoint."""
+_ROOT = Path(__file__).parents[1]
+_FOLDER = _ROOT / "deployments"
+_REGISTERED = "ramreel_deployments"
+
+
+class DeployError(RuntimeError):
+    """Prefect did not take what was to be registered; the message is one line."""
+
+
+def register(api_url: str) -> bool:
+    """Register everything in deployments/ that this Prefect server does not have yet; twice is as good as once.
+
+    What a person changed in Prefect's UI stays: a schedule that is switched on, a queue's limit, an automation that is
+    switched off.
+
+    Returns:
+        Whether anything was registered.
+
+    Raises:
+        DeployError: Prefect refused something.
+    """
+    with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
+        digest, before = _digest(), deployments(client)
+        if Variable.get(_REGISTERED) == digest and _names() <= before.keys():
+            return False
+        _create_pool(client)
+        _deploy(api_url)
+        _keep_switched_on(client, before)
+        _create_automations(client)
+        Variable.set(_REGISTERED, digest, overwrite=True)
+    return True
+
+
+def deployments(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    """What is registered, by name."""
+    return {deployment.name: deployment for deployment in client.read_deployments() if TAG in deployment.tags}
+
+
+def _digest() -> str:
+    """Of all that decides what a deployment is: the forms of its parameters are made from the code."""
+    code = (path for room in ("flows", "tasks") for path in (_ROOT / room).rglob("*.py"))
+    files = sorted([*_FOLDER.glob("*.yaml"), *code])
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _read(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((_FOLDER / name).read_text("utf-8")))
+
+
+def _names() -> set[str]:
+    return {str(deployment["name"]) for deployment in _read("prefect.yaml")["deployments"]}
+
+
+def _create_pool(client: SyncPrefectClient) -> None:
+    template = ProcessWorker.get_default_base_job_template()
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+    for name in QUEUES:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_queue(name=name, concurrency_limit=1, work_pool_name=POOL)
+
+
+def _deploy(api_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", _FOLDER / "prefect.yaml"],
+        cwd=_ROOT,
+        env=os.environ | {"PREFECT_API_URL": api_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = " ".join(f"{done.stdout} {done.stderr}".split())
+        raise DeployError(f"the deployments could not be registered: {said[-400:]}")
+
+
+def _keep_switched_on(client: SyncPrefectClient, before: Mapping[str, DeploymentResponse]) -> None:
+    """Registering again switches schedules off, as the file has them; a person's switch counts for more."""
+    active = {(name, one.slug) for name, deployment in before.items() for one in deployment.schedules if one.active}
+    for name, deployment in deployments(client).items():
+        for schedule in deployment.schedules:
+            if (name, schedule.slug) in active and not schedule.active:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
+def _create_automations(client: SyncPrefectClient) -> None:
+    for fields in _read("automations.yaml")["automations"]:
+        wanted = AutomationCore.model_validate(fields)
+        there = client.read_automations_by_name(wanted.name)
+        for one in there:
+            client.update_automation(one.id, wanted.model_copy(update={"enabled": one.enabled}))
+        if not there:
+            client.create_automation(wanted)

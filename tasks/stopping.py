@@ -1,0 +1,58 @@
+"""A training that is told to stop from outside, by SIGTERM as Prefect sends it, keeps what it has learned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+PATIENCE_SECONDS = 6
+"""For which a rollout may go on; a training that is cancelled has to be gone within ten."""
+
+
+class Stop:
+    """Whether somebody has asked for a stop."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        self._asked.set()
+
+
+@contextmanager
+def stoppable() -> Iterator[Stop]:
+    """SIGTERM only asks, at first; `stop_now` or the end of patience has it do what it did before.
+
+    Outside of the main thread, which alone hears signals, nothing is changed.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    timer = threading.Timer(PATIENCE_SECONDS, stop_now)
+
+    def ask(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, before)
+        stop.ask()
+        timer.start()
+
+    signal.signal(signal.SIGTERM, ask)
+    try:
+        yield stop
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGTERM, before)
+
+
+def stop_now() -> None:
+    """Stop this process as whoever sent the signal wanted it."""
+    os.kill(os.getpid(), signal.SIGTERM)

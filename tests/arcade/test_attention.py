@@ -1,0 +1,131 @@
+"""What a decision depends on is what torch's autograd says, and what happens when a byte is changed."""
+
+import numpy as np
+import pytest
+import torch
+from test_policy import torch_policy
+
+from tasks.arcade.attention import Attention
+from tasks.arcade.features import Features, Statistics
+from tasks.arcade.game import Ram
+from tasks.arcade.learner import RamPolicy
+from tasks.arcade.policy import NetworkPolicy
+from tasks.arcade.settings import FeatureSettings, NetworkSettings
+
+NETWORKS = {
+    "as shipped": NetworkSettings(),
+    "relu and norm": NetworkSettings(pi=(64, 48), vf=(32,), activation="relu", layer_norm=True),
+    "shared body": NetworkSettings(body=(64, 32), pi=(32,), vf=(), activation="relu"),
+    "shared body and norm": NetworkSettings(body=(40,), pi=(), vf=(16,), layer_norm=True),
+    "linear": NetworkSettings(pi=(), vf=()),
+}
+# Clips that no whole number of steps lands on: at a kink there is no derivative.
+MOVERS = FeatureSettings(kind="standardised", movers=8, difference_scale=8.0, clip=1.9)
+FEATURES = {
+    "scaled": FeatureSettings(kind="scaled"),
+    "standardised": FeatureSettings(kind="standardised", clip=2.9),
+    "movers": MOVERS,
+    "bits": FeatureSettings(kind="bits"),
+}
+ACTION = 4
+
+
+def some_statistics(settings: FeatureSettings) -> Statistics:
+    rng = np.random.default_rng(3)
+    # A few bytes that hardly move, so that others stand far outside what was seen.
+    seen = (rng.normal(128, rng.uniform(0.5, 60, 128), (500, 128)) % 256).astype(np.uint8)
+    statistics = Statistics.empty().updated(seen)
+    movers = (5, 17, 9, 100, 101) if settings.movers else ()
+    return Statistics(statistics.count, statistics.total, statistics.squares, statistics.survey, movers)
+
+
+def two_rams(seed: int = 0) -> tuple[Ram, Ram]:
+    rng = np.random.default_rng(seed)
+    previous = rng.integers(0, 256, 128).astype(np.uint8)
+    return previous + rng.integers(-20, 20, 128).astype(np.uint8), previous
+
+
+def by_torch(settings: FeatureSettings, statistics: Statistics, policy: RamPolicy, ram: Ram, previous: Ram) -> Ram:
+    """The features once more, in torch and in float64, so that autograd goes through them."""
+    byte = torch.tensor(ram.astype(np.float64), requires_grad=True)
+    bits = torch.tensor(np.unpackbits(np.concatenate([ram, previous])).astype(np.float64), requires_grad=True)
+    match settings.kind:
+        case "scaled":
+            features = byte / 255
+        case "bits":
+            features = bits
+        case "standardised":
+            wrapped = torch.tensor((ram - previous).view(np.int8) - ram.astype(np.float64)) + byte
+            own = (byte - torch.tensor(statistics.mean)) / torch.tensor(statistics.deviation)
+            pairs = [(a, b) for i, a in enumerate(statistics.movers) for b in statistics.movers[i + 1 :]]
+            gaps = [torch.stack([byte[a] - byte[b] for a, b in pairs]) / s for s in settings.gap_scales if pairs]
+            room = len(settings.gap_scales) * settings.movers * (settings.movers - 1) // 2
+            gain = torch.full((128,), settings.still_gain if statistics.movers else 1.0, dtype=torch.float64)
+            gain[list(statistics.movers)] = 1
+            clipped = [part.clamp(-settings.clip, settings.clip) for part in (own, wrapped / settings.difference_scale)]
+            features = torch.cat([part * gain for part in clipped])
+            if settings.movers:
+                cut = torch.cat(gaps).clamp(-settings.clip, settings.clip)
+                features = torch.cat([features, cut, torch.zeros(room - len(cut), dtype=torch.float64)])
+    _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]))
+    log_prob.sum().backward()
+    if settings.kind == "bits":
+        return np.linalg.norm(bits.grad.numpy()[:1024].reshape(128, 8), axis=1)
+    return byte.grad.numpy()
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
+def test_the_gradient_is_torchs(settings: FeatureSettings, network: NetworkSettings) -> None:
+    statistics, (ram, previous) = some_statistics(settings), two_rams()
+    policy = torch_policy(network, Features(settings, statistics).size)
+    weights = policy.arrays()
+    ours = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
+    theirs = by_torch(settings, statistics, policy, ram, previous)
+    assert np.abs(theirs).max() > 1e-4
+    # Features are float32 before the network, here and in play.
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+
+
+def test_what_is_cut_off_does_not_count() -> None:
+    statistics, (ram, previous) = some_statistics(MOVERS), two_rams()
+    network = NETWORKS["linear"]
+    ram = previous.copy()
+    still = int(np.argmin(statistics.deviation))
+    ram[still] = previous[still] = (int(statistics.mean[still]) + 100) % 256
+    policy = torch_policy(network, Features(MOVERS, statistics).size)
+    gradient = Attention(MOVERS, statistics, network, policy.arrays())(ram, previous, ACTION)
+    move = policy.arrays()["action_net.weight"][:, 128 + still]
+    logits = NetworkPolicy(network, policy.arrays()["action_net.weight"].shape[1], policy.arrays()).logits(
+        Features(MOVERS, statistics)(ram[None], previous[None])
+    )[0]
+    shares = np.exp(logits - logits.max())
+    by_move = (move[ACTION] - move @ shares / shares.sum()) * MOVERS.still_gain / MOVERS.difference_scale
+    assert gradient[still] == pytest.approx(by_move, rel=1e-4), "the byte is far beyond the clip, its move is not"
+
+
+@pytest.mark.parametrize("kind", ["scaled", "standardised", "movers"])
+def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
+    """Central differences over the policy that plays, byte by byte, far from clips and wraps."""
+    settings = FEATURES[kind].model_copy(update={"clip": 1e3})
+    rng = np.random.default_rng(1)
+    seen = rng.integers(60, 190, (500, 128)).astype(np.uint8)
+    statistics = Statistics.empty().updated(seen)
+    if settings.movers:
+        statistics = Statistics(500, statistics.total, statistics.squares, statistics.survey, (5, 17, 9))
+    ram, previous = seen[0], seen[0] + rng.integers(-5, 5, 128).astype(np.uint8)
+    network = NetworkSettings()
+    features = Features(settings, statistics)
+    weights = torch_policy(network, features.size).arrays()
+    gradient = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
+    rows = np.concatenate([ram + np.eye(128, dtype=np.uint8), ram - np.eye(128, dtype=np.uint8)])
+    logits = NetworkPolicy(network, features.size, weights).logits(features(rows, np.tile(previous, (256, 1))))
+    log_probs = logits[:, ACTION] - np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
+    measured = (log_probs[:128] - log_probs[128:]) / 2
+    assert np.abs(gradient - measured).max() < 0.02 * np.abs(measured).max()
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    weights = torch_policy(NetworkSettings(), 128).arrays()
+    with pytest.raises(ValueError, match="do not fit"):
+        Attention(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)
