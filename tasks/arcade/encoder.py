@@ -321,5 +321,6 @@ def _command(ffmpeg: str, form: Form, metadata: Mapping[str, str], heard: int | 
         *("-c:v", "libx264", "-preset", "ultrafast", "-qp", "18", "-coder", "1", "-threads", "1"),
         *("-pix_fmt", "yuv420p", *coded, "-movflags", "+faststart", "-fflags", "+bitexact"),
         *(part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}")),
-        *("-f", "mp4", str(path)),
+        # Whatever the file's name is, it is a file's.
+        *("-f", "mp4", f"file:{path}"),
     ]
