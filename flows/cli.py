@@ -15,6 +15,8 @@ from flows.commands import atlas, benchmark, compare, export, film, machine, rec
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
+_LONGEST = 600
+"""Characters of what is wrong with the input."""
 
 app = typer.Typer(
     name="ramreel",
@@ -64,17 +66,22 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code
     except BadInputError as error:
-        errors.error(str(error))
+        errors.error(_bearable(str(error)))
         return 2
     except (typer.Abort, KeyboardInterrupt):
         errors.error("stopped by Ctrl-C; what was finished is kept")
         return INTERRUPTED
     except typer.TyperException as error:
-        errors.error(f"{error.format_message().rstrip('.')}: `ramreel --help` lists commands and options")
+        errors.error(f"{_bearable(error.format_message()).rstrip('.')}: `ramreel --help` lists commands and options")
         return 2
     except Exception as error:
         errors.error(_reason(error))
         return 1
+
+
+def _bearable(text: str) -> str:
+    """What was given may be long; what would be right comes last."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _reason(error: BaseException) -> str:

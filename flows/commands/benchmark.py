@@ -46,7 +46,11 @@ def benchmark(
 
     with checking():
         settings = SpeedSettings(
-            game=resolve(env_id), approach=named(approach), workers=workers or cores(), rounds=rounds, steps=steps
+            game=resolve(env_id),
+            approach=named(approach),
+            workers=cores() if workers is None else workers,
+            rounds=rounds,
+            steps=steps,
         )
     with shown(as_json, quiet) as terminal:
         speed = measure(settings, terminal.said)
@@ -135,7 +139,8 @@ def benchmark_learning(
         )
         for env_id in settings.env_ids:
             for approach in settings.approaches:
-                run_settings(TrainSettings(env_id=env_id, approach=approach))
+                for seed in settings.seeds:
+                    run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed))
     embedded_store(tracking_uri)
     prepare_prefect()
     from flows.learning import learning as flow

@@ -107,7 +107,7 @@ class Encoder:
         ending = () if self.form.samples else _ending(self._metadata)
         try:
             process = self._start(
-                [*picture_arguments(self.form), *ending, "-f", "mp4", str(self._seen)], subprocess.PIPE
+                [*picture_arguments(self.form), *ending, "-f", "mp4", f"file:{self._seen}"], subprocess.PIPE
             )
         except BaseException:
             self._close()
@@ -225,8 +225,8 @@ class Encoder:
         # The coder that is tried first takes five times as long.
         coded = ["-c:v", "copy", "-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k", "-ar", str(_SOUND_RATE)]
         kept = ["-map", "0:v", "-map", "1:a"]
-        ending = [*_ending(self._metadata), "-f", "mp4", str(self._whole)]
-        self._start(["-i", str(self._seen), *sound, *kept, *coded, *ending], self._heard)
+        ending = [*_ending(self._metadata), "-f", "mp4", f"file:{self._whole}"]
+        self._start(["-i", f"file:{self._seen}", *sound, *kept, *coded, *ending], self._heard)
         self._await(self.frames / 100)
 
     def _await(self, longer: float = 0) -> None:

@@ -82,7 +82,10 @@ def _compare_with_drawn(path: Path, mark: FilmMark) -> list[int]:
     """Returns the step that each frame belongs to."""
     emulator = emulator_of(mark.trace)
     canvas = Canvas(mark.width, mark.height)
-    view = GameView(canvas, GAME if mark.kind == "panel" else canvas.box, emulator.screen_size)
+    box = GAME if mark.kind == "panel" else canvas.box
+    if box.x + box.width > mark.width or box.y + box.height > mark.height:
+        raise _WrongError(f"a panel is not {mark.width}x{mark.height}")
+    view = GameView(canvas, box, emulator.screen_size)
     steps: list[int] = []
     with Decoder(path) as decoder:
         _check_form(mark, decoder.shown, canvas, emulator)
