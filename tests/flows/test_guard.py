@@ -21,7 +21,7 @@ from tasks import events
 from tasks.arcade.contest import Contest
 from tasks.arcade.settings import EvaluationSettings, RecordSettings, TrainSettings
 from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSettings
-from tasks.champion import Standing
+from tasks.champion import Standing, look_for_collapse
 from tasks.retrain import plan
 from tasks.store import Champion, Registry, Store, StoreError
 
@@ -68,6 +68,18 @@ def now(store: Store) -> Champion:
 
 def artifact(store: Store, run_id: str, path: str) -> Path:
     return Path(store.artifact_uri(run_id, path).removeprefix("file://"))
+
+
+def collapse(store: Store, run_id: str) -> None:
+    """As if a training had gained much before its last step, and lost it."""
+    real = store.fetch_evaluation(run_id, min(store.evaluations(run_id)))
+    for at, more in ((1, 0), (2, 20)):
+        episodes = [
+            one.model_copy(update={"episode_return": one.episode_return + more, "ram_digest": f"{at}{take}{one.seed}"})
+            for one in real.episodes
+            for take in range(8)
+        ]
+        store.save_evaluation(run_id, real.model_copy(update={"step": at, "episodes": tuple(episodes)}))
 
 
 def was_better(store: Store, champion: Champion) -> None:
@@ -170,6 +182,19 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     assert begun.begin is None
     assert begun.run is not None
     assert begun.run.steps == run.settings.steps
+
+
+def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
+    small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowned = crown(small.model_copy(update={"steps": 512}))
+    collapse(store, crowned.run_id)
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    assert "at its end, after 20.7 at step 2" in flow(look_for_collapse.fn)(crowned.run_id)
+    assert said(events.PERFORMANCE_DROPPED, env_id=GAME, cause="collapse", version=1)
+    assert news(webhook) == [f"ramreel: {GAME}: a training has collapsed"]
+    begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="collapse"))
+    assert begun.begin == now(store).checkpoint
 
 
 def test_a_game_without_champion_cannot_be_guarded() -> None:
