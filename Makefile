@@ -6,7 +6,7 @@ DONE := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
 
-.PHONY: setup demo test faults quick lint up
+.PHONY: setup demo test faults e2e hour quick lint up
 
 setup: $(DONE)
 
@@ -25,6 +25,12 @@ test: setup lint
 
 faults: setup
 	RAMREEL_FAULTS=long $(BIN)/pytest -n auto --dist loadfile tests/faults
+
+hour: setup
+	RAMREEL_HOUR=1 $(BIN)/pytest tests/arcade/test_long_film.py
+
+e2e: setup
+	$(BIN)/pytest --exitfirst --durations=0 --durations-min=1 tests/e2e
 
 quick: setup
 	$(BIN)/pytest -n auto --dist loadfile tests/arcade tests/docs

@@ -72,6 +72,9 @@ def checking() -> Iterator[None]:
         FilmError,
     ) as error:
         raise BadInputError(str(error)) from None
+    except OSError as error:
+        # A name that no file can have; what the store's disk says is a StoreError.
+        raise BadInputError(f"{error.filename}: {error.strerror}") from None
 
 
 def _words(error: ErrorDetails) -> str:
@@ -140,7 +143,9 @@ def evaluation(episodes: int, seed: int, deterministic: bool) -> EvaluationSetti
 
 def writable(path: Path, what: str) -> Path:
     """A path at which a file can be made."""
-    if not path.parent.is_dir() or path.is_dir():
+    with checking():
+        possible = path.parent.is_dir() and not path.is_dir()
+    if not possible:
         raise BadInputError(f"{path} cannot be {what}: name a file in a folder that is there")
     return path
 

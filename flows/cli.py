@@ -30,6 +30,8 @@ from flows.terminal import Terminal
 INTERRUPTED = 130
 NAMES = {"imports": "import"}
 """Commands whose name is a word of Python's."""
+_LONGEST = 600
+"""Characters of what is wrong with the input."""
 
 app = typer.Typer(
     name="ramreel",
@@ -61,6 +63,7 @@ for command in (
 ):
     app.command(NAMES.get(command.__name__))(command)
 benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)
+benchmarks.command("film")(benchmark.benchmark_film)
 benchmarks.command("learning")(benchmark.benchmark_learning)
 app.add_typer(benchmarks, name="benchmark")
 
@@ -80,17 +83,22 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code
     except BadInputError as error:
-        errors.error(str(error))
+        errors.error(_bearable(str(error)))
         return 2
     except (typer.Abort, KeyboardInterrupt):
         errors.error("stopped by Ctrl-C; what was finished is kept")
         return INTERRUPTED
     except typer.TyperException as error:
-        errors.error(f"{error.format_message().rstrip('.')}: `ramreel --help` lists commands and options")
+        errors.error(f"{_bearable(error.format_message()).rstrip('.')}: `ramreel --help` lists commands and options")
         return 2
     except Exception as error:
         errors.error(_reason(error))
         return 1
+
+
+def _bearable(text: str) -> str:
+    """What was given may be long; what would be right comes last."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _reason(error: BaseException) -> str:

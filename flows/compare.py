@@ -8,9 +8,10 @@ from flows.train import ending
 from tasks.arcade.settings import CompareSettings
 from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
 from tasks.restarts import refuse_crash_loop
+from tasks.titles import titled
 
 
-@flow(name="compare", flow_run_name="compare {settings.title}")
+@flow(name="compare", flow_run_name=titled("compare"))
 def compare(settings: CompareSettings) -> ComparedRuns:
     """Write a report of several runs.
 

@@ -12,6 +12,7 @@ from tasks.champion import Standing, challenge, look_for_collapse
 from tasks.compare import ComparedRuns
 from tasks.follow import earlier_trainings
 from tasks.restarts import refuse_crash_loop
+from tasks.titles import titled
 
 
 class FollowedUp(Settings):
@@ -22,7 +23,7 @@ class FollowedUp(Settings):
     comparison: ComparedRuns
 
 
-@flow(name="follow-up", flow_run_name="follow up {settings.title}")
+@flow(name="follow-up", flow_run_name=titled("follow up"))
 def follow_up(settings: FollowUpSettings) -> FollowedUp:
     """Film what is not filmed yet, challenge the champion, compare with the earlier trainings of the game.
 

@@ -22,6 +22,7 @@ from tasks.record import (
 )
 from tasks.restarts import refuse_crash_loop
 from tasks.store import StoreError, open_store
+from tasks.titles import titled
 
 
 class RecordedRun(Settings):
@@ -43,7 +44,7 @@ class RecordError(RuntimeError):
 
 @flow(
     name="record",
-    flow_run_name="record {settings.title}",
+    flow_run_name=titled("record"),
     # The films are made in processes; the threads only wait for them.
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )

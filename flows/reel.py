@@ -9,11 +9,12 @@ from tasks.arcade.settings import ReelSettings
 from tasks.arcade.workers import cores
 from tasks.reel import PARTS, MadeReel, choose, keep, make_part, play_checkpoint
 from tasks.restarts import refuse_crash_loop
+from tasks.titles import titled
 
 
 @flow(
     name="reel",
-    flow_run_name="reel {settings.title}",
+    flow_run_name=titled("reel"),
     # Games are played and filmed in processes; the threads only wait for them.
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )

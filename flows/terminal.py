@@ -13,8 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from tasks.arcade.progress import Progress as TrainingProgress
+from tasks.arcade.settings import is_shown
 
 _LINE_SECONDS = 10
+
+
+def _shown(line: str) -> str:
+    """A line as it may be printed: names come from whoever shares the store, and some would steer a terminal."""
+    return "".join(one if is_shown(one) else one.encode("unicode_escape").decode() for one in line)
 
 
 class Terminal:
@@ -30,7 +36,7 @@ class Terminal:
         self._errors = Console(stderr=True, highlight=False)
         self._words = self._errors if as_json else Console(highlight=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("steps  {task.fields[speed]:,.0f} steps/s  return {task.fields[mean]}  left"),
@@ -71,24 +77,24 @@ class Terminal:
         mean = "-" if progress.mean_return is None else f"{progress.mean_return:.1f}"
         shown: dict[str, Any] = {"speed": progress.steps_per_second, "mean": mean}
         if name not in self._bars:
-            self._bars[name] = self._bar.add_task(name, total=progress.steps, **shown)
+            self._bars[name] = self._bar.add_task(_shown(name), total=progress.steps, **shown)
         self._bar.update(self._bars[name], completed=min(progress.step, progress.steps), **shown)
 
     def said(self, line: str) -> None:
         """Something worth a line is done."""
         if self._live:
-            self._bar.console.print(line, markup=False)
+            self._bar.console.print(_shown(line), markup=False)
         elif not self._quiet:
             self._plain(line)
 
     def _plain(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print(_shown(line), file=sys.stderr, flush=True)
 
     def results(self, lines: list[str], values: dict[str, Any]) -> None:
         """What a command came to; progress is over."""
         self._stop()
         for line in lines:
-            self._words.print(line, markup=False, soft_wrap=True)
+            self._words.print(_shown(line), markup=False, soft_wrap=True)
         self.as_json(values)
 
     def table(self, columns: list[str], rows: list[list[str]], lines: list[str], values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from tasks.arcade.workers import cores
 from tasks.record import find_run
 from tasks.restarts import refuse_crash_loop
 from tasks.store import StoredCheckpoint, StoreError
+from tasks.titles import titled
 from tasks.train import SavedCheckpoint, finish_run, learn, reopen_run, show_checkpoints, start_run
 
 
@@ -46,7 +47,7 @@ def train(settings: TrainSettings) -> TrainedRun:
     return trained(start_run(run, name, settings.experiment), name, run, settings.workers)
 
 
-@flow(name="resume", flow_run_name="resume {settings.title}")
+@flow(name="resume", flow_run_name=titled("resume"))
 def resume(settings: ResumeSettings) -> TrainedRun:
     """Go on with a training from its last good checkpoint; it ends as one that never stopped, to the bit.
 
@@ -75,7 +76,7 @@ def trained(
     """
     with ending(run_id):
         learned = learn(run_id, name, run, workers or cores(), begin)
-    show_checkpoints(run_id, learned)
+    show_checkpoints(run_id, name, learned)
     events.training_finished(run_id, name, run, learned.steps, learned.mean_return)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
 

@@ -95,9 +95,7 @@ def inspect(env_id: str, episodes: int) -> Standing:
         StoreError: the game has no champion, or the store is away.
     """
     store = open_store()
-    champion = Registry(store.address).champion(env_id)
-    if champion is None:
-        raise StoreError(f"{env_id} has no champion yet: a training that ends while `ramreel up` runs makes one")
+    champion = crowned(store, env_id)
     before = _when_crowned(store, champion)
     try:
         words, worse = _look(store, champion, before, episodes)
@@ -111,6 +109,18 @@ def inspect(env_id: str, episodes: int) -> Standing:
     if changed:
         return _dropped(store, champion, "game", f"plays worse: {words}; {changed}")
     return _dropped(store, champion, "checkpoint", f"plays worse: {words}; the game is the same, the policy is not")
+
+
+def crowned(store: Store, env_id: str) -> Champion:
+    """A game's champion.
+
+    Raises:
+        StoreError: it has none, or the store is away.
+    """
+    champion = Registry(store.address).champion(env_id)
+    if champion is None:
+        raise StoreError(f"{env_id} has no champion yet: a training that ends while `ramreel up` runs makes one")
+    return champion
 
 
 def champions() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Deployments, work pool and automations, registered at a Prefect server through its public API and command line."""
+"""Deployments, work pool and automations at a Prefect server, through its public API and command line."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ import yaml
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Crashed
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
@@ -56,6 +59,23 @@ def register(api_url: str) -> bool:
         _create_automations(client)
         Variable.set(_REGISTERED, digest, overwrite=True)
     return True
+
+
+def call_crashed(api_url: str) -> int:
+    """Say of the pool, while it has no worker, that whatever its last one had taken is crashed; how many that were.
+
+    Without that they hold their places in the queues until their missing heartbeats are noticed. If a process lives
+    after all, its run's lease keeps the two apart.
+    """
+    taken = {"state": {"type": {"any_": [StateType.PENDING, StateType.RUNNING]}}}
+    with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(taken),
+            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),
+        )
+        for run in found:
+            client.set_flow_run_state(run.id, Crashed(message="Its process ended with its worker."), force=True)
+    return len(found)
 
 
 def deployments(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:

@@ -23,8 +23,7 @@ ENVIRONMENT = "RAMREEL_NOTIFY"
 """Apprise's addresses, with spaces between."""
 BLOCK = "ramreel"
 """Every notification block of this name is used, whatever its type."""
-_RETRIES = 2
-_RETRY_SECONDS = 10
+_RETRY_SECONDS = (2, 10)
 
 
 class NotifyError(RuntimeError):
@@ -46,7 +45,7 @@ def tell(title: str, body: str) -> None:
             get_run_logger().warning("%s was not told: %s", name, title)
 
 
-@task(task_run_name="notify {to}", retries=_RETRIES, retry_delay_seconds=_RETRY_SECONDS)
+@task(task_run_name="notify {to}", retries=len(_RETRY_SECONDS), retry_delay_seconds=list(_RETRY_SECONDS))
 def notify(to: str, title: str, body: str) -> None:
     """Send a message to one of those who are to be told.
 

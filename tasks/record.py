@@ -128,7 +128,8 @@ def show_films(run_id: str, films: tuple[FilmedCheckpoint, ...]) -> None:
         }
         for film in films
     ]
-    create_table_artifact(rows, key=f"films-{run_id[:8]}", description=f"Films of MLflow run {run_id}")
+    name = store_in_use().run(run_id).name
+    create_table_artifact(rows, key=f"films-{run_id[:8]}", description=f"Films of {name}")
 
 
 @task(task_run_name="find run {reference}")

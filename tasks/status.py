@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
@@ -17,7 +16,7 @@ from tasks.arcade.settings import Settings
 from tasks.compare import REPORT
 from tasks.deploy import POOL, deployments
 from tasks.links import link
-from tasks.running import addresses
+from tasks.running import addresses, answers
 from tasks.store import Champion, Registry, Store
 
 _LINES = 5
@@ -91,13 +90,10 @@ def status(store: Store) -> Status:
         champions=tuple(map(_standing, Registry(store.address).champions())),
         reports=_reports(store),
     )
-    if api is None:
+    if api is None or not answers(f"{api}/health"):
         return known
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        try:
-            return known.model_copy(update={"prefect": api.removesuffix("/api"), **_asked(client)})
-        except httpx.HTTPError:
-            return known
+        return known.model_copy(update={"prefect": api.removesuffix("/api"), **_asked(client)})
 
 
 def _asked(client: SyncPrefectClient) -> dict[str, object]:

@@ -200,7 +200,7 @@ def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> Non
 
 
 @task(task_run_name="list checkpoints")
-def show_checkpoints(run_id: str, learned: Learned) -> None:
+def show_checkpoints(run_id: str, name: str, learned: Learned) -> None:
     """A table of the checkpoints, in Prefect's UI."""
     rows = [{"step": saved.step, "digest": saved.digest} for saved in learned.checkpoints]
-    create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of MLflow run {run_id}")
+    create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of {name}")

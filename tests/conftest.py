@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from inboxes import Webhook
 
 from tasks.arcade.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.settings import (
@@ -34,6 +36,8 @@ PREFECT_SETTINGS = (
 def pytest_configure(config: pytest.Config) -> None:
     # MLflow's own use of SQLAlchemy 2.1; it harms nothing.
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+    # Apprise's own, on Python 3.11 and 3.12.
+    config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +80,14 @@ def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, "kept")
         monkeypatch.delenv(name)
     return home
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    with Webhook() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture

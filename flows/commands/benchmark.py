@@ -1,4 +1,4 @@
-"""`ramreel benchmark` and `benchmark learning`."""
+"""`ramreel benchmark`, `benchmark film` and `benchmark learning`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.asking import (
+    BadInputError,
     Episodes,
     Json,
     Quiet,
@@ -45,7 +46,11 @@ def benchmark(
 
     with checking():
         settings = SpeedSettings(
-            game=resolve(env_id), approach=named(approach), workers=workers or cores(), rounds=rounds, steps=steps
+            game=resolve(env_id),
+            approach=named(approach),
+            workers=cores() if workers is None else workers,
+            rounds=rounds,
+            steps=steps,
         )
     with shown(as_json, quiet) as terminal:
         speed = measure(settings, terminal.said)
@@ -66,6 +71,43 @@ def benchmark(
                 "medians": speed.medians,
                 "rounds": speed.rounds,
             },
+        )
+
+
+def benchmark_film(
+    env_id: Annotated[str, typer.Option("--env", help="Environment id.")] = "ALE/Boxing-v5",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians of them are printed.")] = 5,
+    frames: Annotated[int, typer.Option(help="Frames of one episode, filmed by each contender.")] = 5_000,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure films: ramreel, Gymnasium's RecordVideo, the emulator and the encoder alone, on the same frames."""
+    import tempfile
+    from pathlib import Path
+
+    from tasks.arcade.film_benchmark import FilmSpeedSettings, NoMoviepyError, measure
+    from tasks.arcade.game import resolve
+
+    with checking():
+        settings = FilmSpeedSettings(game=resolve(env_id), frames=frames, rounds=rounds)
+    with shown(as_json, quiet) as terminal, tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        try:
+            speed = measure(settings, Path(folder), terminal.said)
+        except (NoMoviepyError, ValueError) as error:
+            raise BadInputError(str(error)) from None
+        versus, ceilings = speed.vs_record_video, speed.of_ceilings
+        terminal.table(
+            [f"{env_id}, {frames:,} frames", "frames/s (median)", "lowest", "highest"],
+            [
+                [name, f"{speed.medians[name]:,.0f}", f"{min(values):,.0f}", f"{max(values):,.0f}"]
+                for name, values in speed.rounds.items()
+            ],
+            [f"{name}: {times:.2f} times RecordVideo" for name, times in versus.items()]
+            + [
+                f"{name}: {of_emulator:.2f} of the emulator with drawing alone, {of_encoder:.2f} of x264 alone"
+                for name, (of_emulator, of_encoder) in ceilings.items()
+            ],
+            {"vs_record_video": versus, "of_ceilings": ceilings, "medians": speed.medians, "rounds": speed.rounds},
         )
 
 
@@ -97,7 +139,8 @@ def benchmark_learning(
         )
         for env_id in settings.env_ids:
             for approach in settings.approaches:
-                run_settings(TrainSettings(env_id=env_id, approach=approach))
+                for seed in settings.seeds:
+                    run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed))
     embedded_store(tracking_uri)
     prepare_prefect()
     from flows.learning import learning as flow

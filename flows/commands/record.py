@@ -140,12 +140,13 @@ def watch(
 
     store = embedded_store(tracking_uri)
     with checking():
+        asked = evaluation(1, seed, deterministic)
         stored = find_checkpoint(store, run, checkpoint)
         loaded = fetch(store, stored)
     with shown(as_json) as terminal:
         try:
             episode_return = play(
-                loaded.agent(), loaded.settings.game, seed, action_seed=seed, deterministic=deterministic
+                loaded.agent(), loaded.settings.game, asked.seed, action_seed=seed, deterministic=asked.deterministic
             )
         except NoScreenError as error:
             raise BadInputError(str(error)) from None

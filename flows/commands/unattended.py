@@ -64,13 +64,21 @@ def guard(
     quiet: Quiet = False,
 ) -> None:
     """Look whether champions still play as they did when they were crowned; one that does not is told of."""
+    from tasks.arcade.game import resolve
     from tasks.arcade.unattended import GuardSettings
 
     with checking():
         settings = GuardSettings(env_id=env_id, episodes=episodes)
-    embedded_store(tracking_uri)
+        if env_id is not None:
+            resolve(env_id)
+    store = embedded_store(tracking_uri)
     prepare_prefect()
     from flows.guard import guard as flow
+    from tasks.champion import crowned
+
+    with checking():
+        if env_id is not None:
+            crowned(store, env_id)
 
     with running(as_json, quiet) as terminal:
         standings = flow(settings)

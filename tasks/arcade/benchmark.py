@@ -40,7 +40,7 @@ class SpeedSettings(Settings):
 
     game: GameSettings
     approach: ApproachSettings
-    workers: int
+    workers: int = Field(ge=1, le=256)
     rounds: int = Field(default=5, ge=1)
     steps: int = Field(default=32_768, ge=1)
 

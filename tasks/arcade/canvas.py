@@ -148,14 +148,16 @@ class GameView:
         self._rgb, self._known = np.zeros((256, 3), np.uint8), np.zeros(256, np.bool_)
         # ALE does not tell its palette: a colour is read off the first picture that shows it. Until then its luma is
         # 0, which no colour has.
-        self._tables = self._tabulated(np.zeros((256, 3), np.uint8))
+        self._tabulate(np.zeros((256, 3), np.uint8))
         # No picture yet: 255 is no colour of any console.
         self._before: Screen = np.full(size, 255, np.uint8)
         self._digest = hashlib.sha256()
 
-    def _tabulated(self, ycc: Plane) -> tuple[npt.NDArray[np.unsignedinteger], ...]:
-        widths = (self._wide or 1, *(2 * (1 if self._mixed else max(self._wide // 2, 1),)))
-        return tuple(values.repeat(width).view(f"u{width}") for values, width in zip(ycc.T, widths, strict=True))
+    def _tabulate(self, ycc: Plane) -> None:
+        widths = (self._wide or 1, *(2 * (max(self._wide // 2, 1),)))
+        self._tables = [values.repeat(width).view(f"u{width}") for values, width in zip(ycc.T, widths, strict=True)]
+        differences = ycc[:, 1:].astype(np.uint16)
+        self._pairs = (differences[:, None] + differences).view(np.uint32).ravel()
 
     def draw(self, game: Drawn) -> None:
         """Draw the game's last frame; rows that are as they were are left alone."""
@@ -166,35 +168,43 @@ class GameView:
             return
         self._before[:] = indices
         rows = indices[changed]
-        small = self._tables[0][rows]
+        small = self._tables[0].take(rows)
         if not small.min():
             self._learn(indices, game.screen())
-            small = self._tables[0][rows]
+            small = self._tables[0].take(rows)
         luma, chroma = self._planes
-        wide = small.view(np.uint8) if self._wide else small[:, self._columns]
+        wide = small.view(np.uint8) if self._wide else small.take(self._columns, axis=1)
         if self._down:
             luma.reshape(-1, self._down, self.box.width)[changed] = wide[:, None]
         else:
             _spread(luma, wide, changed, self._rows)
+        if self._mixed:
+            self._spread_means(chroma, changed)
+            return
         for plane, values in zip(chroma, self._tables[1:], strict=True):
-            if self._mixed:
-                plane[:] = self._means(values[indices])
-            else:
-                differences = values[rows]
-                wide = differences.view(np.uint8) if self._wide else differences[:, self._columns[::2]]
-                _spread(plane, wide, changed, self._rows[::2])
+            differences = values.take(rows)
+            wide = differences.view(np.uint8) if self._wide else differences.take(self._columns[::2], axis=1)
+            _spread(plane, wide, changed, self._rows[::2])
 
-    def _means(self, small: npt.NDArray[np.unsignedinteger]) -> Plane:
-        """One plane of colour, where blocks of 2 x 2 hold several of the game's pixels."""
-        sums = small.astype(np.uint16)
-        sums = sums[self._rows[::2]] + sums[self._rows[1::2]]
-        return ((sums[:, self._columns[::2]] + sums[:, self._columns[1::2]] + 2) >> 2).astype(np.uint8)
+    def _spread_means(self, chroma: Plane, changed: npt.NDArray[np.bool_]) -> None:
+        """Write both planes of colour where blocks of 2 x 2 hold several of the game's pixels: their means."""
+        upper, lower = self._rows[::2], self._rows[1::2]
+        shown = np.flatnonzero(changed[upper] | changed[lower])
+        above, below = self._indices.take(upper[shown], axis=0), self._indices.take(lower[shown], axis=0)
+        sums = self._across(above) + self._across(below)
+        means = ((sums.view(np.uint16) + np.uint16(2)) >> 2).astype(np.uint8)
+        chroma[:, shown] = means.reshape(len(shown), -1, 2).transpose(2, 0, 1)
+
+    def _across(self, indices: Screen) -> npt.NDArray[np.uint32]:
+        """Of each two of the film's pixels side by side, both differences of colour summed: 16 bits each."""
+        wide = indices if self._wide == 1 else indices.take(self._columns, axis=1)
+        return self._pairs.take(wide.view(np.uint16))
 
     def _learn(self, indices: Screen, rgb: Rgb) -> None:
         self._rgb[indices], self._known[indices] = rgb, True
         ycc = np.zeros((256, 3), np.uint8)
         ycc[self._known] = to_ycc(self._rgb[self._known])
-        self._tables = self._tabulated(ycc)
+        self._tabulate(ycc)
 
     @property
     def digest(self) -> str:
@@ -218,7 +228,7 @@ def _spread(plane: Plane, rows: Plane, changed: npt.NDArray[np.bool_], source: n
         source: for each of the plane's rows the game's.
     """
     shown = np.flatnonzero(changed[source])
-    plane[shown] = rows[(np.cumsum(changed) - 1)[source[shown]]]
+    plane[shown] = rows.take((np.cumsum(changed) - 1)[source[shown]], axis=0)
 
 
 def _nearest(n_out: int, n_in: int) -> npt.NDArray[np.intp]:

@@ -42,7 +42,9 @@ class Decoder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._command = [
-            *(find_ffmpeg().path, "-loglevel", "error", "-nostats", "-nostdin", "-i", str(path), "-map", "0:v:0"),
+            *(find_ffmpeg().path, "-loglevel", "error", "-nostats", "-nostdin"),
+            # A stranger's film is an MP4 and nothing else: no list of other files or addresses to be read.
+            *("-protocol_whitelist", "file", "-f", "mp4", "-i", f"file:{path}", "-map", "0:v:0"),
             *("-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1"),
         ]
 

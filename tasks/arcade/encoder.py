@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import selectors
 import subprocess
 import tempfile
@@ -70,6 +71,10 @@ class Form:
 class Encoder:
     """One ffmpeg that makes one film: pictures in, and at the end a whole file or none.
 
+    Sound waits in an unnamed file, 30 kB for a second, and is joined to the pictures at the end: an ffmpeg that reads
+    both at once holds up one until it has enough of the other, how much depends on its version, and so may wait for
+    ever.
+
     Args:
         path: the film; it appears whole or not at all. Its folder exists.
         form: size, rate, sound.
@@ -91,36 +96,43 @@ class Encoder:
             raise FilmError(f"{path.name}: a film's width and height are even: got {form.width}x{form.height}")
         self.frames = 0
         self.form = form
-        self._path, self._finish = path, finish
-        self._temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-        self._ffmpeg, self._metadata = find_ffmpeg(), metadata
+        self._path, self._metadata, self._finish = path, metadata, finish
+        self._whole = path.with_name(f".{path.name}.{uuid4().hex}")
+        self._seen = self._whole.with_suffix(".seen") if form.samples else self._whole
+        self._ffmpeg = find_ffmpeg()
 
     def __enter__(self) -> Self:
-        self._said = notebook()
-        self._heard = os.pipe() if self.form.samples else None
+        self._said, self._heard = notebook(), tempfile.TemporaryFile()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        ending = () if self.form.samples else _ending(self._metadata)
+        try:
+            process = self._start(
+                [*picture_arguments(self.form), *ending, "-f", "mp4", f"file:{self._seen}"], subprocess.PIPE
+            )
+        except BaseException:
+            self._close()
+            raise
+        assert process.stdin is not None
+        self._pipe = process.stdin.fileno()
+        os.set_blocking(self._pipe, False)
+        # As large as it may be: a picture then goes in at two or three writes. It works with a small pipe as well.
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._room = selectors.DefaultSelector()
+        self._room.register(self._pipe, selectors.EVENT_WRITE)
+        return self
+
+    def _start(self, arguments: list[str], stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        command = [self._ffmpeg.path, "-loglevel", "error", "-nostats", "-y", *arguments]
         try:
             # A group of its own: Ctrl-C is for this process, which then ends ffmpeg.
-            self._process = subprocess.Popen(
-                _command(self._ffmpeg.path, self.form, self._metadata, self._heard and self._heard[0], self._temporary),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=self._said,
-                bufsize=0,
-                pass_fds=self._heard[:1] if self._heard else (),
-                process_group=0,
+            process = subprocess.Popen(
+                command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=self._said, bufsize=0, process_group=0
             )
         except OSError as error:
-            self._said.close()
-            for end in self._heard or ():
-                os.close(end)
             raise self._error(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
-        assert self._process.stdin is not None
-        self._pictures = _Pipe(self._process.stdin.fileno())
-        self._sound = None
-        if self._heard:
-            os.close(self._heard[0])
-            self._sound = _Pipe(self._heard[1])
-        return self
+        self._processes.append(process)
+        return process
 
     def write(self, picture: Picture, sound: Sound | None = None) -> None:
         """Add a frame and the `form.samples` samples that are heard while it is seen.
@@ -129,40 +141,32 @@ class Encoder:
             ValueError: the picture or the sound is not of the film's form.
             FilmError: ffmpeg takes no more.
         """
-        form = self.form
-        if picture.shape != (form.height * 3 // 2, form.width) or (0 if sound is None else len(sound)) != form.samples:
-            raise ValueError(
-                f"frame {self.frames} is not of the film's form: {picture.shape}, sound {sound is not None}"
-            )
-        if self._sound and sound is not None:
-            self._sound.add(sound.tobytes())
-        self._pictures.add(picture.data.cast("B"))
-        self._push(self._pictures)
+        samples = 0 if sound is None else len(sound)
+        if picture.shape != (self.form.height * 3 // 2, self.form.width) or samples != self.form.samples:
+            raise ValueError(f"frame {self.frames} is not of the film's form: {picture.shape}, {samples} samples")
+        left = picture.data.cast("B")
+        while left:
+            try:
+                left = left[os.write(self._pipe, left) :]
+            except BlockingIOError:
+                self._await_room()
+            except BrokenPipeError:
+                raise self._error(last_words(self._processes[-1], self._said)) from None
+        if sound is not None:
+            try:
+                self._heard.write(sound.data.cast("B"))
+            except OSError as error:
+                raise self._error(f"its sound cannot be kept ({error.strerror})") from None
         self.frames += 1
 
-    def _push(self, awaited: _Pipe) -> None:
-        """Write until this pipe has taken everything; the other one takes meanwhile what it can."""
-        pipes = [self._pictures, self._sound] if self._sound else [self._pictures]
+    def _await_room(self) -> None:
+        """Wait until ffmpeg takes something."""
         silent_since = time.monotonic()
-        while True:
-            try:
-                for pipe in pipes:
-                    pipe.push()
-            except BrokenPipeError:
-                raise self._error(last_words(self._process, self._said)) from None
-            if awaited.empty:
-                return
-            with selectors.DefaultSelector() as room:
-                for pipe in pipes:
-                    if not pipe.empty:
-                        room.register(pipe.descriptor, selectors.EVENT_WRITE)
-                if room.select(_LOOK_SECONDS):
-                    silent_since = time.monotonic()
-                    continue
+        while not self._room.select(_LOOK_SECONDS):
             if self._complains:
                 # One that cannot write waits for the end of what it reads before it ends itself.
-                self._close()
-                raise self._error(last_words(self._process, self._said))
+                self._close_pictures()
+                raise self._error(last_words(self._processes[-1], self._said))
             if time.monotonic() - silent_since >= _PATIENCE:
                 raise self._error(f"ffmpeg took no picture for {_PATIENCE:.0f} s")
 
@@ -171,84 +175,75 @@ class Encoder:
         """Whether ffmpeg has said anything; it is told to speak of errors only."""
         return os.fstat(self._said.fileno()).st_size > 0
 
+    def _close_pictures(self) -> None:
+        self._room.close()
+        pictures = self._processes[0].stdin
+        assert pictures is not None
+        pictures.close()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if error is None and self._sound:
-                self._push(self._sound)
-            self._close()
+            self._close_pictures()
             if error is None:
                 self._end()
         finally:
             self._close()
-            self._process.kill()
-            self._process.wait()
-            self._said.close()
-            self._temporary.unlink(missing_ok=True)
 
     def _close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        if self._heard:
-            os.close(self._heard[1])
-            self._heard = None
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._said.close()
+        # What is still to be written of it may not find room any more.
+        with contextlib.suppress(OSError):
+            self._heard.close()
+        for path in (self._seen, self._whole):
+            path.unlink(missing_ok=True)
 
     def _end(self) -> None:
         if not self.frames:
             raise self._error("it has no pictures")
+        self._await()
         try:
-            status = self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise self._error(f"ffmpeg did not end within {_PATIENCE:.0f} s of the last picture") from None
-        if status != 0:
-            raise self._error(last_words(self._process, self._said))
-        try:
+            if self.form.samples:
+                self._join()
             if self._finish:
-                self._finish(self._temporary)
-            with self._temporary.open("rb") as file:
+                self._finish(self._whole)
+            with self._whole.open("rb") as file:
                 os.fsync(file.fileno())
-            self._temporary.replace(self._path)
+            self._whole.replace(self._path)
         except OSError as error:
             raise self._error(f"the film is not there ({error.strerror})") from None
+
+    def _join(self) -> None:
+        """Sound is encoded and laid beside the pictures, which stay as they are."""
+        self._heard.flush()
+        self._heard.seek(0)
+        sound = [*_AT_ONCE, "-f", "u8", "-ar", str(self.form.rate * self.form.samples), "-ac", "1", "-i", "pipe:0"]
+        # The coder that is tried first takes five times as long.
+        coded = ["-c:v", "copy", "-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k", "-ar", str(_SOUND_RATE)]
+        kept = ["-map", "0:v", "-map", "1:a"]
+        ending = [*_ending(self._metadata), "-f", "mp4", f"file:{self._whole}"]
+        self._start(["-i", f"file:{self._seen}", *sound, *kept, *coded, *ending], self._heard)
+        self._await(self.frames / 100)
+
+    def _await(self, longer: float = 0) -> None:
+        """Wait until ffmpeg has ended well."""
+        try:
+            status = self._processes[-1].wait(_PATIENCE + longer)
+        except subprocess.TimeoutExpired:
+            raise self._error(f"ffmpeg did not end within {_PATIENCE + longer:.0f} s of the last picture") from None
+        if status != 0:
+            raise self._error(last_words(self._processes[-1], self._said))
 
     def _error(self, what: str) -> FilmError:
         return FilmError(f"{self._path.name}: {what} (ffmpeg {self._ffmpeg.version})")
 
 
-class _Pipe:
-    """One end of a pipe that never blocks, and what waits to go in."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        os.set_blocking(descriptor, False)
-        # As large as it may be: a picture then goes in at two or three writes. It works with a small pipe as well.
-        with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE)
-        self._waiting: list[memoryview] = []
-
-    @property
-    def empty(self) -> bool:
-        return not self._waiting
-
-    def add(self, data: bytes | memoryview) -> None:
-        self._waiting.append(memoryview(data))
-
-    def push(self) -> None:
-        """Write as much as goes in.
-
-        Raises:
-            BrokenPipeError: nobody reads any more.
-        """
-        while self._waiting:
-            try:
-                written = os.write(self.descriptor, self._waiting[0])
-            except BlockingIOError:
-                return
-            left = self._waiting[0][written:]
-            self._waiting[:1] = [left] if left else []
-
-
+_OLDEST = (5, 1)
+"""Has what decoding asks of it; others call themselves by a date or a commit, and are tried."""
 _ADVICE = "unset IMAGEIO_FFMPEG_EXE, or let it name an ffmpeg of version 5.1 or newer with libx264"
 
 
@@ -282,6 +277,9 @@ def _asked(path: str) -> Ffmpeg:
     words = done.stdout.split()
     if words[:2] != ["ffmpeg", "version"] or not words[2:]:
         raise FilmError(f"{path} is no ffmpeg: {_ADVICE}")
+    release = re.match(r"n?(\d+)\.(\d+)", words[2])
+    if release and tuple(map(int, release.groups())) < _OLDEST:
+        raise FilmError(f"{path} is ffmpeg {words[2]}, too old: {_ADVICE}")
     return Ffmpeg(path, words[2])
 
 
@@ -304,30 +302,29 @@ def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
     return f"ffmpeg ended {f'with status {status}' if status >= 0 else f'by signal {-status}'}: {last}"
 
 
+_AT_ONCE = ("-probesize", "32", "-analyzeduration", "0")
+"""There is nothing to find out about raw pictures and sound."""
 # A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains nothing on
 # pictures that mostly stand still.
-_SHARP = ("-preset", "ultrafast", "-qp", "18", "-coder", "1")
+_SHARP = ("-preset", "ultrafast", "-qp", "18")
 # A key frame every five seconds: whoever drags the time need not wait.
 _SMALL = ("-preset", "veryfast", "-crf", "30", "-g", "300")
 
 
-def _command(ffmpeg: str, form: Form, metadata: Mapping[str, str], heard: int | None, path: Path) -> list[str]:
-    sound: tuple[str, ...] = ()
-    coded: tuple[str, ...] = ()
-    if heard is not None:
-        sound = ("-f", "u8", "-ar", str(form.rate * form.samples), "-ac", "1", "-i", f"pipe:{heard}")
-        # The coder that is tried first takes five times as long, and a fifth of a film's time.
-        coded = ("-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k", "-ar", str(_SOUND_RATE))
+def picture_arguments(form: Form) -> list[str]:
+    """Arguments for ffmpeg: pictures come in by the pipe and are encoded."""
     shape = f"setsar={form.pixel.numerator}/{form.pixel.denominator}:max=1000"
     marks = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
     return [
-        *(ffmpeg, "-loglevel", "error", "-nostats", "-y", "-filter_threads", "1"),
-        *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", f"{form.width}x{form.height}"),
-        *("-framerate", str(form.rate), "-i", "pipe:0", *sound),
+        *("-filter_threads", "1", *_AT_ONCE, "-f", "rawvideo", "-pix_fmt", "yuv420p"),
+        *("-video_size", f"{form.width}x{form.height}", "-framerate", str(form.rate), "-i", "pipe:0"),
         *("-vf", f"{shape},{marks}"),
         # One thread, because films are made side by side on all cores.
-        *("-c:v", "libx264", *(_SMALL if form.small else _SHARP), "-threads", "1"),
-        *("-pix_fmt", "yuv420p", *coded, "-movflags", "+faststart", "-fflags", "+bitexact"),
-        *(part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}")),
-        *("-f", "mp4", str(path)),
+        *("-c:v", "libx264", *(_SMALL if form.small else _SHARP), "-threads", "1", "-pix_fmt", "yuv420p"),
     ]
+
+
+def _ending(metadata: Mapping[str, str]) -> list[str]:
+    """Arguments for ffmpeg: what the file says of itself is first in it, and no two runs differ."""
+    said = (part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}"))
+    return ["-movflags", "+faststart", "-fflags", "+bitexact", *said]

@@ -24,6 +24,9 @@ _TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
 _LARGEST = 64 * 1024**2
 """Bytes of a mark, unpacked; the longest trace has about 20 a step."""
 
+_WIDEST = 4096
+"""Pixels across or down a film."""
+
 
 class FilmMark(Settings):
     """What is kept in a film's file."""
@@ -35,8 +38,8 @@ class FilmMark(Settings):
     kind: Literal["plain", "panel"] = Field(
         description="the game fills the picture, or lies where tasks.arcade.panel.GAME is"
     )
-    width: int = Field(ge=2)
-    height: int = Field(ge=2)
+    width: int = Field(ge=2, le=_WIDEST, multiple_of=2)
+    height: int = Field(ge=2, le=_WIDEST, multiple_of=2)
     ffmpeg: str = Field(description="version of the ffmpeg that made the film")
     file: Sha256 = Field(description="of all bytes of the file before the mark")
 

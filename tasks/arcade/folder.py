@@ -7,7 +7,6 @@ is the folder's digest.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,12 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
+import pydantic_core
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tasks.arcade.settings import SCHEMA, Settings, newer_schema
+from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
 
 MANIFEST = "manifest.json"
 _LARGEST_FILE = 2 * 1024**3
@@ -104,7 +104,7 @@ def _bytes(path: Path) -> bytes:
 
 def _manifest(raw: bytes) -> _Manifest:
     try:
-        fields = json.loads(raw)
+        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError:
         raise DamagedError(f"{MANIFEST} is damaged: it is not JSON") from None
     if newer := newer_schema(fields):
@@ -112,7 +112,7 @@ def _manifest(raw: bytes) -> _Manifest:
     try:
         return _Manifest.model_validate(fields)
     except ValidationError as error:
-        raise DamagedError(f"{MANIFEST} makes no sense: {error.errors()[0]['msg']}") from None
+        raise DamagedError(f"{MANIFEST} makes no sense: {first_problem(error)}") from None
 
 
 def pack(arrays: Arrays) -> bytes:

@@ -162,11 +162,13 @@ class _Layout:
         """The game, and the runs in their colours."""
         width = self.canvas.box.width - 2 * _MARGIN
         title = scenes[0][0].trace.game.env_id
-        Label(self.canvas, Box(_MARGIN, 12, width // 4 * 2, 40), "Inter-SemiBold", 24, BRIGHT).set(title)
+        titled = min(letters(title, "Inter-SemiBold", 24).shape[1] // 2 * 2 + 2, width // 4 * 2)
+        Label(self.canvas, Box(_MARGIN, 12, titled, 40), "Inter-SemiBold", 24, BRIGHT).set(title)
         names = sorted({(clip.side, clip.name) for scene in scenes for clip in scene}, reverse=True)
+        most = (width - titled) // len(names) // 2 * 2 - 48
         x = _MARGIN + width
         for side, name in names:
-            wide = min(letters(name, "Inter-Medium", 18).shape[1] // 2 * 2 + 2, width // 8 * 2)
+            wide = min(letters(name, "Inter-Medium", 18).shape[1] // 2 * 2 + 2, most)
             x -= wide
             Label(self.canvas, Box(x, 14, wide, 36), "Inter-Medium", 18, SOFT).set(name)
             self.canvas.fill(Box(x - 20, 26, 12, 12), _SIDES[side])
@@ -249,7 +251,7 @@ class _Cell:
         trace, size = self._clip.trace, 16 if box.width < 400 else 24
         self._canvas.fill(box, BACKGROUND)
         self._canvas.fill(Box(box.x, box.y + 8, 4, 24), _SIDES[self._clip.side])
-        step = "" if trace.checkpoint_step is None else f"step {trace.checkpoint_step:,}"
+        step = _step_words(trace.checkpoint_step, short=size == 16)
         wide = letters(step, "Inter-SemiBold", size).shape[1] // 2 * 2 + 2
         Label(self._canvas, Box(box.x + 12, box.y, wide, _STRIP), "Inter-SemiBold", size, BRIGHT).set(step)
         x, score = box.x + 12 + wide + size // 2 * 2, 4 * size
@@ -285,6 +287,12 @@ class _Cell:
             pictures=self._view.digest,
             game=(box.x, box.y, box.width, box.height),
         )
+
+
+def _step_words(step: int | None, *, short: bool) -> str:
+    if step is None:
+        return ""
+    return f"step {step / 1e6:.2f}M" if short and step >= 1_000_000 else f"step {step:,}"
 
 
 class _Frames:

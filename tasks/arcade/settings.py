@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
@@ -229,6 +230,27 @@ def approach_name(approach: Approach) -> str:
     return approach if isinstance(approach, str) else approach.name
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters after which a page shows text the other way round."""
+
+
+def _is_a_name(name: str) -> str:
+    if not name.strip() or not is_shown(name):
+        raise ValueError("a name is a line of text that can be seen, without control characters")
+    return name
+
+
+def is_shown(text: str) -> bool:
+    """Whether a text is one line that is shown as it is: nothing in it moves a cursor, changes a colour or turns."""
+    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _TURNING for one in text)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_is_a_name)]
+"""What a person calls something in MLflow."""
+
+
 def short(run: str) -> str:
     """A run's id as a person reads it: its first 8 digits; a name stays a name."""
     return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
@@ -244,8 +266,8 @@ class TrainSettings(Settings):
     checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
     n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
     workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    name: str | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
-    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+    name: Name | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
+    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
 
     @property
     def title(self) -> str:
@@ -309,8 +331,8 @@ class CompareSettings(Settings):
     normalised: bool = Field(
         default=False, description="several games, or games set up differently, in human-normalised scores"
     )
-    name: str | None = Field(default=None, description="the comparison's run name in MLflow")
-    experiment: str | None = Field(default=None, description="MLflow experiment; none: that of the first run")
+    name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
+    experiment: Name | None = Field(default=None, description="MLflow experiment; none: that of the first run")
 
     @property
     def title(self) -> str:
@@ -325,14 +347,14 @@ class PipelineSettings(Settings):
     approaches: tuple[Approach, ...] = Field(
         min_length=1, description="ways to train, named or of your own, each with every seed"
     )
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of the trainings")
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="of the trainings")
     steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of each training in all")
     checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
     n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
     workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
     evaluation: EvaluationSettings = EvaluationSettings()
-    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
-    name: str | None = Field(default=None, description="the comparison's run name in MLflow")
+    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
+    name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
 
     @property
     def title(self) -> str:
@@ -345,7 +367,7 @@ class LearningSettings(Settings):
 
     env_ids: tuple[str, ...] = Field(min_length=1)
     approaches: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     steps: int = Field(default=2_000_000, ge=1, le=10**10)
     checkpoint_every: int = Field(default=250_000, ge=1)
     episodes: int = Field(default=30, ge=1, le=10_000, description="of each run's last checkpoint, on fresh seeds")
@@ -366,8 +388,8 @@ class AtlasSettings(Settings):
     steps: int = Field(default=12_000, ge=1, le=10**7, description="steps of play that the states are taken from")
     seed: int = Field(default=0, ge=0, lt=2**31)
     run: str | None = Field(default=None, description="a run whose last checkpoint plays; none: random play")
-    name: str | None = Field(default=None, description="the atlas's run name in MLflow")
-    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+    name: Name | None = Field(default=None, description="the atlas's run name in MLflow")
+    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
 
     @property
     def title(self) -> str:

@@ -20,8 +20,13 @@ from tasks.arcade.folder import Arrays, DamagedError, pack, read_folder, unpack,
 from tasks.arcade.game import EpisodeStart
 from tasks.arcade.policy import Weights
 from tasks.arcade.rollouts import EnvironmentState
-from tasks.arcade.settings import Settings
+from tasks.arcade.settings import Settings, first_problem
 
+_LONGEST = 1_000_000
+"""Steps of an episode; as many as there can be frames in `GameSettings`."""
+_LARGEST_START = 1024**2
+"""Bytes; ALE's are about 14,000."""
+_MOST_ACTIONS = 18
 _FILES = ("training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors")
 
 
@@ -107,21 +112,34 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
     try:
         description = _Description.model_validate_json(contents["training.json"])
     except ValidationError as error:
-        raise DamagedError(f"training.json makes no sense: {error.errors()[0]['msg']}") from None
+        raise DamagedError(f"training.json makes no sense: {first_problem(error)}") from None
     if description.checkpoint != checkpoint:
         raise DamagedError(f"it belongs to checkpoint {description.checkpoint[:12]}, not to {checkpoint[:12]}")
     arrays = unpack(contents["environments.safetensors"])
-    environments = tuple(
-        EnvironmentState(
-            EpisodeStart(arrays[f"{index}.start"].tobytes(), one.skip_generator),
-            tuple(arrays[f"{index}.actions"].tolist()),
-            one.action_generator,
-        )
-        for index, one in enumerate(description.environments)
-    )
+    environments = tuple(_environment(arrays, index, one) for index, one in enumerate(description.environments))
     return TrainingState(
         description.counters,
         unpack(contents["optimiser.safetensors"]),
         environments,
         unpack(contents["playing.safetensors"]),
     )
+
+
+def _environment(arrays: Arrays, index: int, generators: _Generators) -> EnvironmentState:
+    start = _bytes_of(arrays, f"{index}.start", _LARGEST_START)
+    actions = _bytes_of(arrays, f"{index}.actions", _LONGEST)
+    if max(actions, default=0) >= _MOST_ACTIONS:
+        raise DamagedError(f"environment {index} took action {max(actions)}: there are {_MOST_ACTIONS}")
+    for generator in (generators.skip_generator, generators.action_generator):
+        try:
+            np.random.PCG64().state = generator  # type: ignore[assignment]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise DamagedError(f"environment {index} has a generator that makes no sense") from None
+    return EnvironmentState(EpisodeStart(start, generators.skip_generator), tuple(actions), generators.action_generator)
+
+
+def _bytes_of(arrays: Arrays, name: str, most: int) -> bytes:
+    array = arrays.get(name)
+    if array is None or array.dtype != np.uint8 or array.ndim != 1 or array.size > most:
+        raise DamagedError(f"environments.safetensors has no {name} of up to {most} bytes")
+    return array.tobytes()

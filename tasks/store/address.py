@@ -99,6 +99,16 @@ def check(address: Address) -> None:
     Raises:
         StoreError: no server answers, the folder cannot be written to, or it is no store of MLflow's.
     """
+    try:
+        _check(address)
+    except StoreError:
+        raise
+    except Exception as error:
+        # Whatever MLflow, SQLAlchemy or the system make of nonsense.
+        raise StoreError(f"cannot use {address.shown}: {one_line(error)}; right would be {_EXAMPLES}") from error
+
+
+def _check(address: Address) -> None:
     if address.database is not None:
         _check_folder(address.database)
         _check_database(address)
@@ -107,7 +117,7 @@ def check(address: Address) -> None:
     elif address.uri.startswith(("postgresql", "mysql")):
         _check_sql_server(address)
     if not is_fresh(address):
-        _check_client(address)
+        connect(address)
 
 
 def _check_folder(database: Path) -> None:
@@ -161,15 +171,6 @@ def _check_sql_server(address: Address) -> None:
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise _unreachable(address, error) from error
-
-
-def _check_client(address: Address) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        connect(address)
-    except (MlflowException, OSError) as error:
-        raise StoreError(f"cannot use {address.shown}: {one_line(error)}; right would be {_EXAMPLES}") from error
 
 
 def _unreachable(address: Address, error: Exception) -> StoreError:

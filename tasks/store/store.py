@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -422,8 +423,16 @@ class Store:
     def fetch_artifact(self, run_id: str, artifact_path: str, into: Path) -> Path:
         """Bring an artifact, a file or a folder, onto this machine; returns where, within `into`, it is."""
         safe_path(artifact_path)
+        self._refuse_link(run_id, artifact_path)
         into.mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
+
+    def _refuse_link(self, run_id: str, artifact_path: str) -> None:
+        """In a store of files a stranger's link could lead anywhere, and what it leads to into a report."""
+        location = urlsplit(self.artifact_uri(run_id))
+        root = Path(unquote(location.path)).resolve()
+        if location.scheme == "file" and not (root / artifact_path).resolve().is_relative_to(root):
+            raise StoreError(f"{artifact_path!r} of run {run_id} leads out of the run: it is a link")
 
     @told_in_one_line
     def artifact_uri(self, run_id: str, artifact_path: str | None = None) -> str:

@@ -197,12 +197,31 @@ def refused(trace: Trace, folder: Path) -> str:
         ("head -c 1000000 >/dev/null; kill -9 $$", "ffmpeg ended by signal 9"),
         ('exec "$FFMPEG" -no_such_option 1 "$@"', "ffmpeg ended with status 8: "),
         ('ulimit -f 1; exec "$FFMPEG" "$@"', "ffmpeg ended by signal 25"),
+        ('case "$*" in *aac*) exit 5;; esac; exec "$FFMPEG" "$@"', "ffmpeg ended with status 5: it said nothing"),
     ],
 )
 def test_an_ffmpeg_that_fails_is_an_error_of_one_line(
     script: str, why: str, pong: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_ffmpeg(monkeypatch, tmp_path, script)
+    assert why in refused(pong, tmp_path / "films")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("ffmpeg version 4.2.2-static Copyright", "is ffmpeg 4.2.2-static, too old"),
+        ("ffmpeg version n5.0-3-gabc Copyright", "too old"),
+        ("avconv version 11", "is no ffmpeg"),
+    ],
+)
+def test_an_ffmpeg_that_is_too_old_or_none_is_refused_before_anything_is_drawn(
+    answer: str, why: str, pong: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ffmpeg.sh"
+    program.write_text(f"#!/bin/sh\necho '{answer}'")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
     assert why in refused(pong, tmp_path / "films")
 
 

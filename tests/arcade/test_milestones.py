@@ -1,6 +1,4 @@
-"""Milestones are reached when they should be, and once."""
-
-from __future__ import annotations
+"""Milestones are reached when they are reached, once, and not by chance."""
 
 import pytest
 
@@ -8,28 +6,48 @@ from tasks.arcade.milestones import Reached, reached
 from tasks.arcade.scores import Estimate
 
 
-def at(mean: float, step: int = 10, spread: float = 1, rom: str = "pong", best: float | None = None) -> Reached:
-    estimate = Estimate(value=mean, low=mean - spread, high=mean + spread, n=10)
-    return Reached(step=step, mean=estimate, rom=rom, best_before=best)
+def names(step: int, mean: float, spread: float, rom: str = "pong", best: float | None = None, before=()) -> set[str]:
+    estimate = Estimate(mean, mean - spread, mean + spread, 10)
+    return {one.name for one in reached(Reached(step=step, mean=estimate, rom=rom, best_before=best), before)}
 
 
 @pytest.mark.parametrize(
-    ("what", "names"),
+    ("step", "mean", "spread", "expected"),
     [
-        (at(-20.5), []),
-        (at(-15), ["above-random"]),
-        (at(1), ["above-random", "return-0", "human-0.25", "human-0.5"]),
-        (
-            at(19, step=2_500_000),
-            ["above-random", "return-0", "return-18", "human-0.25", "human-0.5", "human-1", "steps-2000000"],
-        ),
-        (at(1, rom="a_game_without_figures"), []),
-        (at(5, best=3, rom="a_game_without_figures"), ["best-10"]),
-        (at(5, best=4.5, rom="a_game_without_figures"), []),
+        (999_999, -20.7, 0.5, set()),
+        (999_999, -19.9, 0.9, set()),  # above random, but by chance
+        (999_999, -19.9, 0.5, {"above-random"}),
+        (1_000_000, -20.7, 0.5, {"steps-1000000"}),
+        (3_500_000, 0.0, 1.0, {"steps-3000000", "above-random", "return-0", "human-0.25", "human-0.5"}),
+        (10, 19.0, 1.0, {"above-random", "return-0", "return-18", "human-0.25", "human-0.5", "human-1"}),
     ],
 )
-def test_what_is_reached(what: Reached, names: list[str]) -> None:
-    found = reached(what, ())
-    assert [milestone.name for milestone in found] == names
-    assert all(milestone.words for milestone in found)
-    assert reached(what, names) == (), "each of them once"
+def test_what_a_checkpoint_reaches(step: int, mean: float, spread: float, expected: set[str]) -> None:
+    assert names(step, mean, spread) == expected
+
+
+def test_a_human_normalised_score_is_the_published_formula() -> None:
+    half = (14.6 + -20.7) / 2
+    assert "human-0.5" in names(1, half, 1.0)
+    assert "human-0.5" not in names(1, half - 0.01, 1.0)
+
+
+def test_each_is_reached_once() -> None:
+    first = names(1_000_000, 19.0, 1.0)
+    assert names(1_999_999, 20.0, 1.0, before=first) == set()
+    assert names(2_000_000, 20.0, 1.0, before=first) == {"steps-2000000"}
+
+
+def test_a_new_best_is_one_that_chance_does_not_explain() -> None:
+    assert "best-7" not in names(7, 5.0, 1.0, best=None), "the first of its game has nothing to be better than"
+    assert "best-7" not in names(7, 5.0, 1.0, best=4.5)
+    assert "best-7" in names(7, 5.0, 1.0, best=3.9)
+
+
+def test_a_game_without_published_figures_has_the_other_milestones() -> None:
+    assert names(2_000_000, 1e6, 1.0, rom="tetris", best=0.0) == {"steps-2000000", "best-2000000"}
+
+
+def test_episodes_that_are_all_one_have_no_interval_and_prove_nothing() -> None:
+    at = Reached(step=1, mean=Estimate(21.0, None, None, 1), rom="pong", best_before=3.0)
+    assert {one.name for one in reached(at, ())} == {"return-0", "return-18", "human-0.25", "human-0.5", "human-1"}

@@ -3,91 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 
 from tasks.arcade import report
 from tasks.arcade.report import Findings
+from tests.browser import Tab, chromium, needs_chromium, visit
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+pytestmark = needs_chromium
 
 SHOWN = """[...document.querySelectorAll('video:not([hidden])')].map((v) => ({at: v.currentTime, paused: v.paused}))"""
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address at which Chromium takes commands."""
-    command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
-    profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
-    process = subprocess.Popen([*command, profile, "about:blank"], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    try:
-        yield next(line.split()[-1] for line in process.stderr if line.startswith("DevTools listening"))
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-class Tab:
-    """One page, driven by Chromium's own protocol."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket, self._number, self._session = socket, 0, ""
-        self.complaints: list[str] = []
-
-    async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        self._number += 1
-        session = {"sessionId": self._session} if self._session else {}
-        await self._socket.send(json.dumps({"id": self._number, "method": method, "params": params} | session))
-        while True:
-            said = json.loads(await asyncio.wait_for(self._socket.recv(), 60))
-            self._hear(said)
-            if said.get("id") == self._number:
-                assert "error" not in said, said
-                result: dict[str, Any] = said["result"]
-                return result
-
-    def _hear(self, said: dict[str, Any]) -> None:
-        kind, params = said.get("method"), said.get("params", {})
-        if kind == "Runtime.exceptionThrown":
-            self.complaints.append(params["exceptionDetails"]["text"])
-        if kind == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(params["entry"]["text"])
-        if kind == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
-            self.complaints.append(str(params["args"]))
-
-    async def open(self, path: Path, width: int) -> None:
-        target = await self.call("Target.createTarget", url="about:blank")
-        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Runtime", "Log", "Page"):
-            await self.call(f"{domain}.enable")
-        phone = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        await self.call("Emulation.setDeviceMetricsOverride", **phone)
-        await self.call("Page.navigate", url=path.as_uri())
-        await self.until("document.readyState === 'complete'")
-
-    async def value(self, expression: str) -> Any:
-        found = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
-
-    async def until(self, expression: str) -> None:
-        for _ in range(200):
-            if await self.value(expression):
-                return
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"never came true: {expression}")
+    with chromium(tmp_path_factory.mktemp("profile")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, two_ways: Findings) -> Path:
 
 
 def driven(browser: str, page: Path, width: int, drive: Callable[[Tab], Any]) -> None:
-    async def session() -> None:
-        async with connect(browser, max_size=None) as socket:
-            tab = Tab(socket)
-            await tab.open(page, width)
-            await drive(tab)
-            assert tab.complaints == []
-
-    asyncio.run(session())
+    assert visit(browser, page.as_uri(), width, drive) == []
 
 
 def test_films_play_and_pause_in_step(browser: str, page: Path) -> None:

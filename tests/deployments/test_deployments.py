@@ -1,8 +1,7 @@
-"""What runs unattended is there, takes the parameters that it is given, and is off until switched on."""
+"""What is declared in deployments/ is real: entry points, parameters, forms, triggers; and is registered once."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +9,144 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed, Pending, Running, Scheduled
+from prefect.utilities.callables import parameter_schema
+from prefect.variables import Variable
 
-from tasks import events
+from tasks import deploy, events
+from tasks.arcade.approaches import APPROACHES
 
 FOLDER = Path(__file__).parents[2] / "deployments"
-DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "prefect.yaml").read_text("utf-8"))["deployments"]
+DECLARED: list[dict[str, Any]] = yaml.safe_load((FOLDER / "prefect.yaml").read_text("utf-8"))["deployments"]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "automations.yaml").read_text("utf-8"))["automations"]
 EVENTS = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
 
 
-def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
-    module, name = deployment["entrypoint"].rsplit(".", 1)
-    found = getattr(importlib.import_module(module), name)
-    assert isinstance(found, Flow)
-    return found
+def flow_of(declared: dict[str, Any]) -> Flow[..., Any]:
+    return load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
 
 
-def test_every_flow_that_is_promised_is_deployed() -> None:
-    assert {"train", "record", "compare", "pipeline", "guard"} <= {one["name"] for one in DEPLOYMENTS}
+def fields(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every field of a form, those of nested settings as well."""
+    return {
+        f"{model}.{name}": field
+        for model, definition in schema["definitions"].items()
+        for name, field in definition.get("properties", {}).items()
+    }
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one["name"])
-def test_a_deployment_takes_its_parameters_and_is_off_until_switched_on(deployment: dict[str, Any]) -> None:
-    flow = flow_of(deployment)
-    assert flow.validate_parameters(deployment["parameters"])["settings"].title
-    assert deployment["description"].endswith(".")
-    assert not any(schedule["active"] for schedule in deployment["schedules"])
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
+def test_an_entry_point_is_a_module_and_takes_its_parameters(declared: dict[str, Any]) -> None:
+    assert ".py" not in declared["entrypoint"]
+    assert ":" not in declared["entrypoint"]
+    flow = flow_of(declared)
+    validated = flow.validate_parameters(declared["parameters"])
+    assert validated["settings"].title, "the flow run has a telling name"
+    assert declared["description"]
+    assert declared["tags"] == [deploy.TAG]
+    assert declared["work_pool"]["name"] == deploy.POOL
+    assert declared["work_pool"]["work_queue_name"] in deploy.QUEUES
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one["name"])
-def test_a_deployment_has_a_form_with_words_beside_every_field(deployment: dict[str, Any]) -> None:
-    from prefect.utilities.callables import parameter_schema
-
-    schema = parameter_schema(flow_of(deployment)).model_dump()
-    (settings,) = schema["properties"].values()
-    name = settings["$ref"].rsplit("/", 1)[1] if "$ref" in settings else settings["allOf"][0]["$ref"].rsplit("/", 1)[1]
-    fields = schema["definitions"][name]["properties"]
-    nameless = [field for field, words in fields.items() if "description" not in words and "$ref" not in str(words)]
-    assert nameless == []
+def test_the_flows_that_are_asked_for_are_there() -> None:
+    assert {"train", "record", "compare", "pipeline", "guard"} <= {one["name"] for one in DECLARED}
 
 
-def test_what_starts_by_an_event_waits_for_one_that_is_told() -> None:
-    triggers = [trigger for one in DEPLOYMENTS for trigger in one.get("triggers", ())]
-    assert {event for trigger in triggers for event in trigger["expect"]} <= EVENTS
-    assert len(triggers) == 3
+def test_schedules_are_there_and_off() -> None:
+    schedules = {one["name"]: one["schedules"] for one in DECLARED if one["schedules"]}
+    assert schedules.keys() == {"pipeline", "guard"}
+    assert all(schedule["active"] is False for every in schedules.values() for schedule in every)
+
+
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
+def test_a_form_says_what_each_field_means(declared: dict[str, Any]) -> None:
+    schema = parameter_schema(flow_of(declared)).model_dump()
+    described = {name: field.get("description") for name, field in fields(schema).items() if "$ref" not in field}
+    assert not [name for name, words in described.items() if not words]
+
+
+def test_a_form_offers_games_and_approaches() -> None:
+    train = next(one for one in DECLARED if one["name"] == "train")
+    form = fields(parameter_schema(flow_of(train)).model_dump())
+    games, anything = form["TrainSettings.env_id"]["anyOf"]
+    assert "ALE/Pong-v5" in games["enum"]
+    assert anything == {"title": "any id", "type": "string"}
+    assert form["TrainSettings.approach"]["enum"] == list(APPROACHES)
+    assert form["TrainSettings.steps"]["minimum"] == 1
+
+
+def test_triggers_wait_for_events_that_there_are() -> None:
+    expected = [event for one in DECLARED for trigger in one.get("triggers", ()) for event in trigger["expect"]]
+    assert sorted(expected) == [events.CHECKPOINT_SAVED, events.PERFORMANCE_DROPPED, events.TRAINING_FINISHED]
+    assert set(expected) < EVENTS
     readme = (FOLDER.parent / "README.md").read_text("utf-8")
     assert [event for event in EVENTS if f"`{event}`" not in readme] == []
 
 
-@pytest.mark.parametrize("fields", AUTOMATIONS, ids=lambda one: one["name"])
-def test_an_automation_is_one_that_prefect_understands(fields: dict[str, Any]) -> None:
-    assert AutomationCore.model_validate(fields).actions
+@pytest.mark.parametrize("declared", AUTOMATIONS, ids=lambda one: one["name"])
+def test_an_automation_is_one(declared: dict[str, Any]) -> None:
+    assert AutomationCore.model_validate(declared).name.startswith("ramreel: ")
+
+
+def schedules(client: SyncPrefectClient) -> dict[str, bool]:
+    return {name: one.schedules[0].active for name, one in deploy.deployments(client).items() if one.schedules}
+
+
+def by_name(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    return deploy.deployments(client)
+
+
+def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefect_server: None) -> None:
+    api = PREFECT_API_URL.value()
+    assert api
+    assert deploy.register(api) is True
+    with get_client(sync_client=True) as client:
+        first = by_name(client)
+        assert first.keys() == {one["name"] for one in DECLARED}
+        assert schedules(client) == {"pipeline": False, "guard": False}
+        automations = client.read_automations()
+        triggers = sum(len(one.get("triggers", ())) for one in DECLARED)
+        assert len(automations) == len(AUTOMATIONS) + triggers
+
+        guard = first["guard"]
+        client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
+        queue = client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL)
+        client.update_work_queue(queue.id, concurrency_limit=3)
+        restart = next(one for one in automations if one.name == AUTOMATIONS[-1]["name"])
+        client.pause_automation(restart.id)
+
+        assert deploy.register(api) is False, "nothing is new"
+        assert {name: one.updated for name, one in by_name(client).items() if name != "guard"} == {
+            name: one.updated for name, one in first.items() if name != "guard"
+        }
+
+        # As after an update of ramreel.
+        Variable.set("ramreel_deployments", "another", overwrite=True)
+        assert deploy.register(api) is True
+        assert {name: one.id for name, one in by_name(client).items()} == {name: one.id for name, one in first.items()}
+        assert schedules(client) == {"pipeline": False, "guard": True}
+        assert client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL).concurrency_limit == 3
+        again = client.read_automations()
+        assert sorted(one.name for one in again) == sorted(one.name for one in automations), "none is there twice"
+        assert next(one for one in again if one.name == restart.name).enabled is False
+
+
+def test_what_a_killed_worker_had_taken_is_called_crashed_and_nothing_else(prefect_server: None) -> None:
+    api = PREFECT_API_URL.value()
+    assert api
+    deploy.register(api)
+    with get_client(sync_client=True) as client:
+        guard = by_name(client)["guard"]
+        states = (Scheduled(), Pending(), Pending(name="Submitting"), Running(), Completed())
+        ours = [client.create_flow_run_from_deployment(guard.id) for _ in states]
+        elsewhere = client.create_flow_run(flow_of(DECLARED[0]), state=Running())
+        for run, state in zip(ours, states, strict=True):
+            client.set_flow_run_state(run.id, state, force=True)
+        assert deploy.call_crashed(api) == 3
+        names = [client.read_flow_run(run.id).state_name for run in (*ours, elsewhere)]
+        assert names == ["Scheduled", "Crashed", "Crashed", "Crashed", "Completed", "Running"]
+        assert deploy.call_crashed(api) == 0

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.folder import Arrays
+from tasks.arcade.folder import Arrays, DamagedError
 from tasks.arcade.game import Emulator
 from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts
 from tasks.arcade.learner.building import build
@@ -22,7 +22,7 @@ from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import Counters, TrainingState
-from tasks.arcade.workers import WorkerPool
+from tasks.arcade.workers import WorkerError, WorkerPool
 
 
 class Listener(Protocol):
@@ -70,13 +70,21 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
 
     Raises:
         WorkerError: a worker died, hangs or raised.
+        DamagedError: what `start` holds makes no sense.
     """
     rollouts = RolloutSettings(settings.game, settings.approach, settings.seed)
     with WorkerPool(rollouts, workers) as pool:
         model = build(settings, pool)
         model.set_logger(Logger(folder=None, output_formats=[_Metrics(listener)]))
         if start:
-            _restore(model, start)
+            try:
+                _restore(model, start)
+            except WorkerError:
+                raise
+            except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+                what = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+                step = start.checkpoint.step
+                raise DamagedError(f"the training's state at step {step} makes no sense: {what}") from error
         reporter = _Reporter(settings, listener, start.checkpoint.step if start else 0)
         # Stable-Baselines3 adds the steps done to those asked for.
         model.learn(settings.steps - model.num_timesteps, callback=reporter, reset_num_timesteps=start is None)

@@ -14,9 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PATIENCE = 240
 _MARK = "RAMREEL_TEST_FAMILY"
+# Where pytest itself runs in the background, Ctrl-C is ignored by whatever it starts.
+_RAMREEL = """\
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from flows.cli import main
+main()
+"""
 
 
 @dataclass
@@ -32,7 +39,7 @@ class Command:
         # Files, not pipes: an orphan would hold a pipe open, and whoever reads it would wait for the orphan.
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *self.arguments],
+            [sys.executable, "-c", _RAMREEL, *self.arguments],
             cwd=ROOT,
             env={**os.environ, "RAMREEL_HOME": str(self.home), **self.settings, _MARK: self._mark},
             stdin=subprocess.DEVNULL,
@@ -43,10 +50,10 @@ class Command:
 
     def family(self, what: str = "") -> list[int]:
         """Process ids of itself and of all that it started, those whose command line has these words in it."""
-        mark, found = f"{_MARK}={self._mark}".encode(), []
+        mark, words, found = f"{_MARK}={self._mark}".encode(), what.replace(" ", "\0").encode(), []
         for entry in Path("/proc").iterdir():
             try:
-                if mark in (entry / "environ").read_bytes() and what.encode() in (entry / "cmdline").read_bytes():
+                if mark in (entry / "environ").read_bytes() and words in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except (OSError, ValueError):
                 continue
@@ -77,6 +84,10 @@ class Command:
         """Kill -9: the command's own process, or its whole process group."""
         (os.killpg if group else os.kill)(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+    def ctrl_c(self) -> None:
+        """What a terminal sends."""
+        self.process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
         """Whatever is left of it ends."""
