@@ -48,7 +48,10 @@ def checking() -> Iterator[None]:
     from tasks.arcade.checkpoint import CheckpointError
     from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
+    from tasks.arcade.foreign import ForeignError
     from tasks.arcade.game import UnknownGameError
+    from tasks.arcade.hyperparameters import HyperparameterError
+    from tasks.arcade.search import SweepError
     from tasks.store import StoreError
 
     try:
@@ -57,7 +60,17 @@ def checking() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
-    except (UnknownApproachError, UnknownGameError, StoreError, CheckpointError, TraceError, FilmError) as error:
+    except (
+        UnknownApproachError,
+        HyperparameterError,
+        ForeignError,
+        SweepError,
+        UnknownGameError,
+        StoreError,
+        CheckpointError,
+        TraceError,
+        FilmError,
+    ) as error:
         raise BadInputError(str(error)) from None
     except OSError as error:
         # A name that no file can have; what the store's disk says is a StoreError.

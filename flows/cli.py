@@ -11,12 +11,27 @@ import sys
 import typer
 
 from flows.asking import BadInputError
-from flows.commands import atlas, benchmark, compare, export, film, machine, record, reel, train, unattended
+from flows.commands import (
+    atlas,
+    benchmark,
+    compare,
+    export,
+    film,
+    imports,
+    machine,
+    record,
+    reel,
+    sweep,
+    train,
+    unattended,
+)
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
 _LONGEST = 600
 """Characters of what is wrong with the input."""
+NAMES = {"imports": "import"}
+"""Commands whose name is a word of Python's."""
 
 app = typer.Typer(
     name="ramreel",
@@ -36,15 +51,17 @@ for command in (
     reel.reel,
     record.watch,
     export.export,
+    imports.imports,
     compare.compare,
     compare.pipeline,
+    sweep.sweep,
     atlas.atlas,
     machine.games,
     unattended.up,
     unattended.status,
     unattended.guard,
 ):
-    app.command()(command)
+    app.command(NAMES.get(command.__name__))(command)
 benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)
 benchmarks.command("film")(benchmark.benchmark_film)
 benchmarks.command("learning")(benchmark.benchmark_learning)

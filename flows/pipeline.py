@@ -9,7 +9,7 @@ from prefect import flow
 from flows.compare import compare
 from flows.record import record
 from flows.train import train
-from tasks.arcade.settings import CompareSettings, PipelineSettings, RecordSettings, TrainSettings
+from tasks.arcade.settings import Approach, CompareSettings, PipelineSettings, RecordSettings, TrainSettings
 from tasks.compare import ComparedRuns
 from tasks.restarts import refuse_crash_loop
 
@@ -26,7 +26,7 @@ def pipeline(settings: PipelineSettings) -> ComparedRuns:
     return compare(CompareSettings(runs=tuple(run_ids), name=settings.name, experiment=settings.experiment))
 
 
-def training(settings: PipelineSettings, approach: str, seed: int) -> TrainSettings:
+def training(settings: PipelineSettings, approach: Approach, seed: int) -> TrainSettings:
     """One of the pipeline's trainings."""
     return TrainSettings(
         env_id=settings.env_id,

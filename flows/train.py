@@ -43,7 +43,7 @@ def train(settings: TrainSettings) -> TrainedRun:
     """
     refuse_crash_loop()
     run = run_settings(settings)
-    name = settings.name or f"{settings.approach} seed {settings.seed}"
+    name = settings.name or f"{run.approach.name} seed {settings.seed}"
     return trained(start_run(run, name, settings.experiment), name, run, settings.workers)
 
 

@@ -96,6 +96,8 @@ def game_of(run: StoredRun) -> GameSettings:
     """
     if run.settings is not None:
         return run.settings.game
+    if run.foreign is not None:
+        return run.foreign.game
     raise StoreError(
         f"run {run.name} ({run.run_id[:8]}) is no training: only trainings and imported runs can be compared"
     )

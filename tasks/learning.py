@@ -10,7 +10,7 @@ from tasks.arcade.settings import TrainSettings
 from tasks.store import open_store
 
 
-@task(task_run_name="look for {settings.approach} seed {settings.seed} on {settings.env_id}")
+@task(task_run_name="look for {settings.title}")
 def find_training(settings: TrainSettings) -> tuple[str | None, bool]:
     """A run of the same name and the very same settings, and whether it is finished; so that nothing is done twice."""
     store = open_store()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 from tasks.arcade.evaluation import Evaluation
+from tasks.arcade.foreign import ForeignEvaluation, ForeignRun
 from tasks.arcade.game import Emulator
 from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
 from tasks.arcade.settings import GameSettings
@@ -21,15 +23,45 @@ def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
     """
     run = store.run(run_id)
     game = game_of(run)
-    assert run.settings is not None
     baseline = run_id in found.baseline
     last = found.step if baseline else None
     evaluations = [one for one in store.fetch_evaluations(run_id) if last is None or one.step <= last]
+    view = _view(store, run, game, evaluations)
+    if run.foreign is not None:
+        view = _imported(view, run, run.foreign)
+    return view.model_copy(update={"side": "baseline" if baseline else "candidate"})
+
+
+def _imported(view: RunView, run: StoredRun, foreign: ForeignRun) -> RunView:
+    """With what is known from elsewhere, unless it was played here."""
+    update: dict[str, object] = {"origin": foreign.origin, "steps": foreign.steps, "cost": Cost()}
+    if not view.checkpoints:
+        rows = tuple(_foreign_row(run, foreign, one) for one in foreign.evaluations)
+        update |= {"checkpoints": rows, "judged_by": foreign.judged_by, "played_here": False}
+    return view.model_copy(update=update)
+
+
+def _foreign_row(run: StoredRun, foreign: ForeignRun, evaluation: ForeignEvaluation) -> CheckpointRow:
+    # Nobody kept the RAM. Where nothing but the seed decides, episodes of one return and length are one episode.
+    sticky = foreign.game.repeat_action_probability > 0 or not evaluation.lengths
+    places = range(len(evaluation.returns))
+    played = places if sticky else zip(evaluation.returns, evaluation.lengths, strict=True)
+    try:
+        return checkpoint_row(
+            evaluation.step, evaluation.returns, [str(one) for one in played], lengths=evaluation.lengths
+        )
+    except ValueError as error:
+        raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {evaluation.step}: {error}") from None
+
+
+def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequence[Evaluation]) -> RunView:
+    run_id, known = run.run_id, run.settings or run.foreign
+    assert known is not None
     return RunView(
         run_id=run_id,
         run_name=run.name,
-        approach=run.settings.approach.name,
-        seed=run.settings.seed,
+        approach=known.approach if isinstance(known, ForeignRun) else known.approach.name,
+        seed=known.seed,
         env_id=game.env_id,
         rom=game.rom,
         frame_skip=_frame_skip(game),
@@ -44,7 +76,6 @@ def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
         versions=run.versions,
         commit=run.tags.get("ramreel.commit"),
         deterministic=evaluations[-1].settings.deterministic if evaluations else None,
-        side="baseline" if baseline else "candidate",
     )
 
 

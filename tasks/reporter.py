@@ -31,7 +31,7 @@ from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import TrainingState, write_state
 from tasks.audience import audience
-from tasks.stopping import Stop, stop_now
+from tasks.stopping import Stop, enough, stop_now
 from tasks.store import Lease, MetricLog, Store, store_in_use
 
 _PROGRESS_SECONDS = 5
@@ -124,6 +124,9 @@ class Reporter:
 
     def wants_checkpoint(self) -> bool:
         return self._stop.asked
+
+    def wants_end(self, progress: Progress) -> bool:
+        return enough(progress)
 
     def _save(self, step: int, directory: Path, digest: str) -> None:
         # Whoever goes on from here finds every metric up to here.

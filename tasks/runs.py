@@ -17,7 +17,7 @@ def resumable(store: Store, run_id: str) -> StoredRun:
         StoreError: it is no training, or is being trained by another process.
     """
     run = store.run(run_id)
-    if run.settings is None:
+    if run.settings is None or run.foreign is not None:
         raise StoreError(f"run {run.name} ({run_id[:8]}) is no training: only a training can go on")
     store.lease(run_id).refuse_if_held()
     return run

@@ -1,16 +1,39 @@
-"""A training that is told to stop from outside, by SIGTERM as Prefect sends it, keeps what it has learned."""
+"""A training that is told to stop keeps what it has learned: by SIGTERM, as Prefect sends it, or by a judge."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
+
+from tasks.arcade.progress import Progress
 
 PATIENCE_SECONDS = 6
 """For which a rollout may go on; a training that is cancelled has to be gone within ten."""
+
+Judge = Callable[[Progress], bool]
+"""Whether a training that is this far is worth no more steps."""
+_judge: ContextVar[Judge | None] = ContextVar("judge", default=None)
+
+
+@contextmanager
+def judged(judge: Judge) -> Iterator[None]:
+    """A training inside ends as soon as the judge says so, as if its steps were over."""
+    token = _judge.set(judge)
+    try:
+        yield
+    finally:
+        _judge.reset(token)
+
+
+def enough(progress: Progress) -> bool:
+    """What the judge says, if there is one."""
+    judge = _judge.get()
+    return judge is not None and judge(progress)
 
 
 class Stop:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.asking import (
+    BadInputError,
     Env,
     Episodes,
     Every,
@@ -15,7 +17,6 @@ from flows.asking import (
     Name,
     NEnvs,
     Quiet,
-    Steps,
     TrackingUri,
     Workers,
     checking,
@@ -30,6 +31,7 @@ from flows.asking import (
 WORSE = 3
 """The exit code of a comparison that came out worse."""
 if TYPE_CHECKING:
+    from tasks.arcade.hyperparameters import Own
     from tasks.compare import ComparedRuns
     from tasks.store import Store
 
@@ -81,9 +83,18 @@ def _comparison(store: Store, compared: ComparedRuns) -> list[str]:
 
 def pipeline(
     env_id: Env,
-    approaches: Annotated[str, typer.Option(help="Approaches, with commas between.")] = "ppo-tuned,ppo",
+    approaches: Annotated[
+        str | None,
+        typer.Option(help="Approaches, with commas between; default: FILE's own basis, or ppo-tuned,ppo."),
+    ] = None,
+    settings_files: Annotated[
+        list[Path] | None,
+        typer.Option("--settings", metavar="FILE", help="An approach of your own beside them, TOML; several: again."),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "0",
-    steps: Steps = 1_000_000,
+    steps: Annotated[
+        int | None, typer.Option(help="Environment steps of each training; default: 1,000,000, or FILE's n_timesteps.")
+    ] = None,
     checkpoint_every: Every = 100_000,
     episodes: Episodes = 10,
     n_envs: NEnvs = None,
@@ -96,14 +107,17 @@ def pipeline(
 ) -> None:
     """Train approaches with several seeds, film every checkpoint, compare: all in one flow."""
     from tasks.arcade.approaches import run_settings
+    from tasks.arcade.hyperparameters import read
     from tasks.arcade.settings import PipelineSettings, TrainSettings
 
     with checking():
+        own = [read(path) for path in settings_files or ()]
+        named = listed(approaches) if approaches is not None else _beside(own)
         settings = PipelineSettings(
             env_id=env_id,
-            approaches=listed(approaches),
+            approaches=(*named, *(one.approach for one in own)),
             seeds=numbers("seeds", seeds),
-            steps=steps,
+            steps=_steps(own) if steps is None else steps,
             checkpoint_every=checkpoint_every,
             n_envs=n_envs,
             workers=workers,
@@ -121,3 +135,16 @@ def pipeline(
     with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
+
+
+def _beside(own: list[Own]) -> tuple[str, ...]:
+    """The approaches that a user's own are held against, unless others are named: what they build on."""
+    return tuple(dict.fromkeys(one.based_on for one in own)) or ("ppo-tuned", "ppo")
+
+
+def _steps(own: list[Own]) -> int:
+    """Everyone trains as long as the files say: more steps for one would be no comparison."""
+    asked = {one.n_timesteps for one in own if one.n_timesteps is not None}
+    if len(asked) > 1:
+        raise BadInputError(f"the files ask for different n_timesteps, {sorted(asked)}: give --steps for all of them")
+    return asked.pop() if asked else 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +27,10 @@ from flows.asking import (
 def train(
     env_id: Annotated[str | None, typer.Argument(help=ENV_HELP)] = None,
     approach: Annotated[str | None, typer.Option(help="A named way to train; default: ppo-tuned.")] = None,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option("--settings", metavar="FILE", help="An approach of your own: TOML, on top of a named one."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run; default: 0.")] = None,
     steps: Annotated[int | None, typer.Option(help="Environment steps in all; default: 1,000,000.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; default: 100,000.")] = None,
@@ -41,9 +46,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train an approach on a game's RAM, with checkpoints in MLflow; or go on with a training, to the bit."""
-    asked = {
+    asked: dict[str, Any] = {
         "env_id": env_id,
         "approach": approach,
+        "settings": settings_file,
         "seed": seed,
         "checkpoint_every": checkpoint_every,
         "n_envs": n_envs,
@@ -56,11 +62,16 @@ def train(
         _resume(resume, given, shared, tracking_uri, as_json=as_json, quiet=quiet)
         return
     from tasks.arcade.approaches import run_settings
+    from tasks.arcade.hyperparameters import read
     from tasks.arcade.settings import TrainSettings
 
     if env_id is None:
         raise BadInputError("give an environment id, e.g. ALE/Pong-v5, or --resume RUN")
     with checking():
+        if settings_file is not None:
+            own = read(given.pop("settings"), approach)
+            given |= {"approach": own.approach}
+            shared = ({"steps": own.n_timesteps} if own.n_timesteps else {}) | shared
         settings = TrainSettings.model_validate(given | shared)
         run_settings(settings)
     embedded_store(tracking_uri)

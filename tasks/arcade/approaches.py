@@ -102,7 +102,7 @@ def run_settings(asked: TrainSettings) -> RunSettings:
         UnknownGameError: no such environment id, or one without RAM.
         UnknownApproachError: no such approach.
     """
-    settings = approach(asked.approach)
+    settings = approach(asked.approach) if isinstance(asked.approach, str) else asked.approach
     if asked.n_envs is not None:
         settings = settings.model_copy(update={"n_envs": asked.n_envs})
     return RunSettings(

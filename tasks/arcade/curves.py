@@ -78,6 +78,14 @@ class Dot:
     hollow: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A published value to stand beside: a dotted line across a figure."""
+
+    name: str
+    value: float
+
+
 def plotly_js() -> str:
     """The script that a page with figures needs, once."""
     import plotly.offline
@@ -85,20 +93,21 @@ def plotly_js() -> str:
     return str(plotly.offline.get_plotlyjs())
 
 
-def efficiency(name: str, families: Sequence[Family], measure: str) -> str:
+def efficiency(name: str, families: Sequence[Family], measure: str, levels: Sequence[Level] = ()) -> str:
     """What was learned from how many steps: of each approach the interquartile mean over runs with its interval.
 
     Args:
         name: the figure's element is `plot-<name>`.
         families: one an approach, in the order of the legend.
         measure: the title of the upward axis.
+        levels: that are drawn as far as they lie near the curves.
 
     Returns:
         The figure without `plotly_js`; empty where there is nothing to draw.
     """
     grid = _grid(families)
     traces = [trace for family in families for trace in _middle(family, grid)]
-    return _steps_figure(name, traces, measure, "x unified")
+    return _steps_figure(name, traces, measure, "x unified", levels)
 
 
 def every_run(name: str, families: Sequence[Family], measure: str) -> str:
@@ -114,7 +123,7 @@ def every_run(name: str, families: Sequence[Family], measure: str) -> str:
     return _steps_figure(name, traces, measure, "closest")
 
 
-def evaluation(name: str, families: Sequence[Family], measure: str) -> str:
+def evaluation(name: str, families: Sequence[Family], measure: str, levels: Sequence[Level] = ()) -> str:
     """Each run's checkpoints as markers, and over them the approaches as in `efficiency`."""
     grid = _grid(families)
     traces = []
@@ -122,7 +131,7 @@ def evaluation(name: str, families: Sequence[Family], measure: str) -> str:
         curves = [curve for curve in family.curves if curve.points]
         traces += [_markers(family.look, curve, alone=len(curves) == 1) for curve in curves]
         traces += _middle(family, grid)
-    return _steps_figure(name, traces, measure, "closest")
+    return _steps_figure(name, traces, measure, "closest", levels)
 
 
 def dots(name: str, found: Sequence[Dot], measure: str, middle: float | None = None) -> str:
@@ -194,14 +203,10 @@ def bars(name: str, shares: Sequence[tuple[Look, dict[str, float]]]) -> str:
     return _html(name, traces, axes | {"barmode": "group"}, "closest")
 
 
-def scatter(name: str, points: Sequence[Point], line: Sequence[Point], titles: tuple[str, str], colour: str) -> str:
-    """Points with a line among them, such as a search's trials and its best so far; `Point.step` goes rightward."""
-    look = Look("", "", colour, "solid", "circle")
-    markers = _markers(look, Curve("", tuple(points)), alone=True) | {"mode": "markers"}
-    steps = np.array([point.step for point in line], np.float64)
-    traces = [markers, _line(look, steps, np.array([point.value for point in line], np.float64), width=2)]
-    axes = {"xaxis": {"title_text": titles[0], "showgrid": False}, "yaxis": {"title_text": titles[1]}}
-    return _html(name, traces, axes, "closest")
+def restyled(name: str, figure: Trace) -> str:
+    """Another library's plotly figure in the page's colours; otherwise as the figures above."""
+    layout = {key: value for key, value in figure["layout"].items() if key not in ("template", "title")}
+    return _html(name, figure["data"], layout, str(layout.pop("hovermode", "closest")))
 
 
 def _text(words: str) -> str:
@@ -294,11 +299,31 @@ _SCROLL_BY_FINGER = "if (matchMedia('(pointer: coarse)').matches) Plotly.relayou
 _BUTTONS = ("select2d", "lasso2d", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d")
 
 
-def _steps_figure(name: str, traces: Sequence[Trace], measure: str, hovermode: str) -> str:
+def _steps_figure(
+    name: str, traces: Sequence[Trace], measure: str, hovermode: str, levels: Sequence[Level] = ()
+) -> str:
     if not traces:
         return ""
     axis = {"title_text": "step", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False}
-    return _html(name, traces, {"xaxis": axis, "yaxis": {"title_text": measure}}, hovermode)
+    shapes = [_across(level) for level in levels if _near(level.value, traces)]
+    return _html(name, traces, {"xaxis": axis, "yaxis": {"title_text": measure}, "shapes": shapes}, hovermode)
+
+
+def _near(value: float, traces: Sequence[Trace]) -> bool:
+    """Whether the curves keep about half of the height with a line there: a human may score a hundred times as much."""
+    drawn: list[float] = [y for trace in traces for y in trace["y"]]
+    low, high = min(drawn), max(drawn)
+    # Curves that are flat have a height all the same.
+    reach = 2 * max(high - low, abs(high) / 10)
+    return high - reach <= value <= low + reach
+
+
+def _across(level: Level) -> Trace:
+    """A level's line with its name, behind the curves."""
+    line = {"color": "#8a94a1", "width": 1, "dash": "dot"}
+    label = {"text": _text(level.name), "textposition": "start", "yanchor": "bottom", "font": {"size": 11}}
+    ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": level.value, "y1": level.value}
+    return {"type": "line", "layer": "below", "line": line, "label": label} | ends
 
 
 def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> str:

@@ -222,6 +222,12 @@ EnvId = Annotated[
 ApproachName = Annotated[
     str, Field(title="Approach", description="a named way to train", json_schema_extra=_offer_approaches)
 ]
+Approach = ApproachName | ApproachSettings
+"""A named one, or a user's own as a value."""
+
+
+def approach_name(approach: Approach) -> str:
+    return approach if isinstance(approach, str) else approach.name
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -254,7 +260,7 @@ class TrainSettings(Settings):
     """What a person asks for when a training is started."""
 
     env_id: EnvId
-    approach: ApproachName = "ppo-tuned"
+    approach: Approach = Field(default="ppo-tuned", description="a named way to train, or one of your own")
     seed: int = Field(default=0, ge=0, lt=2**31, description="another seed is another training")
     steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of training in all")
     checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
@@ -266,7 +272,7 @@ class TrainSettings(Settings):
     @property
     def title(self) -> str:
         """What a person calls this training."""
-        return f"{self.env_id} {self.approach} seed {self.seed}"
+        return f"{self.env_id} {approach_name(self.approach)} seed {self.seed}"
 
 
 class ResumeSettings(Settings):
@@ -338,7 +344,9 @@ class PipelineSettings(Settings):
     """What a person asks for when approaches are trained, filmed and compared in one go."""
 
     env_id: EnvId
-    approaches: tuple[ApproachName, ...] = Field(min_length=1, description="named ways to train, each with every seed")
+    approaches: tuple[Approach, ...] = Field(
+        min_length=1, description="ways to train, named or of your own, each with every seed"
+    )
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="of the trainings")
     steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of each training in all")
     checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
@@ -351,7 +359,7 @@ class PipelineSettings(Settings):
     @property
     def title(self) -> str:
         """What a person calls this pipeline."""
-        return f"{self.env_id} {', '.join(self.approaches)} seeds {', '.join(map(str, self.seeds))}"
+        return f"{self.env_id} {', '.join(map(approach_name, self.approaches))} seeds {', '.join(map(str, self.seeds))}"
 
 
 class LearningSettings(Settings):

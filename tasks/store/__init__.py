@@ -2,10 +2,12 @@
 
 from tasks.store.address import find_home
 from tasks.store.atlases import ATLAS, start_atlas
+from tasks.store.imports import start_import
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
+from tasks.store.sweeps import start_sweep
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
 
 __all__ = [
@@ -24,5 +26,7 @@ __all__ = [
     "find_home",
     "open_store",
     "start_atlas",
+    "start_import",
+    "start_sweep",
     "store_in_use",
 ]

@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import ValidationError
 
 from tasks.arcade.evaluation import Evaluation
-from tasks.arcade.settings import SCHEMA, RunSettings
+from tasks.arcade.foreign import ForeignRun
+from tasks.arcade.settings import SCHEMA, RunSettings, parsed
 from tasks.store import finding
 from tasks.store.address import Address, check, connect, find_address, is_fresh
 from tasks.store.lease import Lease
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Metric
 
 _SETTINGS_FILE = "settings.json"
+FOREIGN_FILE = "imported.json"
+IMPORTED = "imported"
+"""The kind of a run from elsewhere."""
 _EVALUATIONS = "evaluations"
 _FILMS = "films"
 _MAX_COMPARED = 240
@@ -222,6 +226,16 @@ class Store:
         if "ramreel.reason" in self._client.get_run(run_id).data.tags:
             self._client.delete_tag(run_id, "ramreel.reason")
         self.log_text(run_id, settings.model_dump_json(indent=2), _SETTINGS_FILE)
+
+    @told_in_one_line
+    def continue_run(self, run_id: str) -> None:
+        """Something else than a training goes on: the run is under way again."""
+        self._client.update_run(run_id, status="RUNNING")
+
+    @told_in_one_line
+    def is_there(self, run_id: str) -> bool:
+        """Whether there is such a run, and nobody has deleted it."""
+        return not is_fresh(self.address) and bool(finding.find_runs(self._client, run_id))
 
     def lease(self, run_id: str) -> Lease:
         """The right to train a run, as long as the block lasts; nobody else gets it meanwhile."""
@@ -498,6 +512,7 @@ class Store:
             tags=run.data.tags,
             metrics=run.data.metrics,
             settings=self._settings(run_id) if "ramreel.seed" in run.data.tags else None,
+            foreign=self._foreign(run_id) if run.data.tags.get("ramreel.kind") == IMPORTED else None,
             start_ms=run.info.start_time,
             end_ms=run.info.end_time,
         )
@@ -562,6 +577,14 @@ class Store:
             raise StoreError(
                 f"the settings of run {run_id} are not this version's: {one_line(error)}; use the ramreel that made it"
             ) from error
+
+    def _foreign(self, run_id: str) -> ForeignRun:
+        with tempfile.TemporaryDirectory() as folder:
+            raw = self.fetch_artifact(run_id, FOREIGN_FILE, Path(folder)).read_bytes()
+        try:
+            return parsed(ForeignRun, raw)
+        except ValueError as error:
+            raise StoreError(f"{FOREIGN_FILE} of run {run_id} cannot be used: {one_line(error)}") from None
 
 
 def _evaluation(run_id: str, step: int, text: str) -> Evaluation:

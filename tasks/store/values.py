@@ -12,6 +12,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.arcade.foreign import ForeignRun
 from tasks.arcade.settings import RunSettings
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -35,7 +36,8 @@ class StoredRun(BaseModel):
         status: MLflow's word: RUNNING, FINISHED, FAILED, KILLED or SCHEDULED.
         kind: training, comparison, ...; none for a run that ramreel did not make.
         metrics: the latest value of each.
-        settings: of a training run; none for others.
+        settings: of a training run, and of an imported one that can be played; none for others.
+        foreign: what is known of an imported run; none for others.
         start_ms: milliseconds since 1970, UTC.
         end_ms: likewise; none while the run is under way.
     """
@@ -51,6 +53,7 @@ class StoredRun(BaseModel):
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     settings: RunSettings | None
+    foreign: ForeignRun | None = None
     start_ms: int
     end_ms: int | None
 

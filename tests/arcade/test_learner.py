@@ -27,7 +27,8 @@ from tasks.arcade.workers import WorkerPool
 class Recorder:
     """Keeps what a training tells."""
 
-    def __init__(self) -> None:
+    def __init__(self, end_at: int | None = None) -> None:
+        self.end_at = end_at
         self.logged: list[tuple[int, dict[str, float]]] = []
         self.checkpoints: list[Checkpoint] = []
         self.states: list[TrainingState] = []
@@ -42,6 +43,9 @@ class Recorder:
 
     def progress(self, progress: Progress) -> None:
         self.seen.append(progress)
+
+    def wants_end(self, progress: Progress) -> bool:
+        return self.end_at is not None and progress.step >= self.end_at
 
     def wants_checkpoint(self) -> bool:
         return False
@@ -262,3 +266,14 @@ def test_schedules() -> None:
     assert schedule(3e-4) == 3e-4
     with pytest.raises(ValueError, match="learning_rate"):
         PpoSettings(learning_rate="linear")
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_training_that_is_worth_no_more_ends_with_a_checkpoint(pipelined: bool) -> None:
+    heard = Recorder(end_at=128)
+    settings = small("ppo", pipelined=pipelined)
+    rollout = settings.n_envs * settings.algorithm.n_steps
+    end = train(run_of(settings, steps=20 * rollout), 1, heard)
+    assert end.step == -(-128 // rollout) * rollout
+    assert [checkpoint.step for checkpoint in heard.checkpoints][-1] == end.step
+    assert heard.states[-1].counters.step == end.step

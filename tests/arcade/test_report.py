@@ -209,6 +209,28 @@ def test_evaluation_of_a_lone_run_has_its_interval_over_episodes(run: Run, row: 
     assert points["text"][1] == "mean 4.0, 2 episodes (2 distinct)"
 
 
+def test_published_scores_are_lines_where_they_are_near(run: Run, compared: Compared) -> None:
+    page = report.render_html(compared(run("ppo", 0, -15), run("ppo", 1, 12)))
+    assert page.count("Published: random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
+    for name in ("training", "evaluation"):
+        assert _levels(page, name) == {"random -20.7": -20.7, "human 14.6": 14.6}
+    far = report.render_html(compared(run("ppo", 0, 100, rom="seaquest", env_id="ALE/Seaquest-v5")))
+    assert "human 42,055" in far
+    assert "human 42,055" not in _levels(far, "evaluation"), "it would press the curves flat"
+    assert "Published" not in report.render_html(compared(run("ppo", 0, 1, rom="adventure")))
+    scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalised=True)
+    assert _levels(report.render_html(scored), "evaluation") == {"random": 0, "human": 1}
+
+
+def _levels(page: str, name: str) -> dict[str, float]:
+    """Lines across a figure, by their labels."""
+    start = re.search(rf'Plotly\.newPlot\(\s*"plot-{name}",\s*', page)
+    assert start is not None
+    _, end = json.JSONDecoder().raw_decode(page, start.end())
+    layout = json.JSONDecoder().raw_decode(page, page.index("{", end))[0]
+    return {shape["label"]["text"]: shape["y0"] for shape in layout.get("shapes", ())}
+
+
 def test_every_figure_says_how_many_seeds_and_episodes(page: str) -> None:
     for name in ("training", "evaluation", "profile", "actions", "seeds"):
         shown = [trace["name"] for trace in _traces(page, name) if trace.get("showlegend")]
@@ -401,7 +423,7 @@ def test_cautions_name_what_weakens_the_numbers(run: Run, compared: Compared) ->
     first = run("ppo", 0, 0, checkpoints=(copies,))
     other = run("random", 1, 0, env_id="ALE/Breakout-v5")
     again = run("random", 2, 0, parameters={"seed": 2, "n": 4}, deterministic=True)
-    foreign = run("dqn", 0, 0, origin="evaluations.npz", judged_by="training episodes")
+    foreign = run("dqn", 0, 0, origin="monitor.csv", judged_by="training episodes", played_here=False)
     assert report.cautions(compared(first, other, again, foreign)) == (
         "One seed of ppo, dqn: how much seeds differ is unknown, so there is no interval.",
         "Fewer than 5 seeds of random: intervals may be too narrow (in simulations those of 3 seeds hold the truth in "
@@ -410,7 +432,7 @@ def test_cautions_name_what_weakens_the_numbers(run: Run, compared: Compared) ->
         "The last checkpoints lie at different steps, 70,000 to 100,000.",
         "The runs play different environments: ALE/Breakout-v5, ALE/Pong-v5.",
         "The runs of random differ in more than the seed: approach.algorithm.gamma, n.",
-        "Imported, and not played here: dqn-0.",
+        "Imported, and not played here: dqn-0 (monitor.csv).",
         "Judged by the last episodes of training, not by an evaluation on fresh seeds: dqn-0.",
         "Judged by their likeliest actions, the others by sampled ones: random-2.",
     )

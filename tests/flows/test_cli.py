@@ -82,6 +82,28 @@ def test_films_that_failed_are_in_the_one_json_object(
     assert "ramreel: 1 of 1 films failed" in said.err
 
 
+def test_an_approach_of_ones_own_needs_its_file_once(
+    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text('approach = "ppo"\nn_timesteps = 256\nn_envs = 2\nn_steps = 64\nbatch_size = 64\nn_epochs = 1')
+    assert run(["train", "ALE/Breakout-v5", "--settings", str(own), "--json"]) == 0
+    trained = last_line(capfd)
+    assert (trained["run_name"], trained["checkpoints"]) == ("mine seed 0", [256])
+    assert store.run(str(trained["run_id"])).params["approach.algorithm.n_steps"] == "64"
+    own.unlink()
+    assert run(["train", "--resume", "mine seed 0", "--steps", "384", "--json"]) == 0
+    assert last_line(capfd)["checkpoints"] == [256, 384]
+
+
+def test_files_that_train_differently_long_are_not_compared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name, steps in (("one", 512), ("other", 1024)):
+        (tmp_path / f"{name}.toml").write_text(f'approach = "ppo"\nn_timesteps = {steps}')
+    files = [word for name in ("one", "other") for word in ("--settings", str(tmp_path / f"{name}.toml"))]
+    assert run(["pipeline", "ALE/Breakout-v5", *files]) == 2
+    assert "different n_timesteps, [512, 1024]: give --steps" in capfd.readouterr().err
+
+
 def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(TRAIN) == 0
     said = capfd.readouterr()
@@ -118,6 +140,9 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["pipeline", "ALE/Pong-v5", "--seeds", "1,x"], "--seeds"),
         (["pipeline", "ALE/Pong-v5", "--approaches", "ppo,magic"], "magic"),
         (["pipeline", "ALE/Pong-v5", "--approaches", ","], "approaches"),
+        (["train", "ALE/Pong-v5", "--settings", "nosuch.toml"], "nosuch.toml cannot be read"),
+        (["train", "--resume", "latest", "--settings", "nosuch.toml"], "leave out settings"),
+        (["pipeline", "ALE/Pong-v5", "--settings", "nosuch.toml"], "nosuch.toml cannot be read"),
         (["games", "qwertz"], "qwertz"),
         (["benchmark", "--approach", "random"], "does not learn by PPO"),
         (["benchmark", "--env", "CartPole-v1"], "no Atari RAM"),

@@ -1,4 +1,4 @@
-"""The whole of it: two approaches trained, filmed and compared, with a report and what Prefect shows."""
+"""The whole of it: a named approach and one of a user's own trained, filmed, compared; a report, Prefect's pages."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from flows.compare import compare
 from flows.pipeline import pipeline
 from flows.train import train
+from tasks.arcade.approaches import approach
 from tasks.arcade.settings import CompareSettings, EvaluationSettings, PipelineSettings, TrainSettings
 from tasks.store import Store, StoreError
 
@@ -21,7 +22,7 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     compared = pipeline(
         PipelineSettings(
             env_id="ALE/Breakout-v5",
-            approaches=("ppo-tuned", "random"),
+            approaches=("ppo-tuned", approach("random").model_copy(update={"name": "mine"})),
             seeds=(1,),
             steps=2000,
             checkpoint_every=1000,
@@ -29,7 +30,7 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
         )
     )
     kinds = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
-    assert kinds == ["ppo-tuned", "random"]
+    assert kinds == ["ppo-tuned", "mine"]
     for run_id in compared.runs:
         films = store.films(run_id)
         assert len(films) == len(store.list_checkpoints(run_id)) > 0
@@ -52,10 +53,10 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     costs = numbers[numbers.name == "cpu_seconds"].value
     assert len(costs) == 2
     assert (costs > 0).all()
-    assert {"eval/mean_return/random", "final/iqm_return/random"} <= run.metrics.keys()
+    assert {"eval/mean_return/mine", "final/iqm_return/mine"} <= run.metrics.keys()
     assert "ppo-tuned" in compared.verdict
     markdown = store.fetch_artifact(compared.run_id, "reports/report.md", tmp_path).read_text()
-    assert "random" in markdown
+    assert "mine" in markdown
     with get_client(sync_client=True) as client:
         names = {run.name: run for run in client.read_flow_runs()}
         artifacts = {artifact.key for artifact in client.read_artifacts()}

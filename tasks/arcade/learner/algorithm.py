@@ -123,6 +123,7 @@ class WholeRollouts(OnPolicyAlgorithm):
     env: RolloutVecEnv
     reward_scale: RewardScale
     pipelined = False
+    over = False
     entropy: Callable[[float], float]
 
     def collect_rollouts(
@@ -131,6 +132,8 @@ class WholeRollouts(OnPolicyAlgorithm):
         """Have the workers play one rollout; callbacks see its steps one after the other when it is there."""
         assert isinstance(env, RolloutVecEnv)
         callback.on_rollout_start()
+        if self.over:
+            return False
         if not env.pool.under_way:
             env.begin(self.weights())
         rollout = env.collect()

@@ -40,6 +40,9 @@ class Listener(Protocol):
     def wants_checkpoint(self) -> bool:
         """Whether there should be a checkpoint now, between two rollouts, though none is due."""
 
+    def wants_end(self, progress: Progress) -> bool:
+        """Whether the training should end here, between two rollouts, though there are steps left."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -191,7 +194,9 @@ class _Reporter(BaseCallback):
     def _on_rollout_start(self) -> None:
         step, every = self.num_timesteps, self._settings.checkpoint_every
         if step > self._start:
-            self._listener.progress(self.now())
+            progress = self.now()
+            self._listener.progress(progress)
+            self.model.over = self._listener.wants_end(progress)
         due = step // every > self._saved_at // every
         if due or (self._listener.wants_checkpoint() and step > self._saved_at):
             self._save()

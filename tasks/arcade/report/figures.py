@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.arcade import curves, scores
-from tasks.arcade.curves import Curve, Dot, Family, Look, Point
+from tasks.arcade.curves import Curve, Dot, Family, Level, Look, Point
+from tasks.arcade.references import REFERENCES, Reference
 from tasks.arcade.report.groups import Group
 from tasks.arcade.report.judging import Findings
 from tasks.arcade.report.values import CheckpointRow, RunView
@@ -41,8 +42,8 @@ def figures(of: Findings) -> tuple[Figure, ...]:
     ranked = of.groups
     measure = "human-normalised score" if of.comparison.normalised else "episode return"
     found = [
-        _training(ranked, measure),
-        _evaluation(ranked, measure),
+        _training(ranked, measure, levels(of)),
+        _evaluation(ranked, measure, levels(of)),
         _finals(ranked, measure),
         _pairs(of),
         _profiles(ranked, measure),
@@ -52,13 +53,32 @@ def figures(of: Findings) -> tuple[Figure, ...]:
     return tuple(figure for figure in found if figure.plot or figure.missing)
 
 
-def _training(ranked: Sequence[Group], measure: str) -> Figure:
-    plot = curves.efficiency("training", [_family(group, _logged) for group in ranked], measure)
+def levels(of: Findings) -> tuple[Level, ...]:
+    """Published scores of random play and of a human, where there are some of the only game, or of every game."""
+    if of.comparison.normalised:
+        return Level("random", 0), Level("human", 1)
+    games = {run.rom for run in of.comparison.runs}
+    reference = REFERENCES.get(games.pop(), Reference()) if len(games) == 1 else Reference()
+    known = {"random": reference.random, "human": reference.human}
+    return tuple(Level(f"{name} {number(value)}", value) for name, value in known.items() if value is not None)
+
+
+def _about(found: Sequence[Level]) -> str:
+    """The same in words, for what lies too far away to be drawn."""
+    return (
+        f" Published: {', '.join(level.name for level in found)} (Wang et al. 2016, no sticky actions)."
+        if found
+        else ""
+    )
+
+
+def _training(ranked: Sequence[Group], measure: str, published: Sequence[Level]) -> Figure:
+    plot = curves.efficiency("training", [_family(group, _logged) for group in ranked], measure, published)
     words = (
         "Mean of the last episodes of training, by steps of training. Line: interquartile mean over runs; "
         "shade: its 95% interval."
     )
-    said = f"{words} {faster(ranked)}".strip()
+    said = f"{words} {faster(ranked)}".strip() + _about(published)
     return Figure("Sample efficiency", said, plot, "no return was logged in training")
 
 
@@ -69,13 +89,13 @@ def _every_seed(ranked: Sequence[Group], measure: str) -> Figure:
     return Figure("Every seed", "Mean of the last episodes of training: one line a run.", plot, wide=True)
 
 
-def _evaluation(ranked: Sequence[Group], measure: str) -> Figure:
-    plot = curves.evaluation("evaluation", [_family(group, _evaluated) for group in ranked], measure)
+def _evaluation(ranked: Sequence[Group], measure: str, published: Sequence[Level]) -> Figure:
+    plot = curves.evaluation("evaluation", [_family(group, _evaluated) for group in ranked], measure, published)
     words = (
         "Each checkpoint on fresh seeds. Markers: a run's mean; line and shade: interquartile mean over runs and its "
         "95% interval; bars of a lone run: 95% interval over episodes."
     )
-    return Figure("Evaluation by checkpoint", words, plot, "no checkpoint has been evaluated yet")
+    return Figure("Evaluation by checkpoint", words + _about(published), plot, "no checkpoint has been evaluated yet")
 
 
 def _finals(ranked: Sequence[Group], measure: str) -> Figure:

@@ -164,8 +164,8 @@ def _about_parameters(ranked: Sequence[Group], comparison: Comparison) -> list[s
 
 def _about_origins(comparison: Comparison) -> list[str]:
     found = []
-    if foreign := [run.run_name for run in comparison.runs if run.origin]:
-        found.append(f"Imported, and not played here: {', '.join(foreign)}.")
+    if foreign := [f"{run.run_name} ({run.origin})" for run in comparison.runs if run.origin and not run.played_here]:
+        found.append(f"Imported, and not played here: {'; '.join(foreign)}.")
     if rough := [run.run_name for run in comparison.runs if run.judged_by != "evaluation" and run.checkpoints]:
         found.append(
             f"Judged by the last episodes of training, not by an evaluation on fresh seeds: {', '.join(rough)}."

@@ -103,6 +103,7 @@ class RunView(Settings):
     versions: dict[str, str] = Field(default={}, description="library: version")
     commit: str | None = None
     origin: str = Field(default="", description="where an imported run came from")
+    played_here: bool = Field(default=True, description="its episodes; not those that came with an imported run")
     deterministic: bool | None = Field(default=None, description="the likeliest actions when judged; none: unknown")
     judged_by: Literal["evaluation", "training episodes"] = "evaluation"
     side: Literal["candidate", "baseline"] = Field(default="candidate", description="baseline: what it is held against")

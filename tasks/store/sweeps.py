@@ -1,0 +1,31 @@
+"""Sweeps in the store: each in a run of its own, in which its trials are nested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.arcade.search import SweepSettings
+from tasks.store.address import connect
+from tasks.store.starting import create_run, origin_tags
+from tasks.store.store import Store
+from tasks.store.values import flatten, told_in_one_line
+
+
+@told_in_one_line
+def start_sweep(
+    store: Store, settings: SweepSettings, *, command: str, versions: Mapping[str, str], commit: str | None
+) -> str:
+    """Start the run that holds a sweep; what was asked for is its parameters.
+
+    Returns:
+        MLflow's run id.
+    """
+    from mlflow.entities import Param
+
+    tags = {**origin_tags("sweep", command, versions, commit), "ramreel.env_id": settings.env_id}
+    client = connect(store.address)
+    experiment = settings.experiment or settings.env_id
+    run_id = create_run(client, store.address.artifacts, experiment, settings.title, tags)
+    asked = flatten(settings.model_dump(mode="json", include={"env_id", "approach", "parameters", "steps", "seed"}))
+    client.log_batch(run_id, params=[Param(key, value) for key, value in asked.items()])
+    return run_id
