@@ -6,7 +6,7 @@ from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
-from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError
+from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError, without_passwords
 
 __all__ = [
     "ATLAS",
@@ -25,4 +25,5 @@ __all__ = [
     "open_store",
     "start_atlas",
     "store_in_use",
+    "without_passwords",
 ]
