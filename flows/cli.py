@@ -28,10 +28,10 @@ from flows.commands import (
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
-NAMES = {"imports": "import"}
-"""Commands whose name is a word of Python's."""
 _LONGEST = 600
 """Characters of what is wrong with the input."""
+NAMES = {"imports": "import"}
+"""Commands whose name is a word of Python's."""
 
 app = typer.Typer(
     name="ramreel",

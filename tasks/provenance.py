@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
+from tasks.store import without_passwords
+
 PACKAGES = (
     "ramreel",
     "ale-py",
@@ -53,8 +55,8 @@ def commit() -> str | None:
 
 
 def command() -> str:
-    """What was typed, as a shell would take it again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """What was typed, as a shell would take it again, without passwords."""
+    return without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 class Origin(TypedDict):

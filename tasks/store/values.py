@@ -22,7 +22,7 @@ _R = TypeVar("_R")
 _STEP_NAME = re.compile(r"step-(?P<step>\d{9,11})")
 _EPISODE_NAME = re.compile(r"episode-\d{2,5}")
 _EVALUATION_NAME = re.compile(r"step-(?P<step>\d{9,11})\.json")
-_USER_INFO = re.compile(r"//[^/@\s]*@")
+_PASSWORDS = re.compile(r"(?<=//)[^/\s]*@|(?<=[?&])password=[^&\s]*&?", re.IGNORECASE)
 
 
 class StoreError(Exception):
@@ -159,8 +159,13 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def one_line(error: BaseException) -> str:
     """An error's text on one line of bearable length, without the passwords that an address may hold."""
-    text = _USER_INFO.sub("//", str(error) or type(error).__name__)
+    text = without_passwords(str(error) or type(error).__name__)
     return textwrap.shorten(text, width=400, placeholder=" ...")
+
+
+def without_passwords(text: str) -> str:
+    """A text as it may be kept and shown: the addresses in it without who may enter, and by which word."""
+    return _PASSWORDS.sub("", text)
 
 
 def told_in_one_line(function: Callable[_P, _R]) -> Callable[_P, _R]:

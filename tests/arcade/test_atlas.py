@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.atlas import Atlas, AtlasError, read_atlas
+from tasks.arcade.atlas_page import render_html
 from tasks.arcade.charting import Chart, chart
 from tasks.arcade.game import resolve
 from tasks.arcade.poking import PlaySettings, study
@@ -42,6 +43,13 @@ def test_an_atlas_is_read_as_it_was_written(pong: Chart, tmp_path: Path) -> None
     with pytest.raises(AtlasError):
         read_atlas(path)
     assert len(pong.atlas.entries) == 128
+
+
+def test_what_a_strangers_atlas_says_is_text_in_its_page(pong: Chart) -> None:
+    evil = "<script>alert(1)</script>"
+    page = render_html(pong.atlas.model_copy(update={"player": evil, "ale_py": evil}), b"")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
 
 
 def test_the_same_seed_gives_the_same_atlas(pong: Chart) -> None:

@@ -97,6 +97,18 @@ def test_a_start_is_silent_whatever_was_heard_before() -> None:
         assert (emulator.sound() != 128).any()
 
 
+@pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "-x.mp4", "$(touch x).mp4", "%03d.mp4", "concat:x|y.mp4"])
+def test_a_films_name_is_a_files_whatever_it_looks_like(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Encoder(Path(name), Form(64, 64, Fraction(60)), {}) as encoder:
+        encoder.write(Canvas(64, 64).picture)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with Decoder(Path(name)) as decoder:
+        assert len(list(decoder)) == 1
+
+
 @pytest.mark.parametrize("size", [(161, 210), (160, 211), (0, 2)])
 def test_an_odd_picture_is_refused_before_anything_is_written(size: tuple[int, int], tmp_path: Path) -> None:
     with pytest.raises(FilmError, match=rf"film.mp4: a film's width and height are even: got {size[0]}x{size[1]}"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sizes import sized
 
 many = settings(
-    max_examples=sized(10, 250),
+    max_examples=sized(10, 100),
     deadline=None,
     derandomize=sized(True, False),
     database=None,

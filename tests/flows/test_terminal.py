@@ -18,19 +18,32 @@ with Terminal(as_json=False, quiet=False) as terminal:
 """
 
 
-def test_a_terminal_shows_a_live_bar_that_is_over_before_the_results() -> None:
+def on_a_terminal(program: str) -> str:
     main, side = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "140"}
-    done = subprocess.run(
-        [sys.executable, "-c", SHOW], cwd=ROOT, env=environment, stdin=side, stdout=side, stderr=side, check=True
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, stdin=side, stdout=side, stderr=side, check=True
     )
     os.close(side)
     shown = b""
     while chunk := _read(main):
         shown += chunk
     os.close(main)
-    assert done.returncode == 0
-    text = shown.decode()
+    return shown.decode()
+
+
+def test_a_name_steers_no_terminal() -> None:
+    """Names come from whoever shares the store: neither rich's markup nor a terminal's own codes are obeyed."""
+    steering = SHOW.replace('"pong"', r'"[/] \x1b]0;hello\x07 \udcff"').replace("all is done", r"\x1b[2Jdone [red]")
+    text = on_a_terminal(steering)
+    assert r"[/] \x1b]0;hello\x07 \udcff" in text
+    assert r"\x1b[2Jdone [red]" in text
+    assert "\x1b]0;" not in text
+    assert "\x1b[2J" not in text
+
+
+def test_a_terminal_shows_a_live_bar_that_is_over_before_the_results() -> None:
+    text = on_a_terminal(SHOW)
     assert "5000/5000" in text
     assert "1,234 steps/s" in text
     assert "return -20.5" in text
