@@ -6,7 +6,8 @@ from prefect import flow
 
 from flows.train import ending, trained
 from tasks.arcade.approaches import run_settings
-from tasks.arcade.search import Search, SweepSettings, opened
+from tasks.arcade.game import resolve
+from tasks.arcade.search import Search, SweepSettings, opened, parameters
 from tasks.arcade.settings import TrainSettings
 from tasks.restarts import refuse_crash_loop
 from tasks.stopping import judged
@@ -20,10 +21,13 @@ def sweep(settings: SweepSettings) -> Swept:
     """Train as many trials as are asked for and not yet done; the trainings are nested in the sweep's run.
 
     Raises:
-        SweepError: a sweep of this name is there already, of other settings.
+        UnknownGameError: no such environment id, or one without RAM.
+        SweepError: there is nothing to search for, or a sweep of this name is there already, of other settings.
         WorkerError: a worker process died, hangs or raised.
     """
     refuse_crash_loop()
+    resolve(settings.env_id)
+    parameters(settings)
     with opened(study_file(open_store()), settings) as search:
         search.run_id = run_id = start(settings, search.run_id)
         with ending(run_id):

@@ -29,7 +29,6 @@ class Swept(Settings):
 def study_file(store: Store) -> Path:
     """Where Optuna keeps its studies: beside the store's database, or, of a server's, where ours would be."""
     database = store.address.database or find_home() / "mlruns" / "mlflow.db"
-    database.parent.mkdir(parents=True, exist_ok=True)
     return database.with_name("optuna.db")
 
 

@@ -37,6 +37,7 @@ def imports(
     as_json: Json = False,
 ) -> None:
     """Take over runs of Stable-Baselines3, rl-baselines3-zoo or CleanRL, each path a run of its own."""
+    from tasks.arcade.foreign import ImportSettings
     from tasks.arcade.game import resolve
     from tasks.imports import keep, look
 
@@ -44,7 +45,8 @@ def imports(
         raise BadInputError(f"--name is of one run, and these are {len(paths)}: leave it out")
     store = embedded_store(tracking_uri)
     with checking():
-        game = resolve(env_id)
+        asked = ImportSettings(env_id=env_id, approach=approach, seed=seed, name=name, experiment=experiment)
+        game = resolve(asked.env_id)
         found = [look(path, game, approach, seed + number, trust=trust) for number, path in enumerate(paths)]
     with shown(as_json) as terminal:
         runs, words = [], []

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.hyperparameters import adapted
-from tasks.arcade.settings import ActorCriticSettings, ApproachName, ApproachSettings, EnvId, Settings
+from tasks.arcade.settings import ActorCriticSettings, ApproachName, ApproachSettings, EnvId, Name, Seed, Settings
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -64,10 +64,10 @@ class SweepSettings(Settings):
     parameters: tuple[str, ...] = Field(default=(), description="that are searched for; none: all that it has")
     trials: int = Field(default=20, ge=1, le=10_000, description="trainings in all, those of earlier sittings too")
     steps: int = Field(default=200_000, ge=1, le=10**10, description="of a training that is not stopped before")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="of every training, and of the search")
+    seed: Seed = Field(default=0, description="of every training, and of the search")
     workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    name: str | None = Field(default=None, description="the sweep's run name in MLflow; none: approach and game")
-    experiment: str | None = Field(default=None, description="MLflow experiment; none: the environment id")
+    name: Name | None = Field(default=None, description="the sweep's run name in MLflow; none: approach and game")
+    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
 
     @property
     def title(self) -> str:
@@ -127,6 +127,7 @@ def opened(file: Path, settings: SweepSettings) -> Iterator[Search]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    file.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     try:
         known = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}

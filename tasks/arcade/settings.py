@@ -114,7 +114,7 @@ class NetworkSettings(Settings):
     body: tuple[int, ...] = Field(default=(), description="widths of the layers that both heads share")
     pi: tuple[int, ...] = Field(default=(64, 64), description="widths of the policy's own layers")
     vf: tuple[int, ...] = Field(default=(64, 64), description="widths of the value function's own layers")
-    activation: Literal["tanh", "relu"] = "tanh"
+    activation: Literal["tanh", "relu"] = Field(default="tanh", description="between the layers")
     layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
 
 
@@ -123,16 +123,20 @@ Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
 
 
+_RATE = "of the optimiser: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second"
+_LAMBDA = "of generalised advantage estimation: 1 looks at all that comes, 0 at the next step"
+
+
 class ActorCriticSettings(Settings):
     """What Stable-Baselines3's on-policy algorithms share, in its names."""
 
     n_steps: int = Field(ge=1, description="steps of each environment in a rollout")
-    learning_rate: Schedule
-    gamma: float = Field(default=0.99, ge=0, le=1)
-    gae_lambda: float = Field(default=0.95, ge=0, le=1)
-    ent_coef: Schedule = 0.0
-    vf_coef: float = Field(default=0.5, ge=0)
-    max_grad_norm: float = Field(default=0.5, gt=0)
+    learning_rate: Schedule = Field(description=_RATE)
+    gamma: float = Field(default=0.99, ge=0, le=1, description="discount of what comes a step later")
+    gae_lambda: float = Field(default=0.95, ge=0, le=1, description=_LAMBDA)
+    ent_coef: Schedule = Field(default=0.0, description="what trying things out counts; a number or lin_1e-2")
+    vf_coef: float = Field(default=0.5, ge=0, description="what the value function's error counts")
+    max_grad_norm: float = Field(default=0.5, gt=0, description="longer gradients are cut to this length")
     pipelined: bool = Field(
         default=False,
         description="the next rollout is played while the last one is learned from, so with the weights from before",
@@ -143,37 +147,39 @@ class ActorCriticSettings(Settings):
 class PpoSettings(ActorCriticSettings):
     """PPO (Schulman et al. 2017); the defaults are Stable-Baselines3's."""
 
-    algorithm: Literal["ppo"] = "ppo"
+    algorithm: Literal["ppo"] = Field(default="ppo", description="PPO")
     n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
-    batch_size: int = Field(default=64, ge=2)
-    n_epochs: int = Field(default=10, ge=1)
-    learning_rate: Schedule = 3e-4
-    clip_range: Schedule = 0.2
+    batch_size: int = Field(default=64, ge=2, description="steps that are learned from at once")
+    n_epochs: int = Field(default=10, ge=1, description="how often each rollout is learned from")
+    learning_rate: Schedule = Field(default=3e-4, description=_RATE)
+    clip_range: Schedule = Field(default=0.2, description="how far a policy may move at once; a number or lin_0.2")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
 
 
 class A2cSettings(ActorCriticSettings):
     """A2C (Mnih et al. 2016, synchronous); the defaults are Stable-Baselines3's."""
 
-    algorithm: Literal["a2c"] = "a2c"
+    algorithm: Literal["a2c"] = Field(default="a2c", description="A2C")
     n_steps: int = Field(default=5, ge=1, description="steps of each environment in a rollout")
-    learning_rate: Schedule = 7e-4
-    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    learning_rate: Schedule = Field(default=7e-4, description=_RATE)
+    gae_lambda: float = Field(default=1.0, ge=0, le=1, description=_LAMBDA)
 
 
 class UnlearnedSettings(Settings):
     """Nothing learned: uniformly random actions, the floor under every comparison; or never a button pressed."""
 
-    algorithm: Literal["random", "noop"] = "random"
+    algorithm: Literal["random", "noop"] = Field(default="random", description="any action, or no button ever")
     n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
 
 
 class ApproachSettings(Settings):
     """A named way to train: algorithm, features and hyper-parameters."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
-    description: str
-    algorithm: Annotated[PpoSettings | A2cSettings | UnlearnedSettings, Field(discriminator="algorithm")]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="what it is called in runs and comparisons")
+    description: str = Field(description="what it is, in a line")
+    algorithm: PpoSettings | A2cSettings | UnlearnedSettings = Field(
+        discriminator="algorithm", description="how it learns, and its hyper-parameters"
+    )
     features: FeatureSettings
     n_envs: int = Field(default=8, ge=1, le=1024, description="environments played side by side")
     reward: Literal["raw", "sign", "scaled"] = Field(

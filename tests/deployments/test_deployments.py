@@ -75,7 +75,9 @@ def test_a_form_offers_games_and_approaches() -> None:
     games, anything = form["TrainSettings.env_id"]["anyOf"]
     assert "ALE/Pong-v5" in games["enum"]
     assert anything == {"title": "any id", "type": "string"}
-    assert form["TrainSettings.approach"]["enum"] == list(APPROACHES)
+    named, own = form["TrainSettings.approach"]["anyOf"]
+    assert named["enum"] == list(APPROACHES)
+    assert own["$ref"].endswith("/ApproachSettings"), "or one of one's own"
     assert form["TrainSettings.steps"]["minimum"] == 1
 
 

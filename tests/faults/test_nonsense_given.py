@@ -25,13 +25,15 @@ from flows.pipeline import pipeline, training
 from flows.record import record
 from flows.reel import reel
 from flows.retrain import retrain
+from flows.sweep import sweep
 from flows.train import resume, train
 from tasks.arcade.approaches import UnknownApproachError, run_settings
 from tasks.arcade.game import UnknownGameError, resolve
+from tasks.arcade.search import SweepError, parameters
 from tasks.arcade.settings import Settings, TrainSettings
 from tasks.champion import crowned
+from tasks.contenders import contenders
 from tasks.reel import find_cast
-from tasks.runs import comparable
 from tasks.store import Store, StoreError
 
 FIRST: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], object]]] = {
@@ -56,8 +58,13 @@ FIRST: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], ob
     "resume": (resume, {"run": "latest"}, lambda store, given: store.resolve_run(given.run)),
     "record": (record, {"run": "latest"}, lambda store, given: store.resolve_run(given.run)),
     "follow-up": (follow_up, {"run": "latest"}, lambda store, given: store.resolve_run(given.run)),
-    "compare": (compare, {"runs": ["latest"]}, lambda store, given: comparable(store, given.runs)),
+    "compare": (
+        compare,
+        {"runs": ["latest"]},
+        lambda store, given: contenders(store, given.runs, given.against),
+    ),
     "reel": (reel, {"runs": ["latest"]}, lambda store, given: find_cast(store, given.runs)),
+    "sweep": (sweep, {"env_id": "ALE/Pong-v5"}, lambda store, given: (resolve(given.env_id), parameters(given))),
     "atlas": (atlas, {"env_id": "ALE/Pong-v5"}, lambda store, given: resolve(given.env_id)),
     "guard": (guard, {"env_id": "ALE/Pong-v5"}, lambda store, given: crowned(store, given.env_id or "x")),
     "retrain": (retrain, {"env_id": "ALE/Pong-v5"}, lambda store, given: crowned(store, given.env_id)),
@@ -95,7 +102,7 @@ def test_it_is_refused_before_anything_is_stored(
         return
     try:
         first(store, asked)
-    except (UnknownGameError, UnknownApproachError, StoreError) as error:
+    except (UnknownGameError, UnknownApproachError, SweepError, StoreError) as error:
         assert "\n" not in str(error)
     except ValidationError as error:
         pytest.fail(f"found too late: {error}")

@@ -109,6 +109,7 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "train": (["ALE/Pong-v5"], {
         "--approach": approach, "--seed": seed, "--steps": steps, "--checkpoint-every": every, "--n-envs": n_envs,
         "--workers": workers, "--name": name, "--experiment": name, "--tracking-uri": uri, "--resume": reference,
+        "--settings": words,
     }),
     "record": ([RUN], {"--episodes": episodes, "--seed": seed, "--checkpoint": checkpoint, "--tracking-uri": uri}),
     "reel": ([RUN], {
@@ -122,6 +123,16 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "pipeline": (["ALE/Pong-v5"], {
         "--approaches": approaches, "--seeds": seeds, "--steps": steps, "--checkpoint-every": every, "--name": name,
         "--episodes": episodes, "--n-envs": n_envs, "--workers": workers, "--experiment": name, "--tracking-uri": uri,
+        "--settings": words,
+    }),
+    "sweep": (["ALE/Breakout-v5"], {
+        "--approach": approach, "--parameters": words.filter(lambda text: text.strip(", ")), "--trials": episodes,
+        "--steps": steps, "--seed": seed, "--workers": workers, "--name": name, "--experiment": name,
+        "--tracking-uri": uri,
+    }),
+    "import": (["nosuch"], {
+        "--env": env_id, "--approach": words, "--seed": seed, "--name": name, "--experiment": name,
+        "--tracking-uri": uri,
     }),
     "atlas": (["ALE/Pong-v5"], {
         "--states": episodes, "--seed": seed, "--run": reference, "--name": name, "--experiment": name,
@@ -149,12 +160,14 @@ def test_an_option_that_cannot_be(command: str, data: st.DataObject, refused: Re
     value = data.draw(options[option], label="value")
     json_too = data.draw(st.sampled_from([[], ["--json"]])) if command != "up" else []
     given_too = ["--to", "model.zip"] if command == "export" and option != "--to" else []
+    if command == "import" and option != "--env":
+        given_too = ["--env", "ALE/Pong-v5"]
     if option == "--resume":
         needed = []
     refused([*command.split(), *json_too, *given_too, f"{option}={value}", "--", *needed])
 
 
-GAMES = ["train", "pipeline", "atlas", "guard"]
+GAMES = ["train", "pipeline", "sweep", "atlas", "guard"]
 RUNS = ["record", "reel", "watch", "compare", "export"]
 
 
@@ -168,9 +181,9 @@ def test_a_game_that_is_none(command: str, word: str, refused: Refused) -> None:
 
 @many
 @given(word=reference, more=st.lists(words, max_size=2))
-@pytest.mark.parametrize("command", [*RUNS, "verify", "film"])
+@pytest.mark.parametrize("command", [*RUNS, "verify", "film", "import"])
 def test_a_run_or_file_that_is_none(command: str, word: str, more: list[str], refused: Refused) -> None:
-    to = ["--to", "model.zip"] if command == "export" else []
+    to = {"export": ["--to", "model.zip"], "import": ["--env", "ALE/Pong-v5"]}.get(command, [])
     refused([command, *to, "--", word, *(more if command in ("reel", "compare") else [])])
 
 

@@ -64,7 +64,7 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     assert parent.state_name == "Completed"
     assert names["train ALE/Breakout-v5 ppo-tuned seed 1"].parent_task_run_id is not None, "a subflow of the pipeline"
     assert "record ALE/Breakout-v5 ppo-tuned seed 1" in names
-    assert "compare ALE/Breakout-v5 ppo-tuned seed 1, random seed 1" in names
+    assert "compare ALE/Breakout-v5 ppo-tuned seed 1, mine seed 1" in names
     assert f"comparison-{compared.run_id[:8]}" in artifacts
     assert f"films-{compared.runs[0][:8]}" in artifacts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.foreign.values import ForeignError, ForeignEvaluation, ForeignLog, Source, finite
+from tasks.arcade.foreign.values import ForeignError, ForeignEvaluation, ForeignLog, Source, finite, readable
 from tasks.arcade.settings import GameSettings
 
 _ARRAYS = ("timesteps", "results", "ep_lengths")
@@ -46,7 +46,7 @@ def read(files: list[Path], game: GameSettings) -> ForeignLog:
         )
     taken = f"{len(found)} evaluations of {results.shape[1]} episodes"
     return ForeignLog(
-        (Source(file=str(file), kind="rl-baselines3-zoo's evaluations", taken=taken),), evaluations=tuple(found)
+        (Source(file=readable(file), kind="rl-baselines3-zoo's evaluations", taken=taken),), evaluations=tuple(found)
     )
 
 

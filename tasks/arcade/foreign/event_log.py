@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.arcade.foreign.values import ForeignError, ForeignLog, Source, finite, of_episodes, thinned
+from tasks.arcade.foreign.values import ForeignError, ForeignLog, Source, finite, of_episodes, readable, thinned
 from tasks.arcade.settings import GameSettings
 
 _CURVES = ("rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "eval/mean_ep_length", "time/fps")
@@ -52,7 +52,7 @@ def _of_cleanrl(files: list[Path], points: Mapping[str, Points]) -> ForeignLog:
 
 
 def _sources(files: list[Path], taken: str) -> tuple[Source, ...]:
-    return tuple(Source(file=str(file), kind="TensorBoard's log", taken=taken) for file in files)
+    return tuple(Source(file=readable(file), kind="TensorBoard's log", taken=taken) for file in files)
 
 
 def _scalars(file: Path) -> Iterator[tuple[str, int, float]]:

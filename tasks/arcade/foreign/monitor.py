@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TextIO
 
-from tasks.arcade.foreign.values import ForeignError, ForeignLog, Source, finite, of_episodes
+from tasks.arcade.foreign.values import ForeignError, ForeignLog, Source, finite, of_episodes, readable
 from tasks.arcade.game import UnknownGameError, resolve
 from tasks.arcade.settings import GameSettings
 
@@ -34,7 +34,9 @@ def read(files: list[Path], game: GameSettings) -> ForeignLog:
     if not episodes:
         raise ForeignError(f"{files[0]}: no episode has ended in it")
     steps = list(accumulate(episode.length for episode in episodes))
-    sources = tuple(Source(file=str(file), kind="Stable-Baselines3's monitor", taken="every episode") for file in files)
+    sources = tuple(
+        Source(file=readable(file), kind="Stable-Baselines3's monitor", taken="every episode") for file in files
+    )
     return of_episodes(sources, steps, [one.episode_return for one in episodes], [one.length for one in episodes])
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from tasks.arcade.settings import SCHEMA, GameSettings, Settings
+from tasks.arcade.settings import SCHEMA, GameSettings, Name, Seed, Settings
 
 WINDOW = 100
 """Episodes in Stable-Baselines3's `rollout/ep_rew_mean`; episodes from elsewhere are averaged the same way."""
@@ -43,13 +45,28 @@ class ForeignEvaluation(Settings):
     lengths: tuple[int, ...] = Field(default=(), description="steps of each episode; empty: unknown")
 
 
+def readable(path: Path) -> str:
+    """A path as text; what is no text in it is a question mark."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+class ImportSettings(Settings):
+    """What a person asks for when runs from elsewhere are taken over."""
+
+    env_id: str
+    approach: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
+    seed: Seed = 0
+    name: Name | None = None
+    experiment: Name | None = None
+
+
 class ForeignRun(Settings):
     """A run from elsewhere, as it is kept in the store."""
 
     schema_version: int = SCHEMA
     game: GameSettings
     approach: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="what it is called in comparisons")
-    seed: int = Field(ge=0, lt=2**31)
+    seed: Seed
     steps: int = Field(ge=0, description="trained, as far as is known")
     sources: tuple[Source, ...] = Field(min_length=1)
     evaluations: tuple[ForeignEvaluation, ...] = ()

@@ -19,7 +19,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics
-from tasks.arcade.foreign import ForeignError, ForeignLog, Source
+from tasks.arcade.foreign import ForeignError, ForeignLog, Source, readable
 from tasks.arcade.game import RAM_SIZE, Emulator
 from tasks.arcade.policy import Weights, check_weights
 from tasks.arcade.settings import (
@@ -82,7 +82,7 @@ def read_zip(path: Path, game: GameSettings, approach: str, seed: int) -> Foreig
     except _NoCheckpointError as error:
         checkpoint, reason = None, str(error)
     taken = "its policy" if checkpoint else "its hyper-parameters"
-    log = ForeignLog((Source(file=str(path), kind="Stable-Baselines3's zip", taken=taken),))
+    log = ForeignLog((Source(file=readable(path), kind="Stable-Baselines3's zip", taken=taken),))
     steps = data.get("num_timesteps", 0)
     return ForeignModel(log, checkpoint, reason, parameters, steps if isinstance(steps, int) and steps > 0 else 0)
 
