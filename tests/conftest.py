@@ -75,11 +75,15 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Everything that a flow of this process stores goes to this test's own folder."""
     monkeypatch.setenv("RAMREEL_HOME", str(home))
+    forget_settings(monkeypatch)
+    return home
+
+
+def forget_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line sets what is not set; what it set is taken back after the test."""
     for name in ("MLFLOW_TRACKING_URI", *PREFECT_SETTINGS):
-        # The command line sets what is not set; what it set is taken back after the test.
         monkeypatch.setenv(name, "kept")
         monkeypatch.delenv(name)
-    return home
 
 
 @pytest.fixture

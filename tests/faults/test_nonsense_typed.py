@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,6 +21,7 @@ from tasks.arcade.game import environment_ids
 from tasks.arcade.settings import RunSettings, is_shown
 from tasks.store import Store, open_store
 from tests.arcade.test_checkpoint import a_checkpoint
+from tests.conftest import forget_settings
 
 Refused = Callable[[list[str]], str]
 RUN = "the only one"
@@ -32,10 +34,10 @@ def refused(
 ) -> Iterator[Refused]:  # fmt: skip
     """Runs a command line that has to be refused, over a store that has a run; returns the line that says why."""
     monkeypatch.setenv("RAMREEL_HOME", str(home))
+    forget_settings(monkeypatch)
     # A command that is not refused would begin: here it fails at once, for there is no server.
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -50,10 +52,10 @@ def refused(
         def refuse(arguments: list[str]) -> str:
             code = run(arguments)
             # The address that was asked for holds for what the command starts.
-            monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
             said = capfd.readouterr()
             lines = said.err.splitlines()
-            assert code == 2, (arguments, said.err[-2000:])
+            assert code == 2, ascii((arguments, said.err[-2000:]))
             assert len(lines) == 1, lines
             assert lines[0].startswith("ramreel: ")
             assert len(lines[0]) < 1000

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from evidence import histories
 from processes import started, wait_until
 from servers import Server, mlflow_server, prefect_server, running
 from sizes import sized
 
-from flows.train import train
+from flows.train import resume, train
 from tasks.arcade.progress import Progress
-from tasks.arcade.settings import TrainSettings
+from tasks.arcade.settings import ResumeSettings, TrainSettings
 from tasks.audience import before
 from tasks.store import Store, StoreError, open_store
 
@@ -86,6 +87,29 @@ def test_mlflow_goes_away_and_comes_back(mlflow: Server, at_home: Path, monkeypa
         times = [point.timestamp for point in points]
         assert times == sorted(times), "in order, at the time at which they came about"
         assert times[-1] - times[0] > SECONDS_AWAY * 1000
+
+
+def test_a_training_goes_on_on_another_machine_from_the_tracking_server_alone(
+    mlflow: Server, at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainSettings(
+        # Its learning rate does not depend on where the end is.
+        env_id="ALE/Breakout-v5",
+        approach="a2c",
+        seed=4,
+        steps=8000,
+        checkpoint_every=4000,
+        workers=2,
+    )
+    calm_id = train(settings).run_id
+    calm = open_store()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.address)
+    run_id = train(settings.model_copy(update={"steps": 4000})).run_id
+    monkeypatch.setenv("RAMREEL_HOME", str(tmp_path / "another"))
+    monkeypatch.chdir(tmp_path)
+    resumed = resume(ResumeSettings(run=run_id, steps=8000, workers=1))
+    assert resumed.checkpoints[-1].digest == calm.list_checkpoints(calm_id)[-1].digest
+    assert histories(open_store(), run_id) == histories(calm, calm_id), "no gap, no step logged twice"
 
 
 def test_prefect_goes_away_and_hears_of_the_end_when_it_is_back(prefect: Server, home: Path, store: Store) -> None:

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from nonsense import many, values
 from processes import ROOT
 from safetensors.numpy import load_file, save_file
+from sizes import sized
 
+from tasks.arcade.checkpoint import CheckpointError, read, write
 from tasks.arcade.episode import Trace, TraceError, read_trace, verify
 from tasks.arcade.film import film
 from tasks.arcade.film_mark import _TYPE, read_mark
@@ -31,7 +33,7 @@ from tasks.arcade.rollouts import EnvironmentState
 from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import Counters, TrainingState, read_state, write_state
 from tasks.store import Store, StoreError
-from tests.arcade.test_checkpoint import remake_manifest
+from tests.arcade.test_checkpoint import FILES, a_checkpoint, remake_manifest
 from tests.arcade.test_film import random_play
 
 OWNER = "0" * 64
@@ -70,6 +72,34 @@ def test_a_pickle_in_the_place_of_any_file_of_a_training_is_refused_unexploded(
     with pytest.raises(DamagedError):
         read_state(state, OWNER)
     assert not sign.exists()
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_a_flipped_byte_anywhere_in_a_training_is_found(name: str, state: Path) -> None:
+    # The manifest's own whitespace and order are nobody's: what it says is what counts.
+    flip_everywhere(state / name, lambda: read_state(state, OWNER), unharmed=read_state(state, OWNER))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_anywhere_in_a_checkpoint_is_found(name: str, tmp_path: Path) -> None:
+    digest = write(a_checkpoint(), tmp_path / "step")
+    flip_everywhere(tmp_path / "step" / name, lambda: read(tmp_path / "step", digest))
+
+
+def flip_everywhere(path: Path, read_again: Callable[[], object], unharmed: object = None) -> None:
+    """Flip a bit of a byte, of many, one after the other: reading is refused each time, or gives the very same."""
+    whole = path.read_bytes()
+    for at in np.random.default_rng(len(whole)).integers(len(whole), size=sized(20, 250)).tolist():
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+        try:
+            found = read_again()
+        except (DamagedError, CheckpointError) as error:
+            assert "\n" not in str(error)
+        else:
+            assert unharmed is not None
+            assert str(found) == str(unharmed)
+    path.write_bytes(whole)
+    read_again()
 
 
 def edited(change: Callable[[dict[str, Any]], object]) -> Spoil:

@@ -34,6 +34,10 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     for run_id in compared.runs:
         films = store.films(run_id)
         assert len(films) == len(store.list_checkpoints(run_id)) > 0
+    assert store.address.artifacts is not None
+    kept = [path for path in store.address.artifacts.rglob("*") if path.is_file()]
+    data = {".json", ".safetensors", ".mp4", ".png", ".html", ".md"}
+    assert {path.suffix for path in kept} == data, "nothing that is code, and nothing that is unpickled"
     run = store.run(compared.run_id)
     assert (run.kind, run.status) == ("comparison", "FINISHED")
     html = store.fetch_artifact(compared.run_id, compared.report, tmp_path).read_text()
