@@ -128,7 +128,7 @@ def test_a_killed_worker_loses_nothing_and_films_appear_by_themselves(up: Unatte
     assert playing
     assert kill(worker)
     assert soon(lambda: not playing & set(command.children("spawn_main"))), "what it ran ends with it"
-    assert soon(lambda: "Flow runs whose worker was killed: " in command.said()[0])
+    assert soon(lambda: "Flow runs that were cut off: " in command.said()[0])
     nothing_is_lost(up, flow_run, run_id, tmp_path)
 
     steps = {checkpoint.step for checkpoint in up.store.list_checkpoints(run_id)}
