@@ -47,7 +47,7 @@ def champion(up: Unattended, env_id: str) -> Champion | None:
 
 
 def begin(up: Unattended, seed: int, **others: object) -> tuple[str, str]:
-    """Start a training in the UI, and wait for its first checkpoint: its flow run, its MLflow run."""
+    """Start a training in the UI, and wait until it is under way: its flow run, its MLflow run."""
     flow_run = up.run("train", {**TRAINING, "seed": seed, **others})
     assert soon(lambda: (run_id := up.trained_by(flow_run)) and "time/iterations" in histories(up.store, run_id))
     run_id = up.trained_by(flow_run)
