@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Crashed
+from prefect.states import AwaitingRetry
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
@@ -28,6 +29,8 @@ POOL = "ramreel"
 TAG = "ramreel"
 QUEUES = ("training", "looking")
 """Each runs one thing at a time: a training uses all cores, and so does whatever plays a checkpoint."""
+_LAST_WORDS = timedelta(seconds=20)
+"""For which a process that is told to end may still say how it ended; that would end its second start."""
 _ROOT = Path(__file__).parents[1]
 _FOLDER = _ROOT / "deployments"
 _REGISTERED = "ramreel_deployments"
@@ -61,11 +64,12 @@ def register(api_url: str) -> bool:
     return True
 
 
-def call_crashed(api_url: str) -> int:
-    """Say of the pool, while it has no worker, that whatever its last one had taken is crashed; how many that were.
+def start_again(api_url: str) -> int:
+    """Have whatever the pool's last worker had taken start again, while there is no worker; how many flow runs that is.
 
-    Without that they hold their places in the queues until their missing heartbeats are noticed. If a process lives
-    after all, its run's lease keeps the two apart.
+    Without that they hold their places in the queues until their missing heartbeats are noticed, and Prefect lets
+    automations hear of what it cannot order, as after a restart of its server, a quarter of an hour late. If a process
+    lives after all, its run's lease keeps the two apart.
     """
     taken = {"state": {"type": {"any_": [StateType.PENDING, StateType.RUNNING]}}}
     with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
@@ -74,7 +78,11 @@ def call_crashed(api_url: str) -> int:
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),
         )
         for run in found:
-            client.set_flow_run_state(run.id, Crashed(message="Its process ended with its worker."), force=True)
+            again: State[None] = AwaitingRetry(
+                scheduled_time=datetime.now(UTC) + _LAST_WORDS,
+                message="Started again: its process ended with its worker.",
+            )
+            client.set_flow_run_state(run.id, again, force=True)
     return len(found)
 
 

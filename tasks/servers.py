@@ -76,26 +76,26 @@ def serve(store: Store, *, prefect_port: int, mlflow_port: int, say: Callable[[s
         say(f"Prefect: {at.prefect}")
         servers[1].wait_until_healthy(f"{at.mlflow}/health")
         say(f"MLflow: {at.mlflow} (choose Model training at the top left)")
-        from tasks.deploy import POOL, call_crashed, register
+        from tasks.deploy import POOL, register, start_again
 
         done = "registered" if register(at.api) else "as registered before"
         running.enter_context(told(store.address, at))
         say(f"Deployments: {done}; the worker of pool {POOL} runs what is scheduled")
         say("Ctrl-C stops all.")
-        _work(servers, _worker_command(POOL), _worker_settings(store, at), partial(call_crashed, at.api), say)
+        _work(servers, _worker_command(POOL), _worker_settings(store, at), partial(start_again, at.api), say)
 
 
 def _work(
     servers: Sequence[_Process],
     command: Sequence[str],
     settings: Mapping[str, str],
-    call_crashed: Callable[[], int],
+    start_again: Callable[[], int],
     say: Callable[[str], None],
 ) -> None:
     """Keep a worker running while the servers do; what a killed one ran ends with it, and is started again."""
     while True:
-        if lost := call_crashed():
-            say(f"Flow runs whose worker was killed: {lost}; they are started again.")
+        if lost := start_again():
+            say(f"Flow runs that were cut off: {lost}; they are started again.")
         began = time.monotonic()
         # Its flow runs end first, and a training that is stopped keeps a last checkpoint.
         with _process("The worker", command, settings, patience=_WORKER_END_SECONDS) as worker:

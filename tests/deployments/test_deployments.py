@@ -137,7 +137,7 @@ def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefec
         assert next(one for one in again if one.name == restart.name).enabled is False
 
 
-def test_what_a_killed_worker_had_taken_is_called_crashed_and_nothing_else(prefect_server: None) -> None:
+def test_what_a_killed_worker_had_taken_starts_again_and_nothing_else(prefect_server: None) -> None:
     api = PREFECT_API_URL.value()
     assert api
     deploy.register(api)
@@ -148,7 +148,7 @@ def test_what_a_killed_worker_had_taken_is_called_crashed_and_nothing_else(prefe
         elsewhere = client.create_flow_run(flow_of(DECLARED[0]), state=Running())
         for run, state in zip(ours, states, strict=True):
             client.set_flow_run_state(run.id, state, force=True)
-        assert deploy.call_crashed(api) == 3
+        assert deploy.start_again(api) == 3
         names = [client.read_flow_run(run.id).state_name for run in (*ours, elsewhere)]
-        assert names == ["Scheduled", "Crashed", "Crashed", "Crashed", "Completed", "Running"]
-        assert deploy.call_crashed(api) == 0
+        assert names == ["Scheduled", "AwaitingRetry", "AwaitingRetry", "AwaitingRetry", "Completed", "Running"]
+        assert deploy.start_again(api) == 0

@@ -47,7 +47,7 @@ def champion(up: Unattended, env_id: str) -> Champion | None:
 
 
 def begin(up: Unattended, seed: int, **others: object) -> tuple[str, str]:
-    """Start a training in the UI, and wait for its first checkpoint: its flow run, its MLflow run."""
+    """Start a training in the UI, and wait until it is under way: its flow run, its MLflow run."""
     flow_run = up.run("train", {**TRAINING, "seed": seed, **others})
     assert soon(lambda: (run_id := up.trained_by(flow_run)) and "time/iterations" in histories(up.store, run_id))
     run_id = up.trained_by(flow_run)
@@ -67,6 +67,7 @@ def nothing_is_lost(up: Unattended, flow_run: str, run_id: str, folder: Path) ->
     assert set(due) <= set(whole_checkpoints(store, run_id, folder))
     steps = [step for step, _ in histories(store, run_id)["time/iterations"]]
     assert steps == list(range(ROLLOUT, STEPS + 1, ROLLOUT)), "no gap, no step logged twice"
+    assert soon(lambda: up.events(events.TRAINING_FINISHED, run_id=run_id))
     assert len(up.events(events.TRAINING_FINISHED, run_id=run_id)) == 1
 
 
@@ -101,9 +102,10 @@ def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox
     assert soon(lambda: len(up.runs("follow-up")) >= 2 and champion(up, "ALE/Pong-v5"))
     crowned = champion(up, "ALE/Pong-v5")
     assert crowned is not None
-    assert up.events(events.CHAMPION_CROWNED, env_id="ALE/Pong-v5", version=crowned.version)
+    assert soon(lambda: up.events(events.CHAMPION_CROWNED, env_id="ALE/Pong-v5", version=crowned.version))
     assert [one["env_id"] for one in up.ramreel("status")["champions"]] == ["ALE/Pong-v5"]
 
+    assert soon(lambda: up.events(events.MILESTONE_REACHED, approach="random", milestone="best-1024"))
     (said,) = up.events(events.MILESTONE_REACHED, approach="random", milestone="best-1024")
     assert "ramreel.milestone.best-1024" in up.store.run(said["payload"]["run_id"]).tags
 
@@ -128,7 +130,7 @@ def test_a_killed_worker_loses_nothing_and_films_appear_by_themselves(up: Unatte
     assert playing
     assert kill(worker)
     assert soon(lambda: not playing & set(command.children("spawn_main"))), "what it ran ends with it"
-    assert soon(lambda: "Flow runs whose worker was killed: " in command.said()[0])
+    assert soon(lambda: "Flow runs that were cut off: " in command.said()[0])
     nothing_is_lost(up, flow_run, run_id, tmp_path)
 
     steps = {checkpoint.step for checkpoint in up.store.list_checkpoints(run_id)}
@@ -149,7 +151,8 @@ def test_servers_that_are_stopped_and_started_again_lose_nothing(up: Unattended,
 
 
 def test_a_cancelled_training_keeps_a_last_checkpoint(up: Unattended) -> None:
-    flow_run, run_id = begin(up, seed=3, steps=10**8, checkpoint_every=10**8)
+    # Few environments: a rollout is soon over, on a busy machine too.
+    flow_run, run_id = begin(up, seed=3, steps=10**8, checkpoint_every=10**8, n_envs=1)
     assert up.store.list_checkpoints(run_id) == ()
     asked = time.time()
     up.ask("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
@@ -158,7 +161,7 @@ def test_a_cancelled_training_keeps_a_last_checkpoint(up: Unattended) -> None:
     ended = datetime.fromisoformat(up.flow_run(flow_run)["end_time"]).timestamp()
     assert ended - asked < 10
     (kept,) = up.store.list_checkpoints(run_id)
-    assert kept.step >= ROLLOUT
+    assert kept.step > 0
     assert soon(lambda: kept.step in up.store.whole_films(run_id)), "and it is filmed"
 
 

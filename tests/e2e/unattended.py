@@ -57,6 +57,7 @@ class Unattended:
         assert code == 130, said
         assert "Traceback" not in said
         assert wait_until(lambda: not up.family())
+        up.end()
 
     def end(self) -> None:
         if self.command is not None:
