@@ -16,6 +16,7 @@ from tasks.record import (
     checkpoints_to_film,
     film_checkpoint,
     films_of,
+    find_atlas,
     find_run,
     note_failure,
     show_films,
@@ -26,11 +27,12 @@ from tasks.titles import titled
 
 
 class RecordedRun(Settings):
-    """The films of a run."""
+    """The films of a run; `outlined` says whether there was an atlas for those that were made."""
 
     run_id: str
     films: tuple[FilmedCheckpoint, ...]
     made: tuple[int, ...]
+    outlined: bool
 
 
 class RecordError(RuntimeError):
@@ -59,8 +61,9 @@ def record(settings: RecordSettings) -> RecordedRun:
     run_id = find_run(settings.run)
     with open_store().filming(run_id):
         due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
+        atlas = find_atlas(run_id) if due and settings.film.panel else None
         futures = {
-            checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film)
+            checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film, atlas)
             for checkpoint in due
         }
         failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
@@ -74,7 +77,7 @@ def record(settings: RecordSettings) -> RecordedRun:
         with suppress(StoreError):
             note_failure(run_id, str(error))
         raise error
-    return RecordedRun(run_id=run_id, films=films, made=tuple(futures))
+    return RecordedRun(run_id=run_id, films=films, made=tuple(futures), outlined=atlas is not None)
 
 
 def _failure(future: PrefectFuture[FilmedCheckpoint]) -> str | None:

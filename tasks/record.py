@@ -9,12 +9,14 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
+from tasks.arcade.atlas import Atlas
 from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
+from tasks.arcade.game import rom_digest
 from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
 from tasks.processes import processes
 from tasks.retries import after_a_death
-from tasks.store import Film, Store, StoredCheckpoint, open_store, store_in_use
+from tasks.store import Film, Store, StoredCheckpoint, StoreError, newest_atlas, open_store, store_in_use
 
 
 class FilmedCheckpoint(Settings):
@@ -47,6 +49,25 @@ def checkpoints_to_film(
     return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
 
 
+@task(task_run_name="look for an atlas")
+def find_atlas(run_id: str) -> Atlas | None:
+    """The newest atlas of the game that a run plays; none: there is none, or none that can be used here."""
+    store = store_in_use()
+    settings = store.run(run_id).settings
+    if settings is None:
+        return None
+    rom = settings.game.rom
+    try:
+        atlas = newest_atlas(store, rom)
+    except StoreError as error:
+        # A film without outlines is better than none.
+        line = f"nothing is outlined: {error}"
+        get_run_logger().warning(line)
+        audience().said(line)
+        return None
+    return atlas if atlas and atlas.rom_sha256 == rom_digest(rom) else None
+
+
 @task(
     task_run_name="film checkpoint at step {checkpoint.step}",
     retries=1,
@@ -54,7 +75,7 @@ def checkpoints_to_film(
     retry_condition_fn=after_a_death,
 )
 def film_checkpoint(
-    checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings
+    checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings, atlas: Atlas | None
 ) -> FilmedCheckpoint:
     """Fetch a checkpoint, play it, film the episode that is wanted; films, traces and figures go to the run.
 
@@ -66,7 +87,7 @@ def film_checkpoint(
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
-        evaluation = _in_a_process(directory, checkpoint.digest, settings, wanted, folder)
+        evaluation = _in_a_process(directory, checkpoint.digest, settings, wanted, folder, atlas)
         store.retract_evaluation(checkpoint.run_id, checkpoint.step)
         film = _save(store, checkpoint, evaluation, folder)
     store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
@@ -81,10 +102,15 @@ def film_checkpoint(
 
 
 def _in_a_process(
-    directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
+    directory: Path,
+    digest: str,
+    settings: EvaluationSettings,
+    wanted: FilmSettings,
+    folder: Path,
+    atlas: Atlas | None,
 ) -> Evaluation:
     with processes(1, folder) as pool:
-        return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder).result()
+        return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder, atlas).result()
 
 
 def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Film:

@@ -81,7 +81,11 @@ def record(
         made = f"films made: {len(recorded.made)}; in run {run_id}: {len(recorded.films)}"
         if not recorded.made:
             made += " (--again makes them again)"
-        terminal.results([*lines, made], _films(run_id, recorded.films, {}))
+        played, hints = store.run(run_id).settings, list[str]()
+        if recorded.made and panel and not recorded.outlined and played:
+            atlas = f"`ramreel atlas {played.game.env_id}`"
+            hints = [f"after {atlas} new films outline on the screen what decisions depend on"]
+        terminal.results([*lines, made, *hints], _films(run_id, recorded.films, {}))
 
 
 def _films(run_id: str, films: tuple[Any, ...], failed: dict[int, str]) -> dict[str, Any]:

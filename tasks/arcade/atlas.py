@@ -39,40 +39,55 @@ class AtlasError(ValueError):
     """What was read is no atlas; the message says why."""
 
 
+_WIDEST = 4096
+"""Pixels; no console's picture has as many. What a stranger's file says of places stays within what can be drawn."""
+_LARGE = 0.25
+"""Share of the picture from which on to say where on it is to say nothing."""
+_FARTHEST = 512 * _WIDEST
+"""Pixels; beyond it no byte brings anything back."""
+
+
 class Region(Settings):
     """A rectangle of the game's picture, in its pixels."""
 
-    x: int = Field(ge=0)
-    y: int = Field(ge=0)
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    x: int = Field(ge=0, le=_WIDEST)
+    y: int = Field(ge=0, le=_WIDEST)
+    width: int = Field(ge=1, le=_WIDEST)
+    height: int = Field(ge=1, le=_WIDEST)
 
 
 class Axis(Settings):
     """Where the middle of a thing is, on one axis: `scale * ram[byte] + offset` pixels."""
 
     byte: int | None = Field(ge=0, lt=RAM_SIZE, description="none: the thing stays at `offset`, or no byte tells")
-    scale: float = Field(description="pixels for one more in the byte")
-    offset: float = Field(description="pixels")
-    extent: int = Field(ge=1, description="pixels that the thing takes up; without a byte, that it is met in")
+    scale: float = Field(ge=-_WIDEST, le=_WIDEST, description="pixels for one more in the byte")
+    offset: float = Field(ge=-_FARTHEST, le=_FARTHEST, description="pixels")
+    extent: int = Field(
+        ge=1, le=_WIDEST, description="pixels that the thing takes up; without a byte, that it is met in"
+    )
 
 
-class Thing(Settings):
-    """Something on the screen that bytes move."""
+class Place(Settings):
+    """Where something is on the screen, by the RAM."""
 
-    name: str = Field(pattern=r"^[A-Z]+$")
     x: Axis
     y: Axis
-    reach: Region = Field(description="all of the picture in which it was met")
 
     def at(self, ram: Ram, size: tuple[int, int]) -> Region | None:
-        """Where the thing is while the RAM, uint8 of shape (128,), is this; none: off a picture of (height, width)."""
+        """Where it is while the RAM, uint8 of shape (128,), is this; none: off a picture of (height, width)."""
         height, width = size
         left, right = _span(self.x, ram, width)
         top, lower = _span(self.y, ram, height)
         if left >= right or top >= lower:
             return None
         return Region(x=left, y=top, width=right - left, height=lower - top)
+
+
+class Thing(Place):
+    """Something on the screen that bytes move."""
+
+    name: str = Field(pattern=r"^[A-Z]+$")
+    reach: Region = Field(description="all of the picture in which it was met")
 
 
 def _span(axis: Axis, ram: Ram, limit: int) -> tuple[int, int]:
@@ -114,6 +129,23 @@ class Atlas(Settings):
     size: tuple[int, int] = Field(description="(height, width) of the picture")
     entries: tuple[Entry, ...] = Field(min_length=RAM_SIZE, max_length=RAM_SIZE, description="one a byte, in order")
     things: tuple[Thing, ...]
+
+    def places(self) -> tuple[Place | None, ...]:
+        """For each byte where on the screen its thing is, or what it changes; none: nowhere, or nearly all over it."""
+        things = {thing.name: Place(x=thing.x, y=thing.y) for thing in self.things}
+        return tuple(things.get(entry.thing or "") or _still(entry, self.size) for entry in self.entries)
+
+
+def _still(entry: Entry, size: tuple[int, int]) -> Place | None:
+    height, width = size
+    region = entry.region
+    if region is None or region.width * region.height >= _LARGE * height * width:
+        return None
+    return Place(x=_from(region.x, region.width), y=_from(region.y, region.height))
+
+
+def _from(begin: int, extent: int) -> Axis:
+    return Axis(byte=None, scale=0, offset=begin + extent / 2, extent=extent)
 
 
 def read_atlas(path: Path) -> Atlas:

@@ -7,6 +7,7 @@ BT.709, limited range). So nothing is converted frame by frame: the console's fe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,6 +113,25 @@ class Canvas:
         return np.clip(np.rint(exact), 0, 255).astype(np.uint8)
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A line around a rectangle of the game's picture, in the game's own pixels.
+
+    Attributes:
+        strength: 0 to 1; how much of the line's colour is mixed into what lies under it.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    strength: float
+
+
+_LINE, _APART = 4, 2
+"""Pixels of a film: how thick an outline is, and how far from what it is drawn around."""
+
+
 class Drawn(Protocol):
     """What shows a game's picture: an emulator."""
 
@@ -133,10 +153,12 @@ class GameView:
 
     Attributes:
         box: as given.
+        size: as given.
     """
 
     def __init__(self, canvas: Canvas, box: Box, size: tuple[int, int]) -> None:
-        self.box = box
+        self.box, self.size = box, size
+        self._canvas = canvas
         self._planes = canvas.within(box)
         self._rows, self._columns = _nearest(box.height, size[0]), _nearest(box.width, size[1])
         self._down = box.height // size[0] if box.height % size[0] == 0 else 0
@@ -152,6 +174,9 @@ class GameView:
         # No picture yet: 255 is no colour of any console.
         self._before: Screen = np.full(size, 255, np.uint8)
         self._digest = hashlib.sha256()
+        self._outlines: tuple[Outline, ...] = ()
+        # Rows of the game under outlines, and those to be drawn though they are as they were.
+        self._covered, self._stale = np.zeros(size[0], np.bool_), np.zeros(size[0], np.bool_)
 
     def _tabulate(self, ycc: Plane) -> None:
         widths = (self._wide or 1, *(2 * (max(self._wide // 2, 1),)))
@@ -163,9 +188,20 @@ class GameView:
         """Draw the game's last frame; rows that are as they were are left alone."""
         indices = game.screen_indices(self._indices)
         self._digest.update(indices.data)
-        changed = (indices != self._before).any(axis=1)
+        changed = (indices != self._before).any(axis=1) | self._stale
         if not changed.any():
             return
+        self._stale[:] = False
+        # Lines are mixed into a picture that has none.
+        crossed = bool((changed & self._covered).any())
+        if crossed:
+            changed |= self._covered
+        self._draw_rows(indices, game, changed)
+        if crossed:
+            flat = self._canvas.picture.reshape(-1)
+            flat[self._line] = (flat[self._line] * self._kept + self._ink) >> 8
+
+    def _draw_rows(self, indices: Screen, game: Drawn, changed: npt.NDArray[np.bool_]) -> None:
         self._before[:] = indices
         rows = indices[changed]
         small = self._tables[0].take(rows)
@@ -185,6 +221,38 @@ class GameView:
             differences = values.take(rows)
             wide = differences.view(np.uint8) if self._wide else differences.take(self._columns[::2], axis=1)
             _spread(plane, wide, changed, self._rows[::2])
+
+    def outline(self, outlines: Sequence[Outline], colour: tuple[int, int, int]) -> None:
+        """From the next picture on these lie over the game, in one colour, instead of those before."""
+        if tuple(outlines) == self._outlines:
+            return
+        self._outlines = tuple(outlines)
+        self._stale |= self._covered
+        self._covered[:] = False
+        lines = [self._around(outline) for outline in outlines]
+        if not lines:
+            return
+        ycc = to_ycc(np.array(colour, np.uint8)).astype(np.uint16)
+        self._line = np.concatenate([part for line in lines for part in line])
+        inks = np.concatenate([ycc.repeat([len(part) for part in line]) for line in lines])
+        weights = np.array([round(256 * outline.strength) for outline in outlines], np.uint16)
+        shares = weights.repeat([sum(map(len, line)) for line in lines])
+        # Where two cross, the first one is seen.
+        self._line, first = np.unique(self._line, return_index=True)
+        self._kept, self._ink = 256 - shares[first], inks[first] * shares[first] + 128
+        self._stale |= self._covered
+
+    def _around(self, outline: Outline) -> list[npt.NDArray[np.intp]]:
+        """Where in the canvas's picture a line lies: its luma, its one and its other difference of colour."""
+        (height, width), box = self.size, self.box
+        left, right = _wider(outline.x, outline.width, box.width, width)
+        top, lower = _wider(outline.y, outline.height, box.height, height)
+        self._covered[self._rows[top:lower]] = True
+        across, down = self._canvas.box.width, self._canvas.box.height
+        luma = _ring(box.x + left, box.y + top, box.x + right, box.y + lower, _LINE, across)
+        sides = ((box.x + left) // 2, (box.y + top) // 2, (box.x + right) // 2, (box.y + lower) // 2)
+        blue = across * down + _ring(*sides, _LINE // 2, across // 2)
+        return [luma, blue, blue + across * down // 4]
 
     def _spread_means(self, chroma: Plane, changed: npt.NDArray[np.bool_]) -> None:
         """Write both planes of colour where blocks of 2 x 2 hold several of the game's pixels: their means."""
@@ -229,6 +297,20 @@ def _spread(plane: Plane, rows: Plane, changed: npt.NDArray[np.bool_], source: n
     """
     shown = np.flatnonzero(changed[source])
     plane[shown] = rows.take((np.cumsum(changed) - 1)[source[shown]], axis=0)
+
+
+def _wider(begin: int, extent: int, n_out: int, n_in: int) -> tuple[int, int]:
+    """From where to where an outline around some of the game's pixels goes on one axis of the view: even numbers."""
+    first, end = begin * n_out // n_in, -(-(begin + extent) * n_out // n_in)
+    return max(0, first // 2 * 2 - _APART - _LINE), min(n_out, (end + 1) // 2 * 2 + _APART + _LINE)
+
+
+def _ring(left: int, top: int, right: int, lower: int, thick: int, across: int) -> npt.NDArray[np.intp]:
+    """The places of a line along the inside of a rectangle, in a plane of so many pixels across."""
+    whole = np.arange(top, lower)[:, None] * across + np.arange(left, right)
+    between = whole[thick:-thick]
+    sides: list[npt.NDArray[np.intp]] = [whole[:thick], whole[-thick:], between[:, :thick], between[:, -thick:]]
+    return np.concatenate([side.ravel() for side in sides])
 
 
 def _nearest(n_out: int, n_in: int) -> npt.NDArray[np.intp]:

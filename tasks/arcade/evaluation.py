@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
+from tasks.arcade.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.encoder import find_ffmpeg
 from tasks.arcade.episode import Ended, Trace, chosen_episode, evaluation_seeds, play, write_trace
@@ -104,7 +105,12 @@ def episode_name(number: int) -> str:
 
 
 def evaluate_and_film(
-    directory: Path, digest: str, settings: EvaluationSettings, wanted: FilmSettings, folder: Path
+    directory: Path,
+    digest: str,
+    settings: EvaluationSettings,
+    wanted: FilmSettings,
+    folder: Path,
+    atlas: Atlas | None = None,
 ) -> Evaluation:
     """Play a checkpoint's episodes, without drawing, and film the one that is wanted.
 
@@ -115,6 +121,7 @@ def evaluate_and_film(
         wanted: which of them is filmed, and what the film shows.
         folder: where the files `FilmFiles.within(folder)` are written, and if all are wanted those of every
             episode's `episode_name`.
+        atlas: of the game, for the outlines in a film with a panel; none: there are none.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another game's making.
@@ -128,9 +135,9 @@ def evaluate_and_film(
         chosen = chosen_episode(_returns(traces), "median" if wanted.episode == "all" else wanted.episode)
         if wanted.episode == "all":
             for number in range(len(traces)):
-                _film(checkpoint, traces, number, wanted, FilmFiles.within(folder, episode_name(number)))
+                _film(checkpoint, traces, number, wanted, FilmFiles.within(folder, episode_name(number)), atlas)
         kind = wanted if wanted.episode != "all" else wanted.model_copy(update={"episode": "median"})
-        frames = _film(checkpoint, traces, chosen, kind, FilmFiles.within(folder))
+        frames = _film(checkpoint, traces, chosen, kind, FilmFiles.within(folder), atlas)
     return Evaluation(
         checkpoint=digest,
         step=checkpoint.step,
@@ -162,12 +169,19 @@ def _returns(traces: Sequence[Trace]) -> list[float]:
     return [trace.episode_return for trace in traces]
 
 
-def _film(checkpoint: Checkpoint, traces: Sequence[Trace], number: int, wanted: FilmSettings, to: FilmFiles) -> int:
+def _film(
+    checkpoint: Checkpoint,
+    traces: Sequence[Trace],
+    number: int,
+    wanted: FilmSettings,
+    to: FilmFiles,
+    atlas: Atlas | None,
+) -> int:
     """Film an episode; returns the number of its pictures."""
     trace = traces[number]
     distinct = scores.distinct(trace.ram_digest for trace in traces)
     caption = caption_of(checkpoint, trace, _choice(wanted.episode, number, len(traces), distinct))
-    look = partial(Panel, checkpoint=checkpoint, caption=caption) if wanted.panel else Plain
+    look = partial(Panel, checkpoint=checkpoint, caption=caption, atlas=atlas) if wanted.panel else Plain
 
     made = film(trace, to.mp4, look)
     write_trace(trace, to.trace)

@@ -14,6 +14,7 @@ from tasks.arcade.encoder import Encoder, FilmError, Form, find_ffmpeg
 from tasks.arcade.episode import Step, Trace, difference, emulator_of, replay
 from tasks.arcade.film_mark import FilmMark, add_mark, file_digest
 from tasks.arcade.game import SAMPLES, Emulator
+from tasks.arcade.outlines import Outlines
 from tasks.arcade.settings import Settings
 
 TELEVISION = Fraction(4, 3)
@@ -39,6 +40,7 @@ class Look(Protocol):
         canvas: what is filmed.
         view: where on it the game is drawn, frame by frame.
         pixel: width of one of the canvas's pixels over its height, as shown.
+        outlines: what was outlined on the game's picture so far; none: nothing ever is.
     """
 
     kind: Literal["plain", "panel"]
@@ -46,6 +48,8 @@ class Look(Protocol):
     view: GameView
     pixel: Fraction
 
+    @property
+    def outlines(self) -> Outlines | None: ...
     def show(self, step: Step, trace: Trace) -> None:
         """A step is played; the frames of the next one follow."""
         ...
@@ -61,6 +65,7 @@ class Plain:
     """
 
     kind: Literal["plain", "panel"] = "plain"
+    outlines = None
 
     def __init__(self, emulator: Emulator, across: int = ACROSS, down: int = DOWN) -> None:
         size = emulator.screen_size
@@ -137,6 +142,7 @@ def _sign(file: Path, trace: Trace, look: Look, encoder: Encoder) -> None:
         height=encoder.form.height,
         ffmpeg=find_ffmpeg().version,
         file=file_digest(file),
+        outlines=look.outlines,
     )
     add_mark(file, mark)
 

@@ -11,13 +11,14 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Self
 from uuid import UUID
 
 import pydantic_core
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tasks.arcade.episode import Sha256, Trace, TraceError
+from tasks.arcade.outlines import Outlines
 from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
 
 _TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
@@ -42,6 +43,23 @@ class FilmMark(Settings):
     height: int = Field(ge=2, le=_WIDEST, multiple_of=2)
     ffmpeg: str = Field(description="version of the ffmpeg that made the film")
     file: Sha256 = Field(description="of all bytes of the file before the mark")
+    outlines: Outlines | None = Field(
+        default=None,
+        exclude_if=lambda outlines: outlines is None,
+        description="what lies over the game's picture in a panel; none: nothing does",
+    )
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.outlines is None:
+            return self
+        if self.kind == "plain":
+            raise ValueError("a plain film has no outlines")
+        if len(self.outlines.steps) != self.trace.length:
+            raise ValueError("outlines and trace disagree on the number of steps")
+        if any(number >= len(self.outlines.places) for step in self.outlines.steps for number, _ in step):
+            raise ValueError("an outline is around a place that is not there")
+        return self
 
 
 def file_digest(path: Path, length: int | None = None) -> str:

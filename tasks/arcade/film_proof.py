@@ -2,8 +2,9 @@
 
 Every pixel of the game, in every picture, has to be as near to what the emulator draws as encoding leaves it. Where the
 film shows nothing but the game, and the same ffmpeg is here, more: what comes out of it has to be to the bit what comes
-out of a film that is made again, for encoding is deterministic on one thread and at a constant quantiser. What lies
-beside the game in a panel is not compared.
+out of a film that is made again, for encoding is deterministic on one thread and at a constant quantiser. Outlines that
+the film declares are drawn over the emulator's pictures before these are compared. What lies beside the game in a panel
+is not compared.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tasks.arcade.episode import emulator_of, replay
 from tasks.arcade.film import TELEVISION, Plain, film, form_of
 from tasks.arcade.film_mark import FilmMark, read_mark
 from tasks.arcade.game import Emulator
+from tasks.arcade.outlines import draw_outlines
 from tasks.arcade.panel import GAME
 from tasks.arcade.settings import Settings
 
@@ -90,9 +92,12 @@ def _compare_with_drawn(path: Path, mark: FilmMark) -> list[int]:
     with Decoder(path) as decoder:
         _check_form(mark, decoder.shown, canvas, emulator)
         pictures = iter(decoder)
-        step = 0
+        begun, step = False, 0
 
         def compare() -> None:
+            # The reset's picture waits for what is outlined in it.
+            if not begun:
+                return
             view.draw(emulator)
             picture = next(pictures, None)
             if picture is None:
@@ -103,6 +108,11 @@ def _compare_with_drawn(path: Path, mark: FilmMark) -> list[int]:
             steps.append(step)
 
         for played in replay(mark.trace, emulator=emulator, each_frame=compare):
+            if mark.outlines and played.number < mark.trace.length:
+                draw_outlines(view, mark.outlines.places, mark.outlines.steps[played.number], played.ram)
+            if not begun:
+                begun = True
+                compare()
             step = played.number + 1
         if next(pictures, None) is not None:
             raise _WrongError("the film goes on after its episode's end", len(steps), mark.trace.length)

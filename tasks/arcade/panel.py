@@ -12,12 +12,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tasks.arcade.atlas import Atlas
 from tasks.arcade.attention import Attention
 from tasks.arcade.canvas import Box, Canvas, GameView
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import Step, Trace
 from tasks.arcade.game import Emulator, Ram
 from tasks.arcade.lettering import letters, signed
+from tasks.arcade.outlines import Outliner, Outlines
 from tasks.arcade.panel_parts import (
     BACKGROUND,
     BRIGHT,
@@ -60,16 +62,20 @@ class Panel:
         emulator: whose frames are shown.
         checkpoint: what plays.
         caption: the words under the game.
+        atlas: tells what of the game's picture to outline; none: nothing is.
     """
 
     kind: Literal["plain", "panel"] = "panel"
     pixel = Fraction(1)
 
-    def __init__(self, emulator: Emulator, checkpoint: Checkpoint, caption: Caption) -> None:
+    def __init__(
+        self, emulator: Emulator, checkpoint: Checkpoint, caption: Caption, atlas: Atlas | None = None
+    ) -> None:
         self.canvas = Canvas(WIDTH, HEIGHT, BACKGROUND)
         self.view = GameView(self.canvas, GAME, emulator.screen_size)
         self._fps = emulator.screen_fps
         self._mind = _Mind(checkpoint)
+        self._outliner = Outliner(atlas) if atlas else None
         self._score = 0
         self._previous: Ram | None = None
         self._since = np.full(128, len(_GLOW))
@@ -99,14 +105,20 @@ class Panel:
 
     def _legend(self) -> None:
         x = _LEFT + _ACROSS
-        for words, colour in (("decides", DECIDING), ("changed", CHANGED)):
+        decides = "decides, outlined in the game too" if self._outliner else "decides"
+        for words, colour in ((decides, DECIDING), ("changed", CHANGED)):
             width = letters(words, "Inter-Medium", 12).shape[1] // 2 * 2 + 2
             Label(self.canvas, Box(x - width, 20, width, 20), "Inter-Medium", 12, SOFT, "right").set(words)
             x -= width + 16
             self.canvas.fill(Box(x, 26, 10, 10), colour)
-            if words == "decides":
+            if colour == DECIDING:
                 self.canvas.fill(Box(x + 2, 28, 6, 6), BACKGROUND)
             x -= 16
+
+    @property
+    def outlines(self) -> Outlines | None:
+        """What was outlined on the game's picture so far."""
+        return self._outliner.outlines if self._outliner else None
 
     def show(self, step: Step, trace: Trace) -> None:
         """Draw what is decided after a step."""
@@ -118,6 +130,8 @@ class Panel:
         self._score += step.reward
         self._since = np.where(step.ram != previous, 0, self._since + 1)
         self._grid.draw(step.ram, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
+        if self._outliner:
+            self._outliner.show(self.view, step.ram, weights)
         self._bars.draw(probabilities, action)
         self._chosen.set(self._bars.names[action])
         self._value.add(value)

@@ -1,7 +1,7 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.address import find_home
-from tasks.store.atlases import ATLAS, start_atlas
+from tasks.store.atlases import ATLAS, newest_atlas, start_atlas
 from tasks.store.imports import start_import
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
@@ -24,6 +24,7 @@ __all__ = [
     "StoredCheckpoint",
     "StoredRun",
     "find_home",
+    "newest_atlas",
     "open_store",
     "start_atlas",
     "start_import",

@@ -1,14 +1,18 @@
-"""Atlases in the store: each in a run of its own."""
+"""Atlases in the store: each in a run of its own, found again by the game's ROM."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
+from tasks.arcade.atlas import Atlas, AtlasError, read_atlas
 from tasks.arcade.settings import AtlasSettings, GameSettings
+from tasks.store import finding
 from tasks.store.address import connect
 from tasks.store.starting import create_run, origin_tags
 from tasks.store.store import Store
-from tasks.store.values import flatten, told_in_one_line
+from tasks.store.values import StoreError, flatten, told_in_one_line
 
 ATLAS = "atlas/atlas.json"
 """Artifact path of an atlas within its run; its picture and its pages lie beside it."""
@@ -42,3 +46,20 @@ def start_atlas(
     asked = flatten(settings.model_dump(mode="json", exclude={"name", "experiment"}))
     client.log_batch(run_id, params=[Param(key, value) for key, value in asked.items()])
     return run_id
+
+
+@told_in_one_line
+def newest_atlas(store: Store, rom: str) -> Atlas | None:
+    """The atlas of a game that was started last, of those that are finished; none: there is none.
+
+    Raises:
+        StoreError: what is there is no atlas.
+    """
+    run = finding.newest_atlas(connect(store.address), rom)
+    if run is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        try:
+            return read_atlas(store.fetch_artifact(run.info.run_id, ATLAS, Path(folder)))
+        except AtlasError as error:
+            raise StoreError(f"{ATLAS} of run {run.info.run_id}: {error}") from None

@@ -36,6 +36,14 @@ def runs_tagged(client: MlflowClient, key: str, value: str, limit: int = PAGE) -
     return _search(client, f"tags.`{key}` = '{value}'", limit) if _can_be_asked_for(value) else []
 
 
+def newest_atlas(client: MlflowClient, rom: str) -> Run | None:
+    """The finished run with an atlas of this ROM that was started last."""
+    if not _can_be_asked_for(rom):
+        return None
+    wanted = f"tags.`ramreel.kind` = 'atlas' AND tags.`ramreel.rom` = '{rom}' AND attributes.status = 'FINISHED'"
+    return next(iter(_search(client, wanted, 1)), None)
+
+
 def _can_be_asked_for(value: str) -> bool:
     # MLflow's filters have no escape for quotes.
     return bool(value) and not {"'", '"', "`"} & set(value)

@@ -6,10 +6,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from flows.record import RecordError, record
+from flows.atlas import atlas
+from flows.record import RecordedRun, RecordError, record
 from flows.train import train
-from tasks.arcade.settings import EvaluationSettings, RecordSettings, TrainSettings
-from tasks.store import Store
+from tasks.arcade.film_mark import FilmMark, read_mark
+from tasks.arcade.settings import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
+from tasks.store import Store, StoreError, newest_atlas
 from tasks.verify import verify_run
 
 THREE = EvaluationSettings(episodes=3)
@@ -81,3 +83,30 @@ def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
     assert store.films(run_id) == {}
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
     assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512, 1024)
+
+
+def test_films_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
+    small: TrainSettings, store: Store, tmp_path: Path
+) -> None:
+    run_id = train(small.model_copy(update={"approach": "ppo", "steps": 512})).run_id
+    one = EvaluationSettings(episodes=1)
+    first = record(RecordSettings(run=run_id, evaluation=one))
+    assert not first.outlined
+    assert mark_of(store, first, tmp_path).outlines is None
+    drawn = atlas(AtlasSettings(env_id="ALE/Breakout-v5", states=2, steps=200))
+    again = record(RecordSettings(run=run_id, evaluation=one, again=True))
+    assert again.outlined
+    outlines = mark_of(store, again, tmp_path).outlines
+    assert outlines is not None
+    assert any(outlines.steps)
+    assert [proof.ok for proof in verify_run(store, run_id)] == [True]
+    store.log_text(drawn.run_id, "{}", drawn.atlas)
+    with pytest.raises(StoreError, match="is no atlas"):
+        newest_atlas(store, "breakout")
+    third = record(RecordSettings(run=run_id, evaluation=one, again=True))
+    assert third.made and not third.outlined, "an atlas that is damaged costs no film"
+    assert newest_atlas(store, "pong") is None, "another game's"
+
+
+def mark_of(store: Store, recorded: RecordedRun, folder: Path) -> FilmMark:
+    return read_mark(store.fetch_artifact(recorded.run_id, recorded.films[0].path, folder))[0]
