@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.arcade import report
 from tasks.arcade.clip import Clip, clip
-from tasks.arcade.episode import read_trace
+from tasks.arcade.encoder import FilmError
+from tasks.arcade.episode import TraceError, read_trace
 from tasks.arcade.report import FilmView, Findings, WantedFilm
 from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
@@ -20,7 +21,10 @@ from tasks.store import Film, Store
 
 
 def with_films(store: Store, findings: Findings, comparison_id: str) -> Findings:
-    """The findings with small films of its runs, drawn again from the traces that were recorded."""
+    """The findings with small films of its runs, drawn again from the traces that were recorded.
+
+    A trace that the game does not play as it says is no film: the report says so, and has the others.
+    """
     comparison = findings.comparison
     films = {run.run_id: store.films(run.run_id) for run in comparison.runs}
     evaluated = {run.run_id: {row.step for row in run.checkpoints} for run in comparison.runs}
@@ -39,12 +43,19 @@ def with_films(store: Store, findings: Findings, comparison_id: str) -> Findings
             for one, folder in zip(wanted, folders, strict=True)
         ]
         jobs = [pool.submit(_draw, trace, one.frames) for trace, one in zip(traces, wanted, strict=True)]
+        names = {run.run_id: run.run_name for run in comparison.runs}
         made: dict[str, list[FilmView]] = {}
+        left_out = []
         for one, job in zip(wanted, jobs, strict=True):
             film = films[one.run_id][one.step]
-            made.setdefault(one.run_id, []).append(_view(one, film, job.result(), _from(store, reports, one, film)))
+            try:
+                drawn = job.result()
+            except (FilmError, TraceError) as error:
+                left_out.append(f"{names[one.run_id]}, step {one.step:,}: {error}")
+            else:
+                made.setdefault(one.run_id, []).append(_view(one, film, drawn, _from(store, reports, one, film)))
     runs = tuple(run.model_copy(update={"films": tuple(made.get(run.run_id, ()))}) for run in comparison.runs)
-    return Findings(comparison.model_copy(update={"runs": runs}))
+    return Findings(comparison.model_copy(update={"runs": runs, "not_shown": tuple(left_out)}))
 
 
 class _Drawn(Settings):

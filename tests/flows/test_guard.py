@@ -70,6 +70,11 @@ def artifact(store: Store, run_id: str, path: str) -> Path:
     return Path(store.artifact_uri(run_id, path).removeprefix("file://"))
 
 
+def reports(store: Store) -> list[str]:
+    comparisons = store.runs_tagged("ramreel.kind", "comparison")
+    return [artifact(store, run_id, "reports/report.md").read_text() for run_id in comparisons]
+
+
 def collapse(store: Store, run_id: str) -> None:
     """As if a training had gained much before its last step, and lost it."""
     real = store.fetch_evaluation(run_id, min(store.evaluations(run_id)))
@@ -176,6 +181,8 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     followed = follow_up(FollowUpSettings(run=run.run_id))
     assert "the champion cannot play" in followed.champion.words
     assert now(store).run_id == run.run_id
+    changed = f"A film is left out: random seed 1, step {champion.step:,}: "
+    assert [changed in words for words in reports(store)].count(True) == 1, "the films that are proved are in it"
 
     # Where the game itself has changed, nothing is gone on from.
     begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="game", cool_down_hours=0))

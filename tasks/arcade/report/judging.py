@@ -106,6 +106,7 @@ def cautions(found: Findings) -> tuple[str, ...]:
         *_about_games(comparison, ranked),
         *_about_parameters(ranked, comparison),
         *_about_origins(comparison),
+        *(f"A film is left out: {what}." for what in comparison.not_shown),
     )
 
 

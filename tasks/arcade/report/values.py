@@ -120,6 +120,7 @@ class Comparison(Settings):
         normalised: runs of several games, or settings, in human-normalised scores.
         baseline: what the baseline's runs are called, `champion` or another name; none: nothing is held against
             anything.
+        not_shown: films that the report should hold and does not, each with the reason.
     """
 
     title: str
@@ -127,6 +128,7 @@ class Comparison(Settings):
     runs: tuple[RunView, ...] = Field(min_length=1)
     normalised: bool = False
     baseline: str | None = None
+    not_shown: tuple[str, ...] = ()
     command: str = Field(default="", description="that made the report")
     made: str = Field(default="", description="when, in UTC")
     versions: dict[str, str] = Field(default={})
