@@ -70,6 +70,12 @@ def artifact(store: Store, run_id: str, path: str) -> Path:
     return Path(store.artifact_uri(run_id, path).removeprefix("file://"))
 
 
+def why_not(asked: RetrainSettings) -> str:
+    state = retrain(asked, return_state=True)
+    assert state.name == "Skipped"
+    return str(state.message)
+
+
 def reports(store: Store) -> list[str]:
     comparisons = store.runs_tagged("ramreel.kind", "comparison")
     return [artifact(store, run_id, "reports/report.md").read_text() for run_id in comparisons]
@@ -168,11 +174,8 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     assert (run.settings.seed, run.settings.steps) == (2, begin + 512)
     assert [stored.step for stored in store.list_checkpoints(run.run_id)][-1] == begin + 512
 
-    soon = retrain(asked, return_state=True)
-    assert soon.name == "Skipped"
-    assert "not before" in str(soon.message)
-    enough = retrain(asked.model_copy(update={"cool_down_hours": 0, "at_most": 1}), return_state=True)
-    assert "a person must look" in str(enough.message)
+    assert "not before" in why_not(asked)
+    assert "a person must look" in why_not(asked.model_copy(update={"cool_down_hours": 0, "at_most": 1}))
     assert store.runs_tagged("ramreel.retraining_of", GAME) == (run.run_id,)
     assert news(webhook) == [f"ramreel: {GAME} is not trained again"]
 
