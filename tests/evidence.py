@@ -8,12 +8,14 @@ from tasks.arcade.training_state import read_state
 from tasks.runs import fetch
 from tasks.store import Store
 
-TIMES = ("time/fps", "time/time_elapsed", "time/wall_seconds", "time/cpu_seconds")
+TIMES = ("time/fps", "time/time_elapsed")
+SITTINGS = ("time/wall_seconds", "time/cpu_seconds")
+"""One point each time that a training comes to an end, however often it is gone on with."""
 History = dict[str, list[tuple[int, float]]]
 
 
 def histories(store: Store, run_id: str) -> History:
-    """Every point of every metric, repeated ones too; of what differs by the clock only the steps."""
+    """Every point of every metric, repeated ones too; of what differs by the clock only the steps, of sittings none."""
     client = store._client
     keys = client.get_run(run_id).data.metrics
     return {
@@ -21,6 +23,7 @@ def histories(store: Store, run_id: str) -> History:
             (point.step, point.value if key not in TIMES else 0.0) for point in client.get_metric_history(run_id, key)
         )
         for key in keys
+        if key not in SITTINGS
     }
 
 

@@ -36,7 +36,7 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
         assert len(films) == len(store.list_checkpoints(run_id)) > 0
     assert store.address.artifacts is not None
     kept = [path for path in store.address.artifacts.rglob("*") if path.is_file()]
-    data = {".json", ".safetensors", ".mp4", ".png", ".html", ".md"}
+    data = {".json", ".safetensors", ".mp4", ".html", ".md", ".csv", ".parquet"}
     assert {path.suffix for path in kept} == data, "nothing that is code, and nothing that is unpickled"
     run = store.run(compared.run_id)
     assert (run.kind, run.status) == ("comparison", "FINISHED")
