@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import selectors
+import signal
 import subprocess
 import tempfile
 import time
@@ -299,7 +300,8 @@ def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
     said.seek(0)
     lines = said.read().decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-    return f"ffmpeg ended {f'with status {status}' if status >= 0 else f'by signal {-status}'}: {last}"
+    how = f"with status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
+    return f"ffmpeg ended {how}: {last}"
 
 
 _AT_ONCE = ("-probesize", "32", "-analyzeduration", "0")

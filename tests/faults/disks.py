@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-REASON = r"No space left|disk is full|File too large|disk I/O error"
-"""What the system and SQLite say when there is no room."""
+REASON = r"No space left|disk is full|File too large|[Ff]ile ?size limit exceeded|disk I/O error"
+"""What the system, SQLite and an ffmpeg that was ended say when there is no room."""
 _SIZE = 48 * 1024**2
 
 

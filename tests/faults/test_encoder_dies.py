@@ -33,10 +33,12 @@ class Killer:
         self.killed: Counter[int] = Counter()
 
     def look(self) -> None:
+        if not any(self._temporary.glob("ramreel-*/.film.mp4.*")):
+            return
         for entry in Path("/proc").iterdir():
             try:
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
-                film = Path(words[-2]) if "rawvideo" in words else None
+                film = Path(words[-2].removeprefix("file:")) if "rawvideo" in words else None
                 if film is None or not film.is_relative_to(self._temporary) or not film.stat().st_size:
                     continue
                 (description,) = film.parent.glob("checkpoint/**/checkpoint.json")
@@ -80,7 +82,7 @@ def test_one_retry_then_a_clear_failure_and_the_other_films_are_made(
         record(settings)
     assert killer.killed == {DIES_ONCE: 1, ALWAYS_DIES: 2}, "one retry"
     assert failed.value.failed.keys() == {ALWAYS_DIES}
-    assert "film.mp4: ffmpeg ended by signal 9" in failed.value.failed[ALWAYS_DIES]
+    assert "film.mp4: ffmpeg ended by signal 9 (Killed)" in failed.value.failed[ALWAYS_DIES]
     assert "1 of 3 films failed: step 512: " in str(failed.value)
     assert str(failed.value) == store.run(run_id).tags["ramreel.reason"]
     assert list(store.whole_films(run_id)) == [DIES_ONCE, LIVES]
