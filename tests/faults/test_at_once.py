@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from evidence import histories, whole_checkpoints
 from processes import Command, started
-from sizes import sized
+from sizes import LONG
 
 from flows.train import train
 from tasks.arcade.settings import TrainSettings
 from tasks.store import Store, open_store
 from tasks.verify import verify_run
 
-TRAININGS, RECORDINGS = sized((2, 1), (4, 2))
+TRAININGS, RECORDINGS = 4, 2
+pytestmark = pytest.mark.skipif(not LONG, reason="takes minutes: `make faults` does it, tests/tasks the store's part")
 SMALL = TrainSettings(
-    env_id="ALE/Breakout-v5", approach="random", seed=3, steps=sized(6400, 25_600), checkpoint_every=1280, n_envs=1,
+    env_id="ALE/Breakout-v5", approach="random", seed=3, steps=25_600, checkpoint_every=1280, n_envs=1,
     workers=1,
 )  # fmt: skip
 TRAIN = [

@@ -229,7 +229,7 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
         folder / "x.json", FIELDS | {"game": FIELDS["game"] | {"max_episode_frames": 10**12}}
     ),
     "a film with a mark that unpacks without end": lambda folder: with_mark(
-        folder / "x.mp4", zlib.compress(bytes(2**30), 9)
+        folder / "x.mp4", zlib.compress(bytes(2**28), 9)
     ),
     "a film that says that it is huge": lambda folder: larger(folder / "x.mp4", width=2**31, height=2**31),
     "a film that says that it is odd": lambda folder: larger(folder / "x.mp4", width=641),
