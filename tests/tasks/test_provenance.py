@@ -17,7 +17,7 @@ from tasks.provenance import command
         ("http://someone:se@cret@host", "http://host"),
         ("postgresql://someone:secret@host:5432/runs", "postgresql://host:5432/runs"),
         ("postgresql://host/runs?password=secret&user=someone", "postgresql://host/runs?user=someone"),
-        ("sqlite:////home/some@one/mlflow.db", "sqlite:////home/some@one/mlflow.db"),
+        ("sqlite:////srv/some@one/mlflow.db", "sqlite:////srv/some@one/mlflow.db"),
     ],
 )
 def test_a_command_is_kept_without_passwords(address: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
