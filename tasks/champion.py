@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
-from prefect.logging import get_run_logger
 
 from tasks import events, provenance
 from tasks.arcade.checkpoint import CheckpointError
@@ -19,7 +18,7 @@ from tasks.arcade.contest import EPISODES, Cause, Contest, Played, collapsed, de
 from tasks.arcade.episode import TraceError, evaluation_seeds, read_trace, verify
 from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
-from tasks.audience import audience
+from tasks.audience import announce
 from tasks.links import link
 from tasks.notify import tell
 from tasks.processes import processes
@@ -64,7 +63,7 @@ def challenge(run_id: str) -> Standing:
         page = link(store, run_id)
         tell(f"ramreel: {env_id} has a new champion", f"{words}.\nRun: {page}")
     _show(f"champion-{_slug(env_id)}", f"Champion of {env_id}", _table(contest, contender, words))
-    _said(words)
+    announce(words)
     return _standing(contender, words, crowned=contest.won)
 
 
@@ -103,7 +102,7 @@ def inspect(env_id: str, episodes: int) -> Standing:
         return _dropped(store, champion, "checkpoint", f"the champion cannot play: {error}")
     if not worse:
         _show(f"guard-{_slug(env_id)}", f"Champion of {env_id}", f"Version {champion.version}: {words}.")
-        _said(f"{env_id}: {words}")
+        announce(f"{env_id}: {words}")
         return _standing(champion, words)
     changed = _changed_game(store, champion)
     if changed:
@@ -173,7 +172,7 @@ def _dropped(store: Store, champion: Champion, cause: Cause, words: str) -> Stan
         tell(f"ramreel: the champion of {champion.env_id} plays worse", f"{words}.\nRun: {page}")
         Registry(store.address).note(champion, DROPPED, cause)
     _show(f"guard-{_slug(champion.env_id)}", f"Champion of {champion.env_id}", f"**Dropped** ({cause}): {words}.")
-    _said(f"{champion.env_id}: {words}")
+    announce(f"{champion.env_id}: {words}")
     return _standing(champion, words, dropped=True)
 
 
@@ -262,8 +261,3 @@ def _show(key: str, title: str, markdown: str) -> None:
 
 def _slug(env_id: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in env_id.lower())
-
-
-def _said(line: str) -> None:
-    get_run_logger().info(line)
-    audience().said(line)

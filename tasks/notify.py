@@ -17,7 +17,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
-from tasks.audience import audience
+from tasks.audience import announce
 
 ENVIRONMENT = "RAMREEL_NOTIFY"
 """Apprise's addresses, with spaces between."""
@@ -64,8 +64,7 @@ def notify(to: str, title: str, body: str) -> None:
 
 @cache
 def _say_once(words: str) -> None:
-    audience().said(words)
-    get_run_logger().info(words)
+    announce(words)
 
 
 def _senders() -> Iterator[tuple[str, Callable[[str, str], bool]]]:

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def processes(n: int, folder: Path, first: Callable[[], None] | None = None) -> ProcessPoolExecutor:
@@ -21,6 +25,16 @@ def processes(n: int, folder: Path, first: Callable[[], None] | None = None) -> 
         first: called in each of them before anything else.
     """
     return ProcessPoolExecutor(n, mp.get_context("spawn"), _begin, (folder, first))
+
+
+def in_a_process(folder: Path, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """What a function gives that is called in a process of its own, which works in a folder as in `processes`.
+
+    Raises:
+        BrokenProcessPool: the process died.
+    """
+    with processes(1, folder) as pool:
+        return pool.submit(work, *args, **kwargs).result()
 
 
 def _begin(folder: Path, first: Callable[[], None] | None) -> None:

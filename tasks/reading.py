@@ -46,12 +46,7 @@ def _foreign_row(run: StoredRun, foreign: ForeignRun, evaluation: ForeignEvaluat
     sticky = foreign.game.repeat_action_probability > 0 or not evaluation.lengths
     places = range(len(evaluation.returns))
     played = places if sticky else zip(evaluation.returns, evaluation.lengths, strict=True)
-    try:
-        return checkpoint_row(
-            evaluation.step, evaluation.returns, [str(one) for one in played], lengths=evaluation.lengths
-        )
-    except ValueError as error:
-        raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {evaluation.step}: {error}") from None
+    return _checked_row(run, evaluation.step, evaluation.returns, [str(one) for one in played], evaluation.lengths)
 
 
 def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequence[Evaluation]) -> RunView:
@@ -81,15 +76,17 @@ def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequenc
 
 def _row(run: StoredRun, evaluation: Evaluation) -> CheckpointRow:
     episodes = evaluation.episodes
+    digests = [episode.ram_digest for episode in episodes]
+    return _checked_row(run, evaluation.step, evaluation.returns, digests, [episode.length for episode in episodes])
+
+
+def _checked_row(
+    run: StoredRun, step: int, returns: Sequence[float], digests: Sequence[str], lengths: Sequence[int]
+) -> CheckpointRow:
     try:
-        return checkpoint_row(
-            evaluation.step,
-            evaluation.returns,
-            [episode.ram_digest for episode in episodes],
-            lengths=[episode.length for episode in episodes],
-        )
+        return checkpoint_row(step, returns, digests, lengths=lengths)
     except ValueError as error:
-        raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {evaluation.step}: {error}") from None
+        raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {step}: {error}") from None
 
 
 def _cost(store: Store, run: StoredRun) -> Cost:

@@ -14,7 +14,7 @@ from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluat
 from tasks.arcade.game import rom_digest
 from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
 from tasks.audience import audience
-from tasks.processes import processes
+from tasks.processes import in_a_process
 from tasks.retries import after_a_death
 from tasks.store import Film, Store, StoredCheckpoint, StoreError, newest_atlas, open_store, store_in_use
 
@@ -87,7 +87,9 @@ def film_checkpoint(
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
-        evaluation = _in_a_process(directory, checkpoint.digest, settings, wanted, folder, atlas)
+        evaluation = in_a_process(
+            folder, evaluate_and_film, directory, checkpoint.digest, settings, wanted, folder, atlas
+        )
         store.retract_evaluation(checkpoint.run_id, checkpoint.step)
         film = _save(store, checkpoint, evaluation, folder)
     store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
@@ -99,18 +101,6 @@ def film_checkpoint(
     get_run_logger().info(line)
     audience().said(f"filmed {line}")
     return made
-
-
-def _in_a_process(
-    directory: Path,
-    digest: str,
-    settings: EvaluationSettings,
-    wanted: FilmSettings,
-    folder: Path,
-    atlas: Atlas | None,
-) -> Evaluation:
-    with processes(1, folder) as pool:
-        return pool.submit(evaluate_and_film, directory, digest, settings, wanted, folder, atlas).result()
 
 
 def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Film:

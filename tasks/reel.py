@@ -10,15 +10,16 @@ from typing import Literal
 from prefect import task
 
 from tasks.arcade import checkpoint as files
-from tasks.arcade.episode import Trace, evaluation_seeds, play, read_trace, write_trace
+from tasks.arcade.episode import Trace, read_trace, write_trace
+from tasks.arcade.evaluation import play_episodes
 from tasks.arcade.lettering import save_animation
 from tasks.arcade.reel import Clip, Reel, cast, evenly, grid, pictures, sequence
-from tasks.arcade.settings import SCHEMA, ReelSettings, Settings
+from tasks.arcade.settings import SCHEMA, EvaluationSettings, ReelSettings, Settings
 from tasks.audience import audience
 from tasks.contenders import contenders
-from tasks.processes import processes
+from tasks.processes import in_a_process
 from tasks.retries import after_a_death
-from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
+from tasks.store import Store, StoredCheckpoint, StoreError, open_store, step_name, store_in_use
 
 ANIMATION_BYTES = 3_000_000
 _ANIMATION_SECONDS = 10.0
@@ -146,14 +147,13 @@ def play_checkpoint(
         CheckpointError: the checkpoint is damaged.
     """
     store = store_in_use()
-    name = f"{'ab'[side]}-step-{checkpoint.step:09d}.trace.json"
+    name = f"{'ab'[side]}-{step_name(checkpoint.step)}.trace.json"
     with tempfile.TemporaryDirectory(prefix="ramreel-") as temporary:
         place = Path(temporary)
         directory = store.fetch_checkpoint(checkpoint, place)
         traces = place / "traces"
         traces.mkdir()
-        with processes(1, place) as pool:
-            trace = pool.submit(_play, directory, checkpoint, settings, traces / name).result()
+        trace = in_a_process(place, _play, directory, checkpoint, settings, traces / name)
         store.save_files(run_id, traces, f"{folder}/traces")
     return PlayedCheckpoint(
         side=side,
@@ -170,16 +170,8 @@ def play_checkpoint(
 
 def _play(directory: Path, stored: StoredCheckpoint, settings: ReelSettings, path: Path) -> Trace:
     checkpoint = files.read(directory, stored.digest)
-    (seed,) = evaluation_seeds(settings.seed, 1)
-    trace = play(
-        checkpoint.agent(),
-        checkpoint.settings.game,
-        seed,
-        action_seed=seed,
-        deterministic=settings.deterministic,
-        checkpoint=stored.digest,
-        checkpoint_step=checkpoint.step,
-    )
+    one = EvaluationSettings(episodes=1, seed=settings.seed, deterministic=settings.deterministic)
+    (trace,) = play_episodes(checkpoint, stored.digest, one)
     write_trace(trace, path)
     return trace
 
@@ -204,8 +196,7 @@ def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], set
         ]
         made = place / "made"
         made.mkdir()
-        with processes(1, place) as pool:
-            film = pool.submit(_make, part, sides, made / part, settings.seconds).result()
+        film = in_a_process(place, _make, part, sides, made / part, settings.seconds)
         size = (made / part).stat().st_size
         store.save_files(found.run_id, made, found.folder)
     audience().said(f"made {part}")

@@ -32,7 +32,7 @@ from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import TrainingState, write_state
 from tasks.audience import audience
 from tasks.stopping import Stop, enough, stop_now
-from tasks.store import Lease, MetricLog, Store, store_in_use
+from tasks.store import Lease, MetricLog, Store, step_name, store_in_use
 
 _PROGRESS_SECONDS = 5
 _LOG_SECONDS = 60
@@ -114,7 +114,7 @@ class Reporter:
     @_counted
     def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
         self._wait_for_saved(_MOST_WAITING - 1)
-        directory = self._folder / f"step-{checkpoint.step:09d}"
+        directory = self._folder / step_name(checkpoint.step)
         digest = files.write(checkpoint, directory / "playing")
         write_state(state, digest, directory / "training")
         self._saving.append(self._saver.submit(copy_context().run, self._save, checkpoint.step, directory, digest))

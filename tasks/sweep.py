@@ -8,7 +8,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from tasks import provenance
-from tasks.arcade.search import Figure, SweepSettings, TrialRow, as_toml
+from tasks.arcade.search import Figure, SweepSettings, TrialRow, as_toml, best_of
 from tasks.arcade.settings import Settings
 from tasks.arcade.sweep_page import render_html
 from tasks.store import Store, find_home, open_store, start_sweep
@@ -55,7 +55,7 @@ def write_report(
 ) -> Swept:
     """Write the report and the best trial's settings file to MLflow, and the table to Prefect."""
     store = open_store()
-    best = rows[0] if rows and rows[0].state == "complete" else None
+    best = best_of(rows)
     store.log_text(run_id, render_html(settings, rows, figures, provenance.command()), REPORT)
     if best is not None and best.value is not None:
         store.log_text(run_id, as_toml(settings, best), BEST)

@@ -23,7 +23,7 @@ from tasks.arcade.progress import Progress
 from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.training_state import read_state
 from tasks.arcade.workers import WorkerError
-from tasks.audience import audience
+from tasks.audience import announce
 from tasks.links import link
 from tasks.reporter import Reporter
 from tasks.retries import only_after
@@ -119,8 +119,7 @@ def learn(
         reporter = Reporter(store, run_id, name, settings, lease, stop)
         with reporter:
             if start:
-                get_run_logger().info("%s: going on from step %s", name, f"{start.checkpoint.step:,}")
-                audience().said(f"{name}: going on from step {start.checkpoint.step:,}")
+                announce(f"{name}: going on from step {start.checkpoint.step:,}")
             began, spent = time.monotonic(), _cpu_seconds()
             end = learner.train(settings, workers, reporter, start)
             seconds = time.monotonic() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
@@ -90,9 +91,15 @@ def approach(name: str) -> ApproachSettings:
     """
     if name in APPROACHES:
         return APPROACHES[name]
-    near = difflib.get_close_matches(name, APPROACHES, n=1)
+    raise UnknownApproachError(f"no approach {name!r}: {offer(name, APPROACHES)}")
+
+
+def offer(word: str, there: Iterable[str], also: Iterable[str] = ()) -> str:
+    """What would be right instead of a word that there is not: the nearest one, of `also` too, then all there are."""
+    names = list(there)
+    near = difflib.get_close_matches(word, [*names, *also], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UnknownApproachError(f"no approach {name!r}: {hint}there are {', '.join(APPROACHES)}")
+    return f"{hint}there are {', '.join(names)}"
 
 
 def run_settings(asked: TrainSettings) -> RunSettings:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
 from tasks.arcade.episode import play
-from tasks.arcade.evaluation import EpisodeScore, Evaluation, score
+from tasks.arcade.evaluation import EpisodeScore, Evaluation, distinct_returns, score
 from tasks.arcade.settings import Settings
 
 EPISODES = 30
@@ -37,8 +37,7 @@ class Played(Settings):
     @property
     def returns(self) -> scores.FloatArray:
         """Of the distinct episodes: float64, shape (distinct,)."""
-        digests = [episode.ram_digest for episode in self.episodes]
-        return scores.without_copies([episode.episode_return for episode in self.episodes], digests)
+        return distinct_returns(self.episodes)
 
     @property
     def mean(self) -> float:

@@ -70,7 +70,7 @@ class Evaluation(Settings):
 
         `…_low` and `…_high` are the 95% interval over distinct episodes; they are left out where there is none.
         """
-        returns = scores.without_copies(self.returns, [episode.ram_digest for episode in self.episodes])
+        returns = distinct_returns(self.episodes)
         found = {
             "eval/mean_reward": self.mean_return,
             "eval/iqm_reward": scores.interquartile_mean(self.returns),
@@ -84,6 +84,12 @@ class Evaluation(Settings):
             if estimate.low is not None and estimate.high is not None:
                 found |= {f"eval/{name}_reward_low": estimate.low, f"eval/{name}_reward_high": estimate.high}
         return found
+
+
+def distinct_returns(episodes: Sequence[EpisodeScore]) -> scores.FloatArray:
+    """Of the episodes that are no copy of another one: float64, shape (distinct,)."""
+    digests = [episode.ram_digest for episode in episodes]
+    return scores.without_copies([episode.episode_return for episode in episodes], digests)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def evaluate_and_film(
     checkpoint = files.read(directory, digest)
     # One row at a time: more threads than one only get in each other's way.
     with threadpool_limits(1):
-        traces = _played(checkpoint, digest, settings)
+        traces = play_episodes(checkpoint, digest, settings)
         chosen = chosen_episode(_returns(traces), "median" if wanted.episode == "all" else wanted.episode)
         if wanted.episode == "all":
             for number in range(len(traces)):
@@ -149,7 +155,8 @@ def evaluate_and_film(
     )
 
 
-def _played(checkpoint: Checkpoint, digest: str, settings: EvaluationSettings) -> list[Trace]:
+def play_episodes(checkpoint: Checkpoint, digest: str, settings: EvaluationSettings) -> list[Trace]:
+    """Have a checkpoint play its seeded episodes, without drawing."""
     agent = checkpoint.agent()
     return [
         play(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.arcade.approaches import APPROACHES, approach
+from tasks.arcade.approaches import APPROACHES, approach, offer
 from tasks.arcade.settings import (
     ActorCriticSettings,
     ApproachSettings,
@@ -175,9 +174,7 @@ def _know(given: Iterable[str], known: Iterable[str], what: str, *, within: str 
     there = list(known)
     for word in given:
         if word not in there:
-            near = difflib.get_close_matches(word, [*there, *also], n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise HyperparameterError(f"{within}{word} is no {what}: {hint}there are {', '.join(there)}")
+            raise HyperparameterError(f"{within}{word} is no {what}: {offer(word, there, also)}")
 
 
 def _table(word: str, given: object) -> Mapping[str, Any]:

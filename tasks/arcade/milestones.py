@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tasks.arcade import scores
-from tasks.arcade.evaluation import Evaluation
+from tasks.arcade.evaluation import Evaluation, distinct_returns
 from tasks.arcade.references import REFERENCES, Reference
 from tasks.arcade.settings import Settings
 
@@ -62,8 +62,7 @@ class Reached:
 
 def facts(evaluation: Evaluation, rom: str, best_before: float | None) -> Reached:
     """What an evaluation says, for `reached`."""
-    digests = [episode.ram_digest for episode in evaluation.episodes]
-    mean = scores.estimate(scores.without_copies(evaluation.returns, digests), scores.mean)
+    mean = scores.estimate(distinct_returns(evaluation.episodes), scores.mean)
     return Reached(step=evaluation.step, mean=mean, rom=rom, best_before=best_before)
 
 

@@ -5,9 +5,8 @@ The study lies in a SQLite file of Optuna's own; `optuna-dashboard` and every ot
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from tasks.arcade.approaches import approach
+from tasks.arcade.approaches import approach, offer
 from tasks.arcade.hyperparameters import adapted
 from tasks.arcade.settings import ActorCriticSettings, ApproachName, ApproachSettings, EnvId, Name, Seed, Settings
 
@@ -111,9 +110,7 @@ def parameters(settings: SweepSettings) -> tuple[str, ...]:
     able = tuple(name for name in SPACE if name in type(base.algorithm).model_fields)
     for name in settings.parameters:
         if name not in able:
-            near = difflib.get_close_matches(name, able, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise SweepError(f"{name} cannot be searched for in {base.name}: {hint}there are {', '.join(able)}")
+            raise SweepError(f"{name} cannot be searched for in {base.name}: {offer(name, able)}")
     return settings.parameters or able
 
 
@@ -267,6 +264,11 @@ def _row(trial: FrozenTrial) -> TrialRow:
         run_id=trial.user_attrs.get("run_id", ""),
         given=trial.user_attrs["given"],
     )
+
+
+def best_of(rows: Sequence[TrialRow]) -> TrialRow | None:
+    """The best trial of `Search.rows` that was trained to its end; none if there is none."""
+    return rows[0] if rows and rows[0].state == "complete" else None
 
 
 def as_toml(settings: SweepSettings, best: TrialRow) -> str:

@@ -172,10 +172,14 @@ class UnlearnedSettings(Settings):
     n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
 
 
+ApproachId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+"""What an approach is called."""
+
+
 class ApproachSettings(Settings):
     """A named way to train: algorithm, features and hyper-parameters."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="what it is called in runs and comparisons")
+    name: ApproachId = Field(description="what it is called in runs and comparisons")
     description: str = Field(description="what it is, in a line")
     algorithm: PpoSettings | A2cSettings | UnlearnedSettings = Field(
         discriminator="algorithm", description="how it learns, and its hyper-parameters"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tasks.arcade import curves
 from tasks.arcade.pages import render
 from tasks.arcade.report.words import number
-from tasks.arcade.search import Figure, SweepSettings, TrialRow
+from tasks.arcade.search import Figure, SweepSettings, TrialRow, best_of
 
 
 def render_html(settings: SweepSettings, rows: Sequence[TrialRow], figures: Sequence[Figure], command: str) -> str:
@@ -25,7 +25,7 @@ def render_html(settings: SweepSettings, rows: Sequence[TrialRow], figures: Sequ
     values = {
         "settings": settings,
         "rows": rows,
-        "best": rows[0] if rows and rows[0].state == "complete" else None,
+        "best": best_of(rows),
         "names": list(dict.fromkeys(name for row in rows for name in row.given)),
         "counts": {state: sum(row.state == state for row in rows) for state in ("complete", "pruned", "failed")},
         "figures": drawn,

@@ -8,7 +8,7 @@ from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.sweeps import start_sweep
-from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError, without_passwords
+from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError, step_name, without_passwords
 
 __all__ = [
     "ATLAS",
@@ -29,6 +29,7 @@ __all__ = [
     "start_atlas",
     "start_import",
     "start_sweep",
+    "step_name",
     "store_in_use",
     "without_passwords",
 ]

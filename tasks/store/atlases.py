@@ -10,7 +10,7 @@ from tasks.arcade.atlas import Atlas, AtlasError, read_atlas
 from tasks.arcade.settings import AtlasSettings, GameSettings
 from tasks.store import finding
 from tasks.store.address import connect
-from tasks.store.starting import create_run, origin_tags
+from tasks.store.starting import create_run, log_params, origin_tags
 from tasks.store.store import Store
 from tasks.store.values import StoreError, flatten, told_in_one_line
 
@@ -34,8 +34,6 @@ def start_atlas(
     Returns:
         MLflow's run id.
     """
-    from mlflow.entities import Param
-
     tags = {
         **origin_tags("atlas", command, versions, commit),
         "ramreel.env_id": game.env_id,
@@ -43,8 +41,7 @@ def start_atlas(
     }
     client = connect(store.address)
     run_id = create_run(client, store.address.artifacts, settings.experiment or game.env_id, name, tags)
-    asked = flatten(settings.model_dump(mode="json", exclude={"name", "experiment"}))
-    client.log_batch(run_id, params=[Param(key, value) for key, value in asked.items()])
+    log_params(client, run_id, flatten(settings.model_dump(mode="json", exclude={"name", "experiment"})))
     return run_id
 
 

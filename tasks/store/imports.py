@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tasks.arcade.foreign import ForeignRun
 from tasks.arcade.settings import RunSettings
 from tasks.store.address import connect
-from tasks.store.starting import create_run, origin_tags
+from tasks.store.starting import create_run, log_params, origin_tags
 from tasks.store.store import FOREIGN_FILE, IMPORTED, Store
 from tasks.store.values import flatten, told_in_one_line
 
@@ -41,8 +41,6 @@ def start_import(
     Returns:
         MLflow's run id.
     """
-    from mlflow.entities import Param
-
     tags = {"ramreel.imported_from": run.origin}
     given = {**params, "imported.from": run.origin}
     if settings is not None:
@@ -62,6 +60,6 @@ def start_import(
         client = connect(store.address)
         run_id = create_run(client, store.address.artifacts, experiment or run.game.env_id, name, tags)
         given |= flatten(run.model_dump(mode="json", include={"game", "seed", "steps"}))
-    connect(store.address).log_batch(run_id, params=[Param(key, value[:6000]) for key, value in given.items()])
+    log_params(connect(store.address), run_id, {key: value[:6000] for key, value in given.items()})
     store.log_text(run_id, run.model_dump_json(indent=2), FOREIGN_FILE)
     return run_id

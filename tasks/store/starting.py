@@ -46,6 +46,13 @@ def create_run(
     return str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
 
 
+def log_params(client: MlflowClient, run_id: str, values: Mapping[str, str]) -> None:
+    """Keep parameters of a run, all at once."""
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
+
+
 def _experiment(client: MlflowClient, artifacts: Path | None, name: str) -> str:
     from mlflow.exceptions import MlflowException
 

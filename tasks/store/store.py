@@ -20,7 +20,7 @@ from tasks.store import finding
 from tasks.store.address import Address, check, connect, find_address, is_fresh
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog, now_ms, to_metrics
-from tasks.store.starting import create_run, origin_tags
+from tasks.store.starting import create_run, log_params, origin_tags
 from tasks.store.values import (
     Film,
     RunStatus,
@@ -132,8 +132,6 @@ class Store:
         Returns:
             MLflow's run id.
         """
-        from mlflow.entities import Param
-
         env_id = settings.game.env_id
         all_tags = {
             **origin_tags(kind, command, versions, commit),
@@ -144,8 +142,7 @@ class Store:
         }
         run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, all_tags)
         try:
-            params = flatten(settings.model_dump(mode="json"))
-            self._client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+            log_params(self._client, run_id, flatten(settings.model_dump(mode="json")))
             self.log_text(run_id, settings.model_dump_json(indent=2), _SETTINGS_FILE)
         except BaseException as error:
             with contextlib.suppress(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tasks.arcade.search import SweepSettings
 from tasks.store.address import connect
-from tasks.store.starting import create_run, origin_tags
+from tasks.store.starting import create_run, log_params, origin_tags
 from tasks.store.store import Store
 from tasks.store.values import flatten, told_in_one_line
 
@@ -20,12 +20,10 @@ def start_sweep(
     Returns:
         MLflow's run id.
     """
-    from mlflow.entities import Param
-
     tags = {**origin_tags("sweep", command, versions, commit), "ramreel.env_id": settings.env_id}
     client = connect(store.address)
     experiment = settings.experiment or settings.env_id
     run_id = create_run(client, store.address.artifacts, experiment, settings.title, tags)
     asked = flatten(settings.model_dump(mode="json", include={"env_id", "approach", "parameters", "steps", "seed"}))
-    client.log_batch(run_id, params=[Param(key, value) for key, value in asked.items()])
+    log_params(client, run_id, asked)
     return run_id

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.arcade.settings import SCHEMA, GameSettings, Name, Seed, Settings
+from tasks.arcade.settings import SCHEMA, ApproachId, GameSettings, Name, Seed, Settings
 
 WINDOW = 100
 """Episodes in Stable-Baselines3's `rollout/ep_rew_mean`; episodes from elsewhere are averaged the same way."""
@@ -54,7 +54,7 @@ class ImportSettings(Settings):
     """What a person asks for when runs from elsewhere are taken over."""
 
     env_id: str
-    approach: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)
+    approach: ApproachId = Field(max_length=100)
     seed: Seed = 0
     name: Name | None = None
     experiment: Name | None = None
@@ -65,7 +65,7 @@ class ForeignRun(Settings):
 
     schema_version: int = SCHEMA
     game: GameSettings
-    approach: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="what it is called in comparisons")
+    approach: ApproachId = Field(description="what it is called in comparisons")
     seed: Seed
     steps: int = Field(ge=0, description="trained, as far as is known")
     sources: tuple[Source, ...] = Field(min_length=1)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy
 
 from tasks.arcade.scores.estimates import Estimate, FloatArray, IndexArray, bootstrap, middle_mean
-from tasks.arcade.scores.seeds import PERMUTATIONS, Seeds, Stages, Wins, wins_of_seeds
+from tasks.arcade.scores.seeds import Seeds, Stages, Wins, permuted, wins_of_seeds
 
 Games = Sequence[Seeds]
 
@@ -113,14 +112,4 @@ def games_p_value(a: Games, b: Games, seed: int = 0) -> float:
 
     first = np.array([number for _, number in pairs])
     second = np.array([sizes[of_game] + number for of_game, number in pairs])
-    test = scipy.stats.permutation_test(
-        (first, second),
-        distance,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=PERMUTATIONS,
-        batch=500,
-        alternative="greater",
-        rng=np.random.default_rng(seed),
-    )
-    return float(test.pvalue)
+    return permuted((first, second), distance, "samples", seed)

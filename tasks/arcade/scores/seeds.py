@@ -9,7 +9,8 @@ So it draws the interval, and an exact permutation test of the seeds decides whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import scipy
@@ -215,9 +216,27 @@ def permutation_p_value(a: Seeds, b: Seeds, seed: int = 0) -> float:
         rows, columns = np.moveaxis(i, axis, -1).astype(np.intp), np.moveaxis(j, axis, -1).astype(np.intp)
         return np.asarray(np.abs(wins[rows[..., :, None], columns[..., None, :]].mean(axis=(-2, -1)) - 0.5))
 
+    return permuted((np.arange(len(a)), np.arange(len(a), len(a) + len(b))), distance, "independent", seed)
+
+
+def permuted(
+    samples: tuple[IndexArray, IndexArray],
+    distance: Callable[..., FloatArray],
+    kind: Literal["independent", "samples"],
+    seed: int,
+) -> float:
+    """How often two samples are as far apart when they are dealt out anew, by scipy.
+
+    Args:
+        samples: numbers of what is dealt out, each of shape (n,).
+        distance: called as scipy.stats.permutation_test calls it, `axis=-1`.
+        kind: between both samples, or only within each pair (`permutation_type`).
+        seed: of the generator.
+    """
     test = scipy.stats.permutation_test(
-        (np.arange(len(a)), np.arange(len(a), len(a) + len(b))),
+        samples,
         distance,
+        permutation_type=kind,
         vectorized=True,
         n_resamples=PERMUTATIONS,
         batch=500,

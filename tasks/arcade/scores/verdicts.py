@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.arcade.scores.estimates import CONFIDENCE, Estimate, Returns, bootstrap, checked
+from tasks.arcade.scores.estimates import CONFIDENCE, Estimate, Returns, checked
 from tasks.arcade.scores.games import Games, games_p_value, games_probability
-from tasks.arcade.scores.seeds import Seeds, Wins, permutation_p_value, probability_of_improvement, runs_p_value
+from tasks.arcade.scores.seeds import Seeds, permutation_p_value, probability_of_improvement, runs_p_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,8 @@ def judge_runs(name_a: str, a: Returns, name_b: str, b: Returns, seed: int = 0) 
     """
     # An episode of an agent is drawn as a seed of an approach is: each is a whole of its own.
     x, y = ([[value] for value in checked(returns)] for returns in (a, b))
-    wins = Wins(x, y, seed, copies=True)
-    probability = Estimate(wins.value, None, None, min(wins.sizes))
-    if min(wins.sizes) > 1 and not wins.decided:
-        low, high = bootstrap(wins.samples, wins.resampled, min(wins.sizes), sum(wins.sizes) - 2, seed)
-        probability = Estimate(wins.value, float(low), float(high), min(wins.sizes))
-    return _verdict((name_a, name_b), wins.sizes, probability, runs_p_value(a, b), "episode")
+    probability = probability_of_improvement(x, y, seed, copies=True)
+    return _verdict((name_a, name_b), (len(x), len(y)), probability, runs_p_value(a, b), "episode")
 
 
 def judge_games(name_a: str, a: Games, name_b: str, b: Games, seed: int = 0) -> Verdict:
