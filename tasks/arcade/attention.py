@@ -60,7 +60,7 @@ class Attention:
         for layer in self._layers:
             values, backward = layer(values)
             back.append(backward)
-        gradient = -_softmax(values)
+        gradient = -softmax(values)
         gradient[action] += 1
         for backward in reversed(back):
             gradient = backward(gradient)
@@ -70,7 +70,8 @@ class Attention:
 Layer = Callable[[Vector], tuple[Vector, Backward]]
 
 
-def _softmax(logits: Vector) -> Vector:
+def softmax(logits: Vector) -> Vector:
+    """Probabilities from logits, float64 of shape (actions,) both."""
     odds = np.exp(logits - logits.max())
     shares: Vector = odds / odds.sum()
     return shares

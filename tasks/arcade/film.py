@@ -110,26 +110,50 @@ def film(
         lambda file: _sign(file, trace, shown, encoder),
     )
     with encoder:
-        begun = False
 
-        def draw() -> None:
-            # The reset's picture waits until what lies beside it is known.
-            if begun:
-                shown.view.draw(emulator)
-                encoder.write(shown.canvas.picture, emulator.sound() if sound else None)
-                if on_frame:
-                    on_frame(encoder.frames)
-
-        for step in replay(trace, emulator=emulator, each_frame=draw):
+        def show(step: Step) -> None:
             if wrong := difference(step, trace):
                 raise FilmError(f"{path.name}: the film would not be the trace's: other {wrong} at step {step.number}")
             shown.show(step, trace)
-            if not begun:
-                begun = True
-                draw()
+
+        def draw() -> None:
+            shown.view.draw(emulator)
+            encoder.write(shown.canvas.picture, emulator.sound() if sound else None)
+            if on_frame:
+                on_frame(encoder.frames)
+
+        frame_by_frame(trace, emulator, show, draw)
     form, frames = encoder.form, encoder.frames
     fps = float(form.rate)
     return Film(frames=frames, width=form.width, height=form.height, fps=fps, seconds=frames / fps)
+
+
+def frame_by_frame(
+    trace: Trace, emulator: Emulator, show: Callable[[Step], object], draw: Callable[[], object]
+) -> None:
+    """Play a trace again as it is seen: what is known after a step lies beside the frames of the next one.
+
+    Args:
+        trace: what is played.
+        emulator: that plays it.
+        show: called with the reset and with every step, before the frames that follow it; the reset's own picture
+            waits for it, too.
+        draw: called for each frame, the reset's first.
+
+    Raises:
+        TraceError: the trace cannot be played with what is installed here.
+    """
+    begun = False
+
+    def each_frame() -> None:
+        if begun:
+            draw()
+
+    for step in replay(trace, emulator=emulator, each_frame=each_frame):
+        show(step)
+        if not begun:
+            begun = True
+            draw()
 
 
 def _sign(file: Path, trace: Trace, look: Look, encoder: Encoder) -> None:

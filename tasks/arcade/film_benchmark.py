@@ -27,7 +27,7 @@ from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.encoder import FilmError, Form, find_ffmpeg, picture_arguments
 from tasks.arcade.episode import Trace, emulator_of, play, replay
 from tasks.arcade.features import Statistics, feature_size
-from tasks.arcade.film import Look, Plain, film, form_of
+from tasks.arcade.film import Look, Plain, film, form_of, frame_by_frame
 from tasks.arcade.game import Emulator, make_env
 from tasks.arcade.panel import Caption, Panel
 from tasks.arcade.policy import weight_shapes
@@ -209,21 +209,17 @@ def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Fo
     look = make(emulator)
     form = form_of(look.canvas, emulator, look.pixel, sound=False)
     path, most = scene.folder / f"{len(name)}.raw", _RAW_BYTES // look.canvas.picture.nbytes
-    count, begun = 0, False
+    count = 0
     with path.open("wb") as file:
 
         def draw() -> None:
             nonlocal count
-            if begun and count < most:
+            if count < most:
                 look.view.draw(emulator)
                 file.write(look.canvas.picture.data.cast("B"))
                 count += 1
 
-        for step in replay(scene.trace, emulator=emulator, each_frame=draw):
-            look.show(step, scene.trace)
-            if not begun:
-                begun = True
-                draw()
+        frame_by_frame(scene.trace, emulator, lambda step: look.show(step, scene.trace), draw)
     return form, path, scene.trace.frames + 1
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from tasks.arcade.canvas import Canvas, GameView, Plane
 from tasks.arcade.decoder import Decoder, Shown
 from tasks.arcade.encoder import Form, find_ffmpeg
-from tasks.arcade.episode import emulator_of, replay
-from tasks.arcade.film import TELEVISION, Plain, film, form_of
+from tasks.arcade.episode import Step, emulator_of
+from tasks.arcade.film import TELEVISION, Plain, film, form_of, frame_by_frame
 from tasks.arcade.film_mark import FilmMark, read_mark
 from tasks.arcade.game import Emulator
 from tasks.arcade.outlines import draw_outlines
@@ -92,28 +92,27 @@ def _compare_with_drawn(path: Path, mark: FilmMark) -> list[int]:
     with Decoder(path) as decoder:
         _check_form(mark, decoder.shown, canvas, emulator)
         pictures = iter(decoder)
-        begun, step = False, 0
+        step = 0
+
+        def outline(played: Step) -> None:
+            nonlocal step
+            if mark.outlines and played.number < mark.trace.length:
+                draw_outlines(view, mark.outlines.places, mark.outlines.steps[played.number], played.ram)
+            step = played.number
 
         def compare() -> None:
-            # The reset's picture waits for what is outlined in it.
-            if not begun:
-                return
+            # The reset's picture is the first, and of step 0.
+            at = step + 1 if steps else 0
             view.draw(emulator)
             picture = next(pictures, None)
             if picture is None:
-                raise _WrongError("the film ends before it shows what comes", len(steps), step)
+                raise _WrongError("the film ends before it shows what comes", len(steps), at)
             shown = Canvas(mark.width, mark.height, picture=picture)
             if wrong := _difference(shown.within(view.box), canvas.within(view.box)):
-                raise _WrongError(wrong, len(steps), step)
-            steps.append(step)
+                raise _WrongError(wrong, len(steps), at)
+            steps.append(at)
 
-        for played in replay(mark.trace, emulator=emulator, each_frame=compare):
-            if mark.outlines and played.number < mark.trace.length:
-                draw_outlines(view, mark.outlines.places, mark.outlines.steps[played.number], played.ram)
-            if not begun:
-                begun = True
-                compare()
-            step = played.number + 1
+        frame_by_frame(mark.trace, emulator, outline, compare)
         if next(pictures, None) is not None:
             raise _WrongError("the film goes on after its episode's end", len(steps), mark.trace.length)
     if len(steps) != mark.frames or view.digest != mark.pictures:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.atlas import Atlas
-from tasks.arcade.attention import Attention
+from tasks.arcade.attention import Attention, softmax
 from tasks.arcade.canvas import Box, Canvas, GameView
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import Step, Trace
@@ -162,9 +162,8 @@ class _Mind:
         """Probabilities of the actions, the value, and how much the decision depends on each byte, 0 to 1."""
         features = self._agent.features(ram[None], previous[None])
         logits = self._agent.policy.logits(features)[0].astype(np.float64)
-        odds = np.exp(logits - logits.max())
         value = float(self._agent.policy.values(features)[0])
-        return odds / odds.sum(), value, self._weights(ram, previous, action)
+        return softmax(logits), value, self._weights(ram, previous, action)
 
     def _weights(self, ram: Ram, previous: Ram, action: int) -> npt.NDArray[np.float64]:
         if self._attention is None:
