@@ -52,7 +52,7 @@ def clip(trace: Trace, path: Path, most_frames: int) -> Clip:
     with Encoder(path, form, {}) as encoder:
 
         def draw() -> None:
-            look.view.draw(emulator)
+            look.draw(emulator)
             encoder.write(look.canvas.picture)
 
         for step in replay(trace, emulator=emulator, each_frame=draw):

@@ -54,6 +54,10 @@ class Look(Protocol):
         """A step is played; the frames of the next one follow."""
         ...
 
+    def draw(self, emulator: Emulator) -> None:
+        """A frame is emulated: the reset's, or one of the step that was decided when `show` was called last."""
+        ...
+
 
 class Plain:
     """The game's picture and nothing else.
@@ -76,6 +80,10 @@ class Plain:
 
     def show(self, step: Step, trace: Trace) -> None:
         """There is nothing beside the game."""
+
+    def draw(self, emulator: Emulator) -> None:
+        """Draw the last frame of the game."""
+        self.view.draw(emulator)
 
 
 def film(
@@ -117,7 +125,7 @@ def film(
             shown.show(step, trace)
 
         def draw() -> None:
-            shown.view.draw(emulator)
+            shown.draw(emulator)
             encoder.write(shown.canvas.picture, emulator.sound() if sound else None)
             if on_frame:
                 on_frame(encoder.frames)

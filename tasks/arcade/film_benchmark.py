@@ -215,7 +215,7 @@ def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Fo
         def draw() -> None:
             nonlocal count
             if count < most:
-                look.view.draw(emulator)
+                look.draw(emulator)
                 file.write(look.canvas.picture.data.cast("B"))
                 count += 1
 

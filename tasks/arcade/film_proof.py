@@ -24,7 +24,7 @@ from tasks.arcade.episode import Step, emulator_of
 from tasks.arcade.film import TELEVISION, Plain, film, form_of, frame_by_frame
 from tasks.arcade.film_mark import FilmMark, read_mark
 from tasks.arcade.game import Emulator
-from tasks.arcade.outlines import draw_outlines
+from tasks.arcade.outlines import OutlinedView
 from tasks.arcade.panel import GAME
 from tasks.arcade.settings import Settings
 
@@ -88,6 +88,7 @@ def _compare_with_drawn(path: Path, mark: FilmMark) -> list[int]:
     if box.x + box.width > mark.width or box.y + box.height > mark.height:
         raise _WrongError(f"a panel is not {mark.width}x{mark.height}")
     view = GameView(canvas, box, emulator.screen_size)
+    game = OutlinedView(view, mark.outlines.places if mark.outlines else ())
     steps: list[int] = []
     with Decoder(path) as decoder:
         _check_form(mark, decoder.shown, canvas, emulator)
@@ -97,13 +98,13 @@ def _compare_with_drawn(path: Path, mark: FilmMark) -> list[int]:
         def outline(played: Step) -> None:
             nonlocal step
             if mark.outlines and played.number < mark.trace.length:
-                draw_outlines(view, mark.outlines.places, mark.outlines.steps[played.number], played.ram)
+                game.outline(mark.outlines.steps[played.number], played.ram)
             step = played.number
 
         def compare() -> None:
             # The reset's picture is the first, and of step 0.
             at = step + 1 if steps else 0
-            view.draw(emulator)
+            game.draw(emulator)
             picture = next(pictures, None)
             if picture is None:
                 raise _WrongError("the film ends before it shows what comes", len(steps), at)

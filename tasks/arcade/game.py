@@ -271,6 +271,11 @@ class Emulator:
         self._ale.setRAM(byte, value)
         self.ram[byte] = value
 
+    def ram_now(self, into: Ram) -> Ram:
+        """The RAM after the last frame, in the middle of a step too, written into uint8 of shape (128,)."""
+        self._ale.getRAM(into)
+        return into
+
     def screen(self, into: Screen | None = None) -> Screen:
         """The picture of the last frame: uint8 of shape (height, width, 3), RGB; written into `into` if given."""
         if into is None:

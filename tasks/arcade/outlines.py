@@ -15,7 +15,7 @@ from pydantic import Field
 
 from tasks.arcade.atlas import Atlas, Place
 from tasks.arcade.canvas import GameView, Outline
-from tasks.arcade.game import RAM_SIZE, Ram
+from tasks.arcade.game import RAM_SIZE, Emulator, Ram
 from tasks.arcade.panel_parts import DECIDING
 from tasks.arcade.settings import Settings
 
@@ -30,7 +30,7 @@ Outlined = tuple[Annotated[int, Field(ge=0, lt=RAM_SIZE)], Annotated[int, Field(
 
 
 class Outlines(Settings):
-    """What is outlined in a film; where that is on the picture is told by the RAM at the step's beginning."""
+    """What is outlined in a film; where that is on the picture is told, frame by frame, by the RAM before the frame."""
 
     places: tuple[Place, ...] = Field(max_length=RAM_SIZE)
     steps: tuple[Annotated[tuple[Outlined, ...], Field(max_length=_MOST)], ...] = Field(
@@ -38,52 +38,74 @@ class Outlines(Settings):
     )
 
 
-def draw_outlines(view: GameView, places: Sequence[Place], outlined: Sequence[Outlined], ram: Ram) -> None:
-    """Outline places on the game's picture from the next frame on.
+class OutlinedView:
+    """The game's picture with outlines that follow what they are around.
 
     Args:
         view: the game's picture.
-        places: what the numbers stand for.
-        outlined: of these which, the strongest first.
-        ram: at the step's beginning, uint8 of shape (128,).
+        places: what the numbers of outlined places stand for.
     """
-    shown = [(places[number].at(ram, view.size), strength / _STRENGTHS) for number, strength in outlined]
-    view.outline([Outline(at.x, at.y, at.width, at.height, by) for at, by in shown if at is not None], DECIDING)
+
+    def __init__(self, view: GameView, places: Sequence[Place]) -> None:
+        self._view, self._places = view, places
+        self._outlined: Sequence[Outlined] = ()
+        # An atlas tells of the RAM before a frame what is in the frame.
+        self._ram: Ram = np.zeros(RAM_SIZE, np.uint8)
+
+    def outline(self, outlined: Sequence[Outlined], ram: Ram) -> None:
+        """From the next frame on outline these places, the strongest first; the RAM is the step's at its beginning."""
+        self._outlined, self._ram[:] = outlined, ram
+
+    def draw(self, emulator: Emulator) -> None:
+        """Draw the last frame."""
+        shown = [
+            (self._places[number].at(self._ram, self._view.size), by / _STRENGTHS) for number, by in self._outlined
+        ]
+        self._view.outline([Outline(at.x, at.y, at.width, at.height, by) for at, by in shown if at], DECIDING)
+        self._view.draw(emulator)
+        if self._outlined:
+            emulator.ram_now(self._ram)
 
 
 class Outliner:
     """Outlines, step by step, what the bytes with the largest weights move or change.
 
     Args:
-        atlas: of the game that is shown.
+        view: the game's picture.
+        atlas: of the game that is shown; none: nothing is outlined.
     """
 
-    def __init__(self, atlas: Atlas) -> None:
-        by_byte = atlas.places()
-        self._places = tuple(dict.fromkeys(filter(None, by_byte)))
+    def __init__(self, view: GameView, atlas: Atlas | None) -> None:
+        by_byte = atlas.places() if atlas else ()
+        self._size, self._places = view.size, tuple(dict.fromkeys(filter(None, by_byte)))
         self._numbers = [None if place is None else self._places.index(place) for place in by_byte]
-        self._steps: list[tuple[Outlined, ...]] = []
+        self._steps: list[tuple[Outlined, ...]] | None = [] if atlas else None
+        self._view = OutlinedView(view, self._places)
 
-    def show(self, view: GameView, ram: Ram, weights: npt.NDArray[np.float64]) -> None:
-        """Outline what one decision depends on.
+    def show(self, ram: Ram, weights: npt.NDArray[np.float64]) -> None:
+        """Outline what one decision depends on, from the next frame on.
 
         Args:
-            view: the game's picture.
             ram: that is decided on, uint8 of shape (128,).
             weights: how much the decision depends on each byte, 0 to 1.
         """
+        if self._steps is None:
+            return
         found: dict[int, int] = {}
         for byte in np.argsort(-weights, kind="stable").tolist():
             number, strength = self._numbers[byte], round(_STRENGTHS * float(weights[byte]))
             if strength < _WEAKEST or len(found) == _MOST:
                 break
-            if number is not None and number not in found and self._places[number].at(ram, view.size):
+            if number is not None and number not in found and self._places[number].at(ram, self._size):
                 found[number] = strength
-        outlined = tuple(found.items())
-        self._steps.append(outlined)
-        draw_outlines(view, self._places, outlined, ram)
+        self._steps.append(tuple(found.items()))
+        self._view.outline(self._steps[-1], ram)
+
+    def draw(self, emulator: Emulator) -> None:
+        """Draw the last frame."""
+        self._view.draw(emulator)
 
     @property
-    def outlines(self) -> Outlines:
-        """All that was outlined so far."""
-        return Outlines(places=self._places, steps=tuple(self._steps))
+    def outlines(self) -> Outlines | None:
+        """All that was outlined so far; none without an atlas."""
+        return None if self._steps is None else Outlines(places=self._places, steps=tuple(self._steps))

@@ -75,24 +75,24 @@ class Panel:
         self.view = GameView(self.canvas, GAME, emulator.screen_size)
         self._fps = emulator.screen_fps
         self._mind = _Mind(checkpoint)
-        self._outliner = Outliner(atlas) if atlas else None
+        self._outliner = Outliner(self.view, atlas)
         self._score = 0
         self._previous: Ram | None = None
         self._since = np.full(128, len(_GLOW))
-        self._words(caption)
+        self._words(caption, outlined=atlas is not None)
         self._grid = RamGrid(self.canvas, Box(_LEFT + 24, 58, 352, 176))
         self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _ACROSS, 198), emulator.action_names)
         self._value = Chart(self.canvas, Box(_LEFT, 512, _ACROSS, 72), VALUE, span=0.2)
         self._points = Chart(self.canvas, Box(_LEFT, 628, _ACROSS, 72), BRIGHT, span=1.0)
 
-    def _words(self, caption: Caption) -> None:
+    def _words(self, caption: Caption, *, outlined: bool) -> None:
         canvas = self.canvas
         Label(canvas, Box(20, 658, 660, 26), "Inter-SemiBold", 18, BRIGHT).set(caption.title)
         Label(canvas, Box(20, 684, 840, 22), "Inter-Medium", 14, SOFT).set(caption.details)
         self._clock = Label(canvas, Box(680, 658, 180, 26), "JetBrainsMono-Medium", 14, SOFT, align="right")
         for y, words in ((20, "RAM"), (250, "DECISION"), (484, "VALUE"), (600, "SCORE")):
             Label(canvas, Box(_LEFT, y, 120, 20), "Inter-SemiBold", 12, SOFT).set(words)
-        self._legend()
+        self._legend(outlined=outlined)
         for column in range(16):
             Label(canvas, Box(_LEFT + 24 + 22 * column, 42, 22, 14), "JetBrainsMono-Medium", 10, FAINT, "centre").set(
                 f"{column:X}"
@@ -103,9 +103,9 @@ class Panel:
         self._value_now = Label(canvas, Box(_LEFT + 120, 480, 256, 28), "JetBrainsMono-Bold", 18, VALUE, "right")
         self._score_now = Label(canvas, Box(_LEFT + 120, 596, 256, 28), "JetBrainsMono-Bold", 18, BRIGHT, "right")
 
-    def _legend(self) -> None:
+    def _legend(self, *, outlined: bool) -> None:
         x = _LEFT + _ACROSS
-        decides = "decides, outlined in the game too" if self._outliner else "decides"
+        decides = "decides, outlined in the game too" if outlined else "decides"
         for words, colour in ((decides, DECIDING), ("changed", CHANGED)):
             width = letters(words, "Inter-Medium", 12).shape[1] // 2 * 2 + 2
             Label(self.canvas, Box(x - width, 20, width, 20), "Inter-Medium", 12, SOFT, "right").set(words)
@@ -118,7 +118,11 @@ class Panel:
     @property
     def outlines(self) -> Outlines | None:
         """What was outlined on the game's picture so far."""
-        return self._outliner.outlines if self._outliner else None
+        return self._outliner.outlines
+
+    def draw(self, emulator: Emulator) -> None:
+        """Draw the last frame of the game, and what is outlined in it."""
+        self._outliner.draw(emulator)
 
     def show(self, step: Step, trace: Trace) -> None:
         """Draw what is decided after a step."""
@@ -130,8 +134,7 @@ class Panel:
         self._score += step.reward
         self._since = np.where(step.ram != previous, 0, self._since + 1)
         self._grid.draw(step.ram, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
-        if self._outliner:
-            self._outliner.show(self.view, step.ram, weights)
+        self._outliner.show(step.ram, weights)
         self._bars.draw(probabilities, action)
         self._chosen.set(self._bars.names[action])
         self._value.add(value)
