@@ -1,4 +1,4 @@
-"""Runs, checkpoints, films and reports, written and read through MLflow."""
+"""Everything that came of training, in MLflow: where it is kept, and runs with their metrics, written and read."""
 
 from __future__ import annotations
 
@@ -9,44 +9,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
-from tasks.arcade.evaluation import Evaluation
 from tasks.arcade.foreign import ForeignRun
-from tasks.arcade.settings import SCHEMA, RunSettings, parsed
+from tasks.arcade.settings import RunSettings, parsed
 from tasks.store import finding
-from tasks.store.address import Address, check, connect, find_address, is_fresh
+from tasks.store.address import check, find_address, is_fresh
+from tasks.store.checkpoints import Checkpoints
+from tasks.store.films import Films
 from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog, now_ms, to_metrics
 from tasks.store.starting import create_run, log_params, origin_tags
-from tasks.store.values import (
-    Film,
-    RunStatus,
-    StoredCheckpoint,
-    StoredRun,
-    StoreError,
-    evaluated_steps,
-    flatten,
-    one_line,
-    pair_episodes,
-    pair_films,
-    safe_path,
-    step_name,
-    told_in_one_line,
-)
+from tasks.store.values import RunStatus, StoredRun, StoreError, flatten, one_line, told_in_one_line
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Metric
+    from mlflow.entities import Metric
 
 _SETTINGS_FILE = "settings.json"
 FOREIGN_FILE = "imported.json"
 IMPORTED = "imported"
 """The kind of a run from elsewhere."""
-_EVALUATIONS = "evaluations"
-_FILMS = "films"
 _MAX_COMPARED = 240
 """Run ids that fit into one tag of MLflow's, 8,000 characters."""
 
@@ -77,17 +60,11 @@ def store_in_use() -> Store:
 
 
 @dataclass(frozen=True)
-class Store:
+class Store(Checkpoints, Films):
     """Everything that came of training. Cheap to make, copy and send to another process; every method asks MLflow.
 
     Every method raises `StoreError`, one line, when MLflow refuses, cannot be reached any more, or a disk is full.
     """
-
-    address: Address
-
-    @property
-    def _client(self) -> MlflowClient:
-        return connect(self.address)
 
     @told_in_one_line
     def server_command(self, host: str, port: int) -> list[str]:
@@ -186,6 +163,11 @@ class Store:
         self._client.set_tag(run_id, "mlflow.note.content", reason)
 
     @told_in_one_line
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        """Note something on a run."""
+        self._client.set_tag(run_id, key, value)
+
+    @told_in_one_line
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
         """Write metrics of a run, and of a checkpoint of it, and wait until they are there; what is there stays one.
 
@@ -241,257 +223,6 @@ class Store:
     def filming(self, run_id: str) -> Lease:
         """The right to film a run's checkpoints, waited for on entering: none is played twice."""
         return Lease(self._client, run_id, "ramreel.filming", patient=True)
-
-    @told_in_one_line
-    def log_text(self, run_id: str, text: str, artifact_path: str) -> None:
-        """Keep a text as an artifact."""
-        self._client.log_text(run_id, text, safe_path(artifact_path))
-
-    @told_in_one_line
-    def log_bytes(self, run_id: str, data: bytes, artifact_path: str) -> None:
-        """Keep bytes as an artifact."""
-        folder, _, name = safe_path(artifact_path).rpartition("/")
-        with tempfile.TemporaryDirectory(prefix="ramreel-") as here:
-            (Path(here) / name).write_bytes(data)
-            self._client.log_artifact(run_id, str(Path(here) / name), folder or None)
-
-    def log_report(self, run_id: str, html: str, markdown: str) -> None:
-        """Keep a report as `reports/report.html` and `reports/report.md`."""
-        self.log_text(run_id, html, "reports/report.html")
-        self.log_text(run_id, markdown, "reports/report.md")
-
-    # --- checkpoints ---
-
-    @told_in_one_line
-    def save_checkpoint(
-        self,
-        run_id: str,
-        step: int,
-        directory: Path,
-        digest: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        training: Path | None = None,
-    ) -> str:
-        """Keep a checkpoint as one logged model of MLflow; it is listed only once it is whole.
-
-        Args:
-            run_id: the run.
-            step: steps of training behind it.
-            directory: what playing needs; uploaded as it is.
-            digest: SHA-256 of its manifest, in hex.
-            params: parameters to show beside the model.
-            training: a folder with what going on needs, kept as the run's `checkpoints/step-000250000/`.
-
-        Returns:
-            The logged model's id.
-        """
-        from mlflow.entities import LoggedModelOutput
-
-        for folder in (directory, training):
-            _refuse_empty(folder)
-        client = self._client
-        model_id = client.create_logged_model(
-            experiment_id=client.get_run(run_id).info.experiment_id,
-            name=step_name(step),
-            source_run_id=run_id,
-            tags={"ramreel.step": str(step), "ramreel.digest": digest, "ramreel.schema": str(SCHEMA)},
-            params=dict(params or {}),
-            model_type="ramreel-checkpoint",
-        ).model_id
-        try:
-            client.log_model_artifacts(model_id, str(directory))
-            if training is not None:
-                client.log_artifacts(run_id, str(training), _training_path(step))
-            client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
-            client.finalize_logged_model(model_id, "READY")
-        except BaseException:
-            with contextlib.suppress(Exception):
-                client.finalize_logged_model(model_id, "FAILED")
-            raise
-        return model_id
-
-    @told_in_one_line
-    def list_checkpoints(self, run_id: str) -> tuple[StoredCheckpoint, ...]:
-        """The whole checkpoints of a run, by step; of several at one step the newest."""
-        experiment = self._client.get_run(run_id).info.experiment_id
-        models = finding.pages(
-            lambda token: self._client.search_logged_models(
-                [experiment],
-                f"source_run_id = '{run_id}'",
-                max_results=finding.PAGE,
-                order_by=[{"field_name": "creation_timestamp", "ascending": True}],
-                page_token=token,
-            )
-        )
-        by_step = {stored.step: stored for model in models if (stored := _stored_checkpoint(run_id, model))}
-        return tuple(by_step[step] for step in sorted(by_step))
-
-    def checkpoints_at(self, run_id: str, steps: Sequence[int] | None = None) -> tuple[StoredCheckpoint, ...]:
-        """The run's checkpoints at these steps, or all of them.
-
-        Raises:
-            StoreError: the run has none, or none at one of the steps.
-        """
-        stored = self.list_checkpoints(run_id)
-        if not stored:
-            raise StoreError(f"run {run_id} has no checkpoint: `ramreel train ENV` makes runs that have some")
-        if steps is None:
-            return stored
-        by_step = {checkpoint.step: checkpoint for checkpoint in stored}
-        if missing := [step for step in steps if step not in by_step]:
-            there = ", ".join(map(str, by_step))
-            raise StoreError(f"run {run_id} has no checkpoint at step {missing[0]}: there are {there}")
-        return tuple(by_step[step] for step in sorted(set(steps)))
-
-    @told_in_one_line
-    def fetch_checkpoint(self, stored: StoredCheckpoint, into: Path) -> Path:
-        """Bring what playing needs onto this machine; returns the folder, within `into`, that holds the files.
-
-        Several may be fetched into one folder: each has a folder of its own in it.
-        """
-        from mlflow.artifacts import download_artifacts
-
-        location = self._client.get_logged_model(stored.model_id).artifact_location
-        folder = str(into / stored.model_id)
-        return Path(download_artifacts(location, dst_path=folder, tracking_uri=self.address.uri))
-
-    def fetch_training(self, stored: StoredCheckpoint, into: Path) -> Path:
-        """Bring what going on needs onto this machine; returns the folder, within `into`, that holds the files."""
-        return self.fetch_artifact(stored.run_id, _training_path(stored.step), into / stored.model_id)
-
-    # --- films and other artifacts ---
-
-    @told_in_one_line
-    def save_film(
-        self,
-        run_id: str,
-        step: int,
-        mp4: Path,
-        trace: Path,
-        *,
-        episode: str | None = None,
-    ) -> Film:
-        """Keep a film and its trace; one at the same step is replaced.
-
-        Args:
-            run_id: the run.
-            step: of the checkpoint filmed.
-            mp4: the film, under whatever name.
-            trace: its trace, likewise.
-            episode: the name of one episode's film, where it is not the checkpoint's film.
-        """
-        folder, name = (f"{_FILMS}/{step_name(step)}", episode) if episode else (_FILMS, step_name(step))
-        film = Film(
-            step=step,
-            mp4=f"{folder}/{name}.mp4",
-            trace=f"{folder}/{name}.trace.json",
-        )
-        files = {film.trace: trace, film.mp4: mp4}
-        # MLflow keeps a file under its own name; the link gives it the right one without a copy.
-        with tempfile.TemporaryDirectory() as links:
-            for path, source in files.items():
-                link = Path(links) / Path(path).name
-                link.unlink(missing_ok=True)
-                link.symlink_to(source.absolute())
-                self._client.log_artifact(run_id, str(link), str(Path(path).parent))
-        return film
-
-    @told_in_one_line
-    def save_files(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
-        """Keep all files of a folder, under their own names, as a run's artifacts."""
-        self._client.log_artifacts(run_id, str(folder), artifact_path and safe_path(artifact_path))
-
-    @told_in_one_line
-    def films(self, run_id: str) -> dict[int, Film]:
-        """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
-        return pair_films(self._files(run_id, _FILMS))
-
-    @told_in_one_line
-    def episode_films(self, run_id: str, step: int) -> list[Film]:
-        """The films of single episodes of a checkpoint, beside its film; none unless all were asked for."""
-        return pair_episodes(step, self._files(run_id, f"{_FILMS}/{step_name(step)}"))
-
-    def _files(self, run_id: str, folder: str) -> list[str]:
-        # A file without content was taken back (`retract_evaluation`).
-        return [file.path for file in self._client.list_artifacts(run_id, folder) if file.file_size != 0]
-
-    @told_in_one_line
-    def fetch_artifact(self, run_id: str, artifact_path: str, into: Path) -> Path:
-        """Bring an artifact, a file or a folder, onto this machine; returns where, within `into`, it is."""
-        safe_path(artifact_path)
-        self._refuse_link(run_id, artifact_path)
-        into.mkdir(parents=True, exist_ok=True)
-        return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
-
-    def _refuse_link(self, run_id: str, artifact_path: str) -> None:
-        """In a store of files a stranger's link could lead anywhere, and what it leads to into a report."""
-        location = urlsplit(self.artifact_uri(run_id))
-        root = Path(unquote(location.path)).resolve()
-        if location.scheme == "file" and not (root / artifact_path).resolve().is_relative_to(root):
-            raise StoreError(f"{artifact_path!r} of run {run_id} leads out of the run: it is a link")
-
-    @told_in_one_line
-    def artifact_uri(self, run_id: str, artifact_path: str | None = None) -> str:
-        """Where an artifact, or all of a run's, lies, to be shown to a person: a file's path in the embedded store."""
-        root = str(self._client.get_run(run_id).info.artifact_uri)
-        return f"{root}/{safe_path(artifact_path)}" if artifact_path else root
-
-    @told_in_one_line
-    def page(self, run_id: str, artifact_path: str | None = None) -> str:
-        """The page of a run, or of an artifact of it, in MLflow's UI: what follows the server's address."""
-        experiment = self._client.get_run(run_id).info.experiment_id
-        page = f"/#/experiments/{experiment}/runs/{run_id}"
-        return f"{page}/artifacts/{safe_path(artifact_path)}" if artifact_path else page
-
-    def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
-        """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
-        self.log_text(run_id, evaluation.model_dump_json(indent=2), _evaluation_path(evaluation.step))
-
-    def retract_evaluation(self, run_id: str, step: int) -> None:
-        """A checkpoint counts as neither evaluated nor filmed, until its next evaluation is kept."""
-        if step in self.evaluations(run_id):
-            # Whoever may write may replace; not everybody may delete.
-            self.log_text(run_id, "", _evaluation_path(step))
-
-    @told_in_one_line
-    def evaluations(self, run_id: str) -> tuple[int, ...]:
-        """Steps of the checkpoints that have been evaluated, in rising order."""
-        return evaluated_steps(self._files(run_id, _EVALUATIONS))
-
-    def whole_films(self, run_id: str) -> dict[int, Film]:
-        """The films of a run by step, in rising order: those that are there with all that belongs to them.
-
-        A film that was being written when its process was killed, or its disk was full, is none of them: the
-        evaluation, which is kept last, is not there.
-        """
-        films, evaluated = self.films(run_id), self.evaluations(run_id)
-        return {step: film for step, film in films.items() if step in evaluated}
-
-    def fetch_evaluation(self, run_id: str, step: int) -> Evaluation:
-        """A checkpoint's evaluation.
-
-        Raises:
-            StoreError: there is none, or what is there is not an evaluation.
-        """
-        path = _evaluation_path(step)
-        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-            text = self.fetch_artifact(run_id, path, Path(folder)).read_text("utf-8")
-        return _evaluation(run_id, step, text)
-
-    def fetch_evaluations(self, run_id: str) -> tuple[Evaluation, ...]:
-        """All evaluations of a run by step, brought here at once.
-
-        Raises:
-            StoreError: what is there is not an evaluation.
-        """
-        steps = self.evaluations(run_id)
-        if not steps:
-            return ()
-        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-            here = self.fetch_artifact(run_id, _EVALUATIONS, Path(folder))
-            texts = [(here / f"{step_name(step)}.json").read_text("utf-8") for step in steps]
-        return tuple(_evaluation(run_id, step, text) for step, text in zip(steps, texts, strict=True))
 
     # --- runs, read ---
 
@@ -560,11 +291,6 @@ class Store:
         found = [] if is_fresh(self.address) else finding.runs_tagged(self._client, key, value)
         return tuple(str(run.info.run_id) for run in found)
 
-    @told_in_one_line
-    def set_tag(self, run_id: str, key: str, value: str) -> None:
-        """Note something on a run."""
-        self._client.set_tag(run_id, key, value)
-
     def _settings(self, run_id: str) -> RunSettings:
         with tempfile.TemporaryDirectory() as folder:
             text = self.fetch_artifact(run_id, _SETTINGS_FILE, Path(folder)).read_text("utf-8")
@@ -582,32 +308,3 @@ class Store:
             return parsed(ForeignRun, raw)
         except ValueError as error:
             raise StoreError(f"{FOREIGN_FILE} of run {run_id} cannot be used: {one_line(error)}") from None
-
-
-def _evaluation(run_id: str, step: int, text: str) -> Evaluation:
-    try:
-        return Evaluation.model_validate_json(text)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"]
-        raise StoreError(f"{_evaluation_path(step)} of run {run_id} is no evaluation: {said}") from None
-
-
-def _refuse_empty(folder: Path | None) -> None:
-    # MLflow uploads nothing from a folder that is not there, and says nothing.
-    if folder is not None and not any(folder.iterdir()):
-        raise StoreError(f"{folder} is empty: there is no checkpoint in it")
-
-
-def _training_path(step: int) -> str:
-    return f"checkpoints/{step_name(step)}"
-
-
-def _evaluation_path(step: int) -> str:
-    return f"{_EVALUATIONS}/{step_name(step)}.json"
-
-
-def _stored_checkpoint(run_id: str, model: LoggedModel) -> StoredCheckpoint | None:
-    step, digest = model.tags.get("ramreel.step"), model.tags.get("ramreel.digest")
-    if str(model.status) != "READY" or step is None or digest is None:
-        return None
-    return StoredCheckpoint(run_id=run_id, step=int(step), model_id=model.model_id, digest=digest)
