@@ -121,7 +121,10 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "export": ([RUN], {
         "--to": st.sampled_from(["", "/", "no/such/x.zip", "x" * 300, ".."]), "--checkpoint": checkpoint,
     }),
-    "compare": ([RUN], {"--name": name, "--experiment": name, "--tracking-uri": uri}),
+    "compare": ([RUN], {
+        "--against": reference.filter(lambda text: text != "champion"), "--name": name, "--experiment": name,
+        "--tracking-uri": uri,
+    }),
     "pipeline": (["ALE/Pong-v5"], {
         "--approaches": approaches, "--seeds": seeds, "--steps": steps, "--checkpoint-every": every, "--name": name,
         "--episodes": episodes, "--n-envs": n_envs, "--workers": workers, "--experiment": name, "--tracking-uri": uri,
@@ -145,6 +148,7 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "benchmark": ([], {
         "--env": env_id, "--approach": approach, "--rounds": every, "--steps": every, "--workers": workers,
     }),
+    "benchmark film": ([], {"--env": env_id, "--rounds": every, "--frames": every}),
     "benchmark learning": ([], {
         "--envs": env_id.filter(lambda text: "," not in text), "--approaches": approaches, "--seeds": seeds,
         "--steps": steps, "--episodes": episodes, "--tracking-uri": uri,
