@@ -1,7 +1,8 @@
 """A policy as the core sees it, and its forward pass in NumPy: no torch where games are played.
 
-Rows are computed in blocks of a fixed number, so that a row's result does not depend on how many others were asked
-for at once: one environment in a film, sixteen in a worker and four in another worker decide alike, to the bit.
+Every row is multiplied by itself, so that its result depends neither on how many others were asked for at once nor on
+its place among them: one environment in a film, sixteen in a worker and four in another worker decide alike, to the
+bit. In a product of matrices that is not so: BLAS may sum the seventh row in another order than the first.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Floats]
 """A policy's arrays under the names that Stable-Baselines3's state dict gives them."""
 
-BLOCK = 16
-"""Rows computed at once: NumPy's calls cost as much as the arithmetic of so many."""
 _NORM_EPSILON = np.float32(1e-5)
 
 
@@ -86,10 +85,10 @@ class NetworkPolicy:
         self.n_actions = len(weights["action_net.bias"])
 
     def logits(self, features: FeatureArray) -> Floats:
-        return _in_blocks(self._pi, features)
+        return _through(self._pi, features)
 
     def values(self, features: FeatureArray) -> Floats:
-        return _in_blocks(self._vf, features)[:, 0]
+        return _through(self._vf, features)[:, 0]
 
 
 def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) -> dict[str, tuple[int, ...]]:
@@ -149,7 +148,7 @@ class _Builder:
         matrix = np.ascontiguousarray(matrix, np.float32)
 
         def layer(rows: Floats) -> Floats:
-            out: Floats = rows @ matrix
+            out: Floats = np.matmul(rows[:, None], matrix)[:, 0]
             out += bias
             return out
 
@@ -167,16 +166,6 @@ class _Builder:
             return centred
 
         return layer
-
-
-def _in_blocks(layers: list[Layer], rows: Floats) -> Floats:
-    n = len(rows)
-    if n == BLOCK:
-        return _through(layers, rows)
-    padded = np.zeros((-(-n // BLOCK) * BLOCK, rows.shape[1]), np.float32)
-    padded[:n] = rows
-    blocks = [_through(layers, padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)]
-    return np.concatenate(blocks)[:n]
 
 
 def _through(layers: list[Layer], rows: Floats) -> Floats:
