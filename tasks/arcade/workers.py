@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.sharedctypes import RawArray
+from multiprocessing.sharedctypes import RawArray, RawValue
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ HANG_SECONDS = 20
 START_SECONDS = 120
 """A worker's first answer waits for Python and its libraries to load, on a busy machine."""
 _LOOK_FOR_PARENT_EVERY = 64
+_LOOK_SECONDS = 0.25
+"""Between looks, while workers play, at whether they live and whether the rollout is still wanted."""
 
 
 class WorkerError(RuntimeError):
@@ -50,6 +52,7 @@ class _Shared:
             for name, (shape, kind) in self._layout.items()
         }
         self.beats = RawArray(ctypes.c_long, settings.n_envs)
+        self.given_up = RawValue(ctypes.c_bool, False)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {
@@ -72,6 +75,10 @@ class _Restore:
 @dataclass(frozen=True)
 class _Snapshot:
     before: bool
+
+
+class _GivenUpError(Exception):
+    """A rollout is not wanted any more."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connect
 
 
 def _heart(shared: _Shared, span: range) -> Callable[[], None]:
-    """What a worker does at each step: show that it lives, and end when its parent does not."""
+    """What a worker does at each step: show that it lives; end when its parent does not, or the rollout is given up."""
     parent = mp.parent_process()
     assert parent is not None
 
@@ -106,6 +113,8 @@ def _heart(shared: _Shared, span: range) -> Callable[[], None]:
         shared.beats[span.start] += 1
         if shared.beats[span.start] % _LOOK_FOR_PARENT_EVERY == 0 and wait([parent.sentinel], timeout=0):
             raise SystemExit(0)
+        if shared.given_up.value:
+            raise _GivenUpError
 
     return beat
 
@@ -113,7 +122,9 @@ def _heart(shared: _Shared, span: range) -> Callable[[], None]:
 def _answer(player: RolloutPlayer, message: object, beat: Callable[[], None]) -> object:
     match message:
         case _Play(weights, statistics):
-            return player.play(weights, statistics, beat)
+            with contextlib.suppress(_GivenUpError):
+                return player.play(weights, statistics, beat)
+            return None
         case _Snapshot(before):
             return player.states(before=before)
         case _Restore(states):
@@ -145,7 +156,7 @@ class WorkerPool:
         self._shared = _Shared(settings)
         self._workers: list[_Worker] = []
         self._under_way = False
-        self._played: list[list[Episode]] | None = None
+        self._played: list[list[Episode] | None] | None = None
         try:
             for span in _spans(settings.n_envs, min(workers, settings.n_envs)):
                 ours, theirs = context.Pipe()
@@ -167,6 +178,7 @@ class WorkerPool:
 
     def start(self, weights: Weights, statistics: Statistics) -> None:
         """Have every worker play a rollout with these weights; `finish` waits for it."""
+        self._shared.given_up.value = False
         self._send([_Play(weights, statistics)] * len(self._workers))
         self._under_way = True
 
@@ -175,17 +187,31 @@ class WorkerPool:
         """Whether a rollout was started and not finished."""
         return self._under_way
 
-    def finish(self) -> Rollout:
-        """The rollout that `start` began."""
-        episodes = [episode for answer in self._wait() for episode in answer]
+    def finish(self, unwanted: Callable[[], bool] = lambda: False) -> Rollout | None:
+        """The rollout that `start` began.
+
+        Args:
+            unwanted: asked meanwhile; once it says so the rollout is given up, and none comes of it: it counts as
+                under way until `take_back`.
+        """
+        played = self._wait(unwanted)
+        if None in played:
+            return None
         self._under_way, self._played = False, None
+        episodes = [episode for answer in played for episode in answer or ()]
         episodes.sort(key=lambda episode: (episode.step, episode.environment))
         return Rollout(**self._shared.arrays(), episodes=tuple(episodes))
 
-    def _wait(self) -> list[list[Episode]]:
+    def _wait(self, unwanted: Callable[[], bool] = lambda: False) -> list[list[Episode] | None]:
         if self._played is None:
-            self._played = self._gather()
+            self._played = self._gather(unwanted=unwanted)
         return self._played
+
+    def take_back(self) -> None:
+        """Bring every environment back to where it was before the rollout under way, which is none any more."""
+        before = self.snapshot()
+        self._under_way, self._played = False, None
+        self.restore(before)
 
     def snapshot(self) -> tuple[EnvironmentState, ...]:
         """Every environment in flight, between two rollouts: before the one that is under way, if one is."""
@@ -223,20 +249,21 @@ class WorkerPool:
             except (BrokenPipeError, ConnectionResetError):
                 raise self._death(worker) from None
 
-    def _gather(self, patience: int | None = None) -> list[Any]:
+    def _gather(self, patience: int | None = None, unwanted: Callable[[], bool] = lambda: False) -> list[Any]:
         limit = patience or HANG_SECONDS
         answers: dict[int, Any] = {}
-        silent_seconds, beats = 0, self._count_beats()
+        silent_seconds, beats = 0.0, self._count_beats()
         while len(answers) < len(self._workers):
             waiting = {worker.pipe: at for at, worker in enumerate(self._workers) if at not in answers}
-            ready = wait(list(waiting), timeout=1)
+            ready = wait(list(waiting), timeout=_LOOK_SECONDS)
             for pipe in ready:
                 assert isinstance(pipe, Connection)
                 at = waiting[pipe]
                 answers[at] = self._receive(self._workers[at])
             if not ready:
+                self._shared.given_up.value = unwanted()
                 before, beats = beats, self._count_beats()
-                silent_seconds = 0 if beats != before else silent_seconds + 1
+                silent_seconds = 0 if beats != before else silent_seconds + _LOOK_SECONDS
                 if silent_seconds >= limit:
                     names = ", ".join(str(at) for at in waiting.values())
                     raise WorkerError(f"worker {names} hangs: not one step in {limit} seconds")

@@ -136,6 +136,41 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
         assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 
 
+class Impatient(Recorder):
+    """Wants a checkpoint at once, in the middle of the second rollout: never when asked between two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def progress(self, progress: Progress) -> None:
+        super().progress(progress)
+        self.asked = 0
+
+    def wants_checkpoint(self) -> bool:
+        self.asked += 1
+        return not self.checkpoints and self.asked > 1
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_checkpoint_that_cannot_wait_is_that_of_the_rollouts_beginning_and_nothing_changes(pipelined: bool) -> None:
+    longer = small(pipelined=pipelined)
+    settings = run_of(
+        longer.model_copy(update={"algorithm": longer.algorithm.model_copy(update={"n_steps": 512})}),
+        steps=4500, every=100_000,
+    )  # fmt: skip
+    calm, impatient, resumed = Recorder(), Impatient(), Recorder()
+    train(settings, 2, calm)
+    train(settings, 2, impatient)
+    assert [one.step for one in impatient.checkpoints] == [2048, 6144]
+    train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
+    for other in (impatient, resumed):
+        for name, array in calm.checkpoints[-1].weights.items():
+            assert (other.checkpoints[-1].weights[name] == array).all(), name
+        assert undated(other.states[-1].counters) == undated(calm.states[-1].counters)
+        assert other.states[-1].environments == calm.states[-1].environments
+
+
 def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_last_was_learned_from() -> None:
     plain, pipelined = Recorder(), Recorder()
     for heard, ahead in ((plain, False), (pipelined, True)):

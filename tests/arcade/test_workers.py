@@ -50,7 +50,9 @@ def same(one: Rollout, other: Rollout) -> bool:
 
 def a_rollout(pool: WorkerPool, weights: Weights) -> Rollout:
     pool.start(weights, Statistics.empty())
-    return pool.finish()
+    rollout = pool.finish()
+    assert rollout is not None
+    return rollout
 
 
 def kept(rollout: Rollout) -> Rollout:

@@ -47,11 +47,21 @@ class RolloutVecEnv(VecEnv):
         self.playing = weights
         self.pool.start(weights, self.statistics)
 
-    def collect(self) -> Rollout:
-        """The rollout that `begin` began; the feature statistics that the next one is played with hold it too."""
-        rollout = self.pool.finish()
-        self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
+    def collect(self, unwanted: Callable[[], bool]) -> Rollout | None:
+        """The rollout that `begin` began; the feature statistics that the next one is played with hold it too.
+
+        None, once `unwanted` says so: then `begin_again`.
+        """
+        rollout = self.pool.finish(unwanted)
+        if rollout is not None:
+            approach = self.pool.settings.approach
+            self.statistics = self.statistics.after(rollout.rams, rollout.actions, approach.features)
         return rollout
+
+    def begin_again(self) -> None:
+        """Have the workers play a rollout that was given up from its beginning."""
+        self.pool.take_back()
+        self.begin(self.playing)
 
     def reset(self) -> Floats:
         return np.zeros((self.num_envs, feature_size(self.pool.settings.approach.features)), np.float32)
@@ -118,12 +128,22 @@ class RewardScale:
 
 
 class WholeRollouts(OnPolicyAlgorithm):
-    """Mixed into an on-policy algorithm of Stable-Baselines3: rollouts come from the workers."""
+    """Mixed into an on-policy algorithm of Stable-Baselines3: rollouts come from the workers.
+
+    Attributes:
+        pipelined: the next rollout is played while the last one is learned from.
+        over: no further rollout is played.
+        interrupted: asked while one is played: whether something that cannot wait for its end is to be done; it is
+            done by `interrupt`, with the training as it was before that rollout, which is then played anew.
+        entropy: coefficient of the entropy by the progress that remains.
+    """
 
     env: RolloutVecEnv
     reward_scale: RewardScale
     pipelined = False
     over = False
+    interrupted: Callable[[], bool] = staticmethod(lambda: False)
+    interrupt: Callable[[], None] = staticmethod(lambda: None)
     entropy: Callable[[float], float]
 
     def collect_rollouts(
@@ -136,7 +156,9 @@ class WholeRollouts(OnPolicyAlgorithm):
             return False
         if not env.pool.under_way:
             env.begin(self.weights())
-        rollout = env.collect()
+        while (rollout := env.collect(self.interrupted)) is None:
+            self.interrupt()
+            env.begin_again()
         rewards = rollout.rewards.copy()
         self._fill(rollout_buffer, rollout)
         if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
@@ -182,16 +204,16 @@ class WholeRollouts(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), rollout.last_starts)
 
 
-_THREADS = 2
-"""More hardly help batches of this size; while the workers play there is no core to spare for a second."""
-
-
 class _Learner(WholeRollouts):
     def train(self) -> None:
-        """Stable-Baselines3's own, on as many threads everywhere: sums depend on how they are shared out."""
+        """Stable-Baselines3's own, on one thread: sums depend on how they are shared out.
+
+        A second one would save a quarter of the time where nothing else runs, and cost ten times as much where
+        something does: threads wait for each other at every layer.
+        """
         self.ent_coef = self.entropy(self._current_progress_remaining)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1 if self.pipelined else _THREADS)
+        torch.set_num_threads(1)
         try:
             super().train()
         finally:

@@ -38,7 +38,10 @@ class Listener(Protocol):
         """A rollout was played and learned from."""
 
     def wants_checkpoint(self) -> bool:
-        """Whether there should be a checkpoint now, between two rollouts, though none is due."""
+        """Whether there should be a checkpoint at once, though none is due; asked while a rollout is played, too.
+
+        It is that of the rollout's beginning.
+        """
 
     def wants_end(self, progress: Progress) -> bool:
         """Whether the training should end here, between two rollouts, though there are steps left."""
@@ -187,6 +190,10 @@ class _Reporter(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._started = time.monotonic()
+        self.model.interrupted, self.model.interrupt = self._is_wanted_at_once, self._save
+
+    def _is_wanted_at_once(self) -> bool:
+        return self.num_timesteps > self._saved_at and self._listener.wants_checkpoint()
 
     def _on_step(self) -> bool:
         return True
@@ -198,7 +205,7 @@ class _Reporter(BaseCallback):
             self._listener.progress(progress)
             self.model.over = self._listener.wants_end(progress)
         due = step // every > self._saved_at // every
-        if due or (self._listener.wants_checkpoint() and step > self._saved_at):
+        if due or self._is_wanted_at_once():
             self._save()
 
     def _on_training_end(self) -> None:
