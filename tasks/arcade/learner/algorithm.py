@@ -8,7 +8,8 @@ Stable-Baselines3's RolloutBuffer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,10 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
-from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.learner.network import RamPolicy
 from tasks.arcade.policy import Floats, Weights
-from tasks.arcade.rollouts import Rollout
+from tasks.arcade.rollouts import Episode, Played, Rollout
 from tasks.arcade.workers import WorkerPool
 
 
@@ -47,11 +48,15 @@ class RolloutVecEnv(VecEnv):
         self.playing = weights
         self.pool.start(weights, self.statistics)
 
-    def collect(self) -> Rollout:
+    def collect(self) -> Played:
         """The rollout that `begin` began; the feature statistics that the next one is played with hold it too."""
         rollout = self.pool.finish()
         self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
         return rollout
+
+    def features(self) -> Features:
+        """By which RAM becomes the network's input, with the statistics as they are now."""
+        return Features(self.pool.settings.approach.features, self.statistics)
 
     def reset(self) -> Floats:
         return np.zeros((self.num_envs, feature_size(self.pool.settings.approach.features)), np.float32)
@@ -83,6 +88,21 @@ class RolloutVecEnv(VecEnv):
         return list(self._get_indices(indices))
 
 
+def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, list[dict[str, Any]]]:
+    """Step of the rollout → what Stable-Baselines3's Monitor tells of each episode that ended with it.
+
+    Args:
+        episodes: that ended.
+        start_time: of the training, in nanoseconds, as Stable-Baselines3 has it.
+    """
+    told: dict[int, list[dict[str, Any]]] = {}
+    seconds = round(time.time() - start_time / 1e9, 6)
+    for episode in episodes:
+        ended = {"r": episode.episode_return, "l": episode.length, "t": seconds}
+        told.setdefault(episode.step, []).append({"episode": ended})
+    return told
+
+
 class RewardScale:
     """What is learned from, made of the game's reward (`ApproachSettings.reward`)."""
 
@@ -104,14 +124,24 @@ class RewardScale:
 
     def __call__(self, rewards: Floats, starts: Floats) -> Floats:
         """Rewards to learn from; rewards and starts are float32 of shape (n_steps, n_envs)."""
+        self.see(rewards, starts)
+        return self.of(rewards)
+
+    def see(self, rewards: Floats, starts: Floats) -> None:
+        """Take a rollout's rewards into the running figures; float32 of shape (n_steps, n_envs) both."""
+        if self._kind != "scaled":
+            return
+        for reward, start in zip(rewards, starts, strict=True):
+            self._discounted = self._discounted * self._gamma * (1 - start) + reward
+            self._running.update(self._discounted)
+
+    def of(self, rewards: Floats) -> Floats:
+        """What to learn from these rewards, by the figures as they are now; any shape."""
         if self._kind == "raw":
             return rewards
         if self._kind == "sign":
             signs: Floats = np.sign(rewards)
             return signs
-        for reward, start in zip(rewards, starts, strict=True):
-            self._discounted = self._discounted * self._gamma * (1 - start) + reward
-            self._running.update(self._discounted)
         deviation = float(np.sqrt(self._running.var + 1e-8))
         scaled: Floats = np.clip(rewards / np.float32(deviation), -10, 10)
         return scaled
@@ -137,21 +167,15 @@ class WholeRollouts(OnPolicyAlgorithm):
         if not env.pool.under_way:
             env.begin(self.weights())
         rollout = env.collect()
+        assert isinstance(rollout, Rollout)
         rewards = rollout.rewards.copy()
         self._fill(rollout_buffer, rollout)
         if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
             env.begin(self.weights())
-        by_step: dict[int, list[dict[str, float]]] = {}
-        for episode in rollout.episodes:
-            ended = {
-                "r": episode.episode_return,
-                "l": episode.length,
-                "t": round(time.time() - self.start_time / 1e9, 6),
-            }
-            by_step.setdefault(episode.step, []).append(ended)
+        ended = episodes_ended(rollout.episodes, self.start_time)
         for step in range(n_rollout_steps):
             self.num_timesteps += env.num_envs
-            infos = [{"episode": ended} for ended in by_step.get(step, ())]
+            infos = ended.get(step, [])
             callback.update_locals({"self": self, "infos": infos, "rewards": rewards[step], "n_steps": step})
             if not callback.on_step():
                 return False
@@ -186,16 +210,23 @@ _THREADS = 2
 """More hardly help batches of this size; while the workers play there is no core to spare for a second."""
 
 
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Learning on as many threads everywhere: sums depend on how they are shared out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Learner(WholeRollouts):
     def train(self) -> None:
-        """Stable-Baselines3's own, on as many threads everywhere: sums depend on how they are shared out."""
+        """Stable-Baselines3's own, on as many threads everywhere."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1 if self.pipelined else _THREADS)
-        try:
+        with threads(1 if self.pipelined else _THREADS):
             super().train()
-        finally:
-            torch.set_num_threads(threads)
 
 
 class RolloutPPO(_Learner, PPO):
