@@ -137,8 +137,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pip
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
 @pytest.mark.parametrize(
-    ("name", "pipelined"),
-    [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False), ("random", False), ("dqn", False), ("qrdqn", False)],
+    ("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False), ("random", False)]
 )
 def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
     name: str, pipelined: bool, env_id: str, tmp_path: Path

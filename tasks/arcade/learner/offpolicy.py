@@ -131,7 +131,8 @@ class OffPolicyRollouts(OffPolicyAlgorithm):
         if self.over:
             return RolloutReturn(0, 0, continue_training=False)
         self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
-        env.begin({**self.weights(), EXPLORATION: np.array(self._exploration(learning_starts), np.float32)})
+        if not env.pool.under_way:
+            env.begin({**self.weights(), EXPLORATION: np.array(self._exploration(learning_starts), np.float32)})
         played = env.collect()
         assert isinstance(played, Transitions)
         rewards = played.rewards.copy()
