@@ -9,9 +9,12 @@ from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
     A2cSettings,
     ApproachSettings,
+    DqnSettings,
     FeatureSettings,
     NetworkSettings,
     PpoSettings,
+    QNetworkSettings,
+    QrDqnSettings,
     RunSettings,
     TrainSettings,
     UnlearnedSettings,
@@ -32,6 +35,8 @@ _TUNED = ApproachSettings(
     n_envs=16,
     reward="sign",
 )
+
+_Q_NETWORK = QNetworkSettings(layers=(128, 128), layer_norm=True)
 
 APPROACHES: dict[str, ApproachSettings] = {
     approach.name: approach
@@ -62,6 +67,22 @@ APPROACHES: dict[str, ApproachSettings] = {
             description="Stable-Baselines3's A2C as shipped, on RAM scaled to [0, 1]",
             algorithm=A2cSettings(),
             features=FeatureSettings(kind="scaled"),
+        ),
+        ApproachSettings(
+            name="dqn",
+            description="Stable-Baselines3's DQN on ppo-tuned's features, from a replay buffer of RAM",
+            algorithm=DqnSettings(network=_Q_NETWORK),
+            features=_TUNED.features,
+            n_envs=16,
+            reward="sign",
+        ),
+        ApproachSettings(
+            name="qrdqn",
+            description="sb3-contrib's QR-DQN, the distribution of what is to come instead of its mean, as dqn",
+            algorithm=QrDqnSettings(network=_Q_NETWORK),
+            features=_TUNED.features,
+            n_envs=16,
+            reward="sign",
         ),
         ApproachSettings(
             name="random",

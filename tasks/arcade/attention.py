@@ -1,4 +1,7 @@
-"""Which bytes a decision depends on: the gradient of the chosen action's log-probability, carried back to the RAM.
+"""Which bytes a decision depends on: the gradient of what speaks for the chosen action, carried back to the RAM.
+
+What speaks for an action is the logarithm of its probability, where a policy samples by preferences; where actions are
+played by what they are worth, it is the advantage: how much more the action is worth than all of them on average.
 
 Exact: the chain rule through the network and through the features, in float64, no sampling and no framework.
 """
@@ -30,20 +33,27 @@ class Attention:
         statistics: of the checkpoint.
         network: the layers.
         weights: of the checkpoint.
+        speaks_for: the gradient, by the network's outputs, of what speaks for an action.
 
     Raises:
         ValueError: the weights do not fit the network.
     """
 
     def __init__(
-        self, features: FeatureSettings, statistics: Statistics, network: NetworkSettings, weights: Weights
+        self,
+        features: FeatureSettings,
+        statistics: Statistics,
+        network: NetworkSettings,
+        weights: Weights,
+        speaks_for: Callable[[Vector, int], Vector] | None = None,
     ) -> None:
+        self._speaks_for = speaks_for or log_probability
         self._features = Features(features, statistics)
         self._bytes = _BytesBehindFeatures(features, statistics)
         self._layers = _policy_layers(network, self._features.size, weights)
 
     def __call__(self, ram: Ram, previous: Ram, action: int) -> Vector:
-        """The gradient of log pi(action | ram, previous) by each byte of the RAM, the RAM before held as it is.
+        """The gradient of what speaks for an action by each byte of the RAM, the RAM before held as it is.
 
         Where features are bits a byte has no derivative; it gets the length of the gradient by its eight bits.
 
@@ -53,15 +63,14 @@ class Attention:
             action: the one that was taken.
 
         Returns:
-            float64 of shape (128,), nats for one more in the byte.
+            float64 of shape (128,), nats (or worth) for one more in the byte.
         """
         inputs = self._features(ram[None], previous[None])[0].astype(np.float64)
         values, back = inputs, list[Backward]()
         for layer in self._layers:
             values, backward = layer(values)
             back.append(backward)
-        gradient = -softmax(values)
-        gradient[action] += 1
+        gradient = self._speaks_for(values, action)
         for backward in reversed(back):
             gradient = backward(gradient)
         return self._bytes(gradient, inputs)
@@ -75,6 +84,20 @@ def softmax(logits: Vector) -> Vector:
     odds = np.exp(logits - logits.max())
     shares: Vector = odds / odds.sum()
     return shares
+
+
+def log_probability(logits: Vector, action: int) -> Vector:
+    """The gradient of an action's log-probability by the logits."""
+    gradient = -softmax(logits)
+    gradient[action] += 1
+    return gradient
+
+
+def advantage(worth: Vector, action: int) -> Vector:
+    """The gradient of an action's advantage, its worth less the mean of all, by what each action is worth."""
+    gradient: Vector = np.full(len(worth), -1 / len(worth))
+    gradient[action] += 1
+    return gradient
 
 
 def _policy_layers(network: NetworkSettings, n_features: int, weights: Weights) -> list[Layer]:

@@ -20,7 +20,8 @@ from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import UnknownGameError, rom_digest
 from tasks.arcade.policy import Agent, NetworkPolicy, Weights, check_weights, unlearned_policy
-from tasks.arcade.settings import ActorCriticSettings, RunSettings, Settings
+from tasks.arcade.q_policy import QPolicy, check_q_weights
+from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings, RunSettings, Settings, UnlearnedSettings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 
@@ -53,6 +54,8 @@ class Checkpoint:
         features = Features(self.settings.approach.features, self.statistics)
         if isinstance(algorithm, ActorCriticSettings):
             return Agent(features, NetworkPolicy(algorithm.network, features.size, self.weights))
+        if isinstance(algorithm, OffPolicySettings):
+            return Agent(features, QPolicy(algorithm, features.size, self.weights))
         return Agent(features, unlearned_policy(algorithm.algorithm, len(self.action_names)))
 
 
@@ -120,9 +123,14 @@ def _check(description: _Description, weights: Weights) -> None:
     approach = description.settings.approach
     if isinstance(approach.algorithm, ActorCriticSettings):
         check_weights(approach.algorithm.network, feature_size(approach.features), weights)
-        if len(weights["action_net.bias"]) != len(description.action_names):
-            raise ValueError("the network has another number of actions than the game")
-    elif weights:
+        n_actions = len(weights["action_net.bias"])
+    elif isinstance(approach.algorithm, OffPolicySettings):
+        n_actions = check_q_weights(approach.algorithm, feature_size(approach.features), weights)
+    else:
+        n_actions = len(description.action_names)
+    if n_actions != len(description.action_names):
+        raise ValueError("the network has another number of actions than the game")
+    if isinstance(approach.algorithm, UnlearnedSettings) and weights:
         raise ValueError("an approach that learns nothing has weights")
     installed = rom_digest(description.settings.game.rom)
     if description.rom_sha256 != installed:

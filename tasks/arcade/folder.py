@@ -69,13 +69,16 @@ def _write_whole(contents: Mapping[str, bytes], directory: Path) -> None:
         raise
 
 
-def read_folder(directory: Path, names: Sequence[str], digest: str | None = None) -> dict[str, bytes]:
+def read_folder(
+    directory: Path, names: Sequence[str], digest: str | None = None, *, optional: Sequence[str] = ()
+) -> dict[str, bytes]:
     """Read the files that `write_folder` wrote, each checked against the manifest.
 
     Args:
         directory: where they lie.
         names: which files there have to be, no more and no fewer.
         digest: what the folder's digest has to be, if known.
+        optional: which files there may be besides, all of them or none.
 
     Raises:
         DamagedError: a file is missing, damaged or too many, or the schema is newer.
@@ -85,7 +88,9 @@ def read_folder(directory: Path, names: Sequence[str], digest: str | None = None
     if digest is not None and found != digest:
         raise DamagedError(f"its digest is {found[:12]}, not {digest[:12]} as recorded when it was saved")
     manifest = _manifest(raw)
-    if set(manifest.files) != set(names):
+    if set(manifest.files) == {*names, *optional}:
+        names = (*names, *optional)
+    elif set(manifest.files) != set(names):
         raise DamagedError(f"{MANIFEST} lists {', '.join(sorted(manifest.files))}, not {', '.join(names)}")
     contents = {name: _bytes(directory / name) for name in names}
     for name, data in contents.items():

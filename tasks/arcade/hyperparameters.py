@@ -18,6 +18,8 @@ from tasks.arcade.settings import (
     ApproachSettings,
     FeatureSettings,
     NetworkSettings,
+    OffPolicySettings,
+    QrDqnSettings,
     Schedule,
     Settings,
     first_problem,
@@ -130,11 +132,13 @@ def adapted(base: ApproachSettings, given: Mapping[str, Any]) -> ApproachSetting
     """
     kind = type(base.algorithm)
     own = [name for name in kind.model_fields if name not in ("algorithm", "network")]
-    tables = ["features", *(["policy_kwargs"] if issubclass(kind, ActorCriticSettings) else [])]
+    tables = ["features", *(["policy_kwargs"] if "network" in kind.model_fields else [])]
     _know(given, [*own, *_OF_APPROACH, *tables], f"hyper-parameter of {base.name}", also=_ABOUT)
     algorithm: dict[str, Any] = {word: given[word] for word in own if word in given}
     if isinstance(base.algorithm, ActorCriticSettings):
         algorithm["network"] = _network(base.algorithm.network, given.get("policy_kwargs", {})).model_dump()
+    if isinstance(base.algorithm, OffPolicySettings):
+        algorithm |= _q_network(base.algorithm, given.get("policy_kwargs", {}))
     features = _table("features", given.get("features", {}))
     _know(features, FeatureSettings.model_fields, "one of features", within="features.")
     changed = base.model_copy(
@@ -146,27 +150,48 @@ def adapted(base: ApproachSettings, given: Mapping[str, Any]) -> ApproachSetting
     return _changed(changed, {word: given[word] for word in _OF_APPROACH if word in given})
 
 
+def _q_network(base: OffPolicySettings, given: object) -> dict[str, Any]:
+    """What `policy_kwargs` changes of a value-based algorithm; Stable-Baselines3 has `n_quantiles` among them."""
+    table = _table("policy_kwargs", given)
+    quantiles = ["n_quantiles"] if isinstance(base, QrDqnSettings) else []
+    _know(table, [*_NETWORK, *quantiles], "one of policy_kwargs", within="policy_kwargs.")
+    changes = _between_layers(table)
+    if "net_arch" in table:
+        changes["layers"] = _widths("policy_kwargs.net_arch", table["net_arch"])
+    network = _changed(base.network, changes, "policy_kwargs.").model_dump()
+    return {"network": network, **{word: table[word] for word in quantiles if word in table}}
+
+
 def _network(base: NetworkSettings, given: object) -> NetworkSettings:
     table = _table("policy_kwargs", given)
     _know(table, _NETWORK, "one of policy_kwargs", within="policy_kwargs.")
-    changes: dict[str, Any] = {}
+    changes = _between_layers(table)
     if "net_arch" in table:
         layers = table["net_arch"]
         # A list is what it is in Stable-Baselines3: as many layers of its own for the policy and for the value.
         layers = {"pi": layers, "vf": layers} if isinstance(layers, list) else _table("policy_kwargs.net_arch", layers)
         _know(layers, _LAYERS, "one of net_arch", within="policy_kwargs.net_arch.")
-        widths = TypeAdapter(tuple[int, ...])
-        for layer, value in {name: layers.get(name, []) for name in _LAYERS}.items():
-            changes[layer] = _checked(f"policy_kwargs.net_arch.{layer}", widths, value)
-            if any(not 1 <= width <= 4096 for width in changes[layer]):
-                raise HyperparameterError(f"policy_kwargs.net_arch.{layer}: widths from 1 to 4,096, got {value!r}")
+        for layer in _LAYERS:
+            changes[layer] = _widths(f"policy_kwargs.net_arch.{layer}", layers.get(layer, []))
+    return _changed(base, changes, "policy_kwargs.")
+
+
+def _widths(word: str, given: object) -> tuple[int, ...]:
+    widths: tuple[int, ...] = _checked(word, TypeAdapter(tuple[int, ...]), given)
+    if any(not 1 <= width <= 4096 for width in widths):
+        raise HyperparameterError(f"{word}: widths from 1 to 4,096, got {given!r}")
+    return widths
+
+
+def _between_layers(table: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
     if "activation_fn" in table:
         changes["activation"] = str(table["activation_fn"]).rsplit(".", 1)[-1].lower()
         if changes["activation"] not in ("tanh", "relu"):
             raise HyperparameterError(f'policy_kwargs.activation_fn: "Tanh" or "ReLU", got {table["activation_fn"]!r}')
     if "layer_norm" in table:
         changes["layer_norm"] = table["layer_norm"]
-    return _changed(base, changes, "policy_kwargs.")
+    return changes
 
 
 def _know(given: Iterable[str], known: Iterable[str], what: str, *, within: str = "", also: Iterable[str] = ()) -> None:

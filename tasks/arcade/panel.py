@@ -10,15 +10,14 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tasks.arcade.atlas import Atlas
-from tasks.arcade.attention import Attention, softmax
 from tasks.arcade.canvas import Box, Canvas, GameView
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import Step, Trace
 from tasks.arcade.game import Emulator, Ram
 from tasks.arcade.lettering import letters, signed
+from tasks.arcade.mind import Mind
 from tasks.arcade.outlines import Outliner, Outlines
 from tasks.arcade.panel_parts import (
     BACKGROUND,
@@ -33,14 +32,11 @@ from tasks.arcade.panel_parts import (
     Label,
     RamGrid,
 )
-from tasks.arcade.settings import ActorCriticSettings
 
 WIDTH, HEIGHT = 1280, 720
 GAME = Box(20, 20, 840, 630)
 """4:3, and for the usual 210 lines three of the film's to one of the game's."""
 _LEFT, _ACROSS = 884, 376
-_SMALLEST_WEIGHT = 0.1
-"""Nats for a byte's usual change: what is less than this lights nothing up."""
 _GLOW = (1.0, 0.5, 0.5, 0.5)
 """Light of a byte that changed in this step, in the one before, and so on."""
 
@@ -74,7 +70,7 @@ class Panel:
         self.canvas = Canvas(WIDTH, HEIGHT, BACKGROUND)
         self.view = GameView(self.canvas, GAME, emulator.screen_size)
         self._fps = emulator.screen_fps
-        self._mind = _Mind(checkpoint)
+        self._mind = Mind(checkpoint)
         self._outliner = Outliner(self.view, atlas)
         self._score = 0
         self._previous: Ram | None = None
@@ -130,48 +126,17 @@ class Panel:
             return
         action = trace.actions[step.number]
         previous = step.ram if self._previous is None else self._previous
-        probabilities, value, weights = self._mind(step.ram, previous, action)
+        thought = self._mind(step.ram, previous, action)
         self._score += step.reward
         self._since = np.where(step.ram != previous, 0, self._since + 1)
-        self._grid.draw(step.ram, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
-        self._outliner.show(step.ram, weights)
-        self._bars.draw(probabilities, action)
+        self._grid.draw(step.ram, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], thought.weights)
+        self._outliner.show(step.ram, thought.weights)
+        self._bars.draw(thought.lengths, thought.words, action)
         self._chosen.set(self._bars.names[action])
-        self._value.add(value)
+        self._value.add(thought.value)
         self._points.add(float(self._score))
-        self._value_now.set(signed(f"{value:+.2f}"))
+        self._value_now.set(signed(f"{thought.value:+.2f}"))
         self._score_now.set(signed(f"{self._score:,}"))
         seconds = int(step.frame / self._fps)
         self._clock.set(f"step {step.number + 1:,}  {seconds // 60}:{seconds % 60:02d}")
         self._previous = step.ram
-
-
-class _Mind:
-    """What a checkpoint's policy makes of RAM."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._agent = checkpoint.agent()
-        algorithm, features = checkpoint.settings.approach.algorithm, checkpoint.settings.approach.features
-        self._attention = (
-            Attention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
-            if isinstance(algorithm, ActorCriticSettings)
-            else None
-        )
-        self._usual_change = checkpoint.statistics.deviation
-
-    def __call__(
-        self, ram: Ram, previous: Ram, action: int
-    ) -> tuple[npt.NDArray[np.float64], float, npt.NDArray[np.float64]]:
-        """Probabilities of the actions, the value, and how much the decision depends on each byte, 0 to 1."""
-        features = self._agent.features(ram[None], previous[None])
-        logits = self._agent.policy.logits(features)[0].astype(np.float64)
-        value = float(self._agent.policy.values(features)[0])
-        return softmax(logits), value, self._weights(ram, previous, action)
-
-    def _weights(self, ram: Ram, previous: Ram, action: int) -> npt.NDArray[np.float64]:
-        if self._attention is None:
-            return np.zeros(128)
-        # The gradient alone is steepest by bytes that never change: what counts is the byte's usual change.
-        effects = np.abs(self._attention(ram, previous, action)) * self._usual_change
-        shares: npt.NDArray[np.float64] = effects / max(effects.max(), _SMALLEST_WEIGHT)
-        return shares

@@ -157,7 +157,7 @@ def _frame(tiles: Floats, colours: Floats, width: int) -> None:
 
 
 class ActionBars:
-    """How likely each action is, the one that was taken set off; up to nine in one column, more in two.
+    """How good each action seems, the one that was taken set off; up to nine in one column, more in two.
 
     Attributes:
         names: of the actions.
@@ -174,10 +174,10 @@ class ActionBars:
             for at, name in enumerate(names)
         ]
 
-    def draw(self, probabilities: npt.NDArray[np.float64], taken: int) -> None:
-        """Draw the probabilities, shape (actions,), and which was taken."""
-        for at, (bar, probability) in enumerate(zip(self._bars, probabilities, strict=True)):
-            bar.draw(float(probability), at == taken)
+    def draw(self, lengths: npt.NDArray[np.float64], words: Sequence[str], taken: int) -> None:
+        """Draw each action's bar, between 0 and 1, and the word beside it, both (actions,), and which was taken."""
+        for at, (bar, length, word) in enumerate(zip(self._bars, lengths, words, strict=True)):
+            bar.draw(float(length), word, at == taken)
 
 
 class _Bar:
@@ -192,11 +192,11 @@ class _Bar:
         named = Box(box.x, box.y, left - 4, box.height)
         counted = Box(box.x + box.width - right + 2, box.y, right - 2, box.height)
         self._names = [Label(canvas, named, "JetBrainsMono-Medium", small, colour) for colour in (SOFT, DECIDING)]
-        self._share = Label(canvas, counted, "JetBrainsMono-Medium", small, SOFT, "right")
+        self._word = Label(canvas, counted, "JetBrainsMono-Medium", small, SOFT, "right")
         self._name, self._drawn = name, (-1, False)
 
-    def draw(self, probability: float, taken: bool) -> None:
-        width = round(probability * self._box.width / 2) * 2
+    def draw(self, length: float, word: str, taken: bool) -> None:
+        width = round(length * self._box.width / 2) * 2
         if (width, taken) != self._drawn:
             if taken != self._drawn[1] or self._drawn[0] < 0:
                 self._names[not taken].forget()
@@ -205,7 +205,7 @@ class _Bar:
             box = self._box
             self._canvas.fill(box, RAISED)
             self._canvas.fill(Box(box.x, box.y, width, box.height), DECIDING if taken else SLATE)
-        self._share.set(f"{100 * probability:.0f}%")
+        self._word.set(word)
 
 
 class Chart:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
 from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart, Ram
 from tasks.arcade.policy import Floats, NetworkPolicy, Policy, Weights, sample, unlearned_policy
-from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, GameSettings
+from tasks.arcade.q_policy import QPolicy
+from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, GameSettings, OffPolicySettings
 
 
 @dataclass(frozen=True)
@@ -29,35 +30,44 @@ class Episode:
     length: int
 
 
-@dataclass(frozen=True)
-class Rollout:
+@dataclass(frozen=True, kw_only=True)
+class Played:
     """What the workers played, arrays of shape (n_steps, n_envs, ...), valid until the next rollout begins.
 
     Attributes:
         rams: uint8 (n_steps, n_envs, 128).
-        features: float32 (n_steps, n_envs, n_features), what the policy was shown.
         actions: int64 (n_steps, n_envs).
         rewards: float32, the game's own.
         starts: float32, 1 where a step is the first of an episode.
+        episodes: those that ended, in the order of steps, then of environments.
+    """
+
+    rams: Rams
+    actions: npt.NDArray[np.int64]
+    rewards: Floats
+    starts: Floats
+    episodes: tuple[Episode, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout(Played):
+    """What an on-policy algorithm learns from.
+
+    Attributes:
+        features: float32 (n_steps, n_envs, n_features), what the policy was shown.
         values: float32, the policy's value of each step.
         log_probs: float32, of the actions.
         bootstraps: float32, the value of the state at which the time limit cut an episode; 0 elsewhere.
         last_values: float32 (n_envs,), the value after the last step.
         last_starts: float32 (n_envs,), 1 where the last step ended an episode.
-        episodes: those that ended, in the order of steps, then of environments.
     """
 
-    rams: Rams
     features: FeatureArray
-    actions: npt.NDArray[np.int64]
-    rewards: Floats
-    starts: Floats
     values: Floats
     log_probs: Floats
     bootstraps: Floats
     last_values: Floats
     last_starts: Floats
-    episodes: tuple[Episode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,14 @@ class RolloutSettings:
             "last_values": ((self.n_envs,), np.float32),
             "last_starts": ((self.n_envs,), np.float32),
         }
+
+    def player(self, span: range, arrays: Mapping[str, npt.NDArray[Any]]) -> RolloutPlayer:
+        """Who plays some of the environments."""
+        return RolloutPlayer(self, span, arrays)
+
+    def played(self, arrays: Mapping[str, npt.NDArray[Any]], episodes: tuple[Episode, ...]) -> Played:
+        """What was played, from the whole arrays of `layout`."""
+        return Rollout(**arrays, episodes=episodes)
 
 
 class Environment:
@@ -191,9 +209,7 @@ class RolloutPlayer:
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
-        self._before = self._marks()
-        features, policy = Features(self._settings.approach.features, statistics), self._policy(weights)
-        uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
+        features, policy, uniforms = self._begin(weights, statistics)
         episodes: list[Episode] = []
         self._out["bootstraps"][:] = 0
         for step in range(self._settings.n_steps):
@@ -208,10 +224,18 @@ class RolloutPlayer:
         self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
         return episodes
 
+    def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Features, Policy, npt.NDArray[np.float64]]:
+        """What a rollout is played by, and a number for every environment and step, shape (n_envs, n_steps)."""
+        self._before = self._marks()
+        uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
+        return Features(self._settings.approach.features, statistics), self._policy(weights), uniforms
+
     def _policy(self, weights: Weights) -> Policy:
         approach = self._settings.approach
         if isinstance(approach.algorithm, ActorCriticSettings):
             return NetworkPolicy(approach.algorithm.network, feature_size(approach.features), weights)
+        if isinstance(approach.algorithm, OffPolicySettings):
+            return QPolicy(approach.algorithm, feature_size(approach.features), weights)
         return unlearned_policy(approach.algorithm.algorithm, self._n_actions)
 
     def _starts(self) -> list[bool]:
@@ -233,11 +257,13 @@ class RolloutPlayer:
         if truncated and not terminated:
             cut = features(environment.ram[None], environment.previous[None])
             self._out["bootstraps"][step, row] = policy.values(cut)[0]
-        if not (terminated or truncated):
-            return []
+        return [self._ended(step, row)] if terminated or truncated else []
+
+    def _ended(self, step: int, row: int) -> Episode:
+        environment = self._environments[row]
         ended = Episode(step, self._span[row], environment.episode_return, environment.length)
         environment.begin_next()
-        return [ended]
+        return ended
 
     def _marks(self) -> list[Callable[[], EnvironmentState]]:
         return [environment.mark() for environment in self._environments]

@@ -16,7 +16,16 @@ from pydantic import Field
 
 from tasks.arcade.approaches import approach, offer
 from tasks.arcade.hyperparameters import adapted
-from tasks.arcade.settings import ActorCriticSettings, ApproachName, ApproachSettings, EnvId, Name, Seed, Settings
+from tasks.arcade.settings import (
+    ActorCriticSettings,
+    ApproachName,
+    ApproachSettings,
+    EnvId,
+    Name,
+    Seed,
+    Settings,
+    UnlearnedSettings,
+)
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -105,7 +114,7 @@ def parameters(settings: SweepSettings) -> tuple[str, ...]:
         UnknownApproachError: no such approach.
     """
     base = approach(settings.approach)
-    if not isinstance(base.algorithm, ActorCriticSettings):
+    if isinstance(base.algorithm, UnlearnedSettings):
         raise SweepError(f"{base.name} learns nothing: there is nothing to search for")
     able = tuple(name for name in SPACE if name in type(base.algorithm).model_fields)
     for name in settings.parameters:
@@ -185,7 +194,7 @@ class Search:
         given = {name: _drawn(trial, name, SPACE[name]) for name in parameters(self._settings)}
         if isinstance(getattr(base.algorithm, "learning_rate", None), str) and "learning_rate" in given:
             given["learning_rate"] = f"lin_{given['learning_rate']:.4g}"
-        if "batch_size" in given:
+        if "batch_size" in given and isinstance(base.algorithm, ActorCriticSettings):
             rollout = base.n_envs * int(given.get("n_steps", base.algorithm.n_steps))
             given["batch_size"] = min(int(given["batch_size"]), rollout)
         own = adapted(base, given)

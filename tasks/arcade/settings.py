@@ -165,6 +165,62 @@ class A2cSettings(ActorCriticSettings):
     gae_lambda: float = Field(default=1.0, ge=0, le=1, description=_LAMBDA)
 
 
+class QNetworkSettings(Settings):
+    """The layers from features to what each action is worth."""
+
+    layers: tuple[int, ...] = Field(default=(64, 64), description="widths of the layers before the last one")
+    activation: Literal["tanh", "relu"] = Field(default="relu", description="between the layers")
+    layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
+
+
+class OffPolicySettings(Settings):
+    """What Stable-Baselines3's value-based algorithms share, in its names.
+
+    They learn what each action is worth from a replay buffer, and play the action that is worth most, or now and then
+    any. Each step is learned from about as often as rl-baselines3-zoo's settings for Atari do (8 times), but in fewer
+    and larger batches after longer play, which two cores do faster.
+    """
+
+    learning_rate: Schedule = Field(default=5e-4, description=_RATE)
+    buffer_size: int = Field(default=200_000, ge=1, le=10**7, description="steps that the replay buffer holds")
+    learning_starts: int = Field(default=10_000, ge=0, description="steps of play at random before anything is learned")
+    batch_size: int = Field(default=256, ge=1, description="steps that are learned from at once")
+    tau: float = Field(default=1.0, gt=0, le=1, description="how much of the target network is renewed; 1: all")
+    gamma: float = Field(default=0.99, ge=0, le=1, description="discount of what comes a step later")
+    train_freq: int = Field(default=64, ge=1, description="steps of each environment in a rollout")
+    gradient_steps: int = Field(
+        default=32, ge=-1, description="batches learned from after each rollout; -1: as many as it has steps"
+    )
+    target_update_interval: int = Field(default=4_000, ge=1, description="steps between renewals of the target network")
+    exploration_fraction: float = Field(
+        default=0.1, gt=0, le=1, description="of the training, in which exploration falls to its end"
+    )
+    exploration_initial_eps: float = Field(default=1.0, ge=0, le=1, description="share of random actions at first")
+    exploration_final_eps: float = Field(
+        default=0.01, ge=0, le=1, description="share of random actions in the end, and when a checkpoint is judged"
+    )
+    max_grad_norm: float = Field(default=10.0, gt=0, description="longer gradients are cut to this length")
+    network: QNetworkSettings = QNetworkSettings()
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of each environment in a rollout, as the other algorithms call it."""
+        return self.train_freq
+
+
+class DqnSettings(OffPolicySettings):
+    """DQN (Mnih et al. 2015)."""
+
+    algorithm: Literal["dqn"] = Field(default="dqn", description="DQN")
+
+
+class QrDqnSettings(OffPolicySettings):
+    """QR-DQN (Dabney et al. 2018): of what an action is worth the distribution, as quantiles; played by their mean."""
+
+    algorithm: Literal["qrdqn"] = Field(default="qrdqn", description="QR-DQN")
+    n_quantiles: int = Field(default=32, ge=1, le=1000, description="quantiles of each action's worth")
+
+
 class UnlearnedSettings(Settings):
     """Nothing learned: uniformly random actions, the floor under every comparison; or never a button pressed."""
 
@@ -181,7 +237,7 @@ class ApproachSettings(Settings):
 
     name: ApproachId = Field(description="what it is called in runs and comparisons")
     description: str = Field(description="what it is, in a line")
-    algorithm: PpoSettings | A2cSettings | UnlearnedSettings = Field(
+    algorithm: PpoSettings | A2cSettings | DqnSettings | QrDqnSettings | UnlearnedSettings = Field(
         discriminator="algorithm", description="how it learns, and its hyper-parameters"
     )
     features: FeatureSettings

@@ -5,6 +5,8 @@ training.json              counters, random generators, what is logged next, eac
 optimiser.safetensors      the optimiser's moments
 environments.safetensors   each environment's state at its episode's start, and its actions since
 playing.safetensors        the weights that the rollout under way is played with; empty if none is
+target.safetensors         the target network's weights, and
+replay_buffer.safetensors  the last steps that were played: only where an algorithm has them
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ _LARGEST_START = 1024**2
 """Bytes; ALE's are about 14,000."""
 _MOST_ACTIONS = 18
 _FILES = ("training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors")
+_OFF_POLICY_FILES = ("target.safetensors", "replay_buffer.safetensors")
 
 
 class Counters(Settings):
@@ -43,6 +46,7 @@ class Counters(Settings):
     numpy_generator: dict[str, Any]
     torch_generator: str = Field(description="hexadecimal")
     reward_scale: dict[str, Any]
+    episodes: int = Field(default=0, ge=0, description="that ended; counted where logging goes by it")
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,16 @@ class TrainingState:
         optimiser: its moments by name.
         environments: every environment in flight; before the rollout under way, if one is.
         playing: the weights that this rollout is played with; none if none is under way.
+        target: the target network's weights, where the algorithm has one.
+        replay_buffer: what a `TransitionBuffer` holds, where the algorithm has one.
     """
 
     counters: Counters
     optimiser: Arrays
     environments: tuple[EnvironmentState, ...]
     playing: Weights = field(default_factory=dict)
+    target: Weights = field(default_factory=dict)
+    replay_buffer: Arrays = field(default_factory=dict)
 
 
 class _Generators(Settings):
@@ -99,6 +107,8 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
         "environments.safetensors": pack(environments),
         "playing.safetensors": pack(state.playing),
     }
+    if state.replay_buffer:
+        contents |= dict(zip(_OFF_POLICY_FILES, (pack(state.target), pack(state.replay_buffer)), strict=True))
     return write_folder(contents, directory)
 
 
@@ -108,7 +118,7 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
     Raises:
         DamagedError: it is damaged, or another checkpoint's.
     """
-    contents = read_folder(directory, _FILES)
+    contents = read_folder(directory, _FILES, optional=_OFF_POLICY_FILES)
     try:
         description = _Description.model_validate_json(contents["training.json"])
     except ValidationError as error:
@@ -122,6 +132,7 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
         unpack(contents["optimiser.safetensors"]),
         environments,
         unpack(contents["playing.safetensors"]),
+        *(unpack(contents[name]) for name in _OFF_POLICY_FILES if name in contents),
     )
 
 

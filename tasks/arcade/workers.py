@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.features import Statistics
 from tasks.arcade.policy import Weights
-from tasks.arcade.rollouts import EnvironmentState, Episode, Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts import EnvironmentState, Episode, Played, RolloutPlayer, RolloutSettings
 
 HANG_SECONDS = 20
 """A step takes about a millisecond: a worker that plays none for this long hangs."""
@@ -94,7 +94,7 @@ def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connect
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(1):
         try:
-            player, beat = RolloutPlayer(settings, span, shared.arrays()), _heart(shared, span)
+            player, beat = settings.player(span, shared.arrays()), _heart(shared, span)
             pipe.send(None)
             while True:
                 pipe.send(_answer(player, pipe.recv(), beat))
@@ -187,7 +187,7 @@ class WorkerPool:
         """Whether a rollout was started and not finished."""
         return self._under_way
 
-    def finish(self, unwanted: Callable[[], bool] = lambda: False) -> Rollout | None:
+    def finish(self, unwanted: Callable[[], bool] = lambda: False) -> Played | None:
         """The rollout that `start` began.
 
         Args:
@@ -200,7 +200,7 @@ class WorkerPool:
         self._under_way, self._played = False, None
         episodes = [episode for answer in played for episode in answer or ()]
         episodes.sort(key=lambda episode: (episode.step, episode.environment))
-        return Rollout(**self._shared.arrays(), episodes=tuple(episodes))
+        return self.settings.played(self._shared.arrays(), tuple(episodes))
 
     def _wait(self, unwanted: Callable[[], bool] = lambda: False) -> list[list[Episode] | None]:
         if self._played is None:

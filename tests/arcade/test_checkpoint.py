@@ -14,22 +14,25 @@ from tasks.arcade.checkpoint import Checkpoint, CheckpointError, read, write
 from tasks.arcade.features import Statistics, feature_size
 from tasks.arcade.game import Emulator, resolve
 from tasks.arcade.policy import weight_shapes
-from tasks.arcade.settings import PpoSettings, RunSettings
+from tasks.arcade.q_policy import q_weight_shapes
+from tasks.arcade.settings import OffPolicySettings, PpoSettings, RunSettings
 
 
 def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
     game, settings = resolve("ALE/Pong-v5"), approach(name)
     run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
     generator = np.random.default_rng(0)
-    weights = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     if isinstance(settings.algorithm, PpoSettings):
         shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), 6)
-        weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
+    elif isinstance(settings.algorithm, OffPolicySettings):
+        shapes = q_weight_shapes(settings.algorithm, feature_size(settings.features), 6)
+    weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
     statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
     return Checkpoint(run, step, Emulator(game).action_names, weights, statistics)
 
 
-@pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "random"])
+@pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "dqn", "qrdqn", "random"])
 def test_what_is_read_is_what_was_written_and_decides_alike(name: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint(name)
     digest = write(checkpoint, tmp_path / "step")
@@ -119,8 +122,9 @@ def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path
         read(tmp_path / "step")
 
 
-def test_another_games_weights_are_refused(tmp_path: Path) -> None:
-    write(a_checkpoint(), tmp_path / "step")
+@pytest.mark.parametrize("name", ["ppo-tuned", "dqn", "qrdqn"])
+def test_another_games_weights_are_refused(name: str, tmp_path: Path) -> None:
+    write(a_checkpoint(name), tmp_path / "step")
     path = tmp_path / "step" / "checkpoint.json"
     fields = json.loads(path.read_text())
     fields["action_names"] = fields["action_names"][:4]

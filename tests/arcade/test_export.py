@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import FrameStackObservation
-from stable_baselines3 import A2C, PPO
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DQN, PPO
 from test_learner import Recorder, run_of, small
 
 from tasks.arcade.learner import ExportError, export, train
+from tasks.arcade.q_policy import QPolicy
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("ppo-tuned", PPO), ("ppo-bits", PPO), ("a2c", A2C)])
@@ -39,6 +41,30 @@ def test_stable_baselines3_opens_it_and_plays_the_same_actions(
         assert action == agent.decide(ram, previous, None)
         observation, *_ = env.step(action)
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("dqn", DQN), ("qrdqn", QRDQN)])
+def test_value_based_ones_play_the_same_greedy_actions(name: str, algorithm: type[DQN | QRDQN], tmp_path: Path) -> None:
+    heard = Recorder()
+    train(run_of(small(name), steps=512), 2, heard)
+    checkpoint = heard.checkpoints[-1]
+    export(checkpoint, tmp_path / "model.zip")
+    model = algorithm.load(tmp_path / "model.zip", device="cpu")
+    assert (model.num_timesteps, model.exploration_rate) == (512, 0.01)
+    agent = checkpoint.agent()
+    assert isinstance(agent.policy, QPolicy)
+    env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
+    observation, _ = env.reset(seed=3)
+    for _ in range(200):
+        previous, ram = np.asarray(observation)
+        worth = agent.policy.q_values(agent.features(ram[None], previous[None]))[0]
+        with torch.no_grad():
+            tensor, _ = model.policy.obs_to_tensor(observation)
+            theirs = model.q_net(tensor) if isinstance(model, DQN) else model.quantile_net(tensor).mean(dim=1)
+        assert np.abs(worth - theirs[0].numpy()).max() < 1e-4
+        action, _ = model.predict(observation, deterministic=True)
+        assert action == agent.decide(ram, previous, None)
+        observation, *_ = env.step(action)
 
 
 def test_what_learned_nothing_is_not_exported(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.arcade.approaches import UnknownApproachError, approach
 from tasks.arcade.hyperparameters import HyperparameterError, adapted, read
-from tasks.arcade.settings import NetworkSettings, PpoSettings, TrainSettings
+from tasks.arcade.settings import NetworkSettings, PpoSettings, QNetworkSettings, QrDqnSettings, TrainSettings
 
 
 @pytest.fixture
@@ -56,6 +56,51 @@ def test_layers_are_named_as_in_stable_baselines3() -> None:
     changed = adapted(approach("ppo"), {"policy_kwargs": {"net_arch": {"pi": [8], "vf": [16, 16]}}})
     assert isinstance(changed.algorithm, PpoSettings)
     assert changed.algorithm.network == NetworkSettings(pi=(8,), vf=(16, 16))
+
+
+def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(written: Path) -> None:
+    written.write_text("""
+        approach = "qrdqn"
+        n_timesteps = 1e7
+        buffer_size = 100000
+        learning_rate = "lin_1e-4"
+        batch_size = 32
+        learning_starts = 1000
+        target_update_interval = 1000
+        train_freq = 4
+        gradient_steps = -1
+        exploration_fraction = 0.025
+        exploration_final_eps = 0.02
+        policy_kwargs = { net_arch = [32, 16], n_quantiles = 25, activation_fn = "nn.Tanh" }
+    """)
+    algorithm = read(written).approach.algorithm
+    assert isinstance(algorithm, QrDqnSettings)
+    assert (algorithm.buffer_size, algorithm.train_freq, algorithm.gradient_steps) == (100_000, 4, -1)
+    assert (algorithm.exploration_fraction, algorithm.exploration_final_eps) == (0.025, 0.02)
+    assert (algorithm.n_quantiles, algorithm.tau) == (25, 1.0)
+    assert algorithm.network == QNetworkSettings(layers=(32, 16), activation="tanh", layer_norm=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("n_steps = 5", "n_steps is no hyper-parameter of dqn"),
+        ("target_update = 5", "did you mean target_update_interval?"),
+        ("n_quantiles = 5", "n_quantiles is no hyper-parameter of dqn"),
+        ("policy_kwargs = { n_quantiles = 5 }", "policy_kwargs.n_quantiles is no one of policy_kwargs"),
+        ("policy_kwargs = { net_arch = { pi = [8] } }", "policy_kwargs.net_arch: Input should be a valid"),
+        ("policy_kwargs = { net_arch = [0] }", "policy_kwargs.net_arch: widths from 1"),
+        ("exploration_fraction = 0", "exploration_fraction: Input should be greater than 0"),
+        ("gradient_steps = -2", "gradient_steps"),
+        ("train_freq = 'episode'", "train_freq: Input should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text: str, said: str) -> None:
+    written.write_text(f'approach = "dqn"\n{text}')
+    with pytest.raises(HyperparameterError) as refused:
+        read(written)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

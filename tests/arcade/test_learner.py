@@ -19,7 +19,16 @@ from tasks.arcade.learner import RewardScale, Start, build, schedule, train
 from tasks.arcade.policy import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
-from tasks.arcade.settings import A2cSettings, ApproachSettings, NetworkSettings, PpoSettings, RunSettings
+from tasks.arcade.settings import (
+    A2cSettings,
+    ApproachSettings,
+    NetworkSettings,
+    OffPolicySettings,
+    PpoSettings,
+    QNetworkSettings,
+    QrDqnSettings,
+    RunSettings,
+)
 from tasks.arcade.training_state import Counters, TrainingState, read_state, write_state
 from tasks.arcade.workers import WorkerPool
 
@@ -53,6 +62,8 @@ class Recorder:
 
 def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
     settings = approach(name)
+    if isinstance(settings.algorithm, OffPolicySettings):
+        return small_off_policy(settings, **changes)
     algorithm = settings.algorithm.model_copy(update={"n_steps": 32})
     if isinstance(algorithm, A2cSettings):
         algorithm = algorithm.model_copy(
@@ -63,6 +74,17 @@ def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object
         algorithm = algorithm.model_copy(
             update={"network": network, "batch_size": 64, "n_epochs": 2, "pipelined": pipelined}
         )
+    return settings.model_copy(update={"algorithm": algorithm, "n_envs": 4, **changes})
+
+
+def small_off_policy(settings: ApproachSettings, **changes: object) -> ApproachSettings:
+    """A ring that is soon full, a target network that is soon renewed."""
+    update: dict[str, object] = {"train_freq": 32, "learning_starts": 128, "batch_size": 32, "gradient_steps": 5}
+    update |= {"buffer_size": 600, "target_update_interval": 80, "exploration_fraction": 0.5}
+    update["network"] = QNetworkSettings(layers=(16,), layer_norm=True)
+    if isinstance(settings.algorithm, QrDqnSettings):
+        update["n_quantiles"] = 5
+    algorithm = settings.algorithm.model_copy(update=update)
     return settings.model_copy(update={"algorithm": algorithm, "n_envs": 4, **changes})
 
 
@@ -83,10 +105,14 @@ def test_every_approach_trains_logs_and_saves(name: str) -> None:
     if name == "a2c":
         assert not heard.logged, "Stable-Baselines3's A2C logs every hundredth rollout"
         return
-    assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
     last = heard.logged[-1][1]
     wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"}
-    if name not in ("random", "noop"):
+    if name in ("dqn", "qrdqn"):
+        assert [step for step, _ in heard.logged] == [256, 384, 512], "logged every four episodes"
+        wanted |= {"rollout/exploration_rate", "train/loss", "train/n_updates", "train/learning_rate"}
+    else:
+        assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
+    if name not in ("random", "noop", "dqn", "qrdqn"):
         wanted |= {"train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/value_loss", "train/loss"}
     assert wanted <= last.keys()
     assert last["rollout/ep_len_mean"] == 40
@@ -132,6 +158,8 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
             assert (resumed.checkpoints[-1].weights[name_] == array).all(), name_
         assert undated(resumed.states[-1].counters) == undated(whole.states[-1].counters)
         assert resumed.states[-1].environments == whole.states[-1].environments
+        assert same(resumed.states[-1].target, whole.states[-1].target)
+        assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
         logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
         assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 

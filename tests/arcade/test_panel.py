@@ -23,7 +23,8 @@ from tasks.arcade.lettering import fitting, letters, signed
 from tasks.arcade.panel import GAME, HEIGHT, WIDTH, Caption, Panel
 from tasks.arcade.panel_parts import CHANGED, DECIDING, RAISED, SLATE, Chart, Label
 from tasks.arcade.policy import weight_shapes
-from tasks.arcade.settings import PpoSettings, RunSettings
+from tasks.arcade.q_policy import QPolicy, q_weight_shapes
+from tasks.arcade.settings import OffPolicySettings, PpoSettings, RunSettings
 
 STEPS = 24
 CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
@@ -38,10 +39,12 @@ def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Ch
     for _ in range(200):
         emulator.step(int(rng.integers(emulator.n_actions)))
         seen.append(emulator.ram.copy())
-    weights: dict[str, npt.NDArray[np.float32]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     if isinstance(settings.algorithm, PpoSettings):
         shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), emulator.n_actions)
-        weights = {key: (rng.normal(size=shape) / 4).astype(np.float32) for key, shape in shapes.items()}
+    elif isinstance(settings.algorithm, OffPolicySettings):
+        shapes = q_weight_shapes(settings.algorithm, feature_size(settings.features), emulator.n_actions)
+    weights = {key: (rng.normal(size=shape) / 4).astype(np.float32) for key, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=10, checkpoint_every=10)
     return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(seen)))
 
@@ -133,6 +136,25 @@ def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(fil
             assert sum(lit) == pytest.approx(220 * odds[at] / odds.sum(), abs=4), (step.number, at)
 
 
+def test_bars_are_as_long_as_actions_are_worth_more_than_the_worst(tmp_path: Path) -> None:
+    checkpoint = a_checkpoint(name="qrdqn")
+    trace = an_episode(checkpoint, 6)
+    film(trace, tmp_path / "film.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    with Decoder(tmp_path / "film.mp4") as decoder:
+        pictures = [picture.copy() for picture in decoder]
+    agent = checkpoint.agent()
+    assert isinstance(agent.policy, QPolicy)
+    steps = list(replay(trace))
+    for before, step, action in zip(steps, steps[1:-1], trace.actions[1:], strict=False):
+        worth = agent.policy.q_values(agent.features(step.ram[None], before.ram[None]))[0]
+        assert action == worth.argmax()
+        for at in range(4):
+            colour, row = DECIDING if at == action else SLATE, 274 + 40 * at + 18
+            lit = [like(pictures[4 * step.number + 2], colour, x, row) for x in range(996, 1216)]
+            share = (worth[at] - worth.min()) / (worth.max() - worth.min())
+            assert sum(lit) == pytest.approx(220 * share, abs=4), (step.number, at)
+
+
 def test_the_first_picture_is_whole(filmed: Filmed) -> None:
     """The reset is shown with what is decided on it, beside it."""
     _, _, pictures = filmed
@@ -144,7 +166,13 @@ def test_the_first_picture_is_whole(filmed: Filmed) -> None:
 
 @pytest.mark.parametrize(
     ("env_id", "name"),
-    [("ALE/Seaquest-v5", "ppo"), ("ALE/KingKong-v5", "random"), ("ALE/Pong-v5", "ppo-bits"), ("ALE/Pong-v5", "noop")],
+    [
+        ("ALE/Seaquest-v5", "ppo"),
+        ("ALE/KingKong-v5", "random"),
+        ("ALE/Pong-v5", "ppo-bits"),
+        ("ALE/Pong-v5", "noop"),
+        ("ALE/Seaquest-v5", "dqn"),
+    ],
 )
 def test_every_approach_and_every_shape_of_game_has_a_panel(env_id: str, name: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint(env_id, name)

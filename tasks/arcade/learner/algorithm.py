@@ -8,7 +8,8 @@ Stable-Baselines3's RolloutBuffer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,23 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
-from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.learner.network import RamPolicy
 from tasks.arcade.policy import Floats, Weights
-from tasks.arcade.rollouts import Rollout
+from tasks.arcade.rollouts import Episode, Played, Rollout
 from tasks.arcade.workers import WorkerPool
 
 
 class RolloutVecEnv(VecEnv):
-    """The workers' environments, as Stable-Baselines3 sees them: they play whole rollouts, never single steps."""
+    """The workers' environments, as Stable-Baselines3 sees them: they play whole rollouts, never single steps.
+
+    Attributes:
+        interrupted: asked while a rollout is played: whether something is to be done that cannot wait for its end.
+        interrupt: does it, with the training as it was before that rollout, which is then played anew.
+    """
+
+    interrupted: Callable[[], bool] = staticmethod(lambda: False)
+    interrupt: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, pool: WorkerPool, n_actions: int) -> None:
         self.pool = pool
@@ -47,21 +56,18 @@ class RolloutVecEnv(VecEnv):
         self.playing = weights
         self.pool.start(weights, self.statistics)
 
-    def collect(self, unwanted: Callable[[], bool]) -> Rollout | None:
-        """The rollout that `begin` began; the feature statistics that the next one is played with hold it too.
-
-        None, once `unwanted` says so: then `begin_again`.
-        """
-        rollout = self.pool.finish(unwanted)
-        if rollout is not None:
-            approach = self.pool.settings.approach
-            self.statistics = self.statistics.after(rollout.rams, rollout.actions, approach.features)
+    def collect(self) -> Played:
+        """The rollout that `begin` began; the feature statistics that the next one is played with hold it too."""
+        while (rollout := self.pool.finish(self.interrupted)) is None:
+            self.interrupt()
+            self.pool.take_back()
+            self.begin(self.playing)
+        self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
         return rollout
 
-    def begin_again(self) -> None:
-        """Have the workers play a rollout that was given up from its beginning."""
-        self.pool.take_back()
-        self.begin(self.playing)
+    def features(self) -> Features:
+        """By which RAM becomes the network's input, with the statistics as they are now."""
+        return Features(self.pool.settings.approach.features, self.statistics)
 
     def reset(self) -> Floats:
         return np.zeros((self.num_envs, feature_size(self.pool.settings.approach.features)), np.float32)
@@ -93,6 +99,21 @@ class RolloutVecEnv(VecEnv):
         return list(self._get_indices(indices))
 
 
+def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, list[dict[str, Any]]]:
+    """Step of the rollout → what Stable-Baselines3's Monitor tells of each episode that ended with it.
+
+    Args:
+        episodes: that ended.
+        start_time: of the training, in nanoseconds, as Stable-Baselines3 has it.
+    """
+    told: dict[int, list[dict[str, Any]]] = {}
+    seconds = round(time.time() - start_time / 1e9, 6)
+    for episode in episodes:
+        ended = {"r": episode.episode_return, "l": episode.length, "t": seconds}
+        told.setdefault(episode.step, []).append({"episode": ended})
+    return told
+
+
 class RewardScale:
     """What is learned from, made of the game's reward (`ApproachSettings.reward`)."""
 
@@ -114,14 +135,24 @@ class RewardScale:
 
     def __call__(self, rewards: Floats, starts: Floats) -> Floats:
         """Rewards to learn from; rewards and starts are float32 of shape (n_steps, n_envs)."""
+        self.see(rewards, starts)
+        return self.of(rewards)
+
+    def see(self, rewards: Floats, starts: Floats) -> None:
+        """Take a rollout's rewards into the running figures; float32 of shape (n_steps, n_envs) both."""
+        if self._kind != "scaled":
+            return
+        for reward, start in zip(rewards, starts, strict=True):
+            self._discounted = self._discounted * self._gamma * (1 - start) + reward
+            self._running.update(self._discounted)
+
+    def of(self, rewards: Floats) -> Floats:
+        """What to learn from these rewards, by the figures as they are now; any shape."""
         if self._kind == "raw":
             return rewards
         if self._kind == "sign":
             signs: Floats = np.sign(rewards)
             return signs
-        for reward, start in zip(rewards, starts, strict=True):
-            self._discounted = self._discounted * self._gamma * (1 - start) + reward
-            self._running.update(self._discounted)
         deviation = float(np.sqrt(self._running.var + 1e-8))
         scaled: Floats = np.clip(rewards / np.float32(deviation), -10, 10)
         return scaled
@@ -133,8 +164,6 @@ class WholeRollouts(OnPolicyAlgorithm):
     Attributes:
         pipelined: the next rollout is played while the last one is learned from.
         over: no further rollout is played.
-        interrupted: asked while one is played: whether something that cannot wait for its end is to be done; it is
-            done by `interrupt`, with the training as it was before that rollout, which is then played anew.
         entropy: coefficient of the entropy by the progress that remains.
     """
 
@@ -142,8 +171,6 @@ class WholeRollouts(OnPolicyAlgorithm):
     reward_scale: RewardScale
     pipelined = False
     over = False
-    interrupted: Callable[[], bool] = staticmethod(lambda: False)
-    interrupt: Callable[[], None] = staticmethod(lambda: None)
     entropy: Callable[[float], float]
 
     def collect_rollouts(
@@ -156,24 +183,16 @@ class WholeRollouts(OnPolicyAlgorithm):
             return False
         if not env.pool.under_way:
             env.begin(self.weights())
-        while (rollout := env.collect(self.interrupted)) is None:
-            self.interrupt()
-            env.begin_again()
+        rollout = env.collect()
+        assert isinstance(rollout, Rollout)
         rewards = rollout.rewards.copy()
         self._fill(rollout_buffer, rollout)
         if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
             env.begin(self.weights())
-        by_step: dict[int, list[dict[str, float]]] = {}
-        for episode in rollout.episodes:
-            ended = {
-                "r": episode.episode_return,
-                "l": episode.length,
-                "t": round(time.time() - self.start_time / 1e9, 6),
-            }
-            by_step.setdefault(episode.step, []).append(ended)
+        ended = episodes_ended(rollout.episodes, self.start_time)
         for step in range(n_rollout_steps):
             self.num_timesteps += env.num_envs
-            infos = [{"episode": ended} for ended in by_step.get(step, ())]
+            infos = ended.get(step, [])
             callback.update_locals({"self": self, "infos": infos, "rewards": rewards[step], "n_steps": step})
             if not callback.on_step():
                 return False
@@ -204,20 +223,27 @@ class WholeRollouts(OnPolicyAlgorithm):
         buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), rollout.last_starts)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Learning on one thread: sums depend on how they are shared out.
+
+    A second one would save a quarter of the time where nothing else runs, and cost ten times as much where something
+    does: threads wait for each other at every layer.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Learner(WholeRollouts):
     def train(self) -> None:
-        """Stable-Baselines3's own, on one thread: sums depend on how they are shared out.
-
-        A second one would save a quarter of the time where nothing else runs, and cost ten times as much where
-        something does: threads wait for each other at every layer.
-        """
+        """Stable-Baselines3's own, on one thread."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             super().train()
-        finally:
-            torch.set_num_threads(threads)
 
 
 class RolloutPPO(_Learner, PPO):

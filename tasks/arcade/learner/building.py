@@ -18,7 +18,24 @@ from tasks.arcade.learner.algorithm import (
     WholeRollouts,
 )
 from tasks.arcade.learner.network import RamPolicy
-from tasks.arcade.settings import SCHEDULE, A2cSettings, ActorCriticSettings, PpoSettings, RunSettings, Schedule
+from tasks.arcade.learner.offpolicy import (
+    OffPolicyRollouts,
+    RamQPolicy,
+    RamQuantilePolicy,
+    RamReplayBuffer,
+    RolloutDQN,
+    RolloutQRDQN,
+)
+from tasks.arcade.settings import (
+    SCHEDULE,
+    A2cSettings,
+    ActorCriticSettings,
+    OffPolicySettings,
+    PpoSettings,
+    QrDqnSettings,
+    RunSettings,
+    Schedule,
+)
 from tasks.arcade.workers import WorkerPool
 
 
@@ -36,10 +53,15 @@ def _falling(value: Schedule) -> Callable[[float], float]:
     return lambda progress: end + (start - end) * max(progress, 0.0)
 
 
-def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
+Model = WholeRollouts | OffPolicyRollouts
+
+
+def build(settings: RunSettings, pool: WorkerPool) -> Model:
     """The algorithm of a run over its workers, seeded."""
     n_actions = Emulator(settings.game).n_actions
     env, algorithm = RolloutVecEnv(pool, n_actions), settings.approach.algorithm
+    if isinstance(algorithm, OffPolicySettings):
+        return _off_policy(settings, algorithm, env)
     model: WholeRollouts
     if isinstance(algorithm, PpoSettings):
         model = RolloutPPO(RamPolicy, env, seed=settings.seed, device="cpu", **ppo_arguments(algorithm))
@@ -66,6 +88,29 @@ def build(settings: RunSettings, pool: WorkerPool) -> WholeRollouts:
         model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
     model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
     return model
+
+
+def _off_policy(settings: RunSettings, algorithm: OffPolicySettings, env: RolloutVecEnv) -> OffPolicyRollouts:
+    given = off_policy_arguments(algorithm) | {"replay_buffer_class": RamReplayBuffer}
+    model: OffPolicyRollouts
+    if isinstance(algorithm, QrDqnSettings):
+        model = RolloutQRDQN(RamQuantilePolicy, env, seed=settings.seed, device="cpu", **given)
+    else:
+        model = RolloutDQN(RamQPolicy, env, seed=settings.seed, device="cpu", **given)
+    model.buffer.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
+    model.buffer.features = env.features()
+    return model
+
+
+def off_policy_arguments(algorithm: OffPolicySettings) -> dict[str, Any]:
+    """What `DQN` of Stable-Baselines3 or `QRDQN` of sb3-contrib is given, besides environment and seed."""
+    own = ("algorithm", "learning_rate", "network", "n_quantiles")
+    quantiles = {"n_quantiles": algorithm.n_quantiles} if isinstance(algorithm, QrDqnSettings) else {}
+    return {
+        **{name: getattr(algorithm, name) for name in type(algorithm).model_fields if name not in own},
+        "learning_rate": schedule(algorithm.learning_rate),
+        "policy_kwargs": {"network": algorithm.network, **quantiles},
+    }
 
 
 def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:

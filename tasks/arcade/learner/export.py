@@ -1,4 +1,4 @@
-"""A checkpoint as an ordinary zip of Stable-Baselines3, for `PPO.load` or `A2C.load`.
+"""A checkpoint as an ordinary zip of Stable-Baselines3, for `PPO.load`, `A2C.load`, `DQN.load` or `QRDQN.load`.
 
 What it observes is what `gymnasium.wrappers.FrameStackObservation(env, 2)` gives over an environment of RAM: the RAM
 one step before and the RAM now. The features are computed within the policy, by the same code as everywhere, so loading
@@ -14,16 +14,25 @@ from uuid import uuid4
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C, PPO
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.folder import Arrays
 from tasks.arcade.game import RAM_SIZE
-from tasks.arcade.learner.building import arguments, ppo_arguments
+from tasks.arcade.learner.building import arguments, off_policy_arguments, ppo_arguments
 from tasks.arcade.learner.network import RamPolicy
-from tasks.arcade.settings import A2cSettings, FeatureSettings, PpoSettings
+from tasks.arcade.learner.offpolicy import RamQPolicy, RamQuantilePolicy
+from tasks.arcade.settings import (
+    A2cSettings,
+    DqnSettings,
+    FeatureSettings,
+    OffPolicySettings,
+    PpoSettings,
+    QrDqnSettings,
+)
 
 
 class ExportError(ValueError):
@@ -56,6 +65,11 @@ def export(checkpoint: Checkpoint, path: Path) -> None:
     """
     model = _model(checkpoint)
     weights = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.weights.items()}
+    algorithm = checkpoint.settings.approach.algorithm
+    if isinstance(model, DQN | QRDQN) and isinstance(algorithm, OffPolicySettings):
+        # The target network is no part of what plays: it begins anew, as at its last renewal.
+        weights |= {_target_of(name): tensor for name, tensor in weights.items()}
+        model.exploration_rate = algorithm.exploration_final_eps
     model.policy.load_state_dict(weights)
     model.num_timesteps = checkpoint.step
     # Stable-Baselines3 makes a name end in .zip if it does not.
@@ -67,14 +81,24 @@ def export(checkpoint: Checkpoint, path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _model(checkpoint: Checkpoint) -> PPO | A2C:
+def _target_of(name: str) -> str:
+    net, rest = name.split(".", 1)
+    return f"{net}_target.{rest}"
+
+
+def _model(checkpoint: Checkpoint) -> PPO | A2C | DQN | QRDQN:
     approach = checkpoint.settings.approach
-    kind: type[PPO | A2C]
+    kind: type[PPO | A2C | DQN | QRDQN]
+    policy: Any = RamPolicy
     match approach.algorithm:
         case PpoSettings():
             kind, given = PPO, ppo_arguments(approach.algorithm)
         case A2cSettings():
             kind, given = A2C, arguments(approach.algorithm)
+        case DqnSettings():
+            kind, policy, given = DQN, RamQPolicy, off_policy_arguments(approach.algorithm)
+        case QrDqnSettings():
+            kind, policy, given = QRDQN, RamQuantilePolicy, off_policy_arguments(approach.algorithm)
         case _:
             raise ExportError(f"{approach.name} learns nothing: there are no weights to export")
     extractor = {"settings": approach.features, "statistics": checkpoint.statistics.arrays()}
@@ -84,7 +108,7 @@ def _model(checkpoint: Checkpoint) -> PPO | A2C:
     }
     # There is no environment here; what would be read of one is set below.
     env: Any = None
-    model = kind(RamPolicy, env, device="cpu", _init_setup_model=False, **given | {"policy_kwargs": kwargs})
+    model = kind(policy, env, device="cpu", _init_setup_model=False, **given | {"policy_kwargs": kwargs})
     model.observation_space = spaces.Box(0, 255, (2, RAM_SIZE), np.uint8)
     model.action_space = spaces.Discrete(len(checkpoint.action_names))
     model.n_envs = approach.n_envs

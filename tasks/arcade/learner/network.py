@@ -9,7 +9,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from tasks.arcade.policy import Weights
-from tasks.arcade.settings import NetworkSettings
+from tasks.arcade.settings import NetworkSettings, QNetworkSettings
 
 
 class ActorCritic(nn.Module):
@@ -17,9 +17,9 @@ class ActorCritic(nn.Module):
 
     def __init__(self, n_features: int, settings: NetworkSettings) -> None:
         super().__init__()
-        self.body, hidden = _layers(n_features, settings.body, settings)
-        self.policy_net, self.latent_dim_pi = _layers(hidden, settings.pi, settings)
-        self.value_net, self.latent_dim_vf = _layers(hidden, settings.vf, settings)
+        self.body, hidden = layers(n_features, settings.body, settings)
+        self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings)
+        self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = self.body(features)
@@ -34,15 +34,18 @@ class ActorCritic(nn.Module):
         return latent
 
 
-def _layers(n_in: int, widths: tuple[int, ...], settings: NetworkSettings) -> tuple[nn.Sequential, int]:
-    layers: list[nn.Module] = []
+def layers(
+    n_in: int, widths: tuple[int, ...], settings: NetworkSettings | QNetworkSettings
+) -> tuple[nn.Sequential, int]:
+    """Layers of these widths, and how wide the last of them is."""
+    built: list[nn.Module] = []
     for width in widths:
-        layers.append(nn.Linear(n_in, width))
+        built.append(nn.Linear(n_in, width))
         if settings.layer_norm:
-            layers.append(nn.LayerNorm(width))
-        layers.append(nn.Tanh() if settings.activation == "tanh" else nn.ReLU())
+            built.append(nn.LayerNorm(width))
+        built.append(nn.Tanh() if settings.activation == "tanh" else nn.ReLU())
         n_in = width
-    return nn.Sequential(*layers), n_in
+    return nn.Sequential(*built), n_in
 
 
 class RamPolicy(ActorCriticPolicy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,12 +16,13 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.folder import Arrays, DamagedError
 from tasks.arcade.game import Emulator
-from tasks.arcade.learner.algorithm import RolloutVecEnv, WholeRollouts
-from tasks.arcade.learner.building import build
+from tasks.arcade.learner.algorithm import RolloutVecEnv
+from tasks.arcade.learner.building import Model, build
+from tasks.arcade.learner.offpolicy import OffPolicyRollouts
 from tasks.arcade.progress import Progress
-from tasks.arcade.rollouts import RolloutSettings
 from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import Counters, TrainingState
+from tasks.arcade.transitions import rollout_settings
 from tasks.arcade.workers import WorkerError, WorkerPool
 
 
@@ -75,7 +76,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
         WorkerError: a worker died, hangs or raised.
         DamagedError: what `start` holds makes no sense.
     """
-    rollouts = RolloutSettings(settings.game, settings.approach, settings.seed)
+    rollouts = rollout_settings(settings.game, settings.approach, settings.seed)
     with WorkerPool(rollouts, workers) as pool:
         model = build(settings, pool)
         model.set_logger(Logger(folder=None, output_formats=[_Metrics(listener)]))
@@ -94,7 +95,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
         return reporter.now()
 
 
-def _state(model: WholeRollouts) -> TrainingState:
+def _state(model: Model) -> TrainingState:
     """What going on needs of a training between two rollouts."""
     moments = model.policy.optimizer.state_dict()["state"]
     generator: Any = np.random.get_state(legacy=False)
@@ -106,6 +107,7 @@ def _state(model: WholeRollouts) -> TrainingState:
         numpy_generator=generator | {"state": generator["state"] | {"key": generator["state"]["key"].tolist()}},
         torch_generator=torch.get_rng_state().numpy().tobytes().hex(),
         reward_scale=model.reward_scale.state(),
+        episodes=model._episode_num,
     )
     optimiser = {
         f"{index}.{name}": tensor.detach().cpu().numpy().copy()
@@ -113,18 +115,21 @@ def _state(model: WholeRollouts) -> TrainingState:
         for name, tensor in tensors.items()
     }
     env = _env(model)
-    return TrainingState(counters, optimiser, env.pool.snapshot(), env.playing if env.pool.under_way else {})
+    state = TrainingState(counters, optimiser, env.pool.snapshot(), env.playing if env.pool.under_way else {})
+    if isinstance(model, OffPolicyRollouts):
+        return replace(state, target=model.target(), replay_buffer=model.buffer.kept.arrays())
+    return state
 
 
-def _restore(model: WholeRollouts, start: Start) -> None:
+def _restore(model: Model, start: Start) -> None:
     """Bring a newly built model to where a training was."""
     counters, env = start.state.counters, _env(model)
     env.statistics = start.checkpoint.statistics
     if not start.fresh:
         env.pool.restore(start.state.environments)
     if start.checkpoint.weights:
-        weights = {name: torch.from_numpy(array.copy()) for name, array in start.checkpoint.weights.items()}
-        model.policy.load_state_dict(weights)
+        weights = {**start.checkpoint.weights, **start.state.target}
+        model.policy.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
         groups = model.policy.optimizer.state_dict()["param_groups"]
         model.policy.optimizer.load_state_dict({"state": _moments(start.state.optimiser), "param_groups": groups})
     model.num_timesteps, model._n_updates = counters.step, counters.n_updates
@@ -132,6 +137,11 @@ def _restore(model: WholeRollouts, start: Start) -> None:
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     model._last_obs = env.reset()
     model.reward_scale.restore(counters.reward_scale)
+    model._episode_num = counters.episodes
+    if isinstance(model, OffPolicyRollouts):
+        model.restore(start.state.replay_buffer)
+        if start.fresh:
+            model.buffer.kept.cut()
     if start.fresh:
         return
     for name, value in counters.pending.items():
@@ -152,7 +162,7 @@ def _moments(optimiser: Arrays) -> dict[int, dict[str, torch.Tensor]]:
     return moments
 
 
-def _env(model: WholeRollouts) -> RolloutVecEnv:
+def _env(model: Model) -> RolloutVecEnv:
     assert isinstance(model.env, RolloutVecEnv)
     return model.env
 
@@ -172,7 +182,7 @@ class _Metrics(KVWriter):
 class _Reporter(BaseCallback):
     """Tells the listener of progress and of checkpoints: between rollouts, when what was played has been learned."""
 
-    model: WholeRollouts
+    model: Model
 
     def __init__(self, settings: RunSettings, listener: Listener, start: int) -> None:
         super().__init__()
@@ -190,7 +200,8 @@ class _Reporter(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._started = time.monotonic()
-        self.model.interrupted, self.model.interrupt = self._is_wanted_at_once, self._save
+        env = _env(self.model)
+        env.interrupted, env.interrupt = self._is_wanted_at_once, self._save
 
     def _is_wanted_at_once(self) -> bool:
         return self.num_timesteps > self._saved_at and self._listener.wants_checkpoint()

@@ -1,0 +1,89 @@
+"""What a checkpoint's policy makes of RAM, as a film shows it: how good each action seems, the value, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.arcade.attention import Attention, advantage, softmax
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.game import RAM_SIZE, Ram
+from tasks.arcade.lettering import signed
+from tasks.arcade.q_policy import QPolicy, as_actor
+from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings
+
+_SMALLEST_NATS, _SMALLEST_WORTH = 0.1, 0.01
+"""For a byte's usual change: what is less than this lights nothing up."""
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Thought:
+    """What a policy makes of one step's RAM.
+
+    Attributes:
+        lengths: of each action's bar, between 0 and 1: its probability, or, where the policy knows what actions are
+            worth, where that lies between the worst and the best.
+        words: beside each bar: the probability in percent, or the worth.
+        value: of the step.
+        weights: how much the decision depends on each byte, float64 of shape (128,), between 0 and 1.
+    """
+
+    lengths: Vector
+    words: tuple[str, ...]
+    value: float
+    weights: Vector
+
+
+class Mind:
+    """What a checkpoint's policy makes of RAM."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._agent = checkpoint.agent()
+        self._attention = _attention(checkpoint, self._agent.features.size)
+        self._usual_change = checkpoint.statistics.deviation
+        self._smallest = _SMALLEST_WORTH if isinstance(self._agent.policy, QPolicy) else _SMALLEST_NATS
+
+    def __call__(self, ram: Ram, previous: Ram, action: int) -> Thought:
+        """What it makes of a step's RAM and the RAM one step before, where it took an action."""
+        features, policy = self._agent.features(ram[None], previous[None]), self._agent.policy
+        weights = self._weights(ram, previous, action)
+        if isinstance(policy, QPolicy):
+            worth = policy.q_values(features)[0].astype(np.float64)
+            return Thought(_between(worth), tuple(map(_in_words, worth)), float(worth.max()), weights)
+        shares = softmax(policy.logits(features)[0].astype(np.float64))
+        words = tuple(f"{100 * share:.0f}%" for share in shares)
+        return Thought(shares, words, float(policy.values(features)[0]), weights)
+
+    def _weights(self, ram: Ram, previous: Ram, action: int) -> Vector:
+        if self._attention is None:
+            return np.zeros(RAM_SIZE)
+        # The gradient alone is steepest by bytes that never change: what counts is the byte's usual change.
+        effects = np.abs(self._attention(ram, previous, action)) * self._usual_change
+        shares: Vector = effects / max(effects.max(), self._smallest)
+        return shares
+
+
+def _attention(checkpoint: Checkpoint, n_features: int) -> Attention | None:
+    algorithm, features = checkpoint.settings.approach.algorithm, checkpoint.settings.approach.features
+    if isinstance(algorithm, ActorCriticSettings):
+        return Attention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
+    if isinstance(algorithm, OffPolicySettings):
+        network, weights = as_actor(algorithm, n_features, checkpoint.weights)
+        return Attention(features, checkpoint.statistics, network, weights, advantage)
+    return None
+
+
+def _between(worth: Vector) -> Vector:
+    """0 for the worst, 1 for the best; all 1 where all are worth the same."""
+    span = worth.max() - worth.min()
+    lengths: Vector = (worth - worth.min()) / span if span > 0 else np.ones(len(worth))
+    return lengths
+
+
+def _in_words(worth: float) -> str:
+    """Three digits, as many as there is room for."""
+    return signed(f"{worth:+.{2 if abs(worth) < 9.995 else 1 if abs(worth) < 99.95 else 0}f}")
