@@ -155,12 +155,12 @@ def test_another_declaration_is_found_out_where_it_differs_first(ball: Filmed, t
     real = outlines_of(mark)
     at = first_outlined(real)
     last = max(step for step, outlined in enumerate(real.steps) if outlined)
-    number = real.steps[at][0][0]
-    weaker = (((number, 2),), *real.steps[at + 1 :])
+    strong = next(step for step, outlined in enumerate(real.steps) if outlined and outlined[0][1] == 5)
+    weaker = (((real.steps[strong][0][0], 2), *real.steps[strong][1:]), *real.steps[strong + 1 :])
     others = {
         "none at all": (None, at),
         "one less": (real.model_copy(update={"steps": (*real.steps[:last], (), *real.steps[last + 1 :])}), last),
-        "one weaker": (real.model_copy(update={"steps": (*real.steps[:at], *weaker)}), at),
+        "one weaker": (real.model_copy(update={"steps": (*real.steps[:strong], *weaker)}), strong),
         "elsewhere": (real.model_copy(update={"places": tuple(map(moved, real.places))}), at),
     }
     for name, (outlines, step) in others.items():

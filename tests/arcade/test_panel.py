@@ -44,7 +44,7 @@ def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Ch
         shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), emulator.n_actions)
     elif isinstance(settings.algorithm, OffPolicySettings):
         shapes = q_weight_shapes(settings.algorithm, feature_size(settings.features), emulator.n_actions)
-    weights = {key: (rng.normal(size=shape) / 4).astype(np.float32) for key, shape in shapes.items()}
+    weights = {key: (rng.normal(size=shape) * 2 / shape[-1] ** 0.5).astype(np.float32) for key, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=10, checkpoint_every=10)
     return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(seen)))
 
