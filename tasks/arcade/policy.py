@@ -7,13 +7,17 @@ for at once: one environment in a film, sixteen in a worker and four in another 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from math import prod
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
+from tasks.arcade.convolutions import Convolutions, convolution_names, convolved
 from tasks.arcade.features import FeatureArray, Features
-from tasks.arcade.game import Ram
+from tasks.arcade.pixels import STACK, Seen
 from tasks.arcade.settings import NetworkSettings
 
 Floats = npt.NDArray[np.float32]
@@ -22,7 +26,10 @@ Weights = Mapping[str, Floats]
 
 BLOCK = 16
 """Rows computed at once: NumPy's calls cost as much as the arithmetic of so many."""
+CONVOLVED_BLOCK = 4
+"""Of networks with convolutions, whose rows cost far more than NumPy's calls."""
 _NORM_EPSILON = np.float32(1e-5)
+_CONVOLUTIONS = "mlp_extractor.convolutions"
 
 
 class Policy(Protocol):
@@ -72,6 +79,9 @@ Layer = Callable[[Floats], Floats]
 class NetworkPolicy:
     """The actor-critic network of an `ApproachSettings`, from its weights.
 
+    Attributes:
+        convolves: whether there are convolutions, which policy and value share: `both` costs half of one by one.
+
     Raises:
         ValueError: arrays are missing, too many, or of shapes that do not fit the settings.
     """
@@ -80,16 +90,38 @@ class NetworkPolicy:
         check_weights(settings, n_features, weights)
         activation = _tanh if settings.activation == "tanh" else _relu
         build = _Builder(weights, activation, settings.layer_norm)
-        body = build.layers("mlp_extractor.body", settings.body)
-        self._pi = [*body, *build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
-        self._vf = [*body, *build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
+        self._convolutions = (
+            Convolutions(_CONVOLUTIONS, settings.convolutions, STACK, weights, tanh=settings.activation == "tanh")
+            if settings.convolutions
+            else None
+        )
+        self.convolves = bool(settings.convolutions)
+        self._block = CONVOLVED_BLOCK if self.convolves else BLOCK
+        self._body = build.layers("mlp_extractor.body", settings.body)
+        self._pi = [*build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
+        self._vf = [*build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
         self.n_actions = len(weights["action_net.bias"])
 
     def logits(self, features: FeatureArray) -> Floats:
-        return _in_blocks(self._pi, features)
+        return self.both(features)[0] if self.convolves else _in_blocks([*self._body, *self._pi], features, BLOCK)
 
     def values(self, features: FeatureArray) -> Floats:
-        return _in_blocks(self._vf, features)[:, 0]
+        if self.convolves:
+            return self.both(features)[1]
+        return _in_blocks([*self._body, *self._vf], features, BLOCK)[:, 0]
+
+    def both(self, features: FeatureArray) -> tuple[Floats, Floats]:
+        """Logits and values, what they share computed once."""
+        # Products as large as these are shared out among threads, and how changes their last bits.
+        with _libraries().limit(limits=1, user_api="blas"):
+            rows = self._convolutions(features) if self._convolutions else features
+            shared = _in_blocks(self._body, rows, self._block)
+            return _in_blocks(self._pi, shared, self._block), _in_blocks(self._vf, shared, self._block)[:, 0]
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) -> dict[str, tuple[int, ...]]:
@@ -104,6 +136,15 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
             n_in = width
         return n_in
 
+    if settings.convolutions:
+        depth = STACK[0]
+        for layer, name in zip(
+            settings.convolutions, convolution_names(_CONVOLUTIONS, settings.convolutions), strict=True
+        ):
+            shapes[f"{name}.weight"] = (layer.channels, depth, layer.side, layer.side)
+            shapes[f"{name}.bias"] = (layer.channels,)
+            depth = layer.channels
+        n_features = prod(convolved(settings.convolutions, STACK))
     hidden = add("mlp_extractor.body", settings.body, n_features)
     n_pi = add("mlp_extractor.policy_net", settings.pi, hidden)
     n_vf = add("mlp_extractor.value_net", settings.vf, hidden)
@@ -169,13 +210,13 @@ class _Builder:
         return layer
 
 
-def _in_blocks(layers: list[Layer], rows: Floats) -> Floats:
+def _in_blocks(layers: list[Layer], rows: Floats, block: int) -> Floats:
     n = len(rows)
-    if n == BLOCK:
+    if n == block:
         return _through(layers, rows)
-    padded = np.zeros((-(-n // BLOCK) * BLOCK, rows.shape[1]), np.float32)
+    padded = np.zeros((-(-n // block) * block, rows.shape[1]), np.float32)
     padded[:n] = rows
-    blocks = [_through(layers, padded[at : at + BLOCK]) for at in range(0, len(padded), BLOCK)]
+    blocks = [_through(layers, padded[at : at + block]) for at in range(0, len(padded), block)]
     return np.concatenate(blocks)[:n]
 
 
@@ -216,17 +257,17 @@ class Agent:
 
     def __init__(self, features: Features, policy: Policy) -> None:
         self.features, self.policy = features, policy
-        self.n_actions = policy.n_actions
+        self.n_actions, self.sees_pixels = policy.n_actions, features.of_pixels
 
-    def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
+    def decide(self, seen: Seen, previous: Seen, uniform: float | None) -> int:
         """The action at one step.
 
         Args:
-            ram: uint8 of shape (128,).
-            previous: the RAM one step before; at an episode's start the same as `ram`.
+            seen: RAM, uint8 of shape (128,), or the last pictures, uint8 of shape (4, 84, 84).
+            previous: what was seen one step before; at an episode's start the same as `seen`.
             uniform: in [0, 1), samples the action; none takes the likeliest.
         """
-        logits = self.policy.logits(self.features(ram[None], previous[None]))
+        logits = self.policy.logits(self.features(seen[None], previous[None]))
         if uniform is None:
             return int(logits[0].argmax())
         return int(sample(logits, np.array([uniform]))[0][0])
