@@ -62,18 +62,18 @@ class Convolutions:
         channels, height, width = convolved(layers, shape)
         self.size = channels * height * width
 
-    def __call__(self, rows: npt.NDArray[np.uint8]) -> Floats:
+    def __call__(self, rows: npt.NDArray[np.uint8] | Floats) -> Floats:
         """What comes out of each picture.
 
         Args:
-            rows: uint8 of shape (n, channels * height * width); 255 is what the first layer takes for 1.
+            rows: of shape (n, channels * height * width), 0 to 255; the first layer takes 255 for 1.
 
         Returns:
             float32 of shape (n, size), in torch's order.
         """
         return np.stack([self._row(row) for row in rows.reshape(-1, *self._shape)])
 
-    def _row(self, picture: npt.NDArray[np.uint8]) -> Floats:
+    def _row(self, picture: npt.NDArray[np.uint8] | Floats) -> Floats:
         values: Floats = np.ascontiguousarray(picture.transpose(1, 2, 0), np.float32)
         values *= np.float32(1 / 255)
         for layer in self._layers:

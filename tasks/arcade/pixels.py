@@ -41,7 +41,8 @@ def _shares(n: int) -> npt.NDArray[np.float32]:
     """How much of each of n pixels lies in each of 84 areas: float32 of shape (84, n), whole numbers, rows of sum n."""
     edges, pixels = n * np.arange(SIDE + 1)[:, None], SIDE * np.arange(n)
     overlap = np.minimum(edges[1:], pixels + SIDE) - np.maximum(edges[:-1], pixels)
-    return np.maximum(overlap, 0).astype(np.float32)
+    shares: npt.NDArray[np.float32] = np.maximum(overlap, 0).astype(np.float32)
+    return shares
 
 
 class Eye:

@@ -103,20 +103,27 @@ class NetworkPolicy:
         self.n_actions = len(weights["action_net.bias"])
 
     def logits(self, features: FeatureArray) -> Floats:
-        return self.both(features)[0] if self.convolves else _in_blocks([*self._body, *self._pi], features, BLOCK)
+        if self.convolves:
+            return self.both(features)[0]
+        return _in_blocks([*self._body, *self._pi], _floats(features), BLOCK)
 
     def values(self, features: FeatureArray) -> Floats:
         if self.convolves:
             return self.both(features)[1]
-        return _in_blocks([*self._body, *self._vf], features, BLOCK)[:, 0]
+        return _in_blocks([*self._body, *self._vf], _floats(features), BLOCK)[:, 0]
 
     def both(self, features: FeatureArray) -> tuple[Floats, Floats]:
         """Logits and values, what they share computed once."""
         # Products as large as these are shared out among threads, and how changes their last bits.
         with _libraries().limit(limits=1, user_api="blas"):
-            rows = self._convolutions(features) if self._convolutions else features
+            rows = self._convolutions(features) if self._convolutions else _floats(features)
             shared = _in_blocks(self._body, rows, self._block)
             return _in_blocks(self._pi, shared, self._block), _in_blocks(self._vf, shared, self._block)[:, 0]
+
+
+def _floats(features: FeatureArray) -> Floats:
+    """Features as they are, where they are no pixels."""
+    return features.astype(np.float32, copy=False)
 
 
 @cache

@@ -92,8 +92,10 @@ def watch(
             twin.reset(seed)
         while not ended and steps != max_steps:
             uniform = None if deterministic else float(uniforms.random())
-            shown = senses(info["ram"], starts=steps == 0) if senses else (info["ram"], info["previous_ram"])
-            action = player.decide(*shown, uniform)
+            seen, previous = info["ram"], info["previous_ram"]
+            if senses:
+                seen, previous = senses(seen, starts=steps == 0)
+            action = player.decide(seen, previous, uniform)
             _, reward, terminated, truncated, info = env.step(action)
             if twin:
                 twin.step(action)
