@@ -174,7 +174,7 @@ class _Pixels:
     def __init__(self, canvas: Canvas, outlined: bool) -> None:
         _head(canvas, 20, "PICTURES")
         words = Label(canvas, Box(_LEFT + 120, 20, _ACROSS - 120, 20), "Inter-Medium", 12, SOFT, "right")
-        words.set("the newest, and the last four: all that it sees")
+        words.set("the newest, and the last four")
         self._pictures = Pictures(canvas, _LEFT, 54)
 
     def draw(self, seen: Seen, previous: Seen, weights: npt.NDArray[np.float64]) -> None:
