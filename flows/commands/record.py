@@ -82,7 +82,8 @@ def record(
         if not recorded.made:
             made += " (--again makes them again)"
         played, hints = store.run(run_id).settings, list[str]()
-        if recorded.made and panel and not recorded.outlined and played:
+        on_ram = played is not None and played.approach.features.kind != "pixels"
+        if recorded.made and panel and not recorded.outlined and played and on_ram:
             atlas = f"`ramreel atlas {played.game.env_id}`"
             hints = [f"after {atlas} new films outline on the screen what decisions depend on"]
         terminal.results([*lines, made, *hints], _films(run_id, recorded.films, {}))

@@ -9,6 +9,7 @@ from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
     A2cSettings,
     ApproachSettings,
+    Convolution,
     DqnSettings,
     FeatureSettings,
     NetworkSettings,
@@ -38,6 +39,33 @@ _TUNED = ApproachSettings(
 
 _Q_NETWORK = QNetworkSettings(layers=(128, 128), layer_norm=True)
 
+# As rl-baselines3-zoo has it for Atari, and the network of Mnih et al. 2015, which is Stable-Baselines3's NatureCNN.
+_PIXELS = ApproachSettings(
+    name="ppo-pixels",
+    description="PPO on the screen instead of RAM: the usual convolutions over the last four pictures, 84 x 84 in grey",
+    algorithm=PpoSettings(
+        n_steps=128,
+        batch_size=256,
+        n_epochs=4,
+        learning_rate="lin_2.5e-4",
+        clip_range="lin_0.1",
+        ent_coef=0.01,
+        network=NetworkSettings(
+            convolutions=(
+                Convolution(channels=32, side=8, stride=4),
+                Convolution(channels=64, side=4, stride=2),
+                Convolution(channels=64, side=3, stride=1),
+            ),
+            body=(512,),
+            pi=(),
+            vf=(),
+            activation="relu",
+        ),
+    ),
+    features=FeatureSettings(kind="pixels"),
+    reward="sign",
+)
+
 APPROACHES: dict[str, ApproachSettings] = {
     approach.name: approach
     for approach in (
@@ -62,6 +90,7 @@ APPROACHES: dict[str, ApproachSettings] = {
             algorithm=PpoSettings(),
             features=FeatureSettings(kind="bits"),
         ),
+        _PIXELS,
         ApproachSettings(
             name="a2c",
             description="Stable-Baselines3's A2C as shipped, on RAM scaled to [0, 1]",

@@ -64,6 +64,9 @@ class Attention:
 
         Returns:
             float64 of shape (128,), nats (or worth) for one more in the byte.
+
+        Raises:
+            ValueError: the network sees pixels, no RAM.
         """
         inputs = self._features(ram[None], previous[None])[0].astype(np.float64)
         values, back = inputs, list[Backward]()
@@ -175,6 +178,8 @@ class _BytesBehindFeatures:
                 return lengths
             case "standardised":
                 return self._standardised(gradient, features)
+            case "pixels":
+                raise ValueError("of a policy on pixels no byte decides")
 
     def _standardised(self, gradient: Vector, features: Vector) -> Vector:
         settings = self._settings

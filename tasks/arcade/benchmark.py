@@ -49,6 +49,8 @@ class SpeedSettings(Settings):
     def _learns_by_ppo(cls, value: ApproachSettings) -> ApproachSettings:
         if not isinstance(value.algorithm, PpoSettings):
             raise ValueError(f"{value.name} does not learn by PPO: choose an approach that does")
+        if value.features.kind == "pixels":
+            raise ValueError(f"{value.name} sees no RAM, as all that is measured here: choose an approach that does")
         return value
 
 

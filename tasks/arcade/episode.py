@@ -16,8 +16,10 @@ from uuid import uuid4
 
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
+from threadpoolctl import threadpool_limits
 
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, make_env, rom_digest
+from tasks.arcade.pixels import Seen, Senses
 from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
 _LONGEST = 1_000_000
@@ -38,12 +40,12 @@ class TraceError(ValueError):
 class Player(Protocol):
     """What decides the actions of an episode."""
 
-    def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
+    def decide(self, seen: Seen, previous: Seen, uniform: float | None) -> int:
         """The action at one step.
 
         Args:
-            ram: uint8 of shape (128,).
-            previous: the RAM one step before; at an episode's start the same as `ram`.
+            seen: RAM, uint8 of shape (128,); of a player that has `sees_pixels` the pictures of `pixels.Eye`.
+            previous: what was seen one step before; at an episode's start the same as `seen`.
             uniform: in [0, 1), samples the action; none takes the likeliest.
         """
         ...
@@ -246,12 +248,14 @@ def play(
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps {max_steps} is not possible: an episode has at least 1 step")
     uniforms = np.random.default_rng(action_seed)
-    episode = _Episode(Emulator(game, seed))
+    emulator = Emulator(game, seed)
+    senses, episode = Senses(player, emulator), _Episode(emulator)
     step = episode.reset(seed)
-    previous, actions, rewards, digests = step.ram, list[int](), list[int](), [step.digest[:_SHORT]]
+    actions, rewards, digests = list[int](), list[int](), [step.digest[:_SHORT]]
     while step.ended is None and len(actions) != max_steps:
-        action = player.decide(step.ram, previous, None if deterministic else float(uniforms.random()))
-        previous, step = step.ram, episode.step(action)
+        shown = senses(step.ram, starts=not actions)
+        action = player.decide(*shown, None if deterministic else float(uniforms.random()))
+        step = episode.step(action)
         actions.append(action)
         rewards.append(step.reward)
         digests.append(step.digest[:_SHORT])
@@ -391,15 +395,16 @@ def verify_decisions(trace: Trace, player: Player) -> Verification:
     Raises:
         TraceError: the trace cannot be played with what is installed here.
     """
-    uniforms = np.random.default_rng(trace.action_seed)
-    previous: Ram | None = None
-    for step, action in zip(replay(trace), trace.actions, strict=False):
-        uniform = None if trace.deterministic else float(uniforms.random())
-        decided = player.decide(step.ram, step.ram if previous is None else previous, uniform)
-        if decided != action:
-            number = step.number + 1
-            return _verification(trace, number, number, f"action {decided} is decided at step {number}, not {action}")
-        previous = step.ram
+    uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_of(trace)
+    senses = Senses(player, emulator)
+    # On as many threads as when it was played: how products are shared out changes their last bits.
+    with threadpool_limits(1):
+        for step, action in zip(replay(trace, emulator=emulator), trace.actions, strict=False):
+            uniform = None if trace.deterministic else float(uniforms.random())
+            decided = player.decide(*senses(step.ram, starts=step.number == 0), uniform)
+            if decided != action:
+                at, what = step.number + 1, f"action {decided} is decided at step {step.number + 1}, not {action}"
+                return _verification(trace, at, at, what)
     return _verification(trace, trace.length, None, "")
 
 

@@ -1,4 +1,4 @@
-"""RAM bytes → network input: the very same code in training's workers, at replay and in films.
+"""What is seen → network input: the very same code in training's workers, at replay and in films.
 
 The statistics that standardising needs are kept as exact integer sums, so they do not depend on the order in which
 steps were seen or on how many workers saw them.
@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.game import RAM_SIZE
+from tasks.arcade.pixels import STACK, Seen
 from tasks.arcade.settings import FeatureSettings
 
 Rams = npt.NDArray[np.uint8]
 """RAM of n environments or steps: uint8 of shape (n, 128)."""
-FeatureArray = npt.NDArray[np.float32]
+FeatureArray = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+"""Rows of network input: uint8 where they are pixels, whose bytes would be four times as many."""
 
 _SMALLEST_DEVIATION = 0.05
 """In units of a byte: a byte that changed once in a long while must not become an enormous input."""
@@ -207,17 +210,19 @@ class Statistics:
 
 
 class Features:
-    """Turns RAM into network input; a pure function of the RAM and the RAM one step before.
+    """Turns what is seen into network input; a pure function of that and of what was seen one step before.
 
     Raises:
         ValueError: statistics and settings are not of one training.
 
     Attributes:
         size: number of features.
+        of_pixels: whether they are made of pictures instead of RAM.
     """
 
     def __init__(self, settings: FeatureSettings, statistics: Statistics) -> None:
         self._settings = settings
+        self.of_pixels = settings.kind == "pixels"
         self.size = feature_size(settings)
         self._mean = statistics.mean.astype(np.float32)
         self._inverse = (1.0 / statistics.deviation).astype(np.float32)
@@ -232,17 +237,19 @@ class Features:
             gain[movers] = 1
         self._gain = np.concatenate([gain, gain])
 
-    def __call__(self, rams: Rams, previous: Rams) -> FeatureArray:
-        """Features of n RAMs.
+    def __call__(self, rams: Seen, previous: Seen) -> FeatureArray:
+        """Features of n RAMs, or of n stacks of pictures.
 
         Args:
-            rams: uint8 of shape (n, 128).
-            previous: the RAMs one step before, same shape; at an episode's start the RAM itself.
+            rams: uint8 of shape (n, 128); of pixels (n, 4, 84, 84).
+            previous: the RAMs one step before, same shape; at an episode's start the RAM itself. Pixels need none.
 
         Returns:
-            float32 of shape (n, size).
+            float32 of shape (n, size); of pixels uint8.
         """
         match self._settings.kind:
+            case "pixels":
+                return rams.reshape(len(rams), -1)
             case "scaled":
                 return rams.astype(np.float32) * np.float32(1 / 255)
             case "bits":
@@ -272,4 +279,5 @@ class Features:
 def feature_size(settings: FeatureSettings) -> int:
     """How many inputs the network has."""
     gaps = len(settings.gap_scales) * settings.movers * (settings.movers - 1) // 2
-    return {"scaled": RAM_SIZE, "standardised": 2 * RAM_SIZE + gaps, "bits": 16 * RAM_SIZE}[settings.kind]
+    sizes = {"scaled": RAM_SIZE, "standardised": 2 * RAM_SIZE + gaps, "bits": 16 * RAM_SIZE, "pixels": prod(STACK)}
+    return sizes[settings.kind]

@@ -137,10 +137,12 @@ class EpisodeStart:
     Attributes:
         state: ALE's own serialisation, its random generator included.
         skip_generator: state of the generator that draws random frame skips (NumPy's PCG64).
+        picture: the first one, of `Emulator.picture`, which ALE's state leaves out; empty where none are kept.
     """
 
     state: bytes
     skip_generator: dict[str, Any]
+    picture: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ class Emulator:
         self.action_names = tuple(action.name for action in legal)
         self.n_actions = len(self._actions)
         self.ram: Ram = np.zeros(RAM_SIZE, np.uint8) if ram is None else ram
+        self._last_two: Screen | None = None
 
     def _load(self, seed: int | None) -> None:
         # AtariEnv.seed_game, word for word: one seed feeds the frame-skip generator and the emulator's own.
@@ -217,6 +220,8 @@ class Emulator:
         self._ready_for = None
         self._ale.reset_game()
         self._ale.getRAM(self.ram)
+        if self._last_two is not None:
+            self._last_two[:] = self._ale.getScreenGrayscale()
         return self.ram
 
     def step(self, action: int, each_frame: Callable[[], object] | None = None) -> tuple[float, bool, bool]:
@@ -233,27 +238,37 @@ class Emulator:
         skip = self.settings.frame_skip
         frames = skip if isinstance(skip, int) else int(self._skip_generator.integers(*skip))
         reward = 0
-        for _ in range(frames):
+        for left in reversed(range(frames)):
             before = ale.getEpisodeFrameNumber() if each_frame else 0
             reward += ale.act(code)
             # Past the end of an episode ALE emulates nothing more: no new picture then.
             if each_frame and ale.getEpisodeFrameNumber() != before:
                 each_frame()
+            if left < 2 and self._last_two is not None:
+                self._last_two[0] = self._last_two[1]
+                ale.getScreenGrayscale(self._last_two[1])
         ale.getRAM(self.ram)
         return float(reward), ale.game_over(with_truncation=False), ale.game_truncated()
 
     def episode_start(self) -> EpisodeStart:
         """The emulator's state; call it right after `reset`, before any step."""
         state = self._ale.cloneState(include_rng=True).serialize()
-        return EpisodeStart(state, dict(self._skip_generator.bit_generator.state))
+        picture = b"" if self._last_two is None else self._last_two[1].tobytes()
+        return EpisodeStart(state, dict(self._skip_generator.bit_generator.state), picture)
 
     def restore(self, start: EpisodeStart) -> Ram:
-        """Go back to an episode's start, of this or of another emulator of the same settings."""
+        """Go back to an episode's start, of this or of another emulator of the same settings.
+
+        Raises:
+            ValueError: pictures are kept, and it holds none of this game.
+        """
         self._ready_for = None
         self._ale.reset_game()
         self._ale.restoreState(ale_py.ALEState(start.state))
         self._skip_generator.bit_generator.state = start.skip_generator
         self._ale.getRAM(self.ram)
+        if self._last_two is not None:
+            self._last_two[:] = np.frombuffer(start.picture, np.uint8).reshape(self.screen_size)
         return self.ram
 
     def moment(self) -> Moment:
@@ -290,6 +305,20 @@ class Emulator:
         """
         self._ale.getScreen(into)
         return into
+
+    def keep_pictures(self) -> None:
+        """Keep what `picture` tells, from the next reset on; the RAM is the same with it and without."""
+        self._last_two = np.zeros((2, *self.screen_size), np.uint8)
+
+    def picture(self) -> Screen:
+        """What the last step looked like: uint8 of shape (height, width), greys as ALE has them.
+
+        At each pixel the larger one of the last two frames, for some games draw things on every second frame only; at
+        an episode's start the first frame.
+        """
+        assert self._last_two is not None, "pictures are kept only if that is asked for"
+        picture: Screen = self._last_two.max(axis=0)
+        return picture
 
     def sound(self) -> Samples:
         """What is heard while the last frame is seen: unsigned samples, 128 is silence; uint8 of shape (512,)."""

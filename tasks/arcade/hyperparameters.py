@@ -95,9 +95,10 @@ def _own(given: Mapping[str, Any], based_on: str | None, stem: str) -> Own:
             'say on which approach it builds, by approach = "ppo" in it or by --approach: '
             f"there are {', '.join(APPROACHES)}"
         )
-    if about.get("policy", "MlpPolicy") != "MlpPolicy":
-        raise HyperparameterError(f"policy: RAM is played by an MlpPolicy, got {about['policy']!r}")
     base = approach(based_on)
+    seen, policy = ("pixels are", "CnnPolicy") if base.features.kind == "pixels" else ("RAM is", "MlpPolicy")
+    if about.get("policy", policy) != policy:
+        raise HyperparameterError(f"policy: {seen} played by {policy}, got {about['policy']!r}")
     changed = adapted(base, {word: value for word, value in given.items() if word not in _ABOUT})
     name = _checked("name", str, about.get("name", _slug(stem)))
     if name in APPROACHES:

@@ -1,4 +1,4 @@
-"""What a checkpoint's policy makes of RAM, as a film shows it: how good each action seems, the value, and why."""
+"""What a checkpoint's policy makes of what it sees, as a film shows it: how good actions seem, the value, and why."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from tasks.arcade.attention import Attention, advantage, softmax
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.game import RAM_SIZE, Ram
+from tasks.arcade.game import RAM_SIZE
 from tasks.arcade.lettering import signed
+from tasks.arcade.pixels import Seen
 from tasks.arcade.q_policy import QPolicy, as_actor
 from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings
 
@@ -22,14 +23,14 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Thought:
-    """What a policy makes of one step's RAM.
+    """What a policy makes of one step.
 
     Attributes:
         lengths: of each action's bar, between 0 and 1: its probability, or, where the policy knows what actions are
             worth, where that lies between the worst and the best.
         words: beside each bar: the probability in percent, or the worth.
         value: of the step.
-        weights: how much the decision depends on each byte, float64 of shape (128,), between 0 and 1.
+        weights: how much the decision depends on each byte, float64 of shape (128,), between 0 and 1; of pixels 0.
     """
 
     lengths: Vector
@@ -39,18 +40,22 @@ class Thought:
 
 
 class Mind:
-    """What a checkpoint's policy makes of RAM."""
+    """What a checkpoint's policy makes of what it sees.
+
+    Attributes:
+        agent: the checkpoint's.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._agent = checkpoint.agent()
-        self._attention = _attention(checkpoint, self._agent.features.size)
+        self.agent = checkpoint.agent()
+        self._attention = None if self.agent.sees_pixels else _attention(checkpoint, self.agent.features.size)
         self._usual_change = checkpoint.statistics.deviation
-        self._smallest = _SMALLEST_WORTH if isinstance(self._agent.policy, QPolicy) else _SMALLEST_NATS
+        self._smallest = _SMALLEST_WORTH if isinstance(self.agent.policy, QPolicy) else _SMALLEST_NATS
 
-    def __call__(self, ram: Ram, previous: Ram, action: int) -> Thought:
-        """What it makes of a step's RAM and the RAM one step before, where it took an action."""
-        features, policy = self._agent.features(ram[None], previous[None]), self._agent.policy
-        weights = self._weights(ram, previous, action)
+    def __call__(self, seen: Seen, previous: Seen, action: int) -> Thought:
+        """What it makes of what it sees at a step, and saw one step before, where it took an action."""
+        features, policy = self.agent.features(seen[None], previous[None]), self.agent.policy
+        weights = self._weights(seen, previous, action)
         if isinstance(policy, QPolicy):
             worth = policy.q_values(features)[0].astype(np.float64)
             return Thought(_between(worth), tuple(map(_in_words, worth)), float(worth.max()), weights)
@@ -58,7 +63,7 @@ class Mind:
         words = tuple(f"{100 * share:.0f}%" for share in shares)
         return Thought(shares, words, float(policy.values(features)[0]), weights)
 
-    def _weights(self, ram: Ram, previous: Ram, action: int) -> Vector:
+    def _weights(self, ram: Seen, previous: Seen, action: int) -> Vector:
         if self._attention is None:
             return np.zeros(RAM_SIZE)
         # The gradient alone is steepest by bytes that never change: what counts is the byte's usual change.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tasks.arcade.episode import Player
 from tasks.arcade.game import RAM_SIZE, Emulator, Moment, Ram, Screen
+from tasks.arcade.pixels import Senses
 from tasks.arcade.settings import GameSettings
 
 NEAR = (1, 2, 4, 8, 16, 32)
@@ -152,11 +153,12 @@ def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> 
     rams = np.empty((settings.steps, RAM_SIZE), np.uint8)
     rewards, lives = np.zeros(settings.steps), np.zeros(settings.steps, np.int64)
     begins, moments = np.zeros(settings.steps, np.bool_), list[Moment]()
-    ram = emulator.reset(settings.seed).copy()
-    previous = ram
+    senses = Senses(player, emulator)
+    ram, starts = emulator.reset(settings.seed).copy(), True
     for step in range(settings.steps):
         uniform = float(rng.random())
-        action = int(uniform * emulator.n_actions) if player is None else player.decide(ram, previous, uniform)
+        shown = senses(ram, starts=starts)
+        action = int(uniform * emulator.n_actions) if player is None else player.decide(*shown, uniform)
         ended = False
         for _ in range(_frames(settings.game.frame_skip, rng)):
             reward, terminated, truncated = emulator.step(action)
@@ -164,7 +166,7 @@ def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> 
             ended = ended or terminated or truncated
         if ended:
             emulator.reset()
-        previous, ram = ram, emulator.ram.copy()
+        ram, starts = emulator.ram.copy(), ended
         rams[step], lives[step], begins[step] = ram, emulator.lives, ended
         if step in wanted:
             moments.append(emulator.moment())

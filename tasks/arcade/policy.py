@@ -8,13 +8,17 @@ bit. In a product of matrices that is not so: BLAS may sum the seventh row in an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from math import prod
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
+from tasks.arcade.convolutions import Convolutions, convolution_names, convolved
 from tasks.arcade.features import FeatureArray, Features
-from tasks.arcade.game import Ram
+from tasks.arcade.pixels import STACK, Seen
 from tasks.arcade.settings import NetworkSettings
 
 Floats = npt.NDArray[np.float32]
@@ -22,6 +26,7 @@ Weights = Mapping[str, Floats]
 """A policy's arrays under the names that Stable-Baselines3's state dict gives them."""
 
 _NORM_EPSILON = np.float32(1e-5)
+_CONVOLUTIONS = "mlp_extractor.convolutions"
 
 
 class Policy(Protocol):
@@ -71,6 +76,9 @@ Layer = Callable[[Floats], Floats]
 class NetworkPolicy:
     """The actor-critic network of an `ApproachSettings`, from its weights.
 
+    Attributes:
+        convolves: whether there are convolutions, which policy and value share: `both` costs half of one by one.
+
     Raises:
         ValueError: arrays are missing, too many, or of shapes that do not fit the settings.
     """
@@ -79,16 +87,44 @@ class NetworkPolicy:
         check_weights(settings, n_features, weights)
         activation = _tanh if settings.activation == "tanh" else _relu
         build = _Builder(weights, activation, settings.layer_norm)
-        body = build.layers("mlp_extractor.body", settings.body)
-        self._pi = [*body, *build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
-        self._vf = [*body, *build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
+        self._convolutions = (
+            Convolutions(_CONVOLUTIONS, settings.convolutions, STACK, weights, tanh=settings.activation == "tanh")
+            if settings.convolutions
+            else None
+        )
+        self.convolves = bool(settings.convolutions)
+        self._body = build.layers("mlp_extractor.body", settings.body)
+        self._pi = [*build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
+        self._vf = [*build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
         self.n_actions = len(weights["action_net.bias"])
 
     def logits(self, features: FeatureArray) -> Floats:
-        return _through(self._pi, features)
+        if self.convolves:
+            return self.both(features)[0]
+        return _through([*self._body, *self._pi], _floats(features))
 
     def values(self, features: FeatureArray) -> Floats:
-        return _through(self._vf, features)[:, 0]
+        if self.convolves:
+            return self.both(features)[1]
+        return _through([*self._body, *self._vf], _floats(features))[:, 0]
+
+    def both(self, features: FeatureArray) -> tuple[Floats, Floats]:
+        """Logits and values, what they share computed once."""
+        # Products as large as these are shared out among threads, and how changes their last bits.
+        with _libraries().limit(limits=1, user_api="blas"):
+            rows = self._convolutions(features) if self._convolutions else _floats(features)
+            shared = _through(self._body, rows)
+            return _through(self._pi, shared), _through(self._vf, shared)[:, 0]
+
+
+def _floats(features: FeatureArray) -> Floats:
+    """Features as they are, where they are no pixels."""
+    return features.astype(np.float32, copy=False)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) -> dict[str, tuple[int, ...]]:
@@ -103,6 +139,15 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
             n_in = width
         return n_in
 
+    if settings.convolutions:
+        depth = STACK[0]
+        for layer, name in zip(
+            settings.convolutions, convolution_names(_CONVOLUTIONS, settings.convolutions), strict=True
+        ):
+            shapes[f"{name}.weight"] = (layer.channels, depth, layer.side, layer.side)
+            shapes[f"{name}.bias"] = (layer.channels,)
+            depth = layer.channels
+        n_features = prod(convolved(settings.convolutions, STACK))
     hidden = add("mlp_extractor.body", settings.body, n_features)
     n_pi = add("mlp_extractor.policy_net", settings.pi, hidden)
     n_vf = add("mlp_extractor.value_net", settings.vf, hidden)
@@ -205,17 +250,17 @@ class Agent:
 
     def __init__(self, features: Features, policy: Policy) -> None:
         self.features, self.policy = features, policy
-        self.n_actions = policy.n_actions
+        self.n_actions, self.sees_pixels = policy.n_actions, features.of_pixels
 
-    def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
+    def decide(self, seen: Seen, previous: Seen, uniform: float | None) -> int:
         """The action at one step.
 
         Args:
-            ram: uint8 of shape (128,).
-            previous: the RAM one step before; at an episode's start the same as `ram`.
+            seen: RAM, uint8 of shape (128,), or the last pictures, uint8 of shape (4, 84, 84).
+            previous: what was seen one step before; at an episode's start the same as `seen`.
             uniform: in [0, 1), samples the action; none takes the likeliest.
         """
-        logits = self.policy.logits(self.features(ram[None], previous[None]))
+        logits = self.policy.logits(self.features(seen[None], previous[None]))
         if uniform is None:
             return int(logits[0].argmax())
         return int(sample(logits, np.array([uniform]))[0][0])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
 from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart, Ram
+from tasks.arcade.pixels import STACK, Eye, Stack
 from tasks.arcade.policy import Floats, NetworkPolicy, Policy, Weights, sample, unlearned_policy
 from tasks.arcade.q_policy import QPolicy
 from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, GameSettings, OffPolicySettings
@@ -54,7 +55,7 @@ class Rollout(Played):
     """What an on-policy algorithm learns from.
 
     Attributes:
-        features: float32 (n_steps, n_envs, n_features), what the policy was shown.
+        features: float32 (n_steps, n_envs, n_features), what the policy was shown; of pixels uint8.
         values: float32, the policy's value of each step.
         log_probs: float32, of the actions.
         bootstraps: float32, the value of the state at which the time limit cut an episode; 0 elsewhere.
@@ -107,10 +108,10 @@ class RolloutSettings:
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Name, shape and dtype of every array of a rollout."""
-        grid = (self.n_steps, self.n_envs)
+        grid, features = (self.n_steps, self.n_envs), self.approach.features
         return {
             "rams": ((*grid, RAM_SIZE), np.uint8),
-            "features": ((*grid, feature_size(self.approach.features)), np.float32),
+            "features": ((*grid, feature_size(features)), np.uint8 if features.kind == "pixels" else np.float32),
             "actions": (grid, np.int64),
             **dict.fromkeys(("rewards", "starts", "values", "log_probs", "bootstraps"), (grid, np.float32)),
             "last_values": ((self.n_envs,), np.float32),
@@ -135,11 +136,15 @@ class Environment:
         index: which of the run's environments.
         ram: where its RAM is kept, uint8 of shape (128,).
         previous: where the RAM one step before is kept; at an episode's start the same.
+        stack: where the last pictures are kept, for a policy on pixels; none: nobody looks at the screen.
     """
 
-    def __init__(self, game: GameSettings, seed: int, index: int, ram: Ram, previous: Ram) -> None:
+    def __init__(
+        self, game: GameSettings, seed: int, index: int, ram: Ram, previous: Ram, stack: Stack | None = None
+    ) -> None:
         reset_seed, action_seed = np.random.SeedSequence(seed, spawn_key=(0, index)).generate_state(2)
         self._emulator = Emulator(game, int(reset_seed), ram)
+        self._eye = None if stack is None else Eye(self._emulator, stack)
         self._generator = np.random.default_rng(int(action_seed))
         self.ram, self.previous = ram, previous
         self._begin(int(reset_seed))
@@ -150,6 +155,8 @@ class Environment:
         self._since: list[int] = []
         self.episode_return = 0.0
         self.previous[:] = self.ram
+        if self._eye:
+            self._eye.begin()
 
     @property
     def length(self) -> int:
@@ -163,6 +170,8 @@ class Environment:
     def step(self, action: int) -> tuple[float, bool, bool]:
         self.previous[:] = self.ram
         reward, terminated, truncated = self._emulator.step(action)
+        if self._eye:
+            self._eye.see()
         self._since.append(action)
         self.episode_return += reward
         return reward, terminated, truncated
@@ -181,9 +190,16 @@ class Environment:
         self._emulator.restore(state.start)
         self._start, self._since, self.episode_return = state.start, [], 0.0
         self.previous[:] = self.ram
+        if self._eye:
+            self._eye.begin()
         for action in state.actions:
             self.step(action)
         self._generator.bit_generator.state = state.action_generator
+
+
+def _at_once(policy: Policy) -> TypeGuard[NetworkPolicy]:
+    """Whether a step's value comes with its logits, nearly for nothing."""
+    return isinstance(policy, NetworkPolicy) and policy.convolves
 
 
 class RolloutPlayer:
@@ -199,10 +215,14 @@ class RolloutPlayer:
         self._settings, self._span = settings, span
         columns = slice(span.start, span.stop)
         self._out = {name: array[columns] if array.ndim == 1 else array[:, columns] for name, array in arrays.items()}
-        self._rams, self._previous = np.zeros((2, len(span), RAM_SIZE), np.uint8)
+        self._rams, previous = np.zeros((2, len(span), RAM_SIZE), np.uint8)
+        kept, self._seen, self._past = [self._rams, previous], self._rams, previous
+        if settings.approach.features.kind == "pixels":
+            # Pictures hold their own past.
+            self._seen = self._past = np.zeros((len(span), *STACK), np.uint8)
+            kept.append(self._seen)
         self._environments = [
-            Environment(settings.game, settings.seed, index, *rows)
-            for index, *rows in zip(span, self._rams, self._previous, strict=True)
+            Environment(settings.game, settings.seed, index, *rows) for index, *rows in zip(span, *kept, strict=True)
         ]
         self._n_actions = Emulator(settings.game).n_actions
         self._before = self._marks()
@@ -218,10 +238,11 @@ class RolloutPlayer:
             for row, action in enumerate(actions):
                 episodes += self._advance(step, row, action, features, policy)
         self._out["last_starts"][:] = self._starts()
-        self._out["last_values"][:] = policy.values(features(self._rams, self._previous))
-        # No step waits for its value: computed together they cost a third.
-        played = self._out["features"]
-        self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
+        self._out["last_values"][:] = policy.values(features(self._seen, self._past))
+        if not _at_once(policy):
+            # No step waits for its value: computed together they cost a third.
+            played = self._out["features"]
+            self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
         return episodes
 
     def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Features, Policy, npt.NDArray[np.float64]]:
@@ -245,8 +266,12 @@ class RolloutPlayer:
     def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
         out = self._out
         out["rams"][step], out["starts"][step] = self._rams, self._starts()
-        inputs = out["features"][step] = features(self._rams, self._previous)
-        actions, out["log_probs"][step] = sample(policy.logits(inputs), uniforms)
+        inputs = out["features"][step] = features(self._seen, self._past)
+        if _at_once(policy):
+            logits, out["values"][step] = policy.both(inputs)
+        else:
+            logits = policy.logits(inputs)
+        actions, out["log_probs"][step] = sample(logits, uniforms)
         out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
         return chosen
@@ -255,7 +280,7 @@ class RolloutPlayer:
         environment = self._environments[row]
         self._out["rewards"][step, row], terminated, truncated = environment.step(action)
         if truncated and not terminated:
-            cut = features(environment.ram[None], environment.previous[None])
+            cut = features(self._seen[row, None], self._past[row, None])
             self._out["bootstraps"][step, row] = policy.values(cut)[0]
         return [self._ended(step, row)] if terminated or truncated else []
 

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic_core
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
@@ -90,11 +90,12 @@ class GameSettings(Settings):
 
 
 class FeatureSettings(Settings):
-    """How 128 RAM bytes become the network's input (tasks/arcade/features.py)."""
+    """How 128 RAM bytes, or the screen, become the network's input (tasks/arcade/features.py)."""
 
-    kind: Literal["scaled", "standardised", "bits"] = Field(
+    kind: Literal["scaled", "standardised", "bits", "pixels"] = Field(
         description="scaled: byte / 255; standardised: by running mean and deviation, beside the wrapped difference "
-        "to the step before, and the gaps between movers; bits: the 1,024 bits of this step's RAM and of the RAM before"
+        "to the step before, and the gaps between movers; bits: the 1,024 bits of this step's RAM and of the RAM "
+        "before; pixels: no RAM, the last four pictures of the screen, grey and 84 x 84"
     )
     clip: float = Field(default=3.0, gt=0, description="standardised features are cut at plus and minus this")
     difference_scale: float = Field(default=4.0, gt=0, description="the wrapped difference is divided by this")
@@ -108,9 +109,20 @@ class FeatureSettings(Settings):
     survey_steps: int = Field(default=8192, ge=1, description="steps of training after which the movers are chosen")
 
 
+class Convolution(Settings):
+    """A layer that looks at every part of a picture alike."""
+
+    channels: int = Field(ge=1, le=4096, description="that come out")
+    side: int = Field(ge=1, le=84, description="pixels, of the square that it looks at")
+    stride: int = Field(ge=1, le=84, description="pixels, from one square to the next")
+
+
 class NetworkSettings(Settings):
     """The policy's and the value function's layers; actor and critic share the body and have a head each."""
 
+    convolutions: tuple[Convolution, ...] = Field(
+        default=(), description="in front of the body, where pixels are seen; shared as well"
+    )
     body: tuple[int, ...] = Field(default=(), description="widths of the layers that both heads share")
     pi: tuple[int, ...] = Field(default=(64, 64), description="widths of the policy's own layers")
     vf: tuple[int, ...] = Field(default=(64, 64), description="widths of the value function's own layers")
@@ -247,6 +259,15 @@ class ApproachSettings(Settings):
         description="what is learned from: the game's reward; its sign; the reward divided by the running deviation "
         "of the discounted return. Returns are reported unclipped whatever this is",
     )
+
+    @field_validator("features")
+    @classmethod
+    def _pixels_are_convolved(cls, value: FeatureSettings, info: ValidationInfo) -> FeatureSettings:
+        algorithm = info.data.get("algorithm")
+        convolved = isinstance(algorithm, ActorCriticSettings) and bool(algorithm.network.convolutions)
+        if convolved != (value.kind == "pixels"):
+            raise ValueError("pixels need convolutions, as ppo-pixels has them; RAM needs none")
+        return value
 
 
 class RunSettings(Settings):

@@ -3,7 +3,8 @@
 manifest.json              the SHA-256 of each other file
 training.json              counters, random generators, what is logged next, each environment's generators
 optimiser.safetensors      the optimiser's moments
-environments.safetensors   each environment's state at its episode's start, and its actions since
+environments.safetensors   each environment's state at its episode's start, with the picture where a policy sees it,
+                           and its actions since
 playing.safetensors        the weights that the rollout under way is played with; empty if none is
 target.safetensors         the target network's weights, and
 replay_buffer.safetensors  the last steps that were played: only where an algorithm has them
@@ -28,6 +29,8 @@ _LONGEST = 1_000_000
 """Steps of an episode; as many as there can be frames in `GameSettings`."""
 _LARGEST_START = 1024**2
 """Bytes; ALE's are about 14,000."""
+_LARGEST_PICTURE = 256 * 160
+"""Pixels, a byte each; the highest picture of ale-py's games has 250 lines."""
 _MOST_ACTIONS = 18
 _FILES = ("training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors")
 _OFF_POLICY_FILES = ("target.safetensors", "replay_buffer.safetensors")
@@ -101,6 +104,8 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
     for index, one in enumerate(state.environments):
         environments[f"{index}.start"] = np.frombuffer(one.start.state, np.uint8)
         environments[f"{index}.actions"] = np.array(one.actions, np.uint8)
+        if one.start.picture:
+            environments[f"{index}.picture"] = np.frombuffer(one.start.picture, np.uint8)
     contents = {
         "training.json": description.model_dump_json().encode(),
         "optimiser.safetensors": pack(state.optimiser),
@@ -139,6 +144,8 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
 def _environment(arrays: Arrays, index: int, generators: _Generators) -> EnvironmentState:
     start = _bytes_of(arrays, f"{index}.start", _LARGEST_START)
     actions = _bytes_of(arrays, f"{index}.actions", _LONGEST)
+    picture = f"{index}.picture"
+    seen = _bytes_of(arrays, picture, _LARGEST_PICTURE) if picture in arrays else b""
     if max(actions, default=0) >= _MOST_ACTIONS:
         raise DamagedError(f"environment {index} took action {max(actions)}: there are {_MOST_ACTIONS}")
     for generator in (generators.skip_generator, generators.action_generator):
@@ -146,7 +153,8 @@ def _environment(arrays: Arrays, index: int, generators: _Generators) -> Environ
             np.random.PCG64().state = generator  # type: ignore[assignment]
         except (KeyError, TypeError, ValueError, OverflowError):
             raise DamagedError(f"environment {index} has a generator that makes no sense") from None
-    return EnvironmentState(EpisodeStart(start, generators.skip_generator), tuple(actions), generators.action_generator)
+    begin = EpisodeStart(start, generators.skip_generator, seen)
+    return EnvironmentState(begin, tuple(actions), generators.action_generator)
 
 
 def _bytes_of(arrays: Arrays, name: str, most: int) -> bytes:

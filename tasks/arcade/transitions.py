@@ -84,7 +84,7 @@ class TransitionPlayer(RolloutPlayer):
     def _choose(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
         out = self._out
         out["rams"][step], out["starts"][step] = self._rams, self._starts()
-        actions, _ = sample(policy.logits(features(self._rams, self._previous)), uniforms)
+        actions, _ = sample(policy.logits(features(self._seen, self._past)), uniforms)
         out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
         return chosen

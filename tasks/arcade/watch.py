@@ -1,4 +1,7 @@
-"""Gymnasium's side of the same claim: a player of RAM, fed by an environment whose observation is the picture."""
+"""Gymnasium's side of the same claim: a player of RAM, fed by an environment whose observation is the picture.
+
+A player on pixels sees frames between two of Gymnasium's steps: an emulator that plays the same beside it shows them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ import gymnasium
 import numpy as np
 
 from tasks.arcade.episode import Player
-from tasks.arcade.game import Ram, make_env, ram_of
+from tasks.arcade.game import Emulator, Ram, make_env, ram_of
+from tasks.arcade.pixels import Senses, sees_pixels
 from tasks.arcade.settings import GameSettings
 
 _SDL_DRIVER = "SDL_VIDEODRIVER"
@@ -64,7 +68,7 @@ def watch(
     Closing the window ends the whole process, with status 0: ale-py does that.
 
     Args:
-        player: decides the actions, from `info["ram"]`.
+        player: decides the actions, from `info["ram"]` or from pictures.
         game: what is played.
         seed: of the reset.
         action_seed: of the generator that gives `player` one uniform number a step.
@@ -79,14 +83,22 @@ def watch(
         NoScreenError: there is nothing to open a window on.
         UnknownGameError: the game cannot be emulated.
     """
-    uniforms = np.random.default_rng(action_seed)
+    uniforms, twin = np.random.default_rng(action_seed), Emulator(game, seed) if sees_pixels(player) else None
+    senses = Senses(player, twin) if twin else None
     episode_return, steps, ended = 0.0, 0, False
     with _open(game, render_mode) as env:
         _, info = env.reset(seed=seed)
+        if twin:
+            twin.reset(seed)
         while not ended and steps != max_steps:
             uniform = None if deterministic else float(uniforms.random())
-            action = player.decide(info["ram"], info["previous_ram"], uniform)
+            seen, previous = info["ram"], info["previous_ram"]
+            if senses:
+                seen, previous = senses(seen, starts=steps == 0)
+            action = player.decide(seen, previous, uniform)
             _, reward, terminated, truncated, info = env.step(action)
+            if twin:
+                twin.step(action)
             episode_return, steps, ended = episode_return + float(reward), steps + 1, terminated or truncated
     return episode_return
 

@@ -70,7 +70,8 @@ def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object
             update={"network": NetworkSettings(pi=(16,), vf=(16,)), "pipelined": pipelined}
         )
     if isinstance(algorithm, PpoSettings):
-        network = NetworkSettings(pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
+        narrow = tuple(layer.model_copy(update={"channels": 4}) for layer in algorithm.network.convolutions)
+        network = NetworkSettings(convolutions=narrow, pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
         algorithm = algorithm.model_copy(
             update={"network": network, "batch_size": 64, "n_epochs": 2, "pipelined": pipelined}
         )

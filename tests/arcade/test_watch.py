@@ -20,6 +20,7 @@ class Witness:
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
         self.seen: list[tuple[bytes, bytes, int]] = []
+        self.sees_pixels = False
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
         action = ram[:8].sum(dtype=int) % self.n_actions if uniform is None else int(uniform * self.n_actions)
@@ -39,6 +40,18 @@ def test_watching_is_what_a_replay_plays(env_id: str, deterministic: bool) -> No
     )
     assert watched.seen == played.seen
     assert episode_return == trace.episode_return
+
+
+def test_a_player_on_pixels_is_shown_the_pictures_of_a_replay() -> None:
+    game = resolve("ALE/Asteroids-v5")
+    players = played, watched = Witness(6), Witness(6)
+    for player in players:
+        player.sees_pixels = True
+    play(played, game, 21, action_seed=22, deterministic=False, max_steps=40)
+    watch(watched, game, 21, action_seed=22, deterministic=False, render_mode="rgb_array", max_steps=40)
+    assert {len(picture) for picture, *_ in played.seen} == {4 * 84 * 84}
+    assert len({picture for picture, *_ in played.seen}) > 30
+    assert watched.seen == played.seen
 
 
 def test_an_episode_is_watched_to_its_end() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
@@ -24,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.learner.network import RamPolicy
+from tasks.arcade.pixels import STACK
 from tasks.arcade.policy import Floats, Weights
 from tasks.arcade.rollouts import Episode, Played, Rollout
 from tasks.arcade.workers import WorkerPool
@@ -44,12 +46,13 @@ class RolloutVecEnv(VecEnv):
         self.pool = pool
         self.statistics = Statistics.empty()
         self.playing: Weights = {}
-        n_features = feature_size(pool.settings.approach.features)
-        super().__init__(
-            pool.settings.n_envs,
-            spaces.Box(-np.inf, np.inf, (n_features,), np.float32),
-            spaces.Discrete(n_actions),
+        features = pool.settings.approach.features
+        seen = (
+            spaces.Box(0, 255, STACK, np.uint8)
+            if features.kind == "pixels"
+            else spaces.Box(-np.inf, np.inf, (feature_size(features),), np.float32)
         )
+        super().__init__(pool.settings.n_envs, seen, spaces.Discrete(n_actions))
 
     def begin(self, weights: Weights) -> None:
         """Have the workers play a rollout; `collect` waits for it."""
@@ -69,8 +72,8 @@ class RolloutVecEnv(VecEnv):
         """By which RAM becomes the network's input, with the statistics as they are now."""
         return Features(self.pool.settings.approach.features, self.statistics)
 
-    def reset(self) -> Floats:
-        return np.zeros((self.num_envs, feature_size(self.pool.settings.approach.features)), np.float32)
+    def reset(self) -> npt.NDArray[Any]:
+        return np.zeros((self.num_envs, *(self.observation_space.shape or ())), self.observation_space.dtype)
 
     def step_async(self, actions: np.ndarray) -> None:
         raise NotImplementedError("these environments play whole rollouts; use gymnasium.make for single steps")
@@ -212,7 +215,7 @@ class WholeRollouts(OnPolicyAlgorithm):
 
     def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
         buffer.reset()
-        buffer.observations[:] = rollout.features
+        buffer.observations[:] = rollout.features.reshape(buffer.observations.shape)
         buffer.actions[:] = rollout.actions[..., None]
         # The time limit is no end of the game: what was still to come is bootstrapped (SB3 issue 633).
         buffer.rewards[:] = self.reward_scale(rollout.rewards, rollout.starts) + self.gamma * rollout.bootstraps

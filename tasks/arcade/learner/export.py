@@ -1,8 +1,9 @@
 """A checkpoint as an ordinary zip of Stable-Baselines3, for `PPO.load`, `A2C.load`, `DQN.load` or `QRDQN.load`.
 
 What it observes is what `gymnasium.wrappers.FrameStackObservation(env, 2)` gives over an environment of RAM: the RAM
-one step before and the RAM now. The features are computed within the policy, by the same code as everywhere, so loading
-one needs ramreel to be installed where it is loaded.
+one step before and the RAM now. A policy on pixels observes the last four pictures (tasks/arcade/pixels.py). The
+features are computed within the policy, by the same code as everywhere, so loading one needs ramreel to be installed
+where it is loaded.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tasks.arcade.game import RAM_SIZE
 from tasks.arcade.learner.building import arguments, off_policy_arguments, ppo_arguments
 from tasks.arcade.learner.network import RamPolicy
 from tasks.arcade.learner.offpolicy import RamQPolicy, RamQuantilePolicy
+from tasks.arcade.pixels import STACK
 from tasks.arcade.settings import (
     A2cSettings,
     DqnSettings,
@@ -101,15 +103,16 @@ def _model(checkpoint: Checkpoint) -> PPO | A2C | DQN | QRDQN:
             kind, policy, given = QRDQN, RamQuantilePolicy, off_policy_arguments(approach.algorithm)
         case _:
             raise ExportError(f"{approach.name} learns nothing: there are no weights to export")
-    extractor = {"settings": approach.features, "statistics": checkpoint.statistics.arrays()}
-    kwargs: dict[str, Any] = given["policy_kwargs"] | {
-        "features_extractor_class": RamFeatures,
-        "features_extractor_kwargs": extractor,
-    }
+    kwargs: dict[str, Any] = given["policy_kwargs"]
+    seen: tuple[int, ...] = STACK
+    if approach.features.kind != "pixels":
+        seen = (2, RAM_SIZE)
+        extractor = {"settings": approach.features, "statistics": checkpoint.statistics.arrays()}
+        kwargs |= {"features_extractor_class": RamFeatures, "features_extractor_kwargs": extractor}
     # There is no environment here; what would be read of one is set below.
     env: Any = None
     model = kind(policy, env, device="cpu", _init_setup_model=False, **given | {"policy_kwargs": kwargs})
-    model.observation_space = spaces.Box(0, 255, (2, RAM_SIZE), np.uint8)
+    model.observation_space = spaces.Box(0, 255, seen, np.uint8)
     model.action_space = spaces.Discrete(len(checkpoint.action_names))
     model.n_envs = approach.n_envs
     model._setup_model()

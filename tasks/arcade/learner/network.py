@@ -1,13 +1,19 @@
-"""The policy that learns: Stable-Baselines3's actor-critic with the layers of a `NetworkSettings`."""
+"""The policy that learns: Stable-Baselines3's actor-critic with the layers of a `NetworkSettings`.
+
+Stable-Baselines3 divides pictures by 255 and flattens them; convolutions are layers like any others here.
+"""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
+from tasks.arcade.convolutions import convolved
+from tasks.arcade.pixels import STACK
 from tasks.arcade.policy import Weights
 from tasks.arcade.settings import NetworkSettings, QNetworkSettings
 
@@ -17,21 +23,37 @@ class ActorCritic(nn.Module):
 
     def __init__(self, n_features: int, settings: NetworkSettings) -> None:
         super().__init__()
-        self.body, hidden = layers(n_features, settings.body, settings)
+        self.convolutions, size = _convolutions(n_features, settings)
+        self.body, hidden = layers(size, settings.body, settings)
         self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings)
         self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = self.body(features)
+        hidden = self.body(self.convolutions(features))
         return self.policy_net(hidden), self.value_net(hidden)
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        latent: torch.Tensor = self.policy_net(self.body(features))
+        latent: torch.Tensor = self.policy_net(self.body(self.convolutions(features)))
         return latent
 
     def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
-        latent: torch.Tensor = self.value_net(self.body(features))
+        latent: torch.Tensor = self.value_net(self.body(self.convolutions(features)))
         return latent
+
+
+def _convolutions(n_features: int, settings: NetworkSettings) -> tuple[nn.Sequential, int]:
+    if not settings.convolutions:
+        return nn.Sequential(), n_features
+    built: list[nn.Module] = [nn.Unflatten(1, STACK)]
+    depth = STACK[0]
+    for layer in settings.convolutions:
+        built += [nn.Conv2d(depth, layer.channels, layer.side, layer.stride), _activation(settings)]
+        depth = layer.channels
+    return nn.Sequential(*built, nn.Flatten()), prod(convolved(settings.convolutions, STACK))
+
+
+def _activation(settings: NetworkSettings | QNetworkSettings) -> nn.Module:
+    return nn.Tanh() if settings.activation == "tanh" else nn.ReLU()
 
 
 def layers(
@@ -43,7 +65,7 @@ def layers(
         built.append(nn.Linear(n_in, width))
         if settings.layer_norm:
             built.append(nn.LayerNorm(width))
-        built.append(nn.Tanh() if settings.activation == "tanh" else nn.ReLU())
+        built.append(_activation(settings))
         n_in = width
     return nn.Sequential(*built), n_in
 
