@@ -32,7 +32,9 @@ def export(
             write(loaded, to)
         except ExportError as error:
             raise BadInputError(str(error)) from None
+        of_pixels = loaded.settings.approach.features.kind == "pixels"
+        seen = "the last four pictures, uint8 of (4, 84, 84)" if of_pixels else "FrameStackObservation(env, 2) over RAM"
         terminal.results(
-            [f"{to}: checkpoint at step {stored.step:,}; it observes FrameStackObservation(env, 2) over a game's RAM"],
+            [f"{to}: checkpoint at step {stored.step:,}; it observes {seen}"],
             {"run_id": stored.run_id, "step": stored.step, "path": str(to)},
         )

@@ -35,8 +35,18 @@ def convolved(layers: tuple[Convolution, ...], shape: Shape) -> Shape:
     return shape
 
 
-def convolution_names(name: str, layers: tuple[Convolution, ...]) -> list[str]:
-    """Names of the layers, numbered as torch's Sequential numbers them, an Unflatten before them."""
+def convolution_shapes(name: str, layers: tuple[Convolution, ...], depth: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every array of the layers, over pictures of so many channels."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, called in zip(layers, _names(name, layers), strict=True):
+        shapes[f"{called}.weight"] = (layer.channels, depth, layer.side, layer.side)
+        shapes[f"{called}.bias"] = (layer.channels,)
+        depth = layer.channels
+    return shapes
+
+
+def _names(name: str, layers: tuple[Convolution, ...]) -> list[str]:
+    """Of the layers, numbered as torch's Sequential numbers them, an Unflatten before them."""
     return [f"{name}.{2 * at + 1}" for at in range(len(layers))]
 
 
@@ -57,7 +67,7 @@ class Convolutions:
         self._shape, self._tanh = shape, tanh
         self._layers = [
             _Layer(layer, weights[f"{called}.weight"], weights[f"{called}.bias"])
-            for layer, called in zip(layers, convolution_names(name, layers), strict=True)
+            for layer, called in zip(layers, _names(name, layers), strict=True)
         ]
         channels, height, width = convolved(layers, shape)
         self.size = channels * height * width

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from tasks.arcade.convolutions import Convolutions, convolution_names, convolved
+from tasks.arcade.convolutions import Convolutions, convolution_shapes, convolved
 from tasks.arcade.features import FeatureArray, Features
 from tasks.arcade.pixels import STACK, Seen
 from tasks.arcade.settings import NetworkSettings
@@ -140,13 +140,7 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
         return n_in
 
     if settings.convolutions:
-        depth = STACK[0]
-        for layer, name in zip(
-            settings.convolutions, convolution_names(_CONVOLUTIONS, settings.convolutions), strict=True
-        ):
-            shapes[f"{name}.weight"] = (layer.channels, depth, layer.side, layer.side)
-            shapes[f"{name}.bias"] = (layer.channels,)
-            depth = layer.channels
+        shapes |= convolution_shapes(_CONVOLUTIONS, settings.convolutions, STACK[0])
         n_features = prod(convolved(settings.convolutions, STACK))
     hidden = add("mlp_extractor.body", settings.body, n_features)
     n_pi = add("mlp_extractor.policy_net", settings.pi, hidden)
