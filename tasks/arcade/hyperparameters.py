@@ -96,9 +96,11 @@ def _own(given: Mapping[str, Any], based_on: str | None, stem: str) -> Own:
             f"there are {', '.join(APPROACHES)}"
         )
     base = approach(based_on)
-    seen, policy = ("pixels are", "CnnPolicy") if base.features.kind == "pixels" else ("RAM is", "MlpPolicy")
+    policy, right = "MlpPolicy", "RAM is played by an MlpPolicy"
+    if base.features.kind == "pixels":
+        policy, right = "CnnPolicy", "pixels are played by a CnnPolicy"
     if about.get("policy", policy) != policy:
-        raise HyperparameterError(f"policy: {seen} played by {policy}, got {about['policy']!r}")
+        raise HyperparameterError(f"policy: {right}, got {about['policy']!r}")
     changed = adapted(base, {word: value for word, value in given.items() if word not in _ABOUT})
     name = _checked("name", str, about.get("name", _slug(stem)))
     if name in APPROACHES:

@@ -28,6 +28,7 @@ from tasks.arcade.film import film
 from tasks.arcade.film_proof import verify_pictures
 from tasks.arcade.game import Emulator, make_env, resolve
 from tasks.arcade.hyperparameters import HyperparameterError, adapted
+from tasks.arcade.hyperparameters import read as own_approach
 from tasks.arcade.learner import RamPolicy, Start, export, train
 from tasks.arcade.panel import HEIGHT, WIDTH, Panel
 from tasks.arcade.pixels import STACK, Eye, shrink
@@ -149,7 +150,7 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(tmp_p
 
 def test_a_film_shows_what_the_policy_sees_and_the_checkpoint_decides_it_again(tmp_path: Path) -> None:
     checkpoint, path = a_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "film.mp4"
-    trace = an_episode(checkpoint, 12)
+    trace = an_episode(checkpoint, 6)
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok
     weights = {**checkpoint.weights, "action_net.weight": -checkpoint.weights["action_net.weight"]}
@@ -185,6 +186,15 @@ def test_stable_baselines3_opens_an_export_and_plays_the_same_actions(tmp_path: 
         assert action == agent.decide(seen, seen, None)
         chosen.add(int(action))
     assert len(chosen) > 1
+
+
+def test_a_file_of_rl_baselines3_zoo_says_cnn_policy_where_pixels_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('approach = "ppo-pixels"\npolicy = "CnnPolicy"\nn_epochs = 3')
+    assert own_approach(path).approach.features.kind == "pixels"
+    path.write_text('approach = "ppo-pixels"\npolicy = "MlpPolicy"')
+    with pytest.raises(HyperparameterError, match="pixels are played by a CnnPolicy, got 'MlpPolicy'"):
+        own_approach(path)
 
 
 def test_pixels_and_convolutions_come_together() -> None:
