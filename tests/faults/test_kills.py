@@ -20,14 +20,14 @@ from tasks.store import Store, StoreError, open_store
 from tasks.verify import verify_run
 
 TRAIN = TrainSettings(
-    env_id="ALE/Breakout-v5", approach="ppo-tuned", seed=5, steps=sized(16_000, 48_000), checkpoint_every=4000,
-    workers=2,
+    env_id="ALE/Breakout-v5", approach="ppo-tuned", seed=5, steps=sized(8_000, 24_000), checkpoint_every=2000,
+    n_envs=4, workers=2,
 )  # fmt: skip
 TRAIN_WORDS = [
     *("train", TRAIN.env_id, "--approach", TRAIN.approach, "--seed", "5", "--steps", str(TRAIN.steps)),
-    *("--checkpoint-every", "4000", "--workers", "2", "--json"),
+    *("--checkpoint-every", "2000", "--n-envs", "4", "--workers", "2", "--json"),
 ]
-TRAINING_KILLS = sized(["worker", "flow", "group"], ["flow", "worker", "group", "flow", "worker", "group"] * 2)
+TRAINING_KILLS = sized(["worker", "group"], ["flow", "worker", "group", "flow", "worker", "group"] * 2)
 RECORDING_KILLS = sized(["ffmpeg", "recording"], ["recording", "ffmpeg", "player", "group"] * 2)
 EVALUATION = EvaluationSettings(episodes=sized(1, 5), seed=3)
 RECORDED = TrainSettings(

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_training_is_in_mlflow_with_every_metric_and_checkpoint(store: Store) -> None:
     settings = TrainSettings(
-        env_id="Breakout-ram-v0", approach="ppo-tuned", seed=3, steps=4000, checkpoint_every=2000, workers=2
+        env_id="Breakout-ram-v0", approach="ppo-tuned", seed=3, steps=8000, checkpoint_every=4000, workers=2
     )
     trained = train(settings)
     run = store.run(trained.run_id)
@@ -38,20 +38,20 @@ def test_a_training_is_in_mlflow_with_every_metric_and_checkpoint(store: Store) 
     assert run.params["game.frame_skip"] == "[2, 5]"
     assert run.params["approach.algorithm.ent_coef"] == str(approach("ppo-tuned").algorithm.ent_coef)
     assert run.tags["ramreel.seed"] == "3"
-    assert [saved.step for saved in trained.checkpoints] == [2048, 4096]
+    assert [saved.step for saved in trained.checkpoints] == [4096, 8192]
     for name in ("time/fps", "time/time_elapsed", "time/iterations"):
-        assert [step for step, _ in store.history(trained.run_id, name)] == [2048, 4096], name
+        assert [step for step, _ in store.history(trained.run_id, name)] == [4096, 8192], name
     for name in ("rollout/ep_rew_mean", "rollout/ep_len_mean"):
-        assert [step for step, _ in store.history(trained.run_id, name)][-1] == 4096, name
+        assert [step for step, _ in store.history(trained.run_id, name)][-1] == 8192, name
     for name in ("train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/explained_variance"):
-        assert [step for step, _ in store.history(trained.run_id, name)] == [4096], name
-    assert dict(store.history(trained.run_id, "time/total_timesteps")) == {2048: 2048, 4096: 4096}
+        assert [step for step, _ in store.history(trained.run_id, name)] == [8192], name
+    assert dict(store.history(trained.run_id, "time/total_timesteps")) == {4096: 4096, 8192: 8192}
     first, last = store.list_checkpoints(trained.run_id)
-    assert (first.step, last.step) == (2048, 4096)
+    assert (first.step, last.step) == (4096, 8192)
     assert last.digest == trained.checkpoints[-1].digest
     loaded = fetch(store, last)
     assert loaded.settings == run.settings
-    assert loaded.statistics.count == 4096
+    assert loaded.statistics.count == 8192
 
 
 def test_a_checkpoint_plays_in_a_fresh_process_from_tracking_uri_and_run_id_alone(
