@@ -37,7 +37,7 @@ def test_a_file_becomes_an_approach(written: Path) -> None:
     assert isinstance(algorithm, PpoSettings)
     given = {"n_steps": 64, "batch_size": 32, "learning_rate": "lin_2.5e-4", "gamma": 1.0}
     assert algorithm.model_dump(include=set(given)) == given
-    assert algorithm.network == NetworkSettings(pi=(32, 16), vf=(32, 16), activation="tanh", layer_norm=True)
+    assert algorithm.network == NetworkSettings(pi=(32, 16), vf=(32, 16), activation="tanh", layer_norm=False)
     kept = ("n_epochs", "ent_coef", "gae_lambda", "clip_range", "vf_coef")
     assert algorithm.model_dump(include=set(kept)) == base.algorithm.model_dump(include=set(kept))
     assert own.approach.features.difference_scale == base.features.difference_scale
