@@ -136,7 +136,7 @@ def _check_moviepy() -> None:
     except ImportError:
         raise NoMoviepyError(
             "RecordVideo writes its films with moviepy, which is not installed: "
-            "pip install --no-deps moviepy decorator proglog tqdm"
+            "pip install --no-deps moviepy imageio decorator proglog tqdm"
         ) from None
 
 
