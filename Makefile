@@ -21,7 +21,7 @@ demo: setup
 		--checkpoint-every 125000 --episodes 5 --name demo
 
 test: setup lint
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --durations=20 --durations-min=5
 
 faults: setup
 	RAMREEL_FAULTS=long $(BIN)/pytest -n auto --dist loadfile tests/faults
