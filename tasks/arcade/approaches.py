@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
     A2cSettings,
@@ -17,7 +18,6 @@ from tasks.arcade.settings import (
     QNetworkSettings,
     QrDqnSettings,
     RunSettings,
-    TrainSettings,
     UnlearnedSettings,
 )
 
