@@ -129,6 +129,18 @@ class NetworkSettings(Settings):
     layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
 
 
+class RecurrentNetworkSettings(NetworkSettings):
+    """An LSTM for the policy and another one for the value function, on RAM; the layers come after them.
+
+    The critic has its own because what a step is worth depends on what was seen before as much as what to do does. Of
+    what sb3-contrib offers besides, one that both share would learn from the policy's gradient alone, and a critic
+    without one would judge by half of what flickers.
+    """
+
+    convolutions: tuple[()] = Field(default=(), description="none: RAM is what is remembered")
+    lstm: int = Field(default=128, ge=1, le=1024, description="hidden units of each LSTM")
+
+
 SCHEDULE = re.compile(r"^lin_(?P<start>[0-9.]+(e-?[0-9]+)?)(_(?P<end>[0-9.]+(e-?[0-9]+)?))?$")
 Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE.pattern)]
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
@@ -155,16 +167,28 @@ class ActorCriticSettings(Settings):
     network: NetworkSettings = NetworkSettings()
 
 
-class PpoSettings(ActorCriticSettings):
-    """PPO (Schulman et al. 2017); the defaults are Stable-Baselines3's."""
+class ClippedSettings(ActorCriticSettings):
+    """What PPO and its recurrent kin share; the defaults are Stable-Baselines3's."""
 
-    algorithm: Literal["ppo"] = Field(default="ppo", description="PPO")
     n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
     batch_size: int = Field(default=64, ge=2, description="steps that are learned from at once")
     n_epochs: int = Field(default=10, ge=1, description="how often each rollout is learned from")
     learning_rate: Schedule = Field(default=3e-4, description=_RATE)
     clip_range: Schedule = Field(default=0.2, description="how far a policy may move at once; a number or lin_0.2")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+
+
+class PpoSettings(ClippedSettings):
+    """PPO (Schulman et al. 2017)."""
+
+    algorithm: Literal["ppo"] = Field(default="ppo", description="PPO")
+
+
+class RecurrentPpoSettings(ClippedSettings):
+    """PPO with a memory: an LSTM (Hochreiter and Schmidhuber 1997), learned through as many steps as a rollout has."""
+
+    algorithm: Literal["recurrent-ppo"] = Field(default="recurrent-ppo", description="PPO with an LSTM")
+    network: RecurrentNetworkSettings = RecurrentNetworkSettings()
 
 
 class A2cSettings(ActorCriticSettings):
@@ -239,6 +263,8 @@ class UnlearnedSettings(Settings):
     n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
 
 
+AlgorithmSettings = PpoSettings | RecurrentPpoSettings | A2cSettings | DqnSettings | QrDqnSettings | UnlearnedSettings
+
 ApproachId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """What an approach is called."""
 
@@ -248,7 +274,7 @@ class ApproachSettings(Settings):
 
     name: ApproachId = Field(description="what it is called in runs and comparisons")
     description: str = Field(description="what it is, in a line")
-    algorithm: PpoSettings | A2cSettings | DqnSettings | QrDqnSettings | UnlearnedSettings = Field(
+    algorithm: AlgorithmSettings = Field(
         discriminator="algorithm", description="how it learns, and its hyper-parameters"
     )
     features: FeatureSettings
@@ -277,3 +303,16 @@ class RunSettings(Settings):
     seed: int = Field(ge=0, lt=2**31)
     steps: int = Field(ge=1, description="steps of training in all; the last rollout is played to its end")
     checkpoint_every: int = Field(ge=1, description="steps between checkpoints; one more is saved at the end")
+
+    @field_validator("approach")
+    @classmethod
+    def _no_step_is_left_alone(cls, value: ApproachSettings) -> ApproachSettings:
+        algorithm = value.algorithm
+        if isinstance(algorithm, RecurrentPpoSettings):
+            steps = value.n_envs * algorithm.n_steps
+            if steps % algorithm.batch_size == 1:
+                raise ValueError(
+                    f"batches of {algorithm.batch_size} leave one of the {steps:,} steps of a rollout alone, and no "
+                    "advantage can be normalised alone: choose another batch_size"
+                )
+        return value
