@@ -16,7 +16,7 @@ from flows.terminal import Terminal
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from tasks.arcade.settings import EvaluationSettings
+    from tasks.arcade.asked import EvaluationSettings
     from tasks.store import Store
 
 ENV_HELP = "Environment id, e.g. ALE/Pong-v5; old ones like Pong-ram-v0 are understood."
@@ -136,7 +136,7 @@ def running(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
 
 
 def evaluation(episodes: int, seed: int, deterministic: bool) -> EvaluationSettings:
-    from tasks.arcade.settings import EvaluationSettings
+    from tasks.arcade.asked import EvaluationSettings
 
     return EvaluationSettings(episodes=episodes, seed=seed, deterministic=deterministic)
 

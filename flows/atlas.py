@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.train import ending
-from tasks.arcade.settings import AtlasSettings
+from tasks.arcade.asked import AtlasSettings
 from tasks.atlas import DrawnAtlas, draw, start
 
 

@@ -6,7 +6,8 @@ from prefect import flow
 
 from flows.compare import compare
 from flows.record import record
-from tasks.arcade.settings import CompareSettings, RecordSettings, Settings
+from tasks.arcade.asked import CompareSettings, RecordSettings
+from tasks.arcade.settings import Settings
 from tasks.arcade.unattended import FollowUpSettings
 from tasks.champion import Standing, challenge, look_for_collapse
 from tasks.compare import ComparedRuns

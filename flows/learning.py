@@ -8,8 +8,8 @@ from prefect import flow
 
 from flows.record import record
 from flows.train import resume, train
+from tasks.arcade.asked import EvaluationSettings, LearningSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.learning_table import LearningScore
-from tasks.arcade.settings import EvaluationSettings, LearningSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.learning import find_training, learning_score
 
 

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.compare import compare
 from flows.record import record
 from flows.train import train
-from tasks.arcade.settings import Approach, CompareSettings, PipelineSettings, RecordSettings, TrainSettings
+from tasks.arcade.asked import Approach, CompareSettings, PipelineSettings, RecordSettings, TrainSettings
 from tasks.compare import ComparedRuns
 from tasks.restarts import refuse_crash_loop
 

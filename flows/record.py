@@ -8,7 +8,8 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.arcade.settings import RecordSettings, Settings
+from tasks.arcade.asked import RecordSettings
+from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
 from tasks.milestones import note_film
 from tasks.record import (

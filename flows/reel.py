@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.arcade.settings import ReelSettings
+from tasks.arcade.asked import ReelSettings
 from tasks.arcade.workers import cores
 from tasks.reel import PARTS, MadeReel, choose, keep, make_part, play_checkpoint
 from tasks.restarts import refuse_crash_loop

@@ -6,9 +6,9 @@ from prefect import flow
 
 from flows.train import ending, trained
 from tasks.arcade.approaches import run_settings
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import resolve
 from tasks.arcade.search import Search, SweepSettings, opened, parameters
-from tasks.arcade.settings import TrainSettings
 from tasks.restarts import refuse_crash_loop
 from tasks.stopping import judged
 from tasks.store import open_store

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tasks.arcade.asked import is_shown
 from tasks.arcade.progress import Progress as TrainingProgress
-from tasks.arcade.settings import is_shown
 
 _LINE_SECONDS = 10
 

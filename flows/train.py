@@ -10,7 +10,8 @@ from prefect.exceptions import TerminationSignal
 
 from tasks import events
 from tasks.arcade.approaches import run_settings
-from tasks.arcade.settings import ResumeSettings, RunSettings, Settings, TrainSettings
+from tasks.arcade.asked import ResumeSettings, TrainSettings
+from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.workers import cores
 from tasks.record import find_run
 from tasks.restarts import refuse_crash_loop

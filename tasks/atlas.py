@@ -13,13 +13,14 @@ from prefect.artifacts import create_markdown_artifact
 
 from tasks import provenance
 from tasks.arcade import checkpoint as files
+from tasks.arcade.asked import AtlasSettings
 from tasks.arcade.atlas import Atlas, Kind
 from tasks.arcade.atlas_page import render_html, render_markdown
 from tasks.arcade.atlas_sheet import write_sheet
 from tasks.arcade.charting import Chart, chart
 from tasks.arcade.game import resolve
 from tasks.arcade.poking import PlaySettings, Study, study
-from tasks.arcade.settings import AtlasSettings, GameSettings, Settings
+from tasks.arcade.settings import GameSettings, Settings
 from tasks.arcade.workers import cores
 from tasks.audience import audience
 from tasks.processes import processes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.arcade.approaches import run_settings
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.learning_table import LearningScore
-from tasks.arcade.settings import TrainSettings
 from tasks.store import open_store
 
 

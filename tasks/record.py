@@ -9,10 +9,11 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
+from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.atlas import Atlas
 from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
 from tasks.arcade.game import rom_digest
-from tasks.arcade.settings import EvaluationSettings, FilmSettings, Settings
+from tasks.arcade.settings import Settings
 from tasks.audience import audience
 from tasks.processes import in_a_process
 from tasks.retries import after_a_death

@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 from inboxes import Webhook
 
+from tasks.arcade.asked import EvaluationSettings
 from tasks.arcade.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.settings import (
-    ApproachSettings,
-    EvaluationSettings,
-    FeatureSettings,
-    GameSettings,
-    PpoSettings,
-    RunSettings,
-)
+from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
 from tasks.store import Store, open_store
 from tasks.store.address import connect, find_address
 

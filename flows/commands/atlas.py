@@ -33,8 +33,8 @@ def atlas(
     quiet: Quiet = False,
 ) -> None:
     """Find out what each byte of RAM does on the screen: a picture, a table and JSON, in a run of their own."""
+    from tasks.arcade.asked import AtlasSettings
     from tasks.arcade.game import resolve
-    from tasks.arcade.settings import AtlasSettings
 
     with checking():
         settings = AtlasSettings(env_id=env_id, states=states, seed=seed, run=run, name=name, experiment=experiment)

@@ -126,8 +126,8 @@ def benchmark_learning(
 ) -> None:
     """Measure learning: approaches over games and seeds, beside published figures; goes on where it was stopped."""
     from tasks.arcade.approaches import run_settings
+    from tasks.arcade.asked import LearningSettings, TrainSettings
     from tasks.arcade.learning_table import learning_table
-    from tasks.arcade.settings import LearningSettings, TrainSettings
 
     with checking():
         settings = LearningSettings(

@@ -52,7 +52,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Compare runs by approach, across seeds: a report with curves and films, in a run of its own."""
-    from tasks.arcade.settings import CompareSettings
+    from tasks.arcade.asked import CompareSettings
     from tasks.contenders import CHAMPION, contenders
 
     store = embedded_store(tracking_uri)
@@ -107,8 +107,8 @@ def pipeline(
 ) -> None:
     """Train approaches with several seeds, film every checkpoint, compare: all in one flow."""
     from tasks.arcade.approaches import run_settings
+    from tasks.arcade.asked import PipelineSettings, TrainSettings
     from tasks.arcade.hyperparameters import read
-    from tasks.arcade.settings import PipelineSettings, TrainSettings
 
     with checking():
         own = [read(path) for path in settings_files or ()]

@@ -62,8 +62,8 @@ def train(
         _resume(resume, given, shared, tracking_uri, as_json=as_json, quiet=quiet)
         return
     from tasks.arcade.approaches import run_settings
+    from tasks.arcade.asked import TrainSettings
     from tasks.arcade.hyperparameters import read
-    from tasks.arcade.settings import TrainSettings
 
     if env_id is None:
         raise BadInputError("give an environment id, e.g. ALE/Pong-v5, or --resume RUN")
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
 def _resume(
     run: str, given: dict[str, Any], shared: dict[str, Any], tracking_uri: str | None, *, as_json: bool, quiet: bool
 ) -> None:
-    from tasks.arcade.settings import ResumeSettings
+    from tasks.arcade.asked import ResumeSettings
     from tasks.runs import resumable
 
     if given:

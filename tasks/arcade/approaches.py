@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
     A2cSettings,
@@ -16,8 +17,9 @@ from tasks.arcade.settings import (
     PpoSettings,
     QNetworkSettings,
     QrDqnSettings,
+    RecurrentNetworkSettings,
+    RecurrentPpoSettings,
     RunSettings,
-    TrainSettings,
     UnlearnedSettings,
 )
 
@@ -35,6 +37,23 @@ _TUNED = ApproachSettings(
     features=FeatureSettings(kind="standardised", difference_scale=8.0, movers=8, gap_scales=(2.0, 8.0, 24.0, 64.0)),
     n_envs=16,
     reward="sign",
+)
+
+# Batches of whole sequences side by side: an LSTM goes through them step by step, whatever their number. Rollouts are
+# half as long as ppo-tuned's, so that there are more of them in a batch.
+_RECURRENT = _TUNED.model_copy(
+    update={
+        "name": "recurrent-ppo",
+        "description": "sb3-contrib's RecurrentPPO on ppo-tuned's features: an LSTM remembers what RAM does not show",
+        "algorithm": RecurrentPpoSettings(
+            n_steps=128,
+            batch_size=512,
+            n_epochs=4,
+            learning_rate="lin_7e-4_5e-5",
+            ent_coef="lin_1e-2",
+            network=RecurrentNetworkSettings(lstm=128, pi=(128,), vf=(128,), activation="relu"),
+        ),
+    }
 )
 
 _Q_NETWORK = QNetworkSettings(layers=(128, 128), layer_norm=True)
@@ -90,6 +109,7 @@ APPROACHES: dict[str, ApproachSettings] = {
             algorithm=PpoSettings(),
             features=FeatureSettings(kind="bits"),
         ),
+        _RECURRENT,
         _PIXELS,
         ApproachSettings(
             name="a2c",

@@ -8,7 +8,7 @@ Exact: the chain rule through the network and through the features, in float64, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from tasks.arcade.settings import FeatureSettings, NetworkSettings
 Vector = npt.NDArray[np.float64]
 Backward = Callable[[Vector], Vector]
 """From the gradient by a layer's output to the gradient by its input."""
+Layer = Callable[[Vector], tuple[Vector, Backward]]
 
 _NORM_EPSILON = 1e-5
 
@@ -47,10 +48,8 @@ class Attention:
         weights: Weights,
         speaks_for: Callable[[Vector, int], Vector] | None = None,
     ) -> None:
-        self._speaks_for = speaks_for or log_probability
-        self._features = Features(features, statistics)
-        self._bytes = _BytesBehindFeatures(features, statistics)
-        self._layers = _policy_layers(network, self._features.size, weights)
+        self._carry = Carrier(features, statistics, speaks_for)
+        self._layers = policy_layers(network, self._carry.n_features, weights)
 
     def __call__(self, ram: Ram, previous: Ram, action: int) -> Vector:
         """The gradient of what speaks for an action by each byte of the RAM, the RAM before held as it is.
@@ -68,18 +67,43 @@ class Attention:
         Raises:
             ValueError: the network sees pixels, no RAM.
         """
+        return self._carry(self._layers, ram, previous, action)
+
+
+class Carrier:
+    """Carries what speaks for an action through layers and features back to the bytes that these are made of.
+
+    Args:
+        features: how RAM becomes the network's input.
+        statistics: of the checkpoint.
+        speaks_for: the gradient, by the layers' outputs, of what speaks for an action; none: of its log-probability.
+
+    Attributes:
+        n_features: inputs of the first layer.
+    """
+
+    def __init__(
+        self,
+        features: FeatureSettings,
+        statistics: Statistics,
+        speaks_for: Callable[[Vector, int], Vector] | None = None,
+    ) -> None:
+        self._speaks_for = speaks_for or log_probability
+        self._features = Features(features, statistics)
+        self._bytes = _BytesBehindFeatures(features, statistics)
+        self.n_features = self._features.size
+
+    def __call__(self, layers: Iterable[Layer], ram: Ram, previous: Ram, action: int) -> Vector:
+        """The gradient by each byte, as `Attention` has it, through these layers."""
         inputs = self._features(ram[None], previous[None])[0].astype(np.float64)
         values, back = inputs, list[Backward]()
-        for layer in self._layers:
+        for layer in layers:
             values, backward = layer(values)
             back.append(backward)
         gradient = self._speaks_for(values, action)
         for backward in reversed(back):
             gradient = backward(gradient)
         return self._bytes(gradient, inputs)
-
-
-Layer = Callable[[Vector], tuple[Vector, Backward]]
 
 
 def softmax(logits: Vector) -> Vector:
@@ -103,10 +127,10 @@ def advantage(worth: Vector, action: int) -> Vector:
     return gradient
 
 
-def _policy_layers(network: NetworkSettings, n_features: int, weights: Weights) -> list[Layer]:
-    """The layers from features to logits, in order; those that give the value are left out."""
+def policy_layers(network: NetworkSettings, n_inputs: int, weights: Weights) -> list[Layer]:
+    """The layers from inputs to logits, in order; those that give the value are left out."""
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
-    shapes = weight_shapes(network, n_features, len(wide["action_net.bias"]))
+    shapes = weight_shapes(network, n_inputs, len(wide["action_net.bias"]))
     if {name: array.shape for name, array in wide.items()} != shapes:
         raise ValueError("weights do not fit the network")
     activation = _tanh if network.activation == "tanh" else _relu

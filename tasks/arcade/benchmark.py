@@ -25,7 +25,14 @@ from tasks.arcade.features import FeatureArray, Features, Statistics
 from tasks.arcade.game import Emulator, Ram, make_env
 from tasks.arcade.learner import RamPolicy, build, ppo_arguments
 from tasks.arcade.rollouts import RolloutSettings
-from tasks.arcade.settings import ApproachSettings, GameSettings, PpoSettings, RunSettings, Settings
+from tasks.arcade.settings import (
+    ApproachSettings,
+    GameSettings,
+    PpoSettings,
+    RecurrentPpoSettings,
+    RunSettings,
+    Settings,
+)
 from tasks.arcade.workers import WorkerPool
 
 ENGINE, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
@@ -47,6 +54,8 @@ class SpeedSettings(Settings):
     @field_validator("approach")
     @classmethod
     def _learns_by_ppo(cls, value: ApproachSettings) -> ApproachSettings:
+        if isinstance(value.algorithm, RecurrentPpoSettings):
+            raise ValueError(f"{value.name} has a memory, as nothing else that is measured here: choose ppo-tuned")
         if not isinstance(value.algorithm, PpoSettings):
             raise ValueError(f"{value.name} does not learn by PPO: choose an approach that does")
         if value.features.kind == "pixels":

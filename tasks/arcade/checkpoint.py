@@ -16,12 +16,13 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from tasks.arcade.features import Features, Statistics, feature_size
+from tasks.arcade.agent import Agent
+from tasks.arcade.features import Features, Statistics
 from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import UnknownGameError, rom_digest
-from tasks.arcade.policy import Agent, NetworkPolicy, Weights, check_weights, unlearned_policy
-from tasks.arcade.q_policy import QPolicy, check_q_weights
-from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings, RunSettings, Settings, UnlearnedSettings
+from tasks.arcade.policies import check, policy_of
+from tasks.arcade.policy import Weights
+from tasks.arcade.settings import RunSettings, Settings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 
@@ -50,13 +51,9 @@ class Checkpoint:
 
     def agent(self) -> Agent:
         """What decides."""
-        algorithm = self.settings.approach.algorithm
-        features = Features(self.settings.approach.features, self.statistics)
-        if isinstance(algorithm, ActorCriticSettings):
-            return Agent(features, NetworkPolicy(algorithm.network, features.size, self.weights))
-        if isinstance(algorithm, OffPolicySettings):
-            return Agent(features, QPolicy(algorithm, features.size, self.weights))
-        return Agent(features, unlearned_policy(algorithm.algorithm, len(self.action_names)))
+        approach = self.settings.approach
+        policy = policy_of(approach, len(self.action_names), self.weights)
+        return Agent(Features(approach.features, self.statistics), policy)
 
 
 class _Description(Settings):
@@ -120,18 +117,7 @@ def _read(directory: Path, digest: str | None) -> Checkpoint:
 
 
 def _check(description: _Description, weights: Weights) -> None:
-    approach = description.settings.approach
-    if isinstance(approach.algorithm, ActorCriticSettings):
-        check_weights(approach.algorithm.network, feature_size(approach.features), weights)
-        n_actions = len(weights["action_net.bias"])
-    elif isinstance(approach.algorithm, OffPolicySettings):
-        n_actions = check_q_weights(approach.algorithm, feature_size(approach.features), weights)
-    else:
-        n_actions = len(description.action_names)
-    if n_actions != len(description.action_names):
-        raise ValueError("the network has another number of actions than the game")
-    if isinstance(approach.algorithm, UnlearnedSettings) and weights:
-        raise ValueError("an approach that learns nothing has weights")
+    check(description.settings.approach, len(description.action_names), weights)
     installed = rom_digest(description.settings.game.rom)
     if description.rom_sha256 != installed:
         raise ValueError(f"its ROM is {description.rom_sha256[:12]}, the installed one {installed[:12]}")

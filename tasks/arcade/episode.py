@@ -18,8 +18,9 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 from threadpoolctl import threadpool_limits
 
+from tasks.arcade.agent import Decide
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, make_env, rom_digest
-from tasks.arcade.pixels import Seen, Senses
+from tasks.arcade.pixels import Senses
 from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
 _LONGEST = 1_000_000
@@ -38,16 +39,10 @@ class TraceError(ValueError):
 
 
 class Player(Protocol):
-    """What decides the actions of an episode."""
+    """What plays episodes; one that has `sees_pixels` is shown the pictures of `pixels.Eye` instead of RAM."""
 
-    def decide(self, seen: Seen, previous: Seen, uniform: float | None) -> int:
-        """The action at one step.
-
-        Args:
-            seen: RAM, uint8 of shape (128,); of a player that has `sees_pixels` the pictures of `pixels.Eye`.
-            previous: what was seen one step before; at an episode's start the same as `seen`.
-            uniform: in [0, 1), samples the action; none takes the likeliest.
-        """
+    def begin(self) -> Decide:
+        """What decides the actions of one episode that starts now, step by step."""
         ...
 
 
@@ -235,7 +230,7 @@ def play(
         player: decides the actions.
         game: what is played.
         seed: of the reset.
-        action_seed: of the generator that gives `player` one uniform number a step.
+        action_seed: of the generator that gives the player one uniform number a step.
         deterministic: give it none.
         max_steps: stop after so many; none: at the game's end.
         checkpoint: digest of the checkpoint that plays, for the trace.
@@ -249,12 +244,12 @@ def play(
         raise ValueError(f"max_steps {max_steps} is not possible: an episode has at least 1 step")
     uniforms = np.random.default_rng(action_seed)
     emulator = Emulator(game, seed)
-    senses, episode = Senses(player, emulator), _Episode(emulator)
+    senses, decide, episode = Senses(player, emulator), player.begin(), _Episode(emulator)
     step = episode.reset(seed)
     actions, rewards, digests = list[int](), list[int](), [step.digest[:_SHORT]]
     while step.ended is None and len(actions) != max_steps:
         shown = senses(step.ram, starts=not actions)
-        action = player.decide(*shown, None if deterministic else float(uniforms.random()))
+        action = decide(*shown, None if deterministic else float(uniforms.random()))
         step = episode.step(action)
         actions.append(action)
         rewards.append(step.reward)
@@ -396,12 +391,12 @@ def verify_decisions(trace: Trace, player: Player) -> Verification:
         TraceError: the trace cannot be played with what is installed here.
     """
     uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_of(trace)
-    senses = Senses(player, emulator)
+    senses, decide = Senses(player, emulator), player.begin()
     # On as many threads as when it was played: how products are shared out changes their last bits.
     with threadpool_limits(1):
         for step, action in zip(replay(trace, emulator=emulator), trace.actions, strict=False):
             uniform = None if trace.deterministic else float(uniforms.random())
-            decided = player.decide(*senses(step.ram, starts=step.number == 0), uniform)
+            decided = decide(*senses(step.ram, starts=step.number == 0), uniform)
             if decided != action:
                 at, what = step.number + 1, f"action {decided} is decided at step {step.number + 1}, not {action}"
                 return _verification(trace, at, at, what)

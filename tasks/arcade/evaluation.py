@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
+from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.encoder import find_ffmpeg
@@ -20,7 +21,7 @@ from tasks.arcade.episode import Ended, Trace, chosen_episode, evaluation_seeds,
 from tasks.arcade.film import Plain, film
 from tasks.arcade.lettering import signed
 from tasks.arcade.panel import Caption, Panel
-from tasks.arcade.settings import SCHEMA, EvaluationSettings, FilmSettings, Settings
+from tasks.arcade.settings import SCHEMA, Settings
 
 
 class EpisodeScore(Settings):

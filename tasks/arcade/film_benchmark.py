@@ -26,12 +26,12 @@ from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.encoder import FilmError, Form, find_ffmpeg, picture_arguments
 from tasks.arcade.episode import Trace, emulator_of, play, replay
-from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.features import Statistics
 from tasks.arcade.film import Look, Plain, film, form_of, frame_by_frame
 from tasks.arcade.game import Emulator, make_env
 from tasks.arcade.panel import Caption, Panel
-from tasks.arcade.policy import weight_shapes
-from tasks.arcade.settings import ActorCriticSettings, GameSettings, RunSettings, Settings
+from tasks.arcade.policies import shapes_of
+from tasks.arcade.settings import GameSettings, RunSettings, Settings
 
 RECORD_VIDEO, SMALL, PLAIN = "RecordVideo", "plain, the same size", "plain, 640 wide"
 PANEL = "panel and sound, 1280x720"
@@ -154,8 +154,7 @@ def _scene(settings: FilmSpeedSettings, folder: Path) -> _Scene:
 
 def _untrained(game: GameSettings) -> Checkpoint:
     settings, emulator, rng = approach("ppo-tuned"), Emulator(game), np.random.default_rng(0)
-    assert isinstance(settings.algorithm, ActorCriticSettings)
-    shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), emulator.n_actions)
+    shapes = shapes_of(settings, emulator.n_actions)
     weights = {name: (rng.normal(size=shape) / 16).astype(np.float32) for name, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=1, checkpoint_every=1)
     return Checkpoint(run, 0, emulator.action_names, weights, Statistics.empty())

@@ -20,6 +20,8 @@ from tasks.arcade.settings import (
     NetworkSettings,
     OffPolicySettings,
     QrDqnSettings,
+    RecurrentNetworkSettings,
+    RecurrentPpoSettings,
     Schedule,
     Settings,
     first_problem,
@@ -28,6 +30,12 @@ from tasks.arcade.settings import (
 _ABOUT = ("approach", "name", "description", "n_timesteps", "policy")
 _NETWORK = ("net_arch", "activation_fn", "layer_norm")
 _LAYERS = ("body", "pi", "vf")
+_UNITS = "lstm_hidden_size"
+_LSTMS = {
+    "n_lstm_layers": (1, "1, an LSTM is one layer here"),
+    "shared_lstm": (False, "false, actor and critic have an LSTM each"),
+    "enable_critic_lstm": (True, "true, actor and critic have an LSTM each"),
+}
 _OF_APPROACH = ("n_envs", "reward")
 _LARGEST = 100_000
 """Bytes of a settings file: a few words and numbers are far less."""
@@ -99,6 +107,8 @@ def _own(given: Mapping[str, Any], based_on: str | None, stem: str) -> Own:
     policy, right = "MlpPolicy", "RAM is played by an MlpPolicy"
     if base.features.kind == "pixels":
         policy, right = "CnnPolicy", "pixels are played by a CnnPolicy"
+    if isinstance(base.algorithm, RecurrentPpoSettings):
+        policy, right = "MlpLstmPolicy", "RAM is remembered by an MlpLstmPolicy"
     if about.get("policy", policy) != policy:
         raise HyperparameterError(f"policy: {right}, got {about['policy']!r}")
     changed = adapted(base, {word: value for word, value in given.items() if word not in _ABOUT})
@@ -167,8 +177,10 @@ def _q_network(base: OffPolicySettings, given: object) -> dict[str, Any]:
 
 def _network(base: NetworkSettings, given: object) -> NetworkSettings:
     table = _table("policy_kwargs", given)
-    _know(table, _NETWORK, "one of policy_kwargs", within="policy_kwargs.")
-    changes = _between_layers(table)
+    recurrent = isinstance(base, RecurrentNetworkSettings)
+    known = [*_NETWORK, _UNITS, *_LSTMS] if recurrent else _NETWORK
+    _know(table, known, "one of policy_kwargs", within="policy_kwargs.")
+    changes = _between_layers(table) | (_lstms(table) if recurrent else {})
     if "net_arch" in table:
         layers = table["net_arch"]
         # A list is what it is in Stable-Baselines3: as many layers of its own for the policy and for the value.
@@ -177,6 +189,19 @@ def _network(base: NetworkSettings, given: object) -> NetworkSettings:
         for layer in _LAYERS:
             changes[layer] = _widths(f"policy_kwargs.net_arch.{layer}", layers.get(layer, []))
     return _changed(base, changes, "policy_kwargs.")
+
+
+def _lstms(table: Mapping[str, Any]) -> dict[str, Any]:
+    """What sb3-contrib's words say of the LSTMs: of all but their size they can say only what is so."""
+    for word, (value, right) in _LSTMS.items():
+        if word in table and (type(table[word]) is not type(value) or table[word] != value):
+            raise HyperparameterError(f"policy_kwargs.{word}: {right}, got {table[word]!r}")
+    if _UNITS not in table:
+        return {}
+    units = _checked(f"policy_kwargs.{_UNITS}", int, table[_UNITS])
+    if not 1 <= units <= 1024:
+        raise HyperparameterError(f"policy_kwargs.{_UNITS}: units from 1 to 1,024, got {units}")
+    return {"lstm": units}
 
 
 def _widths(word: str, given: object) -> tuple[int, ...]:

@@ -12,8 +12,11 @@ from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.game import RAM_SIZE
 from tasks.arcade.lettering import signed
 from tasks.arcade.pixels import Seen
+from tasks.arcade.policy import Floats
 from tasks.arcade.q_policy import QPolicy, as_actor
-from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings
+from tasks.arcade.recurrent_attention import RecurrentAttention
+from tasks.arcade.recurrent_policy import RecurrentPolicy
+from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings, RecurrentPpoSettings
 
 _SMALLEST_NATS, _SMALLEST_WORTH = 0.1, 0.01
 """For a byte's usual change: what is less than this lights nothing up."""
@@ -40,7 +43,7 @@ class Thought:
 
 
 class Mind:
-    """What a checkpoint's policy makes of what it sees.
+    """What a checkpoint's policy makes of one episode: ask it at every step, in their order.
 
     Attributes:
         agent: the checkpoint's.
@@ -50,7 +53,9 @@ class Mind:
         self.agent = checkpoint.agent()
         self._attention = None if self.agent.sees_pixels else _attention(checkpoint, self.agent.features.size)
         self._usual_change = checkpoint.statistics.deviation
-        self._smallest = _SMALLEST_WORTH if isinstance(self.agent.policy, QPolicy) else _SMALLEST_NATS
+        policy = self.agent.policy
+        self._smallest = _SMALLEST_WORTH if isinstance(policy, QPolicy) else _SMALLEST_NATS
+        self._memory = policy.begin(1) if isinstance(policy, RecurrentPolicy) else None
 
     def __call__(self, seen: Seen, previous: Seen, action: int) -> Thought:
         """What it makes of what it sees at a step, and saw one step before, where it took an action."""
@@ -59,21 +64,35 @@ class Mind:
         if isinstance(policy, QPolicy):
             worth = policy.q_values(features)[0].astype(np.float64)
             return Thought(_between(worth), tuple(map(_in_words, worth)), float(worth.max()), weights)
-        shares = softmax(policy.logits(features)[0].astype(np.float64))
-        words = tuple(f"{100 * share:.0f}%" for share in shares)
-        return Thought(shares, words, float(policy.values(features)[0]), weights)
+        if isinstance(policy, RecurrentPolicy):
+            assert self._memory is not None
+            self._memory = policy.after(features, self._memory)
+            return _by_preferences(policy.logits(self._memory), policy.values(self._memory), weights)
+        return _by_preferences(policy.logits(features), policy.values(features), weights)
 
     def _weights(self, ram: Seen, previous: Seen, action: int) -> Vector:
         if self._attention is None:
             return np.zeros(RAM_SIZE)
+        if isinstance(self._attention, RecurrentAttention):
+            assert self._memory is not None
+            gradient = self._attention(ram, previous, action, self._memory)
+        else:
+            gradient = self._attention(ram, previous, action)
         # The gradient alone is steepest by bytes that never change: what counts is the byte's usual change.
-        effects = np.abs(self._attention(ram, previous, action)) * self._usual_change
+        effects = np.abs(gradient) * self._usual_change
         shares: Vector = effects / max(effects.max(), self._smallest)
         return shares
 
 
-def _attention(checkpoint: Checkpoint, n_features: int) -> Attention | None:
+def _by_preferences(logits: Floats, values: Floats, weights: Vector) -> Thought:
+    shares = softmax(logits[0].astype(np.float64))
+    return Thought(shares, tuple(f"{100 * share:.0f}%" for share in shares), float(values[0]), weights)
+
+
+def _attention(checkpoint: Checkpoint, n_features: int) -> Attention | RecurrentAttention | None:
     algorithm, features = checkpoint.settings.approach.algorithm, checkpoint.settings.approach.features
+    if isinstance(algorithm, RecurrentPpoSettings):
+        return RecurrentAttention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
     if isinstance(algorithm, ActorCriticSettings):
         return Attention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
     if isinstance(algorithm, OffPolicySettings):

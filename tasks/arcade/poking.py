@@ -153,12 +153,12 @@ def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> 
     rams = np.empty((settings.steps, RAM_SIZE), np.uint8)
     rewards, lives = np.zeros(settings.steps), np.zeros(settings.steps, np.int64)
     begins, moments = np.zeros(settings.steps, np.bool_), list[Moment]()
-    senses = Senses(player, emulator)
+    senses, decide = Senses(player, emulator), player.begin() if player else None
     ram, starts = emulator.reset(settings.seed).copy(), True
     for step in range(settings.steps):
         uniform = float(rng.random())
         shown = senses(ram, starts=starts)
-        action = int(uniform * emulator.n_actions) if player is None else player.decide(*shown, uniform)
+        action = decide(*shown, uniform) if decide else int(uniform * emulator.n_actions)
         ended = False
         for _ in range(_frames(settings.game.frame_skip, rng)):
             reward, terminated, truncated = emulator.step(action)
@@ -166,6 +166,7 @@ def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> 
             ended = ended or terminated or truncated
         if ended:
             emulator.reset()
+            decide = player.begin() if player else None
         ram, starts = emulator.ram.copy(), ended
         rams[step], lives[step], begins[step] = ram, emulator.lives, ended
         if step in wanted:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from tasks.arcade.convolutions import Convolutions, convolution_shapes, convolved
-from tasks.arcade.features import FeatureArray, Features
-from tasks.arcade.pixels import STACK, Seen
+from tasks.arcade.features import FeatureArray
+from tasks.arcade.pixels import STACK
 from tasks.arcade.settings import NetworkSettings
 
 Floats = npt.NDArray[np.float32]
@@ -153,7 +153,11 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
 def check_weights(settings: NetworkSettings, n_features: int, weights: Weights) -> None:
     """Raise ValueError unless the arrays are those of this network."""
     n_actions = len(weights.get("action_net.bias", ()))
-    wanted = weight_shapes(settings, n_features, n_actions)
+    check_shapes(weights, weight_shapes(settings, n_features, n_actions))
+
+
+def check_shapes(weights: Weights, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless the arrays have these names and shapes."""
     found = {name: array.shape for name, array in weights.items()}
     if found != wanted:
         wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
@@ -237,24 +241,3 @@ def sample(logits: Floats, uniforms: npt.NDArray[np.float64]) -> tuple[npt.NDArr
     actions = (cumulative <= (uniforms * total)[:, None]).sum(axis=1)
     chosen = shifted[np.arange(len(actions)), actions]
     return actions, (chosen - np.log(total)).astype(np.float32)
-
-
-class Agent:
-    """Features and policy of one checkpoint: decides one environment's steps."""
-
-    def __init__(self, features: Features, policy: Policy) -> None:
-        self.features, self.policy = features, policy
-        self.n_actions, self.sees_pixels = policy.n_actions, features.of_pixels
-
-    def decide(self, seen: Seen, previous: Seen, uniform: float | None) -> int:
-        """The action at one step.
-
-        Args:
-            seen: RAM, uint8 of shape (128,), or the last pictures, uint8 of shape (4, 84, 84).
-            previous: what was seen one step before; at an episode's start the same as `seen`.
-            uniform: in [0, 1), samples the action; none takes the likeliest.
-        """
-        logits = self.policy.logits(self.features(seen[None], previous[None]))
-        if uniform is None:
-            return int(logits[0].argmax())
-        return int(sample(logits, np.array([uniform]))[0][0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.arcade.features import FeatureArray
-from tasks.arcade.policy import Floats, NetworkPolicy, Weights, weight_shapes
+from tasks.arcade.policy import Floats, NetworkPolicy, Weights, check_shapes, weight_shapes
 from tasks.arcade.settings import NetworkSettings, OffPolicySettings, QrDqnSettings
 
 EXPLORATION = "exploration_rate"
@@ -77,11 +77,7 @@ def check_q_weights(settings: OffPolicySettings, n_features: int, weights: Weigh
         ValueError: the arrays are not those of this network.
     """
     n_actions = len(weights.get(_own_name(settings, f"{_HEAD}.bias"), ())) // _quantiles(settings)
-    wanted = q_weight_shapes(settings, n_features, n_actions)
-    found = {name: array.shape for name, array in weights.items()}
-    if found != wanted:
-        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise ValueError(f"weights do not fit the network: {', '.join(wrong[:3])}")
+    check_shapes(weights, q_weight_shapes(settings, n_features, n_actions))
     return n_actions
 
 

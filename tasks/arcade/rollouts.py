@@ -16,9 +16,9 @@ import numpy.typing as npt
 from tasks.arcade.features import FeatureArray, Features, Rams, Statistics, feature_size
 from tasks.arcade.game import RAM_SIZE, Emulator, EpisodeStart, Ram
 from tasks.arcade.pixels import STACK, Eye, Stack
-from tasks.arcade.policy import Floats, NetworkPolicy, Policy, Weights, sample, unlearned_policy
-from tasks.arcade.q_policy import QPolicy
-from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, GameSettings, OffPolicySettings
+from tasks.arcade.policies import forgetful_policy
+from tasks.arcade.policy import Floats, NetworkPolicy, Policy, Weights, sample
+from tasks.arcade.settings import ApproachSettings, GameSettings
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,15 @@ class EnvironmentState:
 
     A state cloned in the middle of an episode would not do: ALE leaves the last executed action out of it, which a
     sticky action repeats.
+
+    What a policy remembers of the episode cannot be computed again, for its weights were others then: `memory` is one
+    row of a `Memory`, its float32 numbers one after the other; empty where the policy has none.
     """
 
     start: EpisodeStart
     actions: tuple[int, ...]
     action_generator: dict[str, Any]
+    memory: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,11 @@ class RolloutSettings:
     @property
     def n_steps(self) -> int:
         return self.approach.algorithm.n_steps
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes that a policy remembers of an episode."""
+        return 0
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Name, shape and dtype of every array of a rollout."""
@@ -229,7 +238,8 @@ class RolloutPlayer:
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
-        features, policy, uniforms = self._begin(weights, statistics)
+        features, uniforms = self._begin(statistics)
+        policy = self._policy(weights)
         episodes: list[Episode] = []
         self._out["bootstraps"][:] = 0
         for step in range(self._settings.n_steps):
@@ -245,34 +255,39 @@ class RolloutPlayer:
             self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
         return episodes
 
-    def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Features, Policy, npt.NDArray[np.float64]]:
-        """What a rollout is played by, and a number for every environment and step, shape (n_envs, n_steps)."""
+    def _begin(self, statistics: Statistics) -> tuple[Features, npt.NDArray[np.float64]]:
+        """How a rollout is seen, and a number for every environment and step, shape (n_envs, n_steps)."""
         self._before = self._marks()
         uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
-        return Features(self._settings.approach.features, statistics), self._policy(weights), uniforms
+        return Features(self._settings.approach.features, statistics), uniforms
 
     def _policy(self, weights: Weights) -> Policy:
-        approach = self._settings.approach
-        if isinstance(approach.algorithm, ActorCriticSettings):
-            return NetworkPolicy(approach.algorithm.network, feature_size(approach.features), weights)
-        if isinstance(approach.algorithm, OffPolicySettings):
-            return QPolicy(approach.algorithm, feature_size(approach.features), weights)
-        return unlearned_policy(approach.algorithm.algorithm, self._n_actions)
+        return forgetful_policy(self._settings.approach, self._n_actions, weights)
 
     def _starts(self) -> list[bool]:
         """Whether an episode starts here, of every environment."""
         return [environment.length == 0 for environment in self._environments]
 
     def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
-        out = self._out
-        out["rams"][step], out["starts"][step] = self._rams, self._starts()
-        inputs = out["features"][step] = features(self._seen, self._past)
+        inputs = self._look(step, features)
         if _at_once(policy):
-            logits, out["values"][step] = policy.both(inputs)
+            logits, self._out["values"][step] = policy.both(inputs)
         else:
             logits = policy.logits(inputs)
-        actions, out["log_probs"][step] = sample(logits, uniforms)
-        out["actions"][step] = actions
+        return self._choose(step, logits, uniforms)
+
+    def _look(self, step: int, features: Features) -> FeatureArray:
+        """What every environment shows at a step, written down."""
+        out = self._out
+        out["rams"][step], out["starts"][step] = self._rams, self._starts()
+        inputs: FeatureArray = features(self._seen, self._past)
+        out["features"][step] = inputs
+        return inputs
+
+    def _choose(self, step: int, logits: Floats, uniforms: npt.NDArray[np.float64]) -> list[int]:
+        """Actions drawn by preferences, written down."""
+        actions, self._out["log_probs"][step] = sample(logits, uniforms)
+        self._out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
         return chosen
 

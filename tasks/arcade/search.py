@@ -15,17 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from tasks.arcade.approaches import approach, offer
+from tasks.arcade.asked import ApproachName, EnvId, Name, Seed
 from tasks.arcade.hyperparameters import adapted
-from tasks.arcade.settings import (
-    ActorCriticSettings,
-    ApproachName,
-    ApproachSettings,
-    EnvId,
-    Name,
-    Seed,
-    Settings,
-    UnlearnedSettings,
-)
+from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, Settings, UnlearnedSettings
 
 if TYPE_CHECKING:
     from optuna.study import Study

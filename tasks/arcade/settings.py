@@ -1,13 +1,12 @@
-"""Every setting, as frozen values: form in Prefect's UI, parameters in MLflow, JSON in checkpoints and traces."""
+"""Every setting of a training, as frozen values: parameters in MLflow, JSON in checkpoints and traces."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import pydantic_core
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
@@ -130,6 +129,18 @@ class NetworkSettings(Settings):
     layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
 
 
+class RecurrentNetworkSettings(NetworkSettings):
+    """An LSTM for the policy and another one for the value function, on RAM; the layers come after them.
+
+    The critic has its own because what a step is worth depends on what was seen before as much as what to do does. Of
+    what sb3-contrib offers besides, one that both share would learn from the policy's gradient alone, and a critic
+    without one would judge by half of what flickers.
+    """
+
+    convolutions: tuple[()] = Field(default=(), description="none: RAM is what is remembered")
+    lstm: int = Field(default=128, ge=1, le=1024, description="hidden units of each LSTM")
+
+
 SCHEDULE = re.compile(r"^lin_(?P<start>[0-9.]+(e-?[0-9]+)?)(_(?P<end>[0-9.]+(e-?[0-9]+)?))?$")
 Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE.pattern)]
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
@@ -156,16 +167,28 @@ class ActorCriticSettings(Settings):
     network: NetworkSettings = NetworkSettings()
 
 
-class PpoSettings(ActorCriticSettings):
-    """PPO (Schulman et al. 2017); the defaults are Stable-Baselines3's."""
+class ClippedSettings(ActorCriticSettings):
+    """What PPO and its recurrent kin share; the defaults are Stable-Baselines3's."""
 
-    algorithm: Literal["ppo"] = Field(default="ppo", description="PPO")
     n_steps: int = Field(default=2048, ge=2, description="steps of each environment in a rollout")
     batch_size: int = Field(default=64, ge=2, description="steps that are learned from at once")
     n_epochs: int = Field(default=10, ge=1, description="how often each rollout is learned from")
     learning_rate: Schedule = Field(default=3e-4, description=_RATE)
     clip_range: Schedule = Field(default=0.2, description="how far a policy may move at once; a number or lin_0.2")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+
+
+class PpoSettings(ClippedSettings):
+    """PPO (Schulman et al. 2017)."""
+
+    algorithm: Literal["ppo"] = Field(default="ppo", description="PPO")
+
+
+class RecurrentPpoSettings(ClippedSettings):
+    """PPO with a memory: an LSTM (Hochreiter and Schmidhuber 1997), learned through as many steps as a rollout has."""
+
+    algorithm: Literal["recurrent-ppo"] = Field(default="recurrent-ppo", description="PPO with an LSTM")
+    network: RecurrentNetworkSettings = RecurrentNetworkSettings()
 
 
 class A2cSettings(ActorCriticSettings):
@@ -240,6 +263,8 @@ class UnlearnedSettings(Settings):
     n_steps: int = Field(default=256, ge=1, description="steps of each environment in a rollout")
 
 
+AlgorithmSettings = PpoSettings | RecurrentPpoSettings | A2cSettings | DqnSettings | QrDqnSettings | UnlearnedSettings
+
 ApproachId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 """What an approach is called."""
 
@@ -249,7 +274,7 @@ class ApproachSettings(Settings):
 
     name: ApproachId = Field(description="what it is called in runs and comparisons")
     description: str = Field(description="what it is, in a line")
-    algorithm: PpoSettings | A2cSettings | DqnSettings | QrDqnSettings | UnlearnedSettings = Field(
+    algorithm: AlgorithmSettings = Field(
         discriminator="algorithm", description="how it learns, and its hyper-parameters"
     )
     features: FeatureSettings
@@ -279,220 +304,15 @@ class RunSettings(Settings):
     steps: int = Field(ge=1, description="steps of training in all; the last rollout is played to its end")
     checkpoint_every: int = Field(ge=1, description="steps between checkpoints; one more is saved at the end")
 
-
-def _offer_games(schema: dict[str, Any]) -> None:
-    """A form offers today's games to choose from; an old id can be typed."""
-    from tasks.arcade.game import environment_ids
-
-    games = [name for name in environment_ids() if name.endswith("-v5")]
-    schema["anyOf"] = [
-        {"title": "game", "type": "string", "enum": games},
-        {"title": "any id", "type": schema.pop("type")},
-    ]
-
-
-def _offer_approaches(schema: dict[str, Any]) -> None:
-    """A form offers the named approaches."""
-    from tasks.arcade.approaches import APPROACHES
-
-    schema["enum"] = list(APPROACHES)
-
-
-EnvId = Annotated[
-    str,
-    Field(
-        title="Game",
-        description="environment id, e.g. ALE/Pong-v5; old ones (Pong-ram-v0) are understood",
-        json_schema_extra=_offer_games,
-    ),
-]
-ApproachName = Annotated[
-    str, Field(title="Approach", description="a named way to train", json_schema_extra=_offer_approaches)
-]
-Approach = ApproachName | ApproachSettings
-"""A named one, or a user's own as a value."""
-
-
-def approach_name(approach: Approach) -> str:
-    return approach if isinstance(approach, str) else approach.name
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Characters after which a page shows text the other way round."""
-
-
-def _is_a_name(name: str) -> str:
-    if not name.strip() or not is_shown(name):
-        raise ValueError("a name is a line of text that can be seen, without control characters")
-    return name
-
-
-def is_shown(text: str) -> bool:
-    """Whether a text is one line that is shown as it is: nothing in it moves a cursor, changes a colour or turns."""
-    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _TURNING for one in text)
-
-
-Name = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_is_a_name)]
-"""What a person calls something in MLflow."""
-
-
-def short(run: str) -> str:
-    """A run's id as a person reads it: its first 8 digits; a name stays a name."""
-    return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
-
-
-class TrainSettings(Settings):
-    """What a person asks for when a training is started."""
-
-    env_id: EnvId
-    approach: Approach = Field(default="ppo-tuned", description="a named way to train, or one of your own")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="another seed is another training")
-    steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of training in all")
-    checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
-    n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    name: Name | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this training."""
-        return f"{self.env_id} {approach_name(self.approach)} seed {self.seed}"
-
-
-class ResumeSettings(Settings):
-    """What a person asks for when a training goes on."""
-
-    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
-    steps: int | None = Field(default=None, ge=1, le=10**10, description="steps in all; none: as asked for before")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this."""
-        return short(self.run)
-
-
-class EvaluationSettings(Settings):
-    """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
-
-    episodes: int = Field(default=10, ge=1, le=10_000, description="that each checkpoint plays")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
-    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
-
-
-class FilmSettings(Settings):
-    """Which of a checkpoint's episodes are filmed, and what the films show."""
-
-    episode: Literal["median", "best", "worst", "all"] = Field(
-        default="median", description="by their returns; all: every one, and the median one is the checkpoint's film"
-    )
-    panel: bool = Field(default=True, description="beside the game what the policy sees and decides")
-
-
-class RecordSettings(Settings):
-    """What a person asks for when a run's checkpoints are filmed."""
-
-    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
-    evaluation: EvaluationSettings = EvaluationSettings()
-    film: FilmSettings = FilmSettings()
-    again: bool = Field(default=False, description="make films and metrics again that exist already")
-    steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
-    last: bool = Field(default=False, description="only the last checkpoint")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this recording."""
-        return short(self.run)
-
-
-class CompareSettings(Settings):
-    """What a person asks for when runs are compared."""
-
-    runs: tuple[str, ...] = Field(min_length=1, description="run ids, beginnings of ids, or run names, of one game")
-    against: tuple[str, ...] = Field(
-        default=(), description="the baseline: runs, or `champion`, that the others are held against"
-    )
-    normalised: bool = Field(
-        default=False, description="several games, or games set up differently, in human-normalised scores"
-    )
-    name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: that of the first run")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this comparison."""
-        return ", ".join(map(short, self.runs))
-
-
-class PipelineSettings(Settings):
-    """What a person asks for when approaches are trained, filmed and compared in one go."""
-
-    env_id: EnvId
-    approaches: tuple[Approach, ...] = Field(
-        min_length=1, description="ways to train, named or of your own, each with every seed"
-    )
-    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="of the trainings")
-    steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of each training in all")
-    checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
-    n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    evaluation: EvaluationSettings = EvaluationSettings()
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-    name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this pipeline."""
-        return f"{self.env_id} {', '.join(map(approach_name, self.approaches))} seeds {', '.join(map(str, self.seeds))}"
-
-
-class LearningSettings(Settings):
-    """What a person asks for when approaches are benchmarked over games and seeds."""
-
-    env_ids: tuple[str, ...] = Field(min_length=1)
-    approaches: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[Seed, ...] = Field(min_length=1)
-    steps: int = Field(default=2_000_000, ge=1, le=10**10)
-    checkpoint_every: int = Field(default=250_000, ge=1)
-    episodes: int = Field(default=30, ge=1, le=10_000, description="of each run's last checkpoint, on fresh seeds")
-    evaluation_seed: int = Field(default=1, ge=0, lt=2**31)
-    thresholds: tuple[float, ...] = Field(default=(0.0, 18.0), description="returns whose first step is told")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this benchmark."""
-        return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"
-
-
-class AtlasSettings(Settings):
-    """What a person asks for when it is found out what a game's bytes do on the screen."""
-
-    env_id: str
-    states: int = Field(default=64, ge=1, le=10_000, description="states of play in which every byte is changed")
-    steps: int = Field(default=12_000, ge=1, le=10**7, description="steps of play that the states are taken from")
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    run: str | None = Field(default=None, description="a run whose last checkpoint plays; none: random play")
-    name: Name | None = Field(default=None, description="the atlas's run name in MLflow")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this atlas."""
-        return f"{self.env_id}, {self.states} states"
-
-
-class ReelSettings(Settings):
-    """What a person asks for when a run's learning is filmed, alone or beside another run's."""
-
-    runs: tuple[str, ...] = Field(min_length=1, max_length=2, description="one run, or two of one game")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="of the episode that every checkpoint plays")
-    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
-    seconds: float = Field(default=20.0, ge=1, le=3600, description="of each episode that are shown, at most")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this reel."""
-        return " and ".join(map(short, self.runs))
+    @field_validator("approach")
+    @classmethod
+    def _no_step_is_left_alone(cls, value: ApproachSettings) -> ApproachSettings:
+        algorithm = value.algorithm
+        if isinstance(algorithm, RecurrentPpoSettings):
+            steps = value.n_envs * algorithm.n_steps
+            if steps % algorithm.batch_size == 1:
+                raise ValueError(
+                    f"batches of {algorithm.batch_size} leave one of the {steps:,} steps of a rollout alone, and no "
+                    "advantage can be normalised alone: choose another batch_size"
+                )
+        return value

@@ -4,7 +4,7 @@ manifest.json              the SHA-256 of each other file
 training.json              counters, random generators, what is logged next, each environment's generators
 optimiser.safetensors      the optimiser's moments
 environments.safetensors   each environment's state at its episode's start, with the picture where a policy sees it,
-                           and its actions since
+                           its actions since, and what the policy remembers of them where it has a memory
 playing.safetensors        the weights that the rollout under way is played with; empty if none is
 target.safetensors         the target network's weights, and
 replay_buffer.safetensors  the last steps that were played: only where an algorithm has them
@@ -31,6 +31,8 @@ _LARGEST_START = 1024**2
 """Bytes; ALE's are about 14,000."""
 _LARGEST_PICTURE = 256 * 160
 """Pixels, a byte each; the highest picture of ale-py's games has 250 lines."""
+_LARGEST_MEMORY = 4 * 1024
+"""Numbers; as many as there can be in `RecurrentNetworkSettings`."""
 _MOST_ACTIONS = 18
 _FILES = ("training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors")
 _OFF_POLICY_FILES = ("target.safetensors", "replay_buffer.safetensors")
@@ -106,6 +108,8 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
         environments[f"{index}.actions"] = np.array(one.actions, np.uint8)
         if one.start.picture:
             environments[f"{index}.picture"] = np.frombuffer(one.start.picture, np.uint8)
+        if one.memory:
+            environments[f"{index}.memory"] = np.frombuffer(one.memory, np.float32)
     contents = {
         "training.json": description.model_dump_json().encode(),
         "optimiser.safetensors": pack(state.optimiser),
@@ -154,7 +158,16 @@ def _environment(arrays: Arrays, index: int, generators: _Generators) -> Environ
         except (KeyError, TypeError, ValueError, OverflowError):
             raise DamagedError(f"environment {index} has a generator that makes no sense") from None
     begin = EpisodeStart(start, generators.skip_generator, seen)
-    return EnvironmentState(begin, tuple(actions), generators.action_generator)
+    return EnvironmentState(begin, tuple(actions), generators.action_generator, _memory(arrays, f"{index}.memory"))
+
+
+def _memory(arrays: Arrays, name: str) -> bytes:
+    array = arrays.get(name)
+    if array is None:
+        return b""
+    if array.dtype != np.float32 or array.ndim != 1 or array.size > _LARGEST_MEMORY or not np.isfinite(array).all():
+        raise DamagedError(f"environments.safetensors has a {name} that is not up to {_LARGEST_MEMORY} numbers")
+    return array.tobytes()
 
 
 def _bytes_of(arrays: Arrays, name: str, most: int) -> bytes:

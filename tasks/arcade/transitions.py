@@ -13,8 +13,9 @@ import numpy.typing as npt
 from tasks.arcade.features import Features, Rams, Statistics
 from tasks.arcade.game import RAM_SIZE
 from tasks.arcade.policy import Policy, Weights, sample
+from tasks.arcade.recurrent_rollouts import RecurrentRolloutSettings
 from tasks.arcade.rollouts import Episode, Played, RolloutPlayer, RolloutSettings
-from tasks.arcade.settings import ApproachSettings, GameSettings, OffPolicySettings
+from tasks.arcade.settings import ApproachSettings, GameSettings, OffPolicySettings, RecurrentPpoSettings
 
 
 class End(IntEnum):
@@ -64,7 +65,13 @@ class TransitionSettings(RolloutSettings):
 
 def rollout_settings(game: GameSettings, approach: ApproachSettings, seed: int) -> RolloutSettings:
     """What it takes to play what an approach learns from."""
-    kind = TransitionSettings if isinstance(approach.algorithm, OffPolicySettings) else RolloutSettings
+    match approach.algorithm:
+        case OffPolicySettings():
+            kind: type[RolloutSettings] = TransitionSettings
+        case RecurrentPpoSettings():
+            kind = RecurrentRolloutSettings
+        case _:
+            kind = RolloutSettings
     return kind(game, approach, seed)
 
 
@@ -73,15 +80,16 @@ class TransitionPlayer(RolloutPlayer):
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
-        features, policy, uniforms = self._begin(weights, statistics)
+        features, uniforms = self._begin(statistics)
+        policy = self._policy(weights)
         episodes: list[Episode] = []
         for step in range(self._settings.n_steps):
             on_step()
-            for row, action in enumerate(self._choose(step, features, policy, uniforms[:, step])):
+            for row, action in enumerate(self._decide(step, features, policy, uniforms[:, step])):
                 episodes += self._step(step, row, action)
         return episodes
 
-    def _choose(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
+    def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
         out = self._out
         out["rams"][step], out["starts"][step] = self._rams, self._starts()
         actions, _ = sample(policy.logits(features(self._seen, self._past)), uniforms)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tasks.arcade.asked import EnvId, short
 from tasks.arcade.contest import EPISODES, Cause
-from tasks.arcade.settings import EnvId, Settings, short
+from tasks.arcade.settings import Settings
 
 
 class GuardSettings(Settings):

@@ -84,7 +84,7 @@ def watch(
         UnknownGameError: the game cannot be emulated.
     """
     uniforms, twin = np.random.default_rng(action_seed), Emulator(game, seed) if sees_pixels(player) else None
-    senses = Senses(player, twin) if twin else None
+    senses, decide = Senses(player, twin) if twin else None, player.begin()
     episode_return, steps, ended = 0.0, 0, False
     with _open(game, render_mode) as env:
         _, info = env.reset(seed=seed)
@@ -95,7 +95,7 @@ def watch(
             seen, previous = info["ram"], info["previous_ram"]
             if senses:
                 seen, previous = senses(seen, starts=steps == 0)
-            action = player.decide(seen, previous, uniform)
+            action = decide(seen, previous, uniform)
             _, reward, terminated, truncated, info = env.step(action)
             if twin:
                 twin.step(action)

@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tasks.arcade.asked import AtlasSettings
 from tasks.arcade.atlas import Atlas, AtlasError, read_atlas
-from tasks.arcade.settings import AtlasSettings, GameSettings
+from tasks.arcade.settings import GameSettings
 from tasks.store import finding
 from tasks.store.address import connect
 from tasks.store.starting import create_run, log_params, origin_tags

@@ -45,8 +45,13 @@ def two_rams(seed: int = 0) -> tuple[Ram, Ram]:
     return previous + rng.integers(-20, 20, 128).astype(np.uint8), previous
 
 
-def by_torch(settings: FeatureSettings, statistics: Statistics, policy: RamPolicy, ram: Ram, previous: Ram) -> Ram:
-    """The features once more, in torch and in float64, so that autograd goes through them."""
+def by_torch(
+    settings: FeatureSettings, statistics: Statistics, policy: RamPolicy, ram: Ram, previous: Ram, *remembered: object
+) -> Ram:
+    """The features once more, in torch and in float64, so that autograd goes through them.
+
+    What a recurrent policy remembers, and whether an episode starts, is the rest of what it is given.
+    """
     byte = torch.tensor(ram.astype(np.float64), requires_grad=True)
     bits = torch.tensor(np.unpackbits(np.concatenate([ram, previous])).astype(np.float64), requires_grad=True)
     match settings.kind:
@@ -67,7 +72,7 @@ def by_torch(settings: FeatureSettings, statistics: Statistics, policy: RamPolic
             if settings.movers:
                 cut = torch.cat(gaps).clamp(-settings.clip, settings.clip)
                 features = torch.cat([features, cut, torch.zeros(room - len(cut), dtype=torch.float64)])
-    _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]))
+    _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]), *remembered)
     log_prob.sum().backward()
     if settings.kind == "bits":
         return np.linalg.norm(bits.grad.numpy()[:1024].reshape(128, 8), axis=1)

@@ -11,28 +11,23 @@ import pytest
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint, CheckpointError, read, write
-from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.features import Statistics
 from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.policy import weight_shapes
-from tasks.arcade.q_policy import q_weight_shapes
-from tasks.arcade.settings import OffPolicySettings, PpoSettings, RunSettings
+from tasks.arcade.policies import shapes_of
+from tasks.arcade.settings import RunSettings
 
 
 def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
     game, settings = resolve("ALE/Pong-v5"), approach(name)
     run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
     generator = np.random.default_rng(0)
-    shapes: dict[str, tuple[int, ...]] = {}
-    if isinstance(settings.algorithm, PpoSettings):
-        shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), 6)
-    elif isinstance(settings.algorithm, OffPolicySettings):
-        shapes = q_weight_shapes(settings.algorithm, feature_size(settings.features), 6)
+    shapes = shapes_of(settings, 6)
     weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
     statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
     return Checkpoint(run, step, Emulator(game).action_names, weights, statistics)
 
 
-@pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "dqn", "qrdqn", "random"])
+@pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "recurrent-ppo", "dqn", "qrdqn", "random"])
 def test_what_is_read_is_what_was_written_and_decides_alike(name: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint(name)
     digest = write(checkpoint, tmp_path / "step")
@@ -42,8 +37,8 @@ def test_what_is_read_is_what_was_written_and_decides_alike(name: str, tmp_path:
     assert again.weights.keys() == checkpoint.weights.keys()
     assert all((again.weights[key] == checkpoint.weights[key]).all() for key in again.weights)
     rams = np.random.default_rng(1).integers(256, size=(40, 2, 128), dtype=np.uint8)
-    one, other = checkpoint.agent(), again.agent()
-    decisions = [(one.decide(*pair, 0.37), other.decide(*pair, 0.37)) for pair in rams]
+    one, other = checkpoint.agent().begin(), again.agent().begin()
+    decisions = [(one(*pair, 0.37), other(*pair, 0.37)) for pair in rams]
     assert all(first == second for first, second in decisions)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step"], "nothing temporary is left"
 
@@ -122,7 +117,7 @@ def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path
         read(tmp_path / "step")
 
 
-@pytest.mark.parametrize("name", ["ppo-tuned", "dqn", "qrdqn"])
+@pytest.mark.parametrize("name", ["ppo-tuned", "recurrent-ppo", "dqn", "qrdqn"])
 def test_another_games_weights_are_refused(name: str, tmp_path: Path) -> None:
     write(a_checkpoint(name), tmp_path / "step")
     path = tmp_path / "step" / "checkpoint.json"

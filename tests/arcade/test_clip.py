@@ -9,6 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from tasks.arcade.agent import Decide
 from tasks.arcade.clip import clip
 from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, emulator_of, play, replay
@@ -20,6 +21,9 @@ class Player:
 
     def __init__(self) -> None:
         self._step = 0
+
+    def begin(self) -> Decide:
+        return self.decide
 
     def decide(self, ram: object, previous: object, uniform: float | None) -> int:
         self._step += 1

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from tasks.arcade.asked import EvaluationSettings
 from tasks.arcade.contest import Played, chance, collapsed, decide, suspicious
 from tasks.arcade.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.settings import EvaluationSettings
 
 
 def played(returns, copies: bool = False) -> Played:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.arcade.agent import Agent, Decide
 from tasks.arcade.episode import (
     Trace,
     TraceError,
@@ -24,7 +25,7 @@ from tasks.arcade.episode import (
 )
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, resolve
-from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, weight_shapes
+from tasks.arcade.policy import NetworkPolicy, UniformPolicy, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
 GAMES = [
@@ -48,6 +49,9 @@ class AnyAction:
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
         self.seen: list[tuple[bytes, bytes, float | None]] = []
+
+    def begin(self) -> Decide:
+        return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
         self.seen.append((ram.tobytes(), previous.tobytes(), uniform))

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.approaches import approach
+from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.checkpoint import Checkpoint, read, write
 from tasks.arcade.episode import Trace, read_trace, verify, verify_decisions
 from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.features import Statistics
 from tasks.arcade.film_mark import read_mark
 from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.settings import EvaluationSettings, FilmSettings, RunSettings
+from tasks.arcade.settings import RunSettings
 
 PLAIN = FilmSettings(panel=False)
 

@@ -28,6 +28,7 @@ def test_stable_baselines3_opens_it_and_plays_the_same_actions(
     model = algorithm.load(tmp_path / "model.zip", device="cpu")
     assert model.num_timesteps == checkpoint.step
     agent = checkpoint.agent()
+    decide = agent.begin()
     env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
     observation, _ = env.reset(seed=3)
     for _ in range(200):
@@ -38,7 +39,7 @@ def test_stable_baselines3_opens_it_and_plays_the_same_actions(
             theirs = model.policy.get_distribution(tensor).distribution.logits[0].numpy()
         assert np.abs((ours - ours.max()) - (theirs - theirs.max())).max() < 1e-4
         action, _ = model.predict(observation, deterministic=True)
-        assert action == agent.decide(ram, previous, None)
+        assert action == decide(ram, previous, None)
         observation, *_ = env.step(action)
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
 
@@ -52,6 +53,7 @@ def test_value_based_ones_play_the_same_greedy_actions(name: str, algorithm: typ
     model = algorithm.load(tmp_path / "model.zip", device="cpu")
     assert (model.num_timesteps, model.exploration_rate) == (512, 0.01)
     agent = checkpoint.agent()
+    decide = agent.begin()
     assert isinstance(agent.policy, QPolicy)
     env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
     observation, _ = env.reset(seed=3)
@@ -63,7 +65,7 @@ def test_value_based_ones_play_the_same_greedy_actions(name: str, algorithm: typ
             theirs = model.q_net(tensor) if isinstance(model, DQN) else model.quantile_net(tensor).mean(dim=1)
         assert np.abs(worth - theirs[0].numpy()).max() < 1e-4
         action, _ = model.predict(observation, deterministic=True)
-        assert action == agent.decide(ram, previous, None)
+        assert action == decide(ram, previous, None)
         observation, *_ = env.step(action)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from tasks.arcade import encoder
+from tasks.arcade.agent import Decide
 from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, TraceError, play, replay
 from tasks.arcade.film import Film, film
@@ -25,6 +26,9 @@ Pictures = npt.NDArray[np.uint8]
 class AnyAction:
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
+
+    def begin(self) -> Decide:
+        return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
         return int((uniform or 0.0) * self.n_actions)

@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from tasks.arcade.agent import Decide
 from tasks.arcade.checkpoint import read
 from tasks.arcade.decoder import Decoder
 from tasks.arcade.encoder import Encoder, FilmError, Picture
@@ -30,6 +31,9 @@ Made = tuple[Trace, Path, Film]
 
 class Still:
     n_actions = Emulator(PONG).n_actions
+
+    def begin(self) -> Decide:
+        return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
         return 0

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.approaches import UnknownApproachError, approach
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.hyperparameters import HyperparameterError, adapted, read
-from tasks.arcade.settings import NetworkSettings, PpoSettings, QNetworkSettings, QrDqnSettings, TrainSettings
+from tasks.arcade.settings import NetworkSettings, PpoSettings, QNetworkSettings, QrDqnSettings
 
 
 @pytest.fixture

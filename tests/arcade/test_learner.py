@@ -27,6 +27,8 @@ from tasks.arcade.settings import (
     PpoSettings,
     QNetworkSettings,
     QrDqnSettings,
+    RecurrentNetworkSettings,
+    RecurrentPpoSettings,
     RunSettings,
 )
 from tasks.arcade.training_state import Counters, TrainingState, read_state, write_state
@@ -72,6 +74,11 @@ def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object
     if isinstance(algorithm, PpoSettings):
         narrow = tuple(layer.model_copy(update={"channels": 4}) for layer in algorithm.network.convolutions)
         network = NetworkSettings(convolutions=narrow, pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
+        algorithm = algorithm.model_copy(
+            update={"network": network, "batch_size": 64, "n_epochs": 2, "pipelined": pipelined}
+        )
+    if isinstance(algorithm, RecurrentPpoSettings):
+        network = RecurrentNetworkSettings(lstm=8, pi=(16,), vf=(16,))
         algorithm = algorithm.model_copy(
             update={"network": network, "batch_size": 64, "n_epochs": 2, "pipelined": pipelined}
         )

@@ -16,15 +16,15 @@ from tasks.arcade.canvas import Box, Canvas, to_ycc
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.decoder import Decoder
 from tasks.arcade.episode import Trace, play, replay
-from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.features import Statistics
 from tasks.arcade.film import film
 from tasks.arcade.game import Emulator, resolve
 from tasks.arcade.lettering import fitting, letters, signed
 from tasks.arcade.panel import GAME, HEIGHT, WIDTH, Caption, Panel
 from tasks.arcade.panel_parts import CHANGED, DECIDING, RAISED, SLATE, Chart, Label
-from tasks.arcade.policy import weight_shapes
-from tasks.arcade.q_policy import QPolicy, q_weight_shapes
-from tasks.arcade.settings import OffPolicySettings, PpoSettings, RunSettings
+from tasks.arcade.policies import shapes_of
+from tasks.arcade.q_policy import QPolicy
+from tasks.arcade.settings import PpoSettings, RunSettings
 
 STEPS = 24
 CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
@@ -39,11 +39,7 @@ def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Ch
     for _ in range(200):
         emulator.step(int(rng.integers(emulator.n_actions)))
         seen.append(emulator.ram.copy())
-    shapes: dict[str, tuple[int, ...]] = {}
-    if isinstance(settings.algorithm, PpoSettings):
-        shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), emulator.n_actions)
-    elif isinstance(settings.algorithm, OffPolicySettings):
-        shapes = q_weight_shapes(settings.algorithm, feature_size(settings.features), emulator.n_actions)
+    shapes = shapes_of(settings, emulator.n_actions)
     weights = {key: (rng.normal(size=shape) * 2 / shape[-1] ** 0.5).astype(np.float32) for key, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=10, checkpoint_every=10)
     return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(seen)))

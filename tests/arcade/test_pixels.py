@@ -183,7 +183,7 @@ def test_stable_baselines3_opens_an_export_and_plays_the_same_actions(tmp_path: 
         # Noise all over looks alike to any network: light in different places does not.
         seen = noise * np.kron([[at & 1, at & 2], [at & 4, at & 8]], np.ones((42, 42))).astype(np.bool_)
         action, _ = model.predict(seen, deterministic=True)
-        assert action == agent.decide(seen, seen, None)
+        assert action == agent.begin()(seen, seen, None)
         chosen.add(int(action))
     assert len(chosen) > 1
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from tasks.arcade.agent import Agent
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.learner import RamPolicy
-from tasks.arcade.policy import Agent, NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
+from tasks.arcade.policy import NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
 NETWORKS = {
@@ -67,11 +68,12 @@ def test_an_agent_decides_by_the_drawn_number_or_takes_the_likeliest() -> None:
     weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(network, features.size, 4).items()}
     weights["action_net.bias"] = np.array([0, 0, 1, 0], np.float32)
     agent = Agent(features, NetworkPolicy(network, features.size, weights))
+    decide = agent.begin()
     ram = np.zeros(128, np.uint8)
     assert agent.n_actions == 4
-    assert agent.decide(ram, ram, None) == 2
-    assert agent.decide(ram, ram, 0.0) == 0
-    assert agent.decide(ram, ram, 0.99) == 3
+    assert decide(ram, ram, None) == 2
+    assert decide(ram, ram, 0.0) == 0
+    assert decide(ram, ram, 0.99) == 3
 
 
 def test_uniform_play_is_uniform() -> None:

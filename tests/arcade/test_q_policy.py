@@ -7,10 +7,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from tasks.arcade.agent import Agent
 from tasks.arcade.attention import Attention, advantage
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.learner.offpolicy import RamQPolicy, RamQuantilePolicy
-from tasks.arcade.policy import Agent, Weights, sample
+from tasks.arcade.policy import Weights, sample
 from tasks.arcade.q_policy import EXPLORATION, QPolicy, as_actor
 from tasks.arcade.settings import DqnSettings, FeatureSettings, OffPolicySettings, QNetworkSettings, QrDqnSettings
 
@@ -85,9 +86,10 @@ def test_a_checkpoint_explores_as_in_the_end_of_training_and_not_at_all_if_asked
     rams = np.random.default_rng(0).integers(256, size=(300, 128), dtype=np.uint8)
     assert isinstance(agent.policy, QPolicy)
     best = agent.policy.q_values(features(rams, rams)).argmax(axis=1)
-    assert [agent.decide(ram, ram, None) for ram in rams] == best.tolist()
+    decide = agent.begin()
+    assert [decide(ram, ram, None) for ram in rams] == best.tolist()
     uniforms = np.random.default_rng(1).random(300)
-    sampled = np.array([agent.decide(ram, ram, uniform) for ram, uniform in zip(rams, uniforms, strict=True)])
+    sampled = np.array([decide(ram, ram, uniform) for ram, uniform in zip(rams, uniforms, strict=True)])
     assert (sampled == best).mean() == pytest.approx(0.5 + 0.5 / N_ACTIONS, abs=0.08)
 
 

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from tasks.arcade.agent import Decide
 from tasks.arcade.episode import play
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, make_env, resolve
 from tasks.arcade.watch import NoScreenError, RamInfo, watch
@@ -21,6 +22,9 @@ class Witness:
         self.n_actions = n_actions
         self.seen: list[tuple[bytes, bytes, int]] = []
         self.sees_pixels = False
+
+    def begin(self) -> Decide:
+        return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
         action = ram[:8].sum(dtype=int) % self.n_actions if uniform is None else int(uniform * self.n_actions)

@@ -14,7 +14,7 @@ from processes import Command, started
 from sizes import LONG
 
 from flows.train import train
-from tasks.arcade.settings import TrainSettings
+from tasks.arcade.asked import TrainSettings
 from tasks.store import Store, open_store
 from tasks.verify import verify_run
 

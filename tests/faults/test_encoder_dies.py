@@ -15,7 +15,7 @@ from processes import kill
 
 from flows.record import RecordError, record
 from flows.train import train
-from tasks.arcade.settings import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
+from tasks.arcade.asked import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
 from tasks.store import open_store
 from tasks.verify import verify_run
 

@@ -14,8 +14,8 @@ from sizes import sized
 
 from flows.record import RecordError, record
 from flows.train import resume, train
+from tasks.arcade.asked import EvaluationSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.arcade.settings import EvaluationSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.audience import before
 from tasks.store import Store, StoreError, open_store
 from tasks.verify import verify_run

@@ -15,7 +15,7 @@ from sizes import sized
 
 from flows.record import record
 from flows.train import train
-from tasks.arcade.settings import EvaluationSettings, RecordSettings, TrainSettings
+from tasks.arcade.asked import EvaluationSettings, RecordSettings, TrainSettings
 from tasks.store import Store, StoreError, open_store
 from tasks.verify import verify_run
 

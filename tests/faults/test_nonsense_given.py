@@ -28,9 +28,10 @@ from flows.retrain import retrain
 from flows.sweep import sweep
 from flows.train import resume, train
 from tasks.arcade.approaches import UnknownApproachError, run_settings
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import UnknownGameError, resolve
 from tasks.arcade.search import SweepError, parameters
-from tasks.arcade.settings import Settings, TrainSettings
+from tasks.arcade.settings import Settings
 from tasks.champion import crowned
 from tasks.contenders import contenders
 from tasks.reel import find_cast

@@ -17,8 +17,9 @@ from nonsense import many, words
 from flows.cli import run
 from tasks.arcade import checkpoint as files
 from tasks.arcade.approaches import APPROACHES
+from tasks.arcade.asked import is_shown
 from tasks.arcade.game import environment_ids
-from tasks.arcade.settings import RunSettings, is_shown
+from tasks.arcade.settings import RunSettings
 from tasks.store import Store, open_store
 from tests.arcade.test_checkpoint import a_checkpoint
 from tests.conftest import forget_settings

@@ -15,8 +15,8 @@ from servers import Server, mlflow_server, prefect_server, running
 from sizes import sized
 
 from flows.train import resume, train
+from tasks.arcade.asked import ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.arcade.settings import ResumeSettings, TrainSettings
 from tasks.audience import before
 from tasks.store import Store, StoreError, open_store
 

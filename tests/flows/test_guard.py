@@ -18,8 +18,8 @@ from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
 from tasks import events
+from tasks.arcade.asked import EvaluationSettings, RecordSettings, TrainSettings
 from tasks.arcade.contest import Contest
-from tasks.arcade.settings import EvaluationSettings, RecordSettings, TrainSettings
 from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSettings
 from tasks.champion import Standing, look_for_collapse
 from tasks.retrain import plan

@@ -1,8 +1,8 @@
 """The learning benchmark trains what is not there yet, judges it, and puts it beside what is published."""
 
 from flows.learning import learning
+from tasks.arcade.asked import LearningSettings
 from tasks.arcade.learning_table import learning_table
-from tasks.arcade.settings import LearningSettings
 from tasks.store import Store
 
 

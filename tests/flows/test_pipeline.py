@@ -14,7 +14,7 @@ from flows.compare import compare
 from flows.pipeline import pipeline
 from flows.train import train
 from tasks.arcade.approaches import approach
-from tasks.arcade.settings import CompareSettings, EvaluationSettings, PipelineSettings, TrainSettings
+from tasks.arcade.asked import CompareSettings, EvaluationSettings, PipelineSettings, TrainSettings
 from tasks.store import Store, StoreError
 
 

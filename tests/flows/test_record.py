@@ -9,8 +9,8 @@ import pytest
 from flows.atlas import atlas
 from flows.record import RecordedRun, RecordError, record
 from flows.train import train
+from tasks.arcade.asked import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
 from tasks.arcade.film_mark import FilmMark, read_mark
-from tasks.arcade.settings import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
 from tasks.store import Store, StoreError, newest_atlas
 from tasks.verify import verify_run
 

@@ -11,8 +11,8 @@ import pytest
 
 from flows.cli import run
 from flows.train import train
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.episode import read_trace, verify
-from tasks.arcade.settings import TrainSettings
 from tasks.store import Store
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from flows.train import resume, train
-from tasks.arcade.settings import ResumeSettings, TrainSettings
+from tasks.arcade.asked import ResumeSettings, TrainSettings
 from tasks.store import Store, StoreError
 
 TRAIN = TrainSettings(

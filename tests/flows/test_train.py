@@ -12,9 +12,9 @@ import pytest
 
 from flows.train import train
 from tasks.arcade.approaches import UnknownApproachError, approach
+from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import UnknownGameError
 from tasks.arcade.progress import Progress
-from tasks.arcade.settings import TrainSettings
 from tasks.arcade.workers import WorkerError
 from tasks.audience import before
 from tasks.runs import fetch

@@ -11,9 +11,10 @@ from typing import get_args
 import pytest
 from mlflow import MlflowClient
 
+from tasks.arcade.asked import EvaluationSettings
 from tasks.arcade.episode import Ended
 from tasks.arcade.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.settings import EvaluationSettings, RunSettings
+from tasks.arcade.settings import RunSettings
 from tasks.store import RunStatus, Store, StoreError, finding
 from tasks.store.address import connect
 from tasks.store.values import flatten, safe_path, step_name

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tasks.arcade.settings import SCHEMA, ApproachId, GameSettings, Name, Seed, Settings
+from tasks.arcade.asked import Name, Seed
+from tasks.arcade.settings import SCHEMA, ApproachId, GameSettings, Settings
 
 WINDOW = 100
 """Episodes in Stable-Baselines3's `rollout/ep_rew_mean`; episodes from elsewhere are averaged the same way."""

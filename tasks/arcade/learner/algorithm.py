@@ -24,7 +24,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
 from tasks.arcade.features import Features, Statistics, feature_size
-from tasks.arcade.learner.network import RamPolicy
+from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policy import Floats, Weights
 from tasks.arcade.rollouts import Episode, Played, Rollout
@@ -206,8 +206,7 @@ class WholeRollouts(OnPolicyAlgorithm):
 
     def weights(self) -> Weights:
         """What the workers play with, and what a checkpoint keeps."""
-        assert isinstance(self.policy, RamPolicy)
-        return self.policy.arrays()
+        return arrays_of(self.policy)
 
     def dump_logs(self, iteration: int = 0) -> None:
         """As Stable-Baselines3 does it, but a resumed training goes on counting its iterations."""
@@ -241,7 +240,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Learner(WholeRollouts):
+class Learner(WholeRollouts):
+    """Mixed into one that learns by gradients, by a `train()` of its own."""
+
     def train(self) -> None:
         """Stable-Baselines3's own, on one thread."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
@@ -249,11 +250,11 @@ class _Learner(WholeRollouts):
             super().train()
 
 
-class RolloutPPO(_Learner, PPO):
+class RolloutPPO(Learner, PPO):
     """Stable-Baselines3's PPO, its rollouts played by worker processes."""
 
 
-class RolloutA2C(_Learner, A2C):
+class RolloutA2C(Learner, A2C):
     """Stable-Baselines3's A2C, its rollouts played by worker processes."""
 
 

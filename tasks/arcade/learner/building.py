@@ -26,13 +26,16 @@ from tasks.arcade.learner.offpolicy import (
     RolloutDQN,
     RolloutQRDQN,
 )
+from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
 from tasks.arcade.settings import (
     SCHEDULE,
     A2cSettings,
     ActorCriticSettings,
+    ClippedSettings,
     OffPolicySettings,
     PpoSettings,
     QrDqnSettings,
+    RecurrentPpoSettings,
     RunSettings,
     Schedule,
 )
@@ -65,6 +68,9 @@ def build(settings: RunSettings, pool: WorkerPool) -> Model:
     model: WholeRollouts
     if isinstance(algorithm, PpoSettings):
         model = RolloutPPO(RamPolicy, env, seed=settings.seed, device="cpu", **ppo_arguments(algorithm))
+    elif isinstance(algorithm, RecurrentPpoSettings):
+        given = ppo_arguments(algorithm)
+        model = RolloutRecurrentPPO(RecurrentRamPolicy, env, seed=settings.seed, device="cpu", **given)
     elif isinstance(algorithm, A2cSettings):
         model = RolloutA2C(RamPolicy, env, seed=settings.seed, device="cpu", **arguments(algorithm))
     else:
@@ -113,8 +119,8 @@ def off_policy_arguments(algorithm: OffPolicySettings) -> dict[str, Any]:
     }
 
 
-def ppo_arguments(algorithm: PpoSettings) -> dict[str, Any]:
-    """What `PPO` of Stable-Baselines3 is given, besides environment and seed."""
+def ppo_arguments(algorithm: ClippedSettings) -> dict[str, Any]:
+    """What `PPO` of Stable-Baselines3 or `RecurrentPPO` of sb3-contrib is given, besides environment and seed."""
     given = arguments(algorithm)
     if algorithm.weight_decay:
         given["policy_kwargs"] |= {

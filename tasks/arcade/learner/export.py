@@ -1,4 +1,4 @@
-"""A checkpoint as an ordinary zip of Stable-Baselines3, for `PPO.load`, `A2C.load`, `DQN.load` or `QRDQN.load`.
+"""A checkpoint as an ordinary zip of Stable-Baselines3, for `PPO.load`, `A2C.load`, `DQN.load` and their kin.
 
 What it observes is what `gymnasium.wrappers.FrameStackObservation(env, 2)` gives over an environment of RAM: the RAM
 one step before and the RAM now. A policy on pixels observes the last four pictures (tasks/arcade/pixels.py). The
@@ -15,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 import torch
 from gymnasium import spaces
-from sb3_contrib import QRDQN
+from sb3_contrib import QRDQN, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
@@ -26,6 +26,7 @@ from tasks.arcade.game import RAM_SIZE
 from tasks.arcade.learner.building import arguments, off_policy_arguments, ppo_arguments
 from tasks.arcade.learner.network import RamPolicy
 from tasks.arcade.learner.offpolicy import RamQPolicy, RamQuantilePolicy
+from tasks.arcade.learner.recurrent import RecurrentRamPolicy
 from tasks.arcade.pixels import STACK
 from tasks.arcade.settings import (
     A2cSettings,
@@ -34,6 +35,7 @@ from tasks.arcade.settings import (
     OffPolicySettings,
     PpoSettings,
     QrDqnSettings,
+    RecurrentPpoSettings,
 )
 
 
@@ -88,13 +90,18 @@ def _target_of(name: str) -> str:
     return f"{net}_target.{rest}"
 
 
-def _model(checkpoint: Checkpoint) -> PPO | A2C | DQN | QRDQN:
+Exported = PPO | RecurrentPPO | A2C | DQN | QRDQN
+
+
+def _model(checkpoint: Checkpoint) -> Exported:
     approach = checkpoint.settings.approach
-    kind: type[PPO | A2C | DQN | QRDQN]
+    kind: type[Exported]
     policy: Any = RamPolicy
     match approach.algorithm:
         case PpoSettings():
             kind, given = PPO, ppo_arguments(approach.algorithm)
+        case RecurrentPpoSettings():
+            kind, policy, given = RecurrentPPO, RecurrentRamPolicy, ppo_arguments(approach.algorithm)
         case A2cSettings():
             kind, given = A2C, arguments(approach.algorithm)
         case DqnSettings():

@@ -82,4 +82,9 @@ class RamPolicy(ActorCriticPolicy):
 
     def arrays(self) -> Weights:
         """The weights as NumPy arrays."""
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+        return arrays_of(self)
+
+
+def arrays_of(policy: nn.Module) -> Weights:
+    """A policy's weights as NumPy arrays, under the names of its state dict."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in policy.state_dict().items()}

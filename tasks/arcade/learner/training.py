@@ -126,6 +126,7 @@ def _restore(model: Model, start: Start) -> None:
     counters, env = start.state.counters, _env(model)
     env.statistics = start.checkpoint.statistics
     if not start.fresh:
+        _check_memories(env, start.state)
         env.pool.restore(start.state.environments)
     if start.checkpoint.weights:
         weights = {**start.checkpoint.weights, **start.state.target}
@@ -152,6 +153,15 @@ def _restore(model: Model, start: Start) -> None:
     state = generator["state"] | {"key": np.array(generator["state"]["key"], np.uint32)}
     np.random.set_state(generator | {"state": state})
     torch.set_rng_state(torch.frombuffer(bytearray.fromhex(counters.torch_generator), dtype=torch.uint8))
+
+
+def _check_memories(env: RolloutVecEnv, state: TrainingState) -> None:
+    wanted = env.pool.settings.memory_size
+    for index, one in enumerate(state.environments):
+        if len(one.memory) != wanted:
+            raise ValueError(
+                f"environment {index} has a memory of {len(one.memory):,} bytes: {wanted:,} would be right"
+            )
 
 
 def _moments(optimiser: Arrays) -> dict[int, dict[str, torch.Tensor]]:
