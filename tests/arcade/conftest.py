@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ def mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+NUMBERS = itertools.count()
+
+
 def a_row(step: int, returns: list[float]) -> CheckpointRow:
-    digests = [str(index) for index in range(len(returns))]
+    digests = [f"episode {next(NUMBERS)}" for _ in returns]
     return checkpoint_row(step, returns, digests, lengths=[100 + index for index in range(len(returns))])
 
 

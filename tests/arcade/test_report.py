@@ -452,6 +452,15 @@ def test_copies_make_no_interval(run: Run, compared: Compared) -> None:
     assert (group.iqm.value, group.iqm.low, group.iqm.high) == (11, 11, 11), "nothing but whole seeds is resampled"
 
 
+def test_seeds_that_play_the_same_episodes_are_said_to_be_copies(run: Run, compared: Compared) -> None:
+    """What learns nothing plays the same, whatever its seed."""
+    same = checkpoint_row(9, [-21, -20], ["a", "b"])
+    found = compared(*(run("random", seed, 0, checkpoints=(same,)) for seed in range(3)))
+    assert (found.groups[0].episodes, found.groups[0].distinct_episodes) == (6, 2)
+    assert "4 of 6 episodes are copies of another one: the same RAM at every step." in report.cautions(found)
+    assert "| random | 3 | 6 | 2 |" in report.render_markdown(found)
+
+
 def test_parameters_of_one_approach_stand_run_by_run_of_several_together(run: Run, compared: Compared) -> None:
     runs = [run("ppo", seed, 0) for seed in (0, 1)]
     assert report.parameter_table(compared(*runs).groups) == (["ppo-0", "ppo-1"], [["seed", "0", "1"]])

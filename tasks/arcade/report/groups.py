@@ -72,7 +72,9 @@ class Group:
 
     @property
     def distinct_episodes(self) -> int:
-        return sum(row.distinct_episodes for row in self.rows)
+        """By their RAM, over all runs: what does not learn plays the same episodes whatever its seed."""
+        told = {(run.rom, digest) for run, row in self.finals for digest in row.digests}
+        return len(told) + sum(row.distinct_episodes for row in self.rows if not row.digests)
 
     @property
     def size(self) -> str:

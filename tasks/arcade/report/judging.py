@@ -125,8 +125,8 @@ def _about_seeds(ranked: Sequence[Group]) -> list[str]:
 def _about_episodes(ranked: Sequence[Group]) -> list[str]:
     final = [row for group in ranked for row in group.rows]
     found = []
-    if copies := sum(row.episodes - row.distinct_episodes for row in final):
-        episodes = sum(row.episodes for row in final)
+    if copies := sum(group.episodes - group.distinct_episodes for group in ranked):
+        episodes = sum(group.episodes for group in ranked)
         found.append(f"{copies} of {episodes} episodes are copies of another one: the same RAM at every step.")
     if len(steps := {row.step for row in final}) > 1:
         found.append(f"The last checkpoints lie at different steps, {min(steps):,} to {max(steps):,}.")
