@@ -340,6 +340,8 @@ def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> 
         "hoverlabel": {"font": {"family": "system-ui, sans-serif", "size": 12}},
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": hovermode,
+        # Where a finger hovers over nothing the buttons are always there: on the legend they would hide its words.
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "xaxis": axis | layout.get("xaxis", {}),
         "yaxis": axis | {"fixedrange": True} | layout.get("yaxis", {}),
