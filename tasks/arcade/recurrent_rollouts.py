@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.features import Features, Statistics, feature_size
-from tasks.arcade.policy import Weights
+from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.policy import Floats, Weights
 from tasks.arcade.recurrent_policy import PARTS, Memory, RecurrentPolicy
 from tasks.arcade.rollouts import EnvironmentState, Episode, Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.settings import RecurrentNetworkSettings, RecurrentPpoSettings
@@ -68,6 +68,11 @@ class RecurrentPlayer(RolloutPlayer):
         features, uniforms = self._begin(statistics)
         self._memories_before = self._memories.copy()
         policy = RecurrentPolicy(self._network, feature_size(self._settings.approach.features), weights)
+
+        def values(rows: slice) -> Floats:
+            # What is shown now is not yet remembered.
+            return policy.values(policy.after(features(self._seen[rows], self._past[rows]), self._memories[rows]))
+
         out = self._out
         episodes: list[Episode] = []
         out["bootstraps"][:] = 0
@@ -78,23 +83,14 @@ class RecurrentPlayer(RolloutPlayer):
             out["values"][step] = policy.values(self._memories)
             actions = self._choose(step, policy.logits(self._memories), uniforms[:, step])
             for row, action in enumerate(actions):
-                episodes += self._play_on(step, row, action, features, policy)
+                episodes += self._advance(step, row, action, values)
         out["last_starts"][:] = self._starts()
-        out["last_values"][:] = self._values(features, policy, slice(None))
+        out["last_values"][:] = values(slice(None))
         return episodes
 
-    def _play_on(self, step: int, row: int, action: int, features: Features, policy: RecurrentPolicy) -> list[Episode]:
-        self._out["rewards"][step, row], terminated, truncated = self._environments[row].step(action)
-        if not (terminated or truncated):
-            return []
-        if not terminated:
-            self._out["bootstraps"][step, row] = self._values(features, policy, slice(row, row + 1))[0]
+    def _ended(self, step: int, row: int) -> Episode:
         self._memories[row] = 0
-        return [self._ended(step, row)]
-
-    def _values(self, features: Features, policy: RecurrentPolicy, rows: slice) -> npt.NDArray[np.float32]:
-        """What is to come of what some environments show now; that is not yet remembered."""
-        return policy.values(policy.after(features(self._seen[rows], self._past[rows]), self._memories[rows]))
+        return super()._ended(step, row)
 
     def states(self, *, before: bool) -> list[EnvironmentState]:
         """Every environment in flight: as it is, or as it was before the last rollout."""

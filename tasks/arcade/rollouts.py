@@ -240,15 +240,19 @@ class RolloutPlayer:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
         features, uniforms = self._begin(statistics)
         policy = self._policy(weights)
+
+        def values(rows: slice) -> Floats:
+            return policy.values(features(self._seen[rows], self._past[rows]))
+
         episodes: list[Episode] = []
         self._out["bootstraps"][:] = 0
         for step in range(self._settings.n_steps):
             on_step()
             actions = self._decide(step, features, policy, uniforms[:, step])
             for row, action in enumerate(actions):
-                episodes += self._advance(step, row, action, features, policy)
+                episodes += self._advance(step, row, action, values)
         self._out["last_starts"][:] = self._starts()
-        self._out["last_values"][:] = policy.values(features(self._seen, self._past))
+        self._out["last_values"][:] = values(slice(None))
         if not _at_once(policy):
             # No step waits for its value: computed together they cost a third.
             played = self._out["features"]
@@ -291,12 +295,11 @@ class RolloutPlayer:
         chosen: list[int] = actions.tolist()
         return chosen
 
-    def _advance(self, step: int, row: int, action: int, features: Features, policy: Policy) -> list[Episode]:
-        environment = self._environments[row]
-        self._out["rewards"][step, row], terminated, truncated = environment.step(action)
+    def _advance(self, step: int, row: int, action: int, values: Callable[[slice], Floats]) -> list[Episode]:
+        """Play an action on; `values` says what is to come of what some environments show now."""
+        self._out["rewards"][step, row], terminated, truncated = self._environments[row].step(action)
         if truncated and not terminated:
-            cut = features(self._seen[row, None], self._past[row, None])
-            self._out["bootstraps"][step, row] = policy.values(cut)[0]
+            self._out["bootstraps"][step, row] = values(slice(row, row + 1))[0]
         return [self._ended(step, row)] if terminated or truncated else []
 
     def _ended(self, step: int, row: int) -> Episode:
