@@ -9,6 +9,7 @@ from tasks.arcade.attention import Attention
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.game import Ram
 from tasks.arcade.learner import RamPolicy
+from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.policy import NetworkPolicy
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
@@ -84,7 +85,7 @@ def by_torch(
 def test_the_gradient_is_torchs(settings: FeatureSettings, network: NetworkSettings) -> None:
     statistics, (ram, previous) = some_statistics(settings), two_rams()
     policy = torch_policy(network, Features(settings, statistics).size)
-    weights = policy.arrays()
+    weights = arrays_of(policy)
     ours = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
     theirs = by_torch(settings, statistics, policy, ram, previous)
     assert np.abs(theirs).max() > 1e-4
@@ -99,9 +100,9 @@ def test_what_is_cut_off_does_not_count() -> None:
     still = int(np.argmin(statistics.deviation))
     ram[still] = previous[still] = (int(statistics.mean[still]) + 100) % 256
     policy = torch_policy(network, Features(MOVERS, statistics).size)
-    gradient = Attention(MOVERS, statistics, network, policy.arrays())(ram, previous, ACTION)
-    move = policy.arrays()["action_net.weight"][:, 128 + still]
-    logits = NetworkPolicy(network, policy.arrays()["action_net.weight"].shape[1], policy.arrays()).logits(
+    gradient = Attention(MOVERS, statistics, network, arrays_of(policy))(ram, previous, ACTION)
+    move = arrays_of(policy)["action_net.weight"][:, 128 + still]
+    logits = NetworkPolicy(network, arrays_of(policy)["action_net.weight"].shape[1], arrays_of(policy)).logits(
         Features(MOVERS, statistics)(ram[None], previous[None])
     )[0]
     shares = np.exp(logits - logits.max())
@@ -121,7 +122,7 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     ram, previous = seen[0], seen[0] + rng.integers(-5, 5, 128).astype(np.uint8)
     network = NetworkSettings()
     features = Features(settings, statistics)
-    weights = torch_policy(network, features.size).arrays()
+    weights = arrays_of(torch_policy(network, features.size))
     gradient = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
     rows = np.concatenate([ram + np.eye(128, dtype=np.uint8), ram - np.eye(128, dtype=np.uint8)])
     logits = NetworkPolicy(network, features.size, weights).logits(features(rows, np.tile(previous, (256, 1))))
@@ -131,6 +132,6 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    weights = torch_policy(NetworkSettings(), 128).arrays()
+    weights = arrays_of(torch_policy(NetworkSettings(), 128))
     with pytest.raises(ValueError, match="do not fit"):
         Attention(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)

@@ -16,6 +16,7 @@ from tasks.arcade.checkpoint import read as read_checkpoint
 from tasks.arcade.checkpoint import write as write_checkpoint
 from tasks.arcade.game import make_env, resolve
 from tasks.arcade.learner import RewardScale, Start, build, schedule, train
+from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.policy import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts import RolloutSettings
@@ -162,10 +163,7 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
         resumed = Recorder()
         assert train(settings, 1, resumed, start).step == end.step
         assert [one.step for one in resumed.checkpoints] == [one.step for one in whole.checkpoints[at + 1 :]]
-        for name_, array in whole.checkpoints[-1].weights.items():
-            assert (resumed.checkpoints[-1].weights[name_] == array).all(), name_
-        assert undated(resumed.states[-1].counters) == undated(whole.states[-1].counters)
-        assert resumed.states[-1].environments == whole.states[-1].environments
+        assert_same_end(resumed, whole)
         assert same(resumed.states[-1].target, whole.states[-1].target)
         assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
         logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
@@ -201,10 +199,7 @@ def test_a_checkpoint_that_cannot_wait_is_that_of_the_rollouts_beginning_and_not
     assert [one.step for one in impatient.checkpoints] == [2048, 6144]
     train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
     for other in (impatient, resumed):
-        for name, array in calm.checkpoints[-1].weights.items():
-            assert (other.checkpoints[-1].weights[name] == array).all(), name
-        assert undated(other.states[-1].counters) == undated(calm.states[-1].counters)
-        assert other.states[-1].environments == calm.states[-1].environments
+        assert_same_end(other, calm)
 
 
 def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_last_was_learned_from() -> None:
@@ -228,6 +223,13 @@ def same(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
+def assert_same_end(one: Recorder, other: Recorder) -> None:
+    """Both trainings have come to the same weights, counters and environments."""
+    assert same(one.checkpoints[-1].weights, other.checkpoints[-1].weights)
+    assert undated(one.states[-1].counters) == undated(other.states[-1].counters)
+    assert one.states[-1].environments == other.states[-1].environments
+
+
 def undated(counters: Counters) -> dict[str, object]:
     """Without the moments at which episodes ended."""
     returns = [{"r": episode["r"], "l": episode["l"]} for episode in counters.returns]
@@ -245,7 +247,7 @@ def test_the_agent_of_a_checkpoint_plays_as_stable_baselines3_would(tmp_path: Pa
         model = build(settings, pool)
         model.learn(256)
         model.save(tmp_path / "model.zip")
-        arrays = model.policy.arrays()
+        arrays = arrays_of(model.policy)
     loaded = PPO.load(tmp_path / "model.zip", device="cpu")
     assert loaded.num_timesteps == 256
     for name, tensor in loaded.policy.state_dict().items():

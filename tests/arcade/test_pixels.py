@@ -30,6 +30,7 @@ from tasks.arcade.game import Emulator, make_env, resolve
 from tasks.arcade.hyperparameters import HyperparameterError, adapted
 from tasks.arcade.hyperparameters import read as own_approach
 from tasks.arcade.learner import RamPolicy, Start, export, train
+from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.panel import HEIGHT, WIDTH, Panel
 from tasks.arcade.pixels import STACK, Eye, shrink
 from tasks.arcade.policy import NetworkPolicy, sample, weight_shapes
@@ -93,7 +94,7 @@ def test_the_numpy_forward_is_torchs_and_decides_alike_alone_and_on_any_number_o
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    ours, rows = NetworkPolicy(network, stacks[0].size, theirs.arrays()), stacks.reshape(9, -1)
+    ours, rows = NetworkPolicy(network, stacks[0].size, arrays_of(theirs)), stacks.reshape(9, -1)
     logits, values = ours.logits(rows), ours.values(rows)
     actions, log_probs = sample(logits, np.random.default_rng(1).random(9))
     with torch.no_grad():

@@ -8,6 +8,7 @@ from gymnasium import spaces
 from tasks.arcade.agent import Agent
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.learner import RamPolicy
+from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.policy import NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
@@ -33,7 +34,7 @@ def torch_policy(network: NetworkSettings, n_features: int = 256) -> RamPolicy:
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
     theirs = torch_policy(network)
-    ours = NetworkPolicy(network, 256, theirs.arrays())
+    ours = NetworkPolicy(network, 256, arrays_of(theirs))
     rows = np.random.default_rng(0).normal(size=(37, 256)).astype(np.float32)
     logits, values = ours.logits(rows), ours.values(rows)
     actions, log_probs = sample(logits, np.random.default_rng(1).random(37))
@@ -45,7 +46,7 @@ def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_a_row_is_decided_alike_alone_and_among_others_to_the_bit(network: NetworkSettings) -> None:
-    policy = NetworkPolicy(network, 256, torch_policy(network).arrays())
+    policy = NetworkPolicy(network, 256, arrays_of(torch_policy(network)))
     rows = np.random.default_rng(0).normal(size=(32, 256)).astype(np.float32)
     logits, values = policy.logits(rows), policy.values(rows)
     for low, high in [*((at, at + 1) for at in range(32)), (5, 8), (1, 18)]:
@@ -94,7 +95,7 @@ def test_noop_presses_no_button() -> None:
 
 def test_weights_that_do_not_fit_are_named() -> None:
     network = NetworkSettings()
-    weights = dict(torch_policy(network).arrays())
+    weights = dict(arrays_of(torch_policy(network)))
     weights["action_net.weight"] = weights["action_net.weight"][:, :-1]
     del weights["value_net.bias"]
     with pytest.raises(ValueError, match=r"action_net\.weight, value_net\.bias"):

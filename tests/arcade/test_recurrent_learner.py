@@ -12,7 +12,7 @@ import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
-from test_learner import Impatient, Recorder, _scaled, _Silent, run_of, same, small, timeless, undated
+from test_learner import Impatient, Recorder, _scaled, _Silent, assert_same_end, run_of, same, small, timeless
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
@@ -65,9 +65,7 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
     start = Start(read_checkpoint(tmp_path / "step"), read_state(tmp_path / "state", "0" * 64))
     assert all(np.frombuffer(one.memory, np.float32).any() for one in start.state.environments)
     train(settings, 1, resumed, start)
-    assert same(resumed.checkpoints[-1].weights, whole.checkpoints[-1].weights)
-    assert undated(resumed.states[-1].counters) == undated(whole.states[-1].counters)
-    assert resumed.states[-1].environments == whole.states[-1].environments
+    assert_same_end(resumed, whole)
     logged = [(step, timeless(values)) for step, values in whole.logged if step > whole.checkpoints[0].step]
     assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 
@@ -82,9 +80,7 @@ def test_a_checkpoint_that_cannot_wait_has_the_memories_of_the_rollouts_beginnin
     assert [one.step for one in impatient.checkpoints] == [1024, 2048]
     train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
     for other in (impatient, resumed):
-        assert same(other.checkpoints[-1].weights, calm.checkpoints[-1].weights)
-        assert undated(other.states[-1].counters) == undated(calm.states[-1].counters)
-        assert other.states[-1].environments == calm.states[-1].environments
+        assert_same_end(other, calm)
 
 
 def test_what_is_learned_from_is_what_was_played() -> None:

@@ -80,11 +80,8 @@ class RamPolicy(ActorCriticPolicy):
     def _build_mlp_extractor(self) -> None:
         self.mlp_extractor = ActorCritic(self.features_dim, self._network)  # type: ignore[assignment]
 
-    def arrays(self) -> Weights:
-        """The weights as NumPy arrays."""
-        return arrays_of(self)
 
-
-def arrays_of(policy: nn.Module) -> Weights:
-    """A policy's weights as NumPy arrays, under the names of its state dict."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in policy.state_dict().items()}
+def arrays_of(policy: nn.Module, prefix: str = "") -> Weights:
+    """A policy's weights as NumPy arrays, under those names of its state dict that begin like this."""
+    state = policy.state_dict().items()
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state if name.startswith(prefix)}

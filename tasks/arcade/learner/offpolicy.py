@@ -27,7 +27,7 @@ from torch import nn
 from tasks.arcade.features import Features
 from tasks.arcade.folder import Arrays
 from tasks.arcade.learner.algorithm import RewardScale, RolloutVecEnv, episodes_ended, one_thread
-from tasks.arcade.learner.network import layers
+from tasks.arcade.learner.network import arrays_of, layers
 from tasks.arcade.policy import Weights
 from tasks.arcade.q_policy import EXPLORATION
 from tasks.arcade.replay_buffer import TransitionBuffer
@@ -168,11 +168,11 @@ class OffPolicyRollouts(OffPolicyAlgorithm):
 
     def weights(self) -> Weights:
         """What the workers play with, and what a checkpoint keeps."""
-        return self._arrays(f"{self.net}.")
+        return arrays_of(self.policy, f"{self.net}.")
 
     def target(self) -> Weights:
         """The target network's weights."""
-        return self._arrays(f"{self.net}_target.")
+        return arrays_of(self.policy, f"{self.net}_target.")
 
     def restore(self, replay_buffer: Arrays) -> None:
         """Go on with a replay buffer's arrays, at the step that `num_timesteps` says.
@@ -184,10 +184,6 @@ class OffPolicyRollouts(OffPolicyAlgorithm):
         self.buffer.kept.restore(replay_buffer, int(env.action_space.n))  # type: ignore[attr-defined]
         self.buffer.features = env.features()
         self._n_calls = self.num_timesteps // env.num_envs
-
-    def _arrays(self, prefix: str) -> Weights:
-        state = self.policy.state_dict().items()
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state if name.startswith(prefix)}
 
 
 class RolloutDQN(OffPolicyRollouts, DQN):
