@@ -341,7 +341,7 @@ def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> 
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": hovermode,
         # Where a finger hovers over nothing the buttons are always there: on the legend they would hide its words.
-        "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},
+        "modebar": {"orientation": "v"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "xaxis": axis | layout.get("xaxis", {}),
         "yaxis": axis | {"fixedrange": True} | layout.get("yaxis", {}),
