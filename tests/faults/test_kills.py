@@ -75,7 +75,7 @@ def test_a_training_ends_as_if_nobody_had_killed_anything(
         code, out, said = command.done()
         assert code == 0, said
         values = json.loads(out.splitlines()[-1])
-        assert command.family() == []
+        assert nothing_is_left_of(command)
     calm, calm_id = undisturbed
     assert values["checkpoint_digest"] == calm.list_checkpoints(calm_id)[-1].digest
     assert store.run(values["run_id"]).status == "FINISHED"
