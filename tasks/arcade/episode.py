@@ -167,6 +167,21 @@ def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
     )
 
 
+def action_seeds(seed: int, episodes: int, of_run: int) -> tuple[int, ...]:
+    """Seeds that sample the actions of evaluation episodes.
+
+    Runs of other seeds play the same starts with other actions: what does not learn would play copies otherwise, and
+    its seeds would be no evidence of how much it varies.
+
+    Args:
+        seed: of the evaluation.
+        episodes: how many.
+        of_run: the seed of the run that is evaluated.
+    """
+    keys = (np.random.SeedSequence((seed, of_run), spawn_key=(2, number)) for number in range(episodes))
+    return tuple(int(key.generate_state(1)[0]) for key in keys)
+
+
 def chosen_episode(returns: Sequence[float], choice: Literal["median", "best", "worst"] = "median") -> int:
     """Index of the first episode whose return is the median (the lower one of an even number), highest or lowest.
 

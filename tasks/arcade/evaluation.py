@@ -17,7 +17,7 @@ from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.encoder import find_ffmpeg
-from tasks.arcade.episode import Ended, Trace, chosen_episode, evaluation_seeds, play, write_trace
+from tasks.arcade.episode import Ended, Trace, action_seeds, chosen_episode, evaluation_seeds, play, write_trace
 from tasks.arcade.film import Plain, film
 from tasks.arcade.lettering import signed
 from tasks.arcade.panel import Caption, Panel
@@ -158,18 +158,19 @@ def evaluate_and_film(
 
 def play_episodes(checkpoint: Checkpoint, digest: str, settings: EvaluationSettings) -> list[Trace]:
     """Have a checkpoint play its seeded episodes, without drawing."""
-    agent = checkpoint.agent()
+    agent, run = checkpoint.agent(), checkpoint.settings
+    resets = evaluation_seeds(settings.seed, settings.episodes)
     return [
         play(
             agent,
-            checkpoint.settings.game,
+            run.game,
             seed,
-            action_seed=seed,
+            action_seed=action_seed,
             deterministic=settings.deterministic,
             checkpoint=digest,
             checkpoint_step=checkpoint.step,
         )
-        for seed in evaluation_seeds(settings.seed, settings.episodes)
+        for seed, action_seed in zip(resets, action_seeds(settings.seed, settings.episodes, run.seed), strict=True)
     ]
 
 

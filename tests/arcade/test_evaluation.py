@@ -17,9 +17,9 @@ from tasks.arcade.settings import RunSettings
 PLAIN = FilmSettings(panel=False)
 
 
-def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random") -> str:
+def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
     game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
-    settings = RunSettings(game=game, approach=approach(name), seed=0, steps=10, checkpoint_every=10)
+    settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
     names = Emulator(game).action_names
     return write(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
 
@@ -82,6 +82,19 @@ def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
     assert metrics["eval/distinct_episodes"] == 1
     assert "eval/mean_reward_low" not in metrics, "no interval is computed from copies"
     assert evaluation.choice == "median of 4 episodes (1 distinct)"
+
+
+def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Path) -> None:
+    """What does not learn differs by its seed in nothing else."""
+    settings, played = EvaluationSettings(episodes=2), []
+    for number, seed in enumerate((0, 1, 1)):
+        folder = tmp_path / str(number)
+        digest = random_checkpoint("ALE/Breakout-v5", folder / "checkpoint", 200, seed=seed)
+        played.append(evaluate_and_film(folder / "checkpoint", digest, settings, PLAIN, folder).episodes)
+    first, second, again = played
+    assert [episode.seed for episode in first] == [episode.seed for episode in second]
+    assert {episode.ram_digest for episode in first}.isdisjoint(episode.ram_digest for episode in second)
+    assert second == again
 
 
 def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says_so(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tasks.arcade import report
 from tasks.arcade.report import CheckpointRow, Cost, FilmView, Findings, RunView, checkpoint_row
 from tasks.arcade.report.tables import total_cost
 from tasks.arcade.report.words import duration, number
+from tasks.arcade.scores import Estimate
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script> | **x** [y](javascript:z)'
 
@@ -453,12 +454,13 @@ def test_copies_make_no_interval(run: Run, compared: Compared) -> None:
 
 
 def test_seeds_that_play_the_same_episodes_are_said_to_be_copies(run: Run, compared: Compared) -> None:
-    """What learns nothing plays the same, whatever its seed."""
+    """What samples no actions plays the same, whatever its seed."""
     same = checkpoint_row(9, [-21, -20], ["a", "b"])
-    found = compared(*(run("random", seed, 0, checkpoints=(same,)) for seed in range(3)))
+    found = compared(*(run("noop", seed, 0, checkpoints=(same,)) for seed in range(3)))
     assert (found.groups[0].episodes, found.groups[0].distinct_episodes) == (6, 2)
+    assert found.groups[0].iqm == Estimate(-20.5, -20.5, -20.5, 3), "no interval is made of copies"
     assert "4 of 6 episodes are copies of another one: the same RAM at every step." in report.cautions(found)
-    assert "| random | 3 | 6 | 2 |" in report.render_markdown(found)
+    assert "| noop | 3 | 6 | 2 |" in report.render_markdown(found)
 
 
 def test_parameters_of_one_approach_stand_run_by_run_of_several_together(run: Run, compared: Compared) -> None:

@@ -49,7 +49,7 @@ class Group:
     @property
     def copies(self) -> bool:
         """Whether some episodes are copies of others."""
-        return any(row.distinct_episodes < row.episodes for row in self.rows)
+        return self.distinct_episodes < self.episodes
 
     @property
     def side(self) -> str:
@@ -72,7 +72,7 @@ class Group:
 
     @property
     def distinct_episodes(self) -> int:
-        """By their RAM, over all runs: what does not learn plays the same episodes whatever its seed."""
+        """By their RAM, over all runs: what samples no actions plays the same episodes whatever its seed."""
         told = {(run.rom, digest) for run, row in self.finals for digest in row.digests}
         return len(told) + sum(row.distinct_episodes for row in self.rows if not row.digests)
 
