@@ -340,6 +340,8 @@ def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> 
         "hoverlabel": {"font": {"family": "system-ui, sans-serif", "size": 12}},
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "hovermode": hovermode,
+        # What lies above one step is shown wherever between two steps the mouse is.
+        "hoverdistance": -1 if hovermode == "x unified" else 20,
         # Where a finger hovers over nothing the buttons are always there: on the legend they would hide its words.
         "modebar": {"orientation": "v"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
