@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,12 +127,18 @@ def shown(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
 
 
 @contextmanager
-def running(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
-    """The terminal and a Prefect server, for the flows inside."""
+def running(flow: str, as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+    """The terminal and a Prefect server, for the flow inside.
+
+    Args:
+        flow: its module, imported while the server starts: both take seconds.
+        as_json: standard output is for one JSON object.
+        quiet: nothing is said under way.
+    """
     from tasks.servers import start_prefect
 
     with shown(as_json, quiet) as terminal:
-        start_prefect()
+        start_prefect(meanwhile=lambda: importlib.import_module(flow))
         yield terminal
 
 

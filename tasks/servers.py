@@ -124,10 +124,13 @@ def _worker_settings(store: Store, at: Addresses) -> dict[str, str]:
     }
 
 
-def start_prefect() -> None:
+def start_prefect(meanwhile: Callable[[], object]) -> None:
     """Have Prefect start its temporary server over the embedded store, unless another one is set.
 
     Left to itself it starts one with the first flow, and leaves it running for ever when this process is killed.
+
+    Args:
+        meanwhile: done while the server starts.
     """
     from prefect.settings import get_current_settings
 
@@ -144,6 +147,7 @@ def start_prefect() -> None:
         def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
             process = super()._run_uvicorn_command()
             watching.enter_context(_watched(process.pid, _END_SECONDS))
+            meanwhile()
             return process
 
     # There is one for the whole process: flows find it running.

@@ -49,9 +49,9 @@ def atlas(
             if played is None or played.game.rom != rom:
                 raise BadInputError(f"run {run} does not play {env_id}: give one that was trained on it")
     prepare_prefect()
-    from flows.atlas import atlas as flow
+    with running("flows.atlas", as_json, quiet) as terminal:
+        from flows.atlas import atlas as flow
 
-    with running(as_json, quiet) as terminal:
         drawn = flow(settings)
         kinds = ", ".join(f"{n} {kind}" for kind, n in drawn.kinds.items())
         lines = [

@@ -143,8 +143,8 @@ def benchmark_learning(
                     run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed))
     embedded_store(tracking_uri)
     prepare_prefect()
-    from flows.learning import learning as flow
+    with running("flows.learning", as_json, quiet) as terminal:
+        from flows.learning import learning as flow
 
-    with running(as_json, quiet) as terminal:
         scores = flow(settings)
         terminal.table(*learning_table(scores), [], {"runs": [score.model_dump() for score in scores]})

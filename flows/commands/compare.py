@@ -66,9 +66,9 @@ def compare(
             experiment=experiment,
         )
     prepare_prefect()
-    from flows.compare import compare as flow
+    with running("flows.compare", as_json, quiet) as terminal:
+        from flows.compare import compare as flow
 
-    with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
     if compared.worse:
@@ -130,9 +130,9 @@ def pipeline(
                 run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed, n_envs=n_envs))
     store = embedded_store(tracking_uri)
     prepare_prefect()
-    from flows.pipeline import pipeline as flow
+    with running("flows.pipeline", as_json, quiet) as terminal:
+        from flows.pipeline import pipeline as flow
 
-    with running(as_json, quiet) as terminal:
         compared = flow(settings)
         terminal.results(_comparison(store, compared), compared.model_dump())
 

@@ -64,10 +64,10 @@ def record(
         store.checkpoints_at(run_id, settings.steps)
         find_ffmpeg()
     prepare_prefect()
-    from flows.record import RecordError
-    from flows.record import record as flow
+    with running("flows.record", as_json, quiet) as terminal:
+        from flows.record import RecordError
+        from flows.record import record as flow
 
-    with running(as_json, quiet) as terminal:
         try:
             recorded = flow(settings)
         except RecordError as error:

@@ -39,9 +39,9 @@ def reel(
         settings = settings.model_copy(update={"runs": tuple(side.run_id for side in found.sides)})
         find_ffmpeg()
     prepare_prefect()
-    from flows.reel import reel as flow
+    with running("flows.reel", as_json, quiet) as terminal:
+        from flows.reel import reel as flow
 
-    with running(as_json, quiet) as terminal:
         made = flow(settings)
         lines = [
             *(f"step {one.step:>11,}  return {one.episode_return:>8,}  {one.trace}" for one in made.checkpoints),

@@ -60,9 +60,9 @@ def sweep(
             with search.opened(study_file(store), settings):
                 pass
     prepare_prefect()
-    from flows.sweep import sweep as flow
+    with running("flows.sweep", as_json, quiet) as terminal:
+        from flows.sweep import sweep as flow
 
-    with running(as_json, quiet) as terminal:
         swept = flow(settings)
         lines = [f"report: {store.artifact_uri(swept.run_id, swept.report)}"]
         if swept.best:

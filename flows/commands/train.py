@@ -76,9 +76,9 @@ def train(
         run_settings(settings)
     embedded_store(tracking_uri)
     prepare_prefect()
-    from flows.train import train as flow
+    with running("flows.train", as_json, quiet) as terminal:
+        from flows.train import train as flow
 
-    with running(as_json, quiet) as terminal:
         _trained(terminal, flow(settings))
 
 
@@ -102,9 +102,9 @@ def _resume(
         settings = ResumeSettings(run=run_id, **shared)
         resumable(store, run_id)
     prepare_prefect()
-    from flows.train import resume as flow
+    with running("flows.train", as_json, quiet) as terminal:
+        from flows.train import resume as flow
 
-    with running(as_json, quiet) as terminal:
         _trained(terminal, flow(settings))
 
 

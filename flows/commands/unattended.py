@@ -73,14 +73,15 @@ def guard(
             resolve(env_id)
     store = embedded_store(tracking_uri)
     prepare_prefect()
-    from flows.guard import guard as flow
     from tasks.champion import crowned
 
     with checking():
         if env_id is not None:
             crowned(store, env_id)
 
-    with running(as_json, quiet) as terminal:
+    with running("flows.guard", as_json, quiet) as terminal:
+        from flows.guard import guard as flow
+
         standings = flow(settings)
         lines = [f"{one.env_id} version {one.version}: {one.words}" for one in standings]
         terminal.results(
