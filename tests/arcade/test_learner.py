@@ -151,7 +151,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pip
 def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
     name: str, pipelined: bool, env_id: str, tmp_path: Path
 ) -> None:
-    settings = run_of(small(name, reward="scaled", pipelined=pipelined), steps=1000, every=250).model_copy(
+    settings = run_of(small(name, reward="scaled", pipelined=pipelined), steps=1000, every=500).model_copy(
         update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
     )
     whole = Recorder()

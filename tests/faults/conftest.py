@@ -6,4 +6,6 @@ from sizes import LONG
 
 
 def pytest_report_header() -> str:
-    return "faults: as many and as long as promised" if LONG else "faults: a few of each kind; `make faults` does all"
+    return (
+        "faults: as many and as long as promised" if LONG else "faults: those that take seconds; `make faults` does all"
+    )

@@ -1,12 +1,15 @@
-"""`make test` injects a few faults of each kind, `make faults` as many, and as long ones, as were promised."""
+"""`make test` injects those faults that take seconds, a few of each, `make faults` all that were promised."""
 
 from __future__ import annotations
 
 import os
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
 LONG = os.environ.get("RAMREEL_FAULTS") == "long"
+takes_minutes = pytest.mark.skipif(not LONG, reason="takes minutes: `make faults` does it")
 
 
 def sized(short: T, long: T) -> T:

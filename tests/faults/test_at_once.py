@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from evidence import histories, whole_checkpoints
 from processes import Command, started
-from sizes import LONG
+from sizes import takes_minutes
 
 from flows.train import train
 from tasks.arcade.asked import TrainSettings
@@ -19,7 +19,7 @@ from tasks.store import Store, open_store
 from tasks.verify import verify_run
 
 TRAININGS, RECORDINGS = 4, 2
-pytestmark = pytest.mark.skipif(not LONG, reason="takes minutes: `make faults` does it, tests/tasks the store's part")
+pytestmark = takes_minutes
 SMALL = TrainSettings(
     env_id="ALE/Breakout-v5", approach="random", seed=3, steps=25_600, checkpoint_every=1280, n_envs=1,
     workers=1,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from processes import kill
+from sizes import takes_minutes
 
 from flows.record import RecordError, record
 from flows.train import train
@@ -19,6 +20,7 @@ from tasks.arcade.asked import EvaluationSettings, FilmSettings, RecordSettings,
 from tasks.store import open_store
 from tasks.verify import verify_run
 
+pytestmark = takes_minutes
 TRAIN = TrainSettings(
     env_id="ALE/Breakout-v5", approach="random", seed=5, steps=768, checkpoint_every=256, n_envs=1, workers=1
 )

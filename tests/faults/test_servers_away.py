@@ -12,7 +12,7 @@ import pytest
 from evidence import histories
 from processes import started, wait_until
 from servers import Server, mlflow_server, prefect_server, running
-from sizes import sized
+from sizes import takes_minutes
 
 from flows.train import resume, train
 from tasks.arcade.asked import ResumeSettings, TrainSettings
@@ -20,11 +20,11 @@ from tasks.arcade.progress import Progress
 from tasks.audience import before
 from tasks.store import Store, StoreError, open_store
 
-SECONDS_AWAY = sized(10, 60)
+SECONDS_AWAY = 60
 ROLLOUT = 256
 SETTINGS = TrainSettings(
-    env_id="ALE/Breakout-v5", approach="random", seed=2, steps=sized(60, 320) * ROLLOUT, n_envs=1, workers=1,
-    checkpoint_every=sized(10, 40) * ROLLOUT,
+    env_id="ALE/Breakout-v5", approach="random", seed=2, steps=320 * ROLLOUT, n_envs=1, workers=1,
+    checkpoint_every=40 * ROLLOUT,
 )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ class Outage:
         self._back.join()
 
 
+@takes_minutes
 def test_mlflow_goes_away_and_comes_back(mlflow: Server, at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.address)
     outage = Outage(mlflow)
@@ -112,6 +113,7 @@ def test_a_training_goes_on_on_another_machine_from_the_tracking_server_alone(
     assert histories(open_store(), run_id) == histories(calm, calm_id), "no gap, no step logged twice"
 
 
+@takes_minutes
 def test_prefect_goes_away_and_hears_of_the_end_when_it_is_back(prefect: Server, home: Path, store: Store) -> None:
     words = ["train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "1", "--workers", "1", "--json"]
     words += ["--steps", "32768", "--checkpoint-every", "4096"]

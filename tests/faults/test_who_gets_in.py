@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from processes import Command, started, wait_until
 from servers import free_port, mlflow_server, prefect_server, running
-from sizes import LONG
+from sizes import takes_minutes
 
 PASSWORD = "correct-horse-battery-staple"  # noqa: S105
 TRAIN = [
@@ -22,7 +22,7 @@ TRAIN = [
     *("--steps", "1024", "--checkpoint-every", "512"),
 ]
 COMMANDS = [TRAIN, ["record", "latest", "--episodes", "1", "--plain"], ["compare", "latest"]]
-pytestmark = pytest.mark.skipif(not LONG, reason="takes minutes: `make faults` does it")
+pytestmark = takes_minutes
 
 
 def listening(command: Command) -> set[str]:
