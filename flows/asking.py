@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from flows.garbage import leave_imports
 from flows.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def checking() -> Iterator[None]:
     """What fails in here is bad input: nothing has been done yet."""
     from tasks.arcade.approaches import UnknownApproachError
     from tasks.arcade.checkpoint import CheckpointError
-    from tasks.arcade.encoder import FilmError
     from tasks.arcade.episode import TraceError
+    from tasks.arcade.films.encoder import FilmError
     from tasks.arcade.foreign import ForeignError
     from tasks.arcade.game import UnknownGameError
     from tasks.arcade.hyperparameters import HyperparameterError
@@ -137,8 +138,12 @@ def running(flow: str, as_json: bool, quiet: bool = False) -> Iterator[Terminal]
     """
     from tasks.servers import start_prefect
 
+    def meanwhile() -> None:
+        importlib.import_module(flow)
+        leave_imports()
+
     with shown(as_json, quiet) as terminal:
-        start_prefect(meanwhile=lambda: importlib.import_module(flow))
+        start_prefect(meanwhile)
         yield terminal
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.train import ending
+from flows.ending import ending
 from tasks.arcade.asked import AtlasSettings
 from tasks.atlas import DrawnAtlas, draw, start
 

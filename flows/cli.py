@@ -6,7 +6,6 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 
 from __future__ import annotations
 
-import gc
 import sys
 
 import typer
@@ -26,6 +25,7 @@ from flows.commands import (
     train,
     unattended,
 )
+from flows.garbage import look_rarely
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -71,12 +71,8 @@ app.add_typer(benchmarks, name="benchmark")
 
 def main() -> None:
     """Console script."""
-    # A million objects are made by imports alone: looking through them again and again takes seconds.
-    gc.set_threshold(100_000, 50, 100)
-    code = run(sys.argv[1:])
-    # What is left is not looked through once more before the process ends: that alone took four seconds.
-    gc.freeze()
-    sys.exit(code)
+    look_rarely()
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:

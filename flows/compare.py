@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.train import ending
+from flows.ending import ending
 from tasks.arcade.asked import CompareSettings
 from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
 from tasks.restarts import refuse_crash_loop

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.train import ending, trained
+from flows.ending import ending
+from flows.train import trained
 from tasks.arcade.approaches import run_settings
 from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import resolve

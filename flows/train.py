@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
 from prefect import flow
-from prefect.exceptions import TerminationSignal
 
+from flows.ending import ending
 from tasks import events
 from tasks.arcade.approaches import run_settings
 from tasks.arcade.asked import ResumeSettings, TrainSettings
@@ -15,9 +12,9 @@ from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.workers import cores
 from tasks.record import find_run
 from tasks.restarts import refuse_crash_loop
-from tasks.store import StoredCheckpoint, StoreError
+from tasks.store import StoredCheckpoint
 from tasks.titles import titled
-from tasks.train import SavedCheckpoint, finish_run, learn, reopen_run, show_checkpoints, start_run
+from tasks.train import SavedCheckpoint, learn, reopen_run, show_checkpoints, start_run
 
 
 class TrainedRun(Settings):
@@ -80,19 +77,3 @@ def trained(
     show_checkpoints(run_id, name, learned)
     events.training_finished(run_id, name, run, learned.steps, learned.mean_return)
     return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
-
-
-@contextmanager
-def ending(run_id: str) -> Iterator[None]:
-    """However it ends, the MLflow run says so: finished, failed with the reason, or killed."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, TerminationSignal):
-        finish_run.fn(run_id, "KILLED", "stopped by hand")
-        raise
-    except BaseException as error:
-        # A store that cannot take the reason must not hide it: a full disk fails twice.
-        with suppress(StoreError):
-            finish_run(run_id, "FAILED", f"{type(error).__name__}: {error}".splitlines()[0])
-        raise
-    finish_run(run_id, "FINISHED")

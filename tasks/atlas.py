@@ -14,12 +14,12 @@ from prefect.artifacts import create_markdown_artifact
 from tasks import provenance
 from tasks.arcade import checkpoint as files
 from tasks.arcade.asked import AtlasSettings
-from tasks.arcade.atlas import Atlas, Kind
-from tasks.arcade.atlas_page import render_html, render_markdown
-from tasks.arcade.atlas_sheet import write_sheet
-from tasks.arcade.charting import Chart, chart
+from tasks.arcade.atlases.atlas import Atlas, Kind
+from tasks.arcade.atlases.charting import Chart, chart
+from tasks.arcade.atlases.page import render_html, render_markdown
+from tasks.arcade.atlases.poking import PlaySettings, Study, study
+from tasks.arcade.atlases.sheet import write_sheet
 from tasks.arcade.game import resolve
-from tasks.arcade.poking import PlaySettings, Study, study
 from tasks.arcade.settings import GameSettings, Settings
 from tasks.arcade.workers import cores
 from tasks.audience import audience

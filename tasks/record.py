@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from tasks.arcade.asked import EvaluationSettings, FilmSettings
-from tasks.arcade.atlas import Atlas
+from tasks.arcade.atlases.atlas import Atlas
 from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
 from tasks.arcade.game import rom_digest
 from tasks.arcade.settings import Settings

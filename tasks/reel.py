@@ -13,8 +13,8 @@ from tasks.arcade import checkpoint as files
 from tasks.arcade.asked import EvaluationSettings, ReelSettings
 from tasks.arcade.episode import Trace, read_trace, write_trace
 from tasks.arcade.evaluation import play_episodes
-from tasks.arcade.lettering import save_animation
-from tasks.arcade.reel import Clip, Reel, cast, evenly, grid, pictures, sequence
+from tasks.arcade.films.lettering import save_animation
+from tasks.arcade.films.reel import Clip, Reel, cast, evenly, grid, pictures, sequence
 from tasks.arcade.settings import SCHEMA, Settings
 from tasks.audience import audience
 from tasks.contenders import contenders

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from tasks.arcade.encoder import FilmError
+from tasks.arcade.films.encoder import FilmError
 
 
 def only_after(*passing: type[Exception]) -> Callable[[Any, TaskRun, State[Any]], bool]:

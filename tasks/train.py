@@ -29,7 +29,7 @@ from tasks.reporter import Reporter
 from tasks.retries import only_after
 from tasks.runs import fetch, resumable
 from tasks.stopping import stoppable
-from tasks.store import RunStatus, Store, StoredCheckpoint, StoreError, open_store, store_in_use
+from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
 
 ROOT = "ramreel.root_flow_run_id"
 """Tag of the outermost flow run that a run was made in, which is the same when it is started again."""
@@ -190,12 +190,6 @@ def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
     settings = run.settings.model_copy(update={"steps": steps}) if steps else run.settings
     store.reopen_run(run_id, settings)
     return run.name, settings
-
-
-@task(task_run_name="end run: {status}")
-def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> None:
-    """End the MLflow run."""
-    store_in_use().finish_run(run_id, status, reason)
 
 
 @task(task_run_name="list checkpoints")

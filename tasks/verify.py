@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 from tasks.arcade import checkpoint as files
-from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, TraceError, Verification, read_trace, verify, verify_decisions
-from tasks.arcade.film_mark import read_mark
-from tasks.arcade.film_proof import verify_pictures
+from tasks.arcade.films.encoder import FilmError
+from tasks.arcade.films.mark import read_mark
+from tasks.arcade.films.proof import verify_pictures
 from tasks.arcade.settings import Settings
 from tasks.store import Film, Store, StoredCheckpoint
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from inboxes import Webhook
 
+from flows.garbage import look_rarely
 from tasks.arcade.asked import EvaluationSettings
 from tasks.arcade.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
@@ -29,16 +29,11 @@ PREFECT_SETTINGS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # As the command line does: a million objects of imports are not to be looked through again and again.
-    gc.set_threshold(100_000, 50, 100)
+    look_rarely()
     # MLflow's own use of SQLAlchemy 2.1; it harms nothing.
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
     # Apprise's own, on Python 3.11 and 3.12.
     config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
-
-
-def pytest_unconfigure() -> None:
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

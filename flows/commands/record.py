@@ -46,7 +46,7 @@ def record(
 ) -> None:
     """Film a run's checkpoints: the episode whose return is the median, with its trace."""
     from tasks.arcade.asked import FilmSettings, RecordSettings
-    from tasks.arcade.encoder import find_ffmpeg
+    from tasks.arcade.films.encoder import find_ffmpeg
 
     if best + worst + every > 1:
         raise BadInputError("--best, --worst and --all are one choice: give at most one of them")

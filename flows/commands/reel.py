@@ -29,7 +29,7 @@ def reel(
 ) -> None:
     """Film a run's learning: its checkpoints play the same start, one after the other and side by side."""
     from tasks.arcade.asked import ReelSettings
-    from tasks.arcade.encoder import find_ffmpeg
+    from tasks.arcade.films.encoder import find_ffmpeg
     from tasks.reel import find_cast
 
     store = embedded_store(tracking_uri)

@@ -14,13 +14,13 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
 from tasks.arcade.asked import EvaluationSettings, FilmSettings
-from tasks.arcade.atlas import Atlas
+from tasks.arcade.atlases.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.encoder import find_ffmpeg
 from tasks.arcade.episode import Ended, Trace, action_seeds, chosen_episode, evaluation_seeds, play, write_trace
-from tasks.arcade.film import Plain, film
-from tasks.arcade.lettering import signed
-from tasks.arcade.panel import Caption, Panel
+from tasks.arcade.films.encoder import find_ffmpeg
+from tasks.arcade.films.film import Plain, film
+from tasks.arcade.films.lettering import signed
+from tasks.arcade.films.panel import Caption, Panel
 from tasks.arcade.settings import SCHEMA, Settings
 
 

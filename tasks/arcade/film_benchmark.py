@@ -24,12 +24,12 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.encoder import FilmError, Form, find_ffmpeg, picture_arguments
 from tasks.arcade.episode import Trace, emulator_of, play, replay
 from tasks.arcade.features import Statistics
-from tasks.arcade.film import Look, Plain, film, form_of, frame_by_frame
+from tasks.arcade.films.encoder import FilmError, Form, find_ffmpeg, picture_arguments
+from tasks.arcade.films.film import Look, Plain, film, form_of, frame_by_frame
+from tasks.arcade.films.panel import Caption, Panel
 from tasks.arcade.game import Emulator, make_env
-from tasks.arcade.panel import Caption, Panel
 from tasks.arcade.policies import shapes_of
 from tasks.arcade.settings import GameSettings, RunSettings, Settings
 

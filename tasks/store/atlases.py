@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.arcade.asked import AtlasSettings
-from tasks.arcade.atlas import Atlas, AtlasError, read_atlas
+from tasks.arcade.atlases.atlas import Atlas, AtlasError, read_atlas
 from tasks.arcade.settings import GameSettings
 from tasks.store import finding
 from tasks.store.address import connect

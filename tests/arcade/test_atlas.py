@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.arcade.atlas import Atlas, AtlasError, read_atlas
-from tasks.arcade.atlas_page import render_html
-from tasks.arcade.charting import Chart, chart
+from tasks.arcade.atlases.atlas import Atlas, AtlasError, read_atlas
+from tasks.arcade.atlases.charting import Chart, chart
+from tasks.arcade.atlases.page import render_html
+from tasks.arcade.atlases.poking import PlaySettings, study
 from tasks.arcade.game import resolve
-from tasks.arcade.poking import PlaySettings, study
 
 PONG = resolve("ALE/Pong-v5")
 PLAY = PlaySettings(game=PONG, seed=0, steps=800, states=24)

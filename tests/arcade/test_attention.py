@@ -5,8 +5,8 @@ import pytest
 import torch
 from test_policy import torch_policy
 
-from tasks.arcade.attention import Attention
 from tasks.arcade.features import Features, Statistics
+from tasks.arcade.films.attention import Attention
 from tasks.arcade.game import Ram
 from tasks.arcade.learner import RamPolicy
 from tasks.arcade.learner.network import arrays_of

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.arcade.canvas import Box, Canvas, GameView, to_ycc
+from tasks.arcade.films.canvas import Box, Canvas, GameView, to_ycc
 from tasks.arcade.game import Emulator, resolve
 
 Picture = npt.NDArray[np.uint8]

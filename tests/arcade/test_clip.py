@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tasks.arcade.agent import Decide
-from tasks.arcade.clip import clip
-from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, emulator_of, play, replay
+from tasks.arcade.films.clip import clip
+from tasks.arcade.films.encoder import FilmError
 from tasks.arcade.game import resolve
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.arcade.canvas import Box, Canvas
-from tasks.arcade.decoder import Decoder
-from tasks.arcade.encoder import Encoder, FilmError, Form
 from tasks.arcade.episode import emulator_of, replay
-from tasks.arcade.film import film
+from tasks.arcade.films.canvas import Box, Canvas
+from tasks.arcade.films.decoder import Decoder
+from tasks.arcade.films.encoder import Encoder, FilmError, Form
+from tasks.arcade.films.film import film
 from tasks.arcade.game import SAMPLES, Emulator, resolve
 from tests.arcade.test_film import random_play
 

@@ -10,7 +10,7 @@ from tasks.arcade.checkpoint import Checkpoint, read, write
 from tasks.arcade.episode import Trace, read_trace, verify, verify_decisions
 from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.features import Statistics
-from tasks.arcade.film_mark import read_mark
+from tasks.arcade.films.mark import read_mark
 from tasks.arcade.game import Emulator, resolve
 from tasks.arcade.settings import RunSettings
 

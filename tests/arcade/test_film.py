@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.arcade import encoder
 from tasks.arcade.agent import Decide
-from tasks.arcade.encoder import FilmError
 from tasks.arcade.episode import Trace, TraceError, play, replay
-from tasks.arcade.film import Film, film
+from tasks.arcade.films import encoder
+from tasks.arcade.films.encoder import FilmError
+from tasks.arcade.films.film import Film, film
 from tasks.arcade.game import Emulator, Ram, resolve
 
 Pictures = npt.NDArray[np.uint8]

@@ -11,7 +11,7 @@ import pytest
 
 from flows.cli import run
 from tasks.arcade.episode import write_trace
-from tasks.arcade.film import film
+from tasks.arcade.films.film import film
 from tests.arcade.test_film import random_play
 
 Change = Callable[[dict[str, Any]], object]

@@ -14,14 +14,14 @@ import pytest
 
 from tasks.arcade.agent import Decide
 from tasks.arcade.checkpoint import read
-from tasks.arcade.decoder import Decoder
-from tasks.arcade.encoder import Encoder, FilmError, Picture
 from tasks.arcade.episode import Trace, TraceError, play
-from tasks.arcade.film import Film, Plain, film, form_of
-from tasks.arcade.film_mark import add_mark, file_digest, read_mark
-from tasks.arcade.film_proof import PictureProof, verify_pictures
+from tasks.arcade.films.decoder import Decoder
+from tasks.arcade.films.encoder import Encoder, FilmError, Picture
+from tasks.arcade.films.film import Film, Plain, film, form_of
+from tasks.arcade.films.mark import add_mark, file_digest, read_mark
+from tasks.arcade.films.panel import Caption, Panel
+from tasks.arcade.films.proof import PictureProof, verify_pictures
 from tasks.arcade.game import Emulator, Ram, resolve
-from tasks.arcade.panel import Caption, Panel
 from tests.arcade.test_evaluation import random_checkpoint
 
 PONG = resolve("ALE/Pong-v5")

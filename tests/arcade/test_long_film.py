@@ -13,9 +13,9 @@ import imageio_ffmpeg
 import pytest
 
 from tasks.arcade.episode import play
-from tasks.arcade.film import film
+from tasks.arcade.films.film import film
+from tasks.arcade.films.panel import Caption, Panel
 from tasks.arcade.game import resolve
-from tasks.arcade.panel import Caption, Panel
 from tests.arcade.test_panel import a_checkpoint
 
 HOUR = bool(os.environ.get("RAMREEL_HOUR"))

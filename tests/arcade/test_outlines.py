@@ -13,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.arcade.atlas import Atlas, Axis, Place
-from tasks.arcade.canvas import Box, Canvas, GameView, Outline, to_ycc
-from tasks.arcade.charting import chart
+from tasks.arcade.atlases.atlas import Atlas, Axis, Place
+from tasks.arcade.atlases.charting import chart
+from tasks.arcade.atlases.poking import study
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.decoder import Decoder
 from tasks.arcade.episode import Trace, TraceError, play
-from tasks.arcade.film import film
-from tasks.arcade.film_mark import FilmMark, add_mark, read_mark
-from tasks.arcade.film_proof import verify_pictures
+from tasks.arcade.films.canvas import Box, Canvas, GameView, Outline, to_ycc
+from tasks.arcade.films.decoder import Decoder
+from tasks.arcade.films.film import film
+from tasks.arcade.films.mark import FilmMark, add_mark, read_mark
+from tasks.arcade.films.outlines import Outlines
+from tasks.arcade.films.panel import GAME, HEIGHT, WIDTH, Caption, Panel
+from tasks.arcade.films.panel_parts import DECIDING
+from tasks.arcade.films.proof import verify_pictures
 from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.outlines import Outlines
-from tasks.arcade.panel import GAME, HEIGHT, WIDTH, Caption, Panel
-from tasks.arcade.panel_parts import DECIDING
-from tasks.arcade.poking import study
 from tests.arcade.test_atlas import PLAY, PONG
 from tests.arcade.test_panel import a_checkpoint
 

@@ -11,17 +11,17 @@ import numpy.typing as npt
 import pytest
 
 from tasks.arcade.approaches import approach
-from tasks.arcade.attention import Attention
-from tasks.arcade.canvas import Box, Canvas, to_ycc
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.decoder import Decoder
 from tasks.arcade.episode import Trace, play, replay
 from tasks.arcade.features import Statistics
-from tasks.arcade.film import film
+from tasks.arcade.films.attention import Attention
+from tasks.arcade.films.canvas import Box, Canvas, to_ycc
+from tasks.arcade.films.decoder import Decoder
+from tasks.arcade.films.film import film
+from tasks.arcade.films.lettering import fitting, letters, signed
+from tasks.arcade.films.panel import GAME, HEIGHT, WIDTH, Caption, Panel
+from tasks.arcade.films.panel_parts import CHANGED, DECIDING, RAISED, SLATE, Chart, Label
 from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.lettering import fitting, letters, signed
-from tasks.arcade.panel import GAME, HEIGHT, WIDTH, Caption, Panel
-from tasks.arcade.panel_parts import CHANGED, DECIDING, RAISED, SLATE, Chart, Label
 from tasks.arcade.policies import shapes_of
 from tasks.arcade.q_policy import QPolicy
 from tasks.arcade.settings import PpoSettings, RunSettings

@@ -18,20 +18,20 @@ from test_panel import CAPTION, a_checkpoint, an_episode
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.approaches import approach
-from tasks.arcade.canvas import Canvas
 from tasks.arcade.checkpoint import read, write
 from tasks.arcade.convolutions import convolved
-from tasks.arcade.decoder import Decoder
 from tasks.arcade.episode import emulator_of, replay, verify, verify_decisions
 from tasks.arcade.features import Statistics
-from tasks.arcade.film import film
-from tasks.arcade.film_proof import verify_pictures
+from tasks.arcade.films.canvas import Canvas
+from tasks.arcade.films.decoder import Decoder
+from tasks.arcade.films.film import film
+from tasks.arcade.films.panel import HEIGHT, WIDTH, Panel
+from tasks.arcade.films.proof import verify_pictures
 from tasks.arcade.game import Emulator, make_env, resolve
 from tasks.arcade.hyperparameters import HyperparameterError, adapted
 from tasks.arcade.hyperparameters import read as own_approach
 from tasks.arcade.learner import RamPolicy, Start, export, train
 from tasks.arcade.learner.network import arrays_of
-from tasks.arcade.panel import HEIGHT, WIDTH, Panel
 from tasks.arcade.pixels import STACK, Eye, shrink
 from tasks.arcade.policy import NetworkPolicy, sample, weight_shapes
 from tasks.arcade.rollouts import RolloutPlayer, RolloutSettings

@@ -8,8 +8,8 @@ import torch
 from gymnasium import spaces
 
 from tasks.arcade.agent import Agent
-from tasks.arcade.attention import Attention, advantage
 from tasks.arcade.features import Features, Statistics
+from tasks.arcade.films.attention import Attention, advantage
 from tasks.arcade.learner.offpolicy import RamQPolicy, RamQuantilePolicy
 from tasks.arcade.policy import Weights, sample
 from tasks.arcade.q_policy import EXPLORATION, QPolicy, as_actor

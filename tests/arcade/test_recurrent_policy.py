@@ -21,15 +21,15 @@ from test_panel import CAPTION, a_checkpoint, an_episode
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import play, replay, verify, verify_decisions
 from tasks.arcade.features import Features
-from tasks.arcade.film import film
-from tasks.arcade.film_proof import verify_pictures
+from tasks.arcade.films.film import film
+from tasks.arcade.films.mind import Mind
+from tasks.arcade.films.panel import Panel
+from tasks.arcade.films.proof import verify_pictures
+from tasks.arcade.films.recurrent_attention import RecurrentAttention
 from tasks.arcade.learner import export
 from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy
-from tasks.arcade.mind import Mind
-from tasks.arcade.panel import Panel
 from tasks.arcade.policy import sample
-from tasks.arcade.recurrent_attention import RecurrentAttention
 from tasks.arcade.recurrent_policy import Memory, RecurrentPolicy
 from tasks.arcade.settings import RecurrentNetworkSettings
 

@@ -25,8 +25,8 @@ from sizes import sized
 
 from tasks.arcade.checkpoint import CheckpointError, read, write
 from tasks.arcade.episode import Trace, TraceError, read_trace, verify
-from tasks.arcade.film import film
-from tasks.arcade.film_mark import _TYPE, read_mark
+from tasks.arcade.films.film import film
+from tasks.arcade.films.mark import _TYPE, read_mark
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.game import Emulator, resolve
 from tasks.arcade.rollouts import EnvironmentState

@@ -10,7 +10,7 @@ from flows.atlas import atlas
 from flows.record import RecordedRun, RecordError, record
 from flows.train import train
 from tasks.arcade.asked import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
-from tasks.arcade.film_mark import FilmMark, read_mark
+from tasks.arcade.films.mark import FilmMark, read_mark
 from tasks.store import Store, StoreError, newest_atlas
 from tasks.verify import verify_run
 

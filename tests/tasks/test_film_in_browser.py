@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.episode import write_trace
-from tasks.arcade.film import film
-from tasks.arcade.panel import Caption, Panel
+from tasks.arcade.films.film import film
+from tasks.arcade.films.panel import Caption, Panel
 from tasks.running import answers
 from tasks.store import Store
 from tests.arcade.test_panel import a_checkpoint, an_episode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.arcade.canvas import Box, Canvas, Plane
+from tasks.arcade.films.canvas import Box, Canvas, Plane
 from tasks.arcade.pixels import DEPTH, SIDE, Stack
 
 _GAP, _ACROSS = 8, 376

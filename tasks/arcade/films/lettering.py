@@ -30,7 +30,7 @@ def letters(text: str, font: Font, size: int) -> Ink:
 
     Args:
         text: one line; what the font has no sign for becomes its sign for that.
-        font: one of `tasks/arcade/fonts`.
+        font: one of `tasks/arcade/films/fonts`.
         size: in pixels.
     """
     face = _font(font, size)

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from tasks.arcade.encoder import FilmError, Picture, find_ffmpeg, last_words, notebook
+from tasks.arcade.films.encoder import FilmError, Picture, find_ffmpeg, last_words, notebook
 
 # YUV4MPEG2's head, as ffmpeg writes it; A is the sample aspect ratio.
 _HEAD = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+) \S+ A(\d+):(\d+) C420\S*.*\n")

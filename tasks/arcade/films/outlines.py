@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tasks.arcade.atlas import Atlas, Place
-from tasks.arcade.canvas import GameView, Outline
+from tasks.arcade.atlases.atlas import Atlas, Place
+from tasks.arcade.films.canvas import GameView, Outline
+from tasks.arcade.films.panel_parts import DECIDING
 from tasks.arcade.game import RAM_SIZE, Emulator, Ram
-from tasks.arcade.panel_parts import DECIDING
 from tasks.arcade.settings import Settings
 
 _MOST = 3

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.encoder import Picture
+from tasks.arcade.films.encoder import Picture
 from tasks.arcade.game import Screen
 
 Rgb = npt.NDArray[np.uint8]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas import KINDS, Atlas, Entry, Kind, Region
-from tasks.arcade.charting import Chart
+from tasks.arcade.atlases.atlas import KINDS, Atlas, Entry, Kind, Region
+from tasks.arcade.atlases.charting import Chart
+from tasks.arcade.films.lettering import Font, fitting, letters, resized, save_png
 from tasks.arcade.game import RAM_SIZE
-from tasks.arcade.lettering import Font, fitting, letters, resized, save_png
 
 Colour = tuple[int, int, int]
 Rgb = npt.NDArray[np.uint8]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.arcade.atlases.poking import Flags, Numbers, Played
 from tasks.arcade.game import RAM_SIZE
-from tasks.arcade.poking import Flags, Numbers, Played
 
 _FEWEST_EVENTS = 3
 """Rewards of one sign, or lives lost: fewer say nothing."""

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tasks.arcade.canvas import Box, Canvas, GameView
-from tasks.arcade.encoder import Encoder, FilmError, Sound
 from tasks.arcade.episode import Sha256, Trace, difference, emulator_of, replay
-from tasks.arcade.film import TELEVISION, form_of
+from tasks.arcade.films.canvas import Box, Canvas, GameView
+from tasks.arcade.films.encoder import Encoder, FilmError, Sound
+from tasks.arcade.films.film import TELEVISION, form_of
+from tasks.arcade.films.lettering import letters, signed
+from tasks.arcade.films.panel_parts import BACKGROUND, BRIGHT, CHANGED, DECIDING, RAISED, SOFT, Colour, Label
 from tasks.arcade.game import SAMPLES, Emulator, Screen
-from tasks.arcade.lettering import letters, signed
-from tasks.arcade.panel_parts import BACKGROUND, BRIGHT, CHANGED, DECIDING, RAISED, SOFT, Colour, Label
 from tasks.arcade.settings import Settings
 
 MOST = 16

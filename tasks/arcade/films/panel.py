@@ -14,15 +14,14 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas import Atlas
-from tasks.arcade.canvas import Box, Canvas, GameView
+from tasks.arcade.atlases.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import Step, Trace
-from tasks.arcade.game import Emulator
-from tasks.arcade.lettering import letters, signed
-from tasks.arcade.mind import Mind
-from tasks.arcade.outlines import Outliner, Outlines
-from tasks.arcade.panel_parts import (
+from tasks.arcade.films.canvas import Box, Canvas, GameView
+from tasks.arcade.films.lettering import letters, signed
+from tasks.arcade.films.mind import Mind
+from tasks.arcade.films.outlines import Outliner, Outlines
+from tasks.arcade.films.panel_parts import (
     BACKGROUND,
     BRIGHT,
     CHANGED,
@@ -35,7 +34,8 @@ from tasks.arcade.panel_parts import (
     Label,
     RamGrid,
 )
-from tasks.arcade.panel_pictures import Pictures
+from tasks.arcade.films.panel_pictures import Pictures
+from tasks.arcade.game import Emulator
 from tasks.arcade.pixels import Seen, Senses
 
 WIDTH, HEIGHT = 1280, 720

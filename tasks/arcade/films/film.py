@@ -9,12 +9,12 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from tasks.arcade.canvas import Box, Canvas, GameView
-from tasks.arcade.encoder import Encoder, FilmError, Form, find_ffmpeg
 from tasks.arcade.episode import Step, Trace, difference, emulator_of, replay
-from tasks.arcade.film_mark import FilmMark, add_mark, file_digest
+from tasks.arcade.films.canvas import Box, Canvas, GameView
+from tasks.arcade.films.encoder import Encoder, FilmError, Form, find_ffmpeg
+from tasks.arcade.films.mark import FilmMark, add_mark, file_digest
+from tasks.arcade.films.outlines import Outlines
 from tasks.arcade.game import SAMPLES, Emulator
-from tasks.arcade.outlines import Outlines
 from tasks.arcade.settings import Settings
 
 TELEVISION = Fraction(4, 3)

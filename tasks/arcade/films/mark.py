@@ -18,7 +18,7 @@ import pydantic_core
 from pydantic import Field, ValidationError, model_validator
 
 from tasks.arcade.episode import Sha256, Trace, TraceError
-from tasks.arcade.outlines import Outlines
+from tasks.arcade.films.outlines import Outlines
 from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
 
 _TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
@@ -37,7 +37,7 @@ class FilmMark(Settings):
     frames: int = Field(ge=1, description="pictures in the film")
     pictures: Sha256 = Field(description="of the pictures that the emulator drew (canvas.GameView.digest)")
     kind: Literal["plain", "panel"] = Field(
-        description="the game fills the picture, or lies where tasks.arcade.panel.GAME is"
+        description="the game fills the picture, or lies where tasks.arcade.films.panel.GAME is"
     )
     width: int = Field(ge=2, le=_WIDEST, multiple_of=2)
     height: int = Field(ge=2, le=_WIDEST, multiple_of=2)

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tasks.arcade.atlas import Axis, Region, Thing
+from tasks.arcade.atlases.atlas import Axis, Region, Thing
+from tasks.arcade.atlases.poking import Numbers
+from tasks.arcade.atlases.votes import AXES, FEW, MOVES, Found, Vote, Votes
 from tasks.arcade.game import RAM_SIZE
-from tasks.arcade.poking import Numbers
-from tasks.arcade.votes import AXES, FEW, MOVES, Found, Vote, Votes
 
 _FILLED = 0.04
 """Share of a box's pixels that change: where fewer do, several things far apart moved at once."""

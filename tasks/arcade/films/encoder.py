@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
 """I420, as encoders take it: the luma plane and two quarter planes of chroma, BT.709, limited range, one after the
-other in uint8 of shape (height * 3 // 2, width), C order (tasks/arcade/canvas.py makes them)."""
+other in uint8 of shape (height * 3 // 2, width), C order (tasks/arcade/films/canvas.py makes them)."""
 Sound = npt.NDArray[np.uint8]
 """Samples of one channel, unsigned, 128 is silence: uint8 of shape (n,)."""
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.canvas import Box, Canvas, to_ycc
+from tasks.arcade.films.canvas import Box, Canvas, to_ycc
+from tasks.arcade.films.lettering import Font, fitting, letters
 from tasks.arcade.game import Ram
-from tasks.arcade.lettering import Font, fitting, letters
 
 Colour = tuple[int, int, int]
 Floats = npt.NDArray[np.float32]

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.arcade.canvas import Canvas, GameView, Plane
-from tasks.arcade.decoder import Decoder, Shown
-from tasks.arcade.encoder import Form, find_ffmpeg
 from tasks.arcade.episode import Step, emulator_of
-from tasks.arcade.film import TELEVISION, Plain, film, form_of, frame_by_frame
-from tasks.arcade.film_mark import FilmMark, read_mark
+from tasks.arcade.films.canvas import Canvas, GameView, Plane
+from tasks.arcade.films.decoder import Decoder, Shown
+from tasks.arcade.films.encoder import Form, find_ffmpeg
+from tasks.arcade.films.film import TELEVISION, Plain, film, form_of, frame_by_frame
+from tasks.arcade.films.mark import FilmMark, read_mark
+from tasks.arcade.films.outlines import OutlinedView
+from tasks.arcade.films.panel import GAME
 from tasks.arcade.game import Emulator
-from tasks.arcade.outlines import OutlinedView
-from tasks.arcade.panel import GAME
 from tasks.arcade.settings import Settings
 
 TOLERANCE = 24

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.attention import Attention, advantage, softmax
 from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.films.attention import Attention, advantage, softmax
+from tasks.arcade.films.lettering import signed
+from tasks.arcade.films.recurrent_attention import RecurrentAttention
 from tasks.arcade.game import RAM_SIZE
-from tasks.arcade.lettering import signed
 from tasks.arcade.pixels import Seen
 from tasks.arcade.policy import Floats
 from tasks.arcade.q_policy import QPolicy, as_actor
-from tasks.arcade.recurrent_attention import RecurrentAttention
 from tasks.arcade.recurrent_policy import RecurrentPolicy
 from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings, RecurrentPpoSettings
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.arcade.attention import Backward, Carrier, Layer, Vector, policy_layers
 from tasks.arcade.features import Statistics
+from tasks.arcade.films.attention import Backward, Carrier, Layer, Vector, policy_layers
 from tasks.arcade.game import Ram
 from tasks.arcade.policy import Weights
 from tasks.arcade.recurrent_policy import Memory, check_recurrent_weights, layers_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from tasks.arcade.atlas import KINDS, Atlas, Region
+from tasks.arcade.atlases.atlas import KINDS, Atlas, Region
 from tasks.arcade.pages import render
 
 

@@ -9,8 +9,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from tasks.arcade.atlases.poking import Evidence, Study
 from tasks.arcade.game import RAM_SIZE
-from tasks.arcade.poking import Evidence, Study
 
 MOVES = 0.6
 """Share of the changed pixels that lie in lines where things only moved."""

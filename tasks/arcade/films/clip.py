@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.arcade.encoder import Encoder, FilmError
 from tasks.arcade.episode import Trace, difference, emulator_of, replay
-from tasks.arcade.film import Plain, form_of
+from tasks.arcade.films.encoder import Encoder, FilmError
+from tasks.arcade.films.film import Plain, form_of
 from tasks.arcade.settings import Settings
 
 _SCALE = 2

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas import Atlas, Entry, Kind, Region
+from tasks.arcade.atlases.atlas import Atlas, Entry, Kind, Region
+from tasks.arcade.atlases.habits import Habits, habits
+from tasks.arcade.atlases.poking import Study
+from tasks.arcade.atlases.things import HITS, NEAR, MetThing, find_things, fit, followers, within
+from tasks.arcade.atlases.votes import AXES, FEW, Found, Vote, Votes, movers, together, vote
 from tasks.arcade.game import RAM_SIZE, Ram, Screen, ale_version, rom_digest
-from tasks.arcade.habits import Habits, habits
-from tasks.arcade.poking import Study
 from tasks.arcade.settings import GameSettings
-from tasks.arcade.things import HITS, NEAR, MetThing, find_things, fit, followers, within
-from tasks.arcade.votes import AXES, FEW, Found, Vote, Votes, movers, together, vote
 
 
 @dataclass(frozen=True)
