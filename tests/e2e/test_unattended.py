@@ -110,10 +110,12 @@ def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox
     assert "ramreel.milestone.best-1024" in up.store.run(said["payload"]["run_id"]).tags
 
     def told(message: dict[str, str]) -> bool:
-        return "plays the game best so far (before: -21.0)" in message["title"]
+        return "random seed 1 plays the game best so far (before: -21.0)." in message["message"]
 
     assert soon(
-        lambda: list(filter(told, inbox.got)) and any("best so far" in str(one["Subject"]) for one in postbox.got)
+        lambda: (
+            list(filter(told, inbox.got)) and any("ALE/Pong-v5: plays" in str(one["Subject"]) for one in postbox.got)
+        )
     )
     (message,) = filter(told, inbox.got)
     assert f"Film: {up.mlflow}/#/experiments/" in message["message"]
