@@ -32,7 +32,7 @@ PIPELINE = {
     "name": "nightly",
 }
 ROLLOUT = 4096
-EVERY, STEPS = 2 * ROLLOUT, 8 * ROLLOUT
+EVERY, STEPS = 3 * ROLLOUT, 6 * ROLLOUT
 TRAINING = {"env_id": GAME, "approach": "ppo-tuned", "steps": STEPS, "checkpoint_every": EVERY}
 SECONDS = 600
 """For which a thing that takes a minute may be waited for on a machine that has other work as well."""
