@@ -200,7 +200,8 @@ def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
     crowned = crown(small.model_copy(update={"steps": 512}))
     collapse(store, crowned.run_id)
     monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
-    assert "at its end, after 20.7 at step 2" in flow(look_for_collapse.fn)(crowned.run_id)
+    best = store.fetch_evaluation(crowned.run_id, 2).mean_return
+    assert f"at its end, after {best:.1f} at step 2" in flow(look_for_collapse.fn)(crowned.run_id)
     assert said(events.PERFORMANCE_DROPPED, env_id=GAME, cause="collapse", version=1)
     assert news(webhook) == [f"ramreel: {GAME}: a training has collapsed"]
     begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="collapse"))
