@@ -162,9 +162,7 @@ def read_trace(path: Path) -> Trace:
 
 def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
     """Reset seeds of evaluation episodes; training's come from the spawn keys (0, i), these from (1, k)."""
-    return tuple(
-        int(np.random.SeedSequence(seed, spawn_key=(1, number)).generate_state(1)[0]) for number in range(episodes)
-    )
+    return _seeds(seed, 1, episodes)
 
 
 def action_seeds(seed: int, episodes: int, of_run: int) -> tuple[int, ...]:
@@ -178,7 +176,12 @@ def action_seeds(seed: int, episodes: int, of_run: int) -> tuple[int, ...]:
         episodes: how many.
         of_run: the seed of the run that is evaluated.
     """
-    keys = (np.random.SeedSequence((seed, of_run), spawn_key=(2, number)) for number in range(episodes))
+    return _seeds((seed, of_run), 2, episodes)
+
+
+def _seeds(entropy: int | tuple[int, int], purpose: int, episodes: int) -> tuple[int, ...]:
+    """One for each episode, apart from those of other purposes: spawn keys (purpose, k)."""
+    keys = (np.random.SeedSequence(entropy, spawn_key=(purpose, number)) for number in range(episodes))
     return tuple(int(key.generate_state(1)[0]) for key in keys)
 
 
