@@ -12,8 +12,8 @@ from tasks.arcade.game import resolve
 from tasks.arcade.search import Search, SweepSettings, opened, parameters
 from tasks.restarts import refuse_crash_loop
 from tasks.stopping import judged
-from tasks.store import open_store
-from tasks.sweep import Swept, note_pruned, start, study_file, write_report
+from tasks.store import open_store, study_file
+from tasks.sweep import Swept, note_pruned, start, write_report
 from tasks.train import start_run
 
 

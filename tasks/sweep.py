@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
@@ -11,10 +9,9 @@ from tasks import provenance
 from tasks.arcade.search import Figure, SweepSettings, TrialRow, as_toml, best_of
 from tasks.arcade.settings import Settings
 from tasks.arcade.sweep_page import render_html
-from tasks.store import Store, find_home, open_store, start_sweep
+from tasks.store import BEST_SETTINGS, open_store, start_sweep
 
 REPORT = "reports/report.html"
-BEST = "reports/best.toml"
 
 
 class Swept(Settings):
@@ -24,12 +21,6 @@ class Swept(Settings):
     report: str
     trials: tuple[TrialRow, ...]
     best: TrialRow | None
-
-
-def study_file(store: Store) -> Path:
-    """Where Optuna keeps its studies: beside the store's database, or, of a server's, where ours would be."""
-    database = store.address.database or find_home() / "mlruns" / "mlflow.db"
-    return database.with_name("optuna.db")
 
 
 @task(task_run_name="start {settings.title}")
@@ -58,7 +49,7 @@ def write_report(
     best = best_of(rows)
     store.log_text(run_id, render_html(settings, rows, figures, provenance.command()), REPORT)
     if best is not None and best.value is not None:
-        store.log_text(run_id, as_toml(settings, best), BEST)
+        store.log_text(run_id, as_toml(settings, best), BEST_SETTINGS)
         store.log_metrics(run_id, {"sweep/best_mean_return": best.value}, len(rows))
     table = [{"trial": row.number, "state": row.state, "mean_return": row.value, **row.given} for row in rows]
     create_table_artifact(table, key=f"sweep-{run_id[:8]}", description=settings.title)

@@ -30,7 +30,7 @@ def reel(
     """Film a run's learning: its checkpoints play the same start, one after the other and side by side."""
     from tasks.arcade.asked import ReelSettings
     from tasks.arcade.films.encoder import find_ffmpeg
-    from tasks.reel import find_cast
+    from tasks.casting import find_cast
 
     store = embedded_store(tracking_uri)
     with checking():

@@ -39,7 +39,7 @@ def sweep(
     """Search for an approach's hyper-parameters with Optuna; goes on where it was stopped."""
     from tasks.arcade import search
     from tasks.arcade.game import resolve
-    from tasks.sweep import BEST, study_file
+    from tasks.store import BEST_SETTINGS, study_file
 
     store = embedded_store(tracking_uri)
     with checking():
@@ -69,7 +69,7 @@ def sweep(
             given = ", ".join(f"{word} {value}" for word, value in swept.best.given.items())
             lines = [
                 f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {given}",
-                f"its settings, to be trained with other seeds: {store.artifact_uri(swept.run_id, BEST)}",
+                f"its settings, to be trained with other seeds: {store.artifact_uri(swept.run_id, BEST_SETTINGS)}",
                 *lines,
             ]
         terminal.results(lines, swept.model_dump())

@@ -7,11 +7,12 @@ from tasks.store.lease import Lease
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
-from tasks.store.sweeps import start_sweep
+from tasks.store.sweeps import BEST_SETTINGS, start_sweep, study_file
 from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError, step_name, without_passwords
 
 __all__ = [
     "ATLAS",
+    "BEST_SETTINGS",
     "DROPPED",
     "Champion",
     "Film",
@@ -31,5 +32,6 @@ __all__ = [
     "start_sweep",
     "step_name",
     "store_in_use",
+    "study_file",
     "without_passwords",
 ]

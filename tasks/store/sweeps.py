@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from tasks.arcade.search import SweepSettings
-from tasks.store.address import connect
+from tasks.store.address import connect, find_home
 from tasks.store.starting import create_run, log_params, origin_tags
 from tasks.store.store import Store
 from tasks.store.values import flatten, told_in_one_line
+
+BEST_SETTINGS = "reports/best.toml"
+
+
+def study_file(store: Store) -> Path:
+    """Where Optuna keeps its studies: beside the store's database, or, of a server's, where ours would be."""
+    database = store.address.database or find_home() / "mlruns" / "mlflow.db"
+    return database.with_name("optuna.db")
 
 
 @told_in_one_line

@@ -32,9 +32,9 @@ from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import UnknownGameError, resolve
 from tasks.arcade.search import SweepError, parameters
 from tasks.arcade.settings import Settings
+from tasks.casting import find_cast
 from tasks.champion import crowned
 from tasks.contenders import contenders
-from tasks.reel import find_cast
 from tasks.store import Store, StoreError
 
 FIRST: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], object]]] = {
