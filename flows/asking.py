@@ -46,15 +46,7 @@ class BadInputError(ValueError):
 @contextmanager
 def checking() -> Iterator[None]:
     """What fails in here is bad input: nothing has been done yet."""
-    from tasks.arcade.approaches import UnknownApproachError
-    from tasks.arcade.checkpoint import CheckpointError
-    from tasks.arcade.episode import TraceError
-    from tasks.arcade.films.encoder import FilmError
-    from tasks.arcade.foreign import ForeignError
-    from tasks.arcade.game import UnknownGameError
-    from tasks.arcade.hyperparameters import HyperparameterError
-    from tasks.arcade.search import SweepError
-    from tasks.store import StoreError
+    from tasks.arcade.errors import RamreelError
 
     try:
         yield
@@ -62,17 +54,7 @@ def checking() -> Iterator[None]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
-    except (
-        UnknownApproachError,
-        HyperparameterError,
-        ForeignError,
-        SweepError,
-        UnknownGameError,
-        StoreError,
-        CheckpointError,
-        TraceError,
-        FilmError,
-    ) as error:
+    except RamreelError as error:
         raise BadInputError(str(error)) from None
     except OSError as error:
         # A name that no file can have; what the store's disk says is a StoreError.

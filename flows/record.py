@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.asked import RecordSettings
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings import Settings
 from tasks.arcade.workers import cores
 from tasks.milestones import note_film
@@ -36,7 +37,7 @@ class RecordedRun(Settings):
     outlined: bool
 
 
-class RecordError(RuntimeError):
+class RecordError(RamreelError):
     """Some checkpoints could not be filmed; the others are. `films` and `failed` say which."""
 
     def __init__(self, run_id: str, films: tuple[FilmedCheckpoint, ...], failed: dict[int, str]) -> None:

@@ -25,6 +25,8 @@ from prefect.states import AwaitingRetry
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
+from tasks.arcade.errors import RamreelError
+
 POOL = "ramreel"
 TAG = "ramreel"
 QUEUES = ("training", "looking")
@@ -36,7 +38,7 @@ _FOLDER = _ROOT / "deployments"
 _REGISTERED = "ramreel_deployments"
 
 
-class DeployError(RuntimeError):
+class DeployError(RamreelError):
     """Prefect did not take what was to be registered; the message is one line."""
 
 

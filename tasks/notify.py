@@ -17,6 +17,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
+from tasks.arcade.errors import RamreelError
 from tasks.audience import announce
 
 ENVIRONMENT = "RAMREEL_NOTIFY"
@@ -26,7 +27,7 @@ BLOCK = "ramreel"
 _RETRY_SECONDS = (2, 10)
 
 
-class NotifyError(RuntimeError):
+class NotifyError(RamreelError):
     """Somebody could not be reached; the message says who, without what is secret of it."""
 
 

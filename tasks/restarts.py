@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from prefect.runtime import flow_run
 
+from tasks.arcade.errors import RamreelError
+
 MOST = 10
 """Starts of one flow run, a person's retries in Prefect's UI among them."""
 
 
-class CrashLoopError(RuntimeError):
+class CrashLoopError(RamreelError):
     """A flow run was started too often; the message is one line."""
 
 

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from tasks.arcade.errors import RamreelError
 from tasks.running import Addresses, answers, told
 from tasks.store import Store, find_home
 
@@ -41,11 +42,11 @@ kill -s KILL -- "$1"
 """
 
 
-class PortTakenError(RuntimeError):
+class PortTakenError(RamreelError):
     """A port cannot be had; the message names the option that takes another one."""
 
 
-class ServerError(RuntimeError):
+class ServerError(RamreelError):
     """A server did not start, or ended."""
 
 

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from tasks.arcade.asked import TrainSettings
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import (
     A2cSettings,
@@ -149,7 +150,7 @@ APPROACHES: dict[str, ApproachSettings] = {
 }
 
 
-class UnknownApproachError(ValueError):
+class UnknownApproachError(RamreelError, ValueError):
     """There is no such approach; the message lists those that there are."""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from tasks.arcade.agent import Agent
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import UnknownGameError, rom_digest
@@ -27,7 +28,7 @@ from tasks.arcade.settings import RunSettings, Settings
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(RamreelError, ValueError):
     """A checkpoint cannot be used; the message says which and why."""
 
 

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, model_validator
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.agent import Decide
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, make_env, rom_digest
 from tasks.arcade.pixels import Senses
 from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
@@ -34,7 +35,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ShortDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 
-class TraceError(ValueError):
+class TraceError(RamreelError, ValueError):
     """A trace cannot be read, or cannot be played here; the message says why."""
 
 

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.episode import Trace, emulator_of, play, replay
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.encoder import FilmError, Form, find_ffmpeg, picture_arguments
 from tasks.arcade.films.film import Look, Plain, film, form_of, frame_by_frame
@@ -41,7 +42,7 @@ _RAW_BYTES = 512 * 1024**2
 _TRIES = 50
 
 
-class NoMoviepyError(RuntimeError):
+class NoMoviepyError(RamreelError):
     """RecordVideo cannot write films here; the message says what to install."""
 
 

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
 
 MANIFEST = "manifest.json"
@@ -29,7 +30,7 @@ _LARGEST_FILE = 2 * 1024**3
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-class DamagedError(ValueError):
+class DamagedError(RamreelError, ValueError):
     """A folder is incomplete, damaged or of a newer schema; the message says which file and why."""
 
 

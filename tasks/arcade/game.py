@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from ale_py import roms
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings import GameSettings
 
 RAM_SIZE = 128
@@ -42,7 +43,7 @@ _OLD_ID = re.compile(r"^(?P<game>\w+?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFra
 _OLD_V5 = re.compile(r"^ALE/(?P<game>\w+)-ram-v5$")
 
 
-class UnknownGameError(ValueError):
+class UnknownGameError(RamreelError, ValueError):
     """No emulator can be made from this environment id; the message says what would be right."""
 
 

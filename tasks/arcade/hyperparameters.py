@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.arcade.approaches import APPROACHES, approach, offer
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings import (
     ActorCriticSettings,
     ApproachSettings,
@@ -43,7 +44,7 @@ _LARGEST = 100_000
 _S = TypeVar("_S", bound=Settings)
 
 
-class HyperparameterError(ValueError):
+class HyperparameterError(RamreelError, ValueError):
     """A hyper-parameter, or a file of them, cannot be used; the message is one line and names it."""
 
 

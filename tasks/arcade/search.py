@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tasks.arcade.approaches import approach, offer
 from tasks.arcade.asked import ApproachName, EnvId, Name, Seed
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.hyperparameters import adapted
 from tasks.arcade.settings import ActorCriticSettings, ApproachSettings, Settings, UnlearnedSettings
 
@@ -94,7 +95,7 @@ class TrialRow(Settings):
     given: dict[str, float | int | str]
 
 
-class SweepError(ValueError):
+class SweepError(RamreelError, ValueError):
     """The search cannot be made, or cannot go on; the message is one line."""
 
 

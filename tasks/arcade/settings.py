@@ -8,6 +8,8 @@ from typing import Annotated, Literal, TypeVar
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from tasks.arcade.errors import RamreelError
+
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
 
@@ -26,7 +28,7 @@ def newer_schema(fields: object) -> str:
     return ""
 
 
-class NewerSchemaError(ValueError):
+class NewerSchemaError(RamreelError, ValueError):
     """A file is of a newer schema; the message says which."""
 
 

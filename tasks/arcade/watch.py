@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 
 from tasks.arcade.episode import Player
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.game import Emulator, Ram, make_env, ram_of
 from tasks.arcade.pixels import Senses, sees_pixels
 from tasks.arcade.settings import GameSettings
@@ -22,7 +23,7 @@ from tasks.arcade.settings import GameSettings
 _SDL_DRIVER = "SDL_VIDEODRIVER"
 
 
-class NoScreenError(RuntimeError):
+class NoScreenError(RamreelError):
     """There is no screen to open a window on."""
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Statistics
 from tasks.arcade.policy import Weights
 from tasks.arcade.rollouts import EnvironmentState, Episode, Played, RolloutPlayer, RolloutSettings
@@ -37,7 +38,7 @@ _LOOK_SECONDS = 0.25
 """Between looks, while workers play, at whether they live and whether the rollout is still wanted."""
 
 
-class WorkerError(RuntimeError):
+class WorkerError(RamreelError):
     """A worker died, hangs or raised; the message is the worker's own."""
 
 

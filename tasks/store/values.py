@@ -12,6 +12,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.foreign import ForeignRun
 from tasks.arcade.settings import RunSettings
 
@@ -25,7 +26,7 @@ _EVALUATION_NAME = re.compile(r"step-(?P<step>\d{9,11})\.json")
 _PASSWORDS = re.compile(r"(?<=//)[^/\s]*@|(?<=[?&])password=[^&\s]*&?", re.IGNORECASE)
 
 
-class StoreError(Exception):
+class StoreError(RamreelError):
     """The store cannot do what it was asked; the message is one line: what is wrong, what would be right."""
 
 

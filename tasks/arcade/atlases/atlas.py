@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from tasks.arcade.episode import Sha256
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.game import RAM_SIZE, Ram
 from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
@@ -35,7 +36,7 @@ KINDS: dict[Kind, str] = {
 How = Literal["moves", "shows", "follows", "nothing"]
 
 
-class AtlasError(ValueError):
+class AtlasError(RamreelError, ValueError):
     """What was read is no atlas; the message says why."""
 
 

@@ -28,6 +28,8 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
+from tasks.arcade.errors import RamreelError
+
 Picture = npt.NDArray[np.uint8]
 """I420, as encoders take it: the luma plane and two quarter planes of chroma, BT.709, limited range, one after the
 other in uint8 of shape (height * 3 // 2, width), C order (tasks/arcade/films/canvas.py makes them)."""
@@ -44,7 +46,7 @@ _SOUND_RATE = 32_000
 """Hz of the film's sound, the nearest of AAC's own above a console's 25,528 or 30,679."""
 
 
-class FilmError(RuntimeError):
+class FilmError(RamreelError):
     """No film was made, and no file is left; the message says why."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.arcade.asked import Name, Seed
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings import SCHEMA, ApproachId, GameSettings, Settings
 
 WINDOW = 100
@@ -23,7 +24,7 @@ MOST_POINTS = 1000
 Curve = tuple[tuple[int, float], ...]
 
 
-class ForeignError(ValueError):
+class ForeignError(RamreelError, ValueError):
     """A file from elsewhere cannot be used; the message is one line: which, and why."""
 
 

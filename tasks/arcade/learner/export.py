@@ -20,6 +20,7 @@ from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.folder import Arrays
 from tasks.arcade.game import RAM_SIZE
@@ -39,7 +40,7 @@ from tasks.arcade.settings import (
 )
 
 
-class ExportError(ValueError):
+class ExportError(RamreelError, ValueError):
     """There is nothing to export; the message says why."""
 
 
