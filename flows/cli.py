@@ -105,7 +105,7 @@ def _bearable(text: str) -> str:
 
 def _reason(error: BaseException) -> str:
     """What went wrong first, where ramreel itself has named it: services that fail in its wake come later."""
-    from tasks.arcade.workers import WorkerError
+    from tasks.arcade.rollouts.workers import WorkerError
     from tasks.store import StoreError
 
     reason: BaseException = error

@@ -10,8 +10,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.asked import RecordSettings
 from tasks.arcade.errors import RamreelError
+from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import Settings
-from tasks.arcade.workers import cores
 from tasks.milestones import note_film
 from tasks.record import (
     FilmedCheckpoint,

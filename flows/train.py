@@ -8,8 +8,8 @@ from flows.ending import ending
 from tasks import events
 from tasks.arcade.approaches import run_settings
 from tasks.arcade.asked import ResumeSettings, TrainSettings
+from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import RunSettings, Settings
-from tasks.arcade.workers import cores
 from tasks.record import find_run
 from tasks.restarts import refuse_crash_loop
 from tasks.store import StoredCheckpoint

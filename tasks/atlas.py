@@ -20,8 +20,8 @@ from tasks.arcade.atlases.page import render_html, render_markdown
 from tasks.arcade.atlases.poking import PlaySettings, Study, study
 from tasks.arcade.atlases.sheet import write_sheet
 from tasks.arcade.game import resolve
+from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import GameSettings, Settings
-from tasks.arcade.workers import cores
 from tasks.audience import audience
 from tasks.processes import processes
 from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas

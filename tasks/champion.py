@@ -16,8 +16,8 @@ from tasks import events, provenance
 from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.contest import EPISODES, Cause, Contest, Played, collapsed, decide, play_seeds, suspicious
 from tasks.arcade.episode import TraceError, evaluation_seeds, read_trace, verify
+from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import Settings
-from tasks.arcade.workers import cores
 from tasks.audience import announce
 from tasks.links import link
 from tasks.notify import tell

@@ -13,8 +13,8 @@ from tasks.arcade.episode import TraceError, read_trace
 from tasks.arcade.films.clip import Clip, clip
 from tasks.arcade.films.encoder import FilmError
 from tasks.arcade.report import FilmView, Findings, WantedFilm
+from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import Settings
-from tasks.arcade.workers import cores
 from tasks.audience import audience
 from tasks.processes import processes
 from tasks.store import Film, Store

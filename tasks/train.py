@@ -20,9 +20,9 @@ from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.learner import Start
 from tasks.arcade.progress import Progress
+from tasks.arcade.rollouts.workers import WorkerError
 from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.training_state import read_state
-from tasks.arcade.workers import WorkerError
 from tasks.audience import announce
 from tasks.links import link
 from tasks.reporter import Reporter

@@ -42,7 +42,7 @@ def benchmark(
     from tasks.arcade.approaches import approach as named
     from tasks.arcade.benchmark import SpeedSettings, measure
     from tasks.arcade.game import resolve
-    from tasks.arcade.workers import cores
+    from tasks.arcade.rollouts.workers import cores
 
     with checking():
         settings = SpeedSettings(

@@ -8,8 +8,8 @@ import numpy as np
 
 from tasks.arcade.features import Features
 from tasks.arcade.pixels import Seen
-from tasks.arcade.policy import Floats, Policy, sample
-from tasks.arcade.recurrent_policy import RecurrentPolicy
+from tasks.arcade.policies.policy import Floats, Policy, sample
+from tasks.arcade.policies.recurrent_policy import RecurrentPolicy
 
 Decide = Callable[[Seen, Seen, float | None], int]
 """The action at the next step of one episode, asked for at every step in its order.

@@ -24,7 +24,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from tasks.arcade.features import FeatureArray, Features, Statistics
 from tasks.arcade.game import Emulator, Ram, make_env
 from tasks.arcade.learner import RamPolicy, build, ppo_arguments
-from tasks.arcade.rollouts import RolloutSettings
+from tasks.arcade.rollouts.rollout import RolloutSettings
+from tasks.arcade.rollouts.workers import WorkerPool
 from tasks.arcade.settings import (
     ApproachSettings,
     GameSettings,
@@ -33,7 +34,6 @@ from tasks.arcade.settings import (
     RunSettings,
     Settings,
 )
-from tasks.arcade.workers import WorkerPool
 
 ENGINE, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
 SHIPPED, CEILING = "SB3 as shipped, DummyVecEnv", "emulator alone"

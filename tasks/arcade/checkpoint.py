@@ -21,8 +21,8 @@ from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import UnknownGameError, rom_digest
-from tasks.arcade.policies import check, policy_of
-from tasks.arcade.policy import Weights
+from tasks.arcade.policies.by_approach import check, policy_of
+from tasks.arcade.policies.policy import Weights
 from tasks.arcade.settings import RunSettings, Settings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")

@@ -31,7 +31,7 @@ from tasks.arcade.films.encoder import FilmError, Form, find_ffmpeg, picture_arg
 from tasks.arcade.films.film import Look, Plain, film, form_of, frame_by_frame
 from tasks.arcade.films.panel import Caption, Panel
 from tasks.arcade.game import Emulator, make_env
-from tasks.arcade.policies import shapes_of
+from tasks.arcade.policies.by_approach import shapes_of
 from tasks.arcade.settings import GameSettings, RunSettings, Settings
 
 RECORD_VIDEO, SMALL, PLAIN = "RecordVideo", "plain, the same size", "plain, 640 wide"

@@ -21,8 +21,8 @@ from pydantic import Field, ValidationError
 
 from tasks.arcade.folder import Arrays, DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.game import EpisodeStart
-from tasks.arcade.policy import Weights
-from tasks.arcade.rollouts import EnvironmentState
+from tasks.arcade.policies.policy import Weights
+from tasks.arcade.rollouts.rollout import EnvironmentState
 from tasks.arcade.settings import Settings, first_problem
 
 _LONGEST = 1_000_000

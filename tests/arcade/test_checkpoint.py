@@ -1,6 +1,5 @@
 """A checkpoint is read whole and unharmed, or refused in one line."""
 
-import hashlib
 import json
 import os
 import pickle
@@ -8,23 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import FILES, a_checkpoint, remake_manifest
 
-from tasks.arcade.approaches import approach
-from tasks.arcade.checkpoint import Checkpoint, CheckpointError, read, write
-from tasks.arcade.features import Statistics
-from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.policies import shapes_of
-from tasks.arcade.settings import RunSettings
-
-
-def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
-    game, settings = resolve("ALE/Pong-v5"), approach(name)
-    run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
-    generator = np.random.default_rng(0)
-    shapes = shapes_of(settings, 6)
-    weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
-    statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
-    return Checkpoint(run, step, Emulator(game).action_names, weights, statistics)
+from tasks.arcade.checkpoint import CheckpointError, read, write
 
 
 @pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "recurrent-ppo", "dqn", "qrdqn", "random"])
@@ -46,9 +31,6 @@ def test_what_is_read_is_what_was_written_and_decides_alike(name: str, tmp_path:
 def test_the_same_checkpoint_has_the_same_digest(tmp_path: Path) -> None:
     assert write(a_checkpoint(), tmp_path / "a") == write(a_checkpoint(), tmp_path / "b")
     assert write(a_checkpoint(step=5), tmp_path / "c") != write(a_checkpoint(), tmp_path / "d")
-
-
-FILES = ["manifest.json", "checkpoint.json", "policy.safetensors", "features.safetensors"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -92,14 +74,6 @@ def test_a_pickle_in_the_place_of_any_file_is_refused_unexploded(name: str, tmp_
     with pytest.raises(CheckpointError):
         read(tmp_path / "step")
     assert not sign.exists()
-
-
-def remake_manifest(directory: Path) -> None:
-    """What a forger would do: hash the changed files anew."""
-    path = directory / "manifest.json"
-    fields = json.loads(path.read_text())
-    fields["files"] = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in fields["files"]}
-    path.write_text(json.dumps(fields))
 
 
 def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path) -> None:

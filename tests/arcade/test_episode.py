@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from episodes import AnyAction, random_play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.arcade.agent import Agent, Decide
+from tasks.arcade.agent import Agent
 from tasks.arcade.episode import (
     Trace,
     TraceError,
@@ -24,8 +25,8 @@ from tasks.arcade.episode import (
     write_trace,
 )
 from tasks.arcade.features import Features, Statistics
-from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, resolve
-from tasks.arcade.policy import NetworkPolicy, UniformPolicy, weight_shapes
+from tasks.arcade.game import Emulator, UnknownGameError, ale_version, resolve
+from tasks.arcade.policies.policy import NetworkPolicy, UniformPolicy, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
 GAMES = [
@@ -41,27 +42,6 @@ GAMES = [
     "AirRaid",
 ]
 KINDS = ["ALE/{}-v5", "{}-ram-v0", "{}-ramNoFrameskip-v4"]
-
-
-class AnyAction:
-    """Uniform over the first `n_actions`; keeps what it was given."""
-
-    def __init__(self, n_actions: int) -> None:
-        self.n_actions = n_actions
-        self.seen: list[tuple[bytes, bytes, float | None]] = []
-
-    def begin(self) -> Decide:
-        return self.decide
-
-    def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
-        self.seen.append((ram.tobytes(), previous.tobytes(), uniform))
-        return 0 if uniform is None else int(uniform * self.n_actions)
-
-
-def random_play(env_id: str, steps: int | None, *, seed: int = 7, **changes: int) -> Trace:
-    game = resolve(env_id).model_copy(update=changes)
-    player = AnyAction(Emulator(game).n_actions)
-    return play(player, game, seed, action_seed=seed + 1, deterministic=False, max_steps=steps)
 
 
 def tampered(trace: Trace, **changes: object) -> Trace:

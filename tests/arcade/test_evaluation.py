@@ -3,25 +3,15 @@
 from pathlib import Path
 
 import pytest
+from episodes import random_checkpoint
 
-from tasks.arcade.approaches import approach
 from tasks.arcade.asked import EvaluationSettings, FilmSettings
-from tasks.arcade.checkpoint import Checkpoint, read, write
+from tasks.arcade.checkpoint import read
 from tasks.arcade.episode import Trace, read_trace, verify, verify_decisions
 from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
-from tasks.arcade.features import Statistics
 from tasks.arcade.films.mark import read_mark
-from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.settings import RunSettings
 
 PLAIN = FilmSettings(panel=False)
-
-
-def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
-    game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
-    settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
-    names = Emulator(game).action_names
-    return write(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
 
 
 def test_the_median_episode_is_filmed_and_every_one_counted(tmp_path: Path) -> None:

@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from episodes import CAPTION, a_checkpoint, an_episode
 from gymnasium import spaces
 from stable_baselines3 import PPO
-from test_learner import Recorder, run_of, same, small, timeless
-from test_panel import CAPTION, a_checkpoint, an_episode
 from threadpoolctl import threadpool_limits
+from trainings import Recorder, run_of, same, small, timeless
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import read, write
-from tasks.arcade.convolutions import convolved
 from tasks.arcade.episode import emulator_of, replay, verify, verify_decisions
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.canvas import Canvas
@@ -33,8 +32,9 @@ from tasks.arcade.hyperparameters import read as own_approach
 from tasks.arcade.learner import RamPolicy, Start, export, train
 from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.pixels import STACK, Eye, shrink
-from tasks.arcade.policy import NetworkPolicy, sample, weight_shapes
-from tasks.arcade.rollouts import RolloutPlayer, RolloutSettings
+from tasks.arcade.policies.convolutions import convolved
+from tasks.arcade.policies.policy import NetworkPolicy, sample, weight_shapes
+from tasks.arcade.rollouts.rollout import RolloutPlayer, RolloutSettings
 from tasks.arcade.settings import ApproachSettings, PpoSettings
 from tasks.arcade.training_state import read_state, write_state
 

@@ -7,7 +7,7 @@ import pytest
 from sizes import sized
 
 from tasks.arcade.game import Emulator, environment_ids, resolve
-from tasks.arcade.rollouts import Environment
+from tasks.arcade.rollouts.rollout import Environment
 
 GAMES = [name for name in environment_ids() if name.endswith(("-v5", "-v0")) and "-ram" not in name]
 SOME = ["ALE/Pong-v5", "ALE/Qbert-v5", "Seaquest-v0", "MontezumaRevenge-v0"]

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from checkpoints import a_checkpoint
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from nonsense import many, words
@@ -21,7 +22,6 @@ from tasks.arcade.asked import is_shown
 from tasks.arcade.game import environment_ids
 from tasks.arcade.settings import RunSettings
 from tasks.store import Store, open_store
-from tests.arcade.test_checkpoint import a_checkpoint
 from tests.conftest import forget_settings
 
 Refused = Callable[[list[str]], str]

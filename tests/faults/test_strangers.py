@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoints import FILES, a_checkpoint, remake_manifest
+from episodes import random_play
 from hypothesis import given
 from hypothesis import strategies as st
 from nonsense import many, values
@@ -29,12 +31,10 @@ from tasks.arcade.films.film import film
 from tasks.arcade.films.mark import _TYPE, read_mark
 from tasks.arcade.folder import DamagedError
 from tasks.arcade.game import Emulator, resolve
-from tasks.arcade.rollouts import EnvironmentState
+from tasks.arcade.rollouts.rollout import EnvironmentState
 from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import Counters, TrainingState, read_state, write_state
 from tasks.store import Store, StoreError
-from tests.arcade.test_checkpoint import FILES, a_checkpoint, remake_manifest
-from tests.arcade.test_film import random_play
 
 OWNER = "0" * 64
 STATE = ["manifest.json", "training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors"]

@@ -15,7 +15,7 @@ from tasks.arcade.approaches import UnknownApproachError, approach
 from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import UnknownGameError
 from tasks.arcade.progress import Progress
-from tasks.arcade.workers import WorkerError
+from tasks.arcade.rollouts.workers import WorkerError
 from tasks.audience import before
 from tasks.runs import fetch
 from tasks.store import Store, StoreError

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from browser import Tab, chromium, needs_chromium, visit
+from episodes import a_checkpoint, an_episode
 
 from tasks.arcade.episode import write_trace
 from tasks.arcade.films.film import film
 from tasks.arcade.films.panel import Caption, Panel
 from tasks.running import answers
 from tasks.store import Store
-from tests.arcade.test_panel import a_checkpoint, an_episode
-from tests.browser import Tab, chromium, needs_chromium, visit
 
 pytestmark = needs_chromium
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.game import RAM_SIZE, Ram
-from tasks.arcade.policy import Weights, weight_shapes
+from tasks.arcade.policies.policy import Weights, weight_shapes
 from tasks.arcade.settings import FeatureSettings, NetworkSettings
 
 Vector = npt.NDArray[np.float64]

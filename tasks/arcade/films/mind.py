@@ -13,9 +13,9 @@ from tasks.arcade.films.lettering import signed
 from tasks.arcade.films.recurrent_attention import RecurrentAttention
 from tasks.arcade.game import RAM_SIZE
 from tasks.arcade.pixels import Seen
-from tasks.arcade.policy import Floats
-from tasks.arcade.q_policy import QPolicy, as_actor
-from tasks.arcade.recurrent_policy import RecurrentPolicy
+from tasks.arcade.policies.policy import Floats
+from tasks.arcade.policies.q_policy import QPolicy, as_actor
+from tasks.arcade.policies.recurrent_policy import RecurrentPolicy
 from tasks.arcade.settings import ActorCriticSettings, OffPolicySettings, RecurrentPpoSettings
 
 _SMALLEST_NATS, _SMALLEST_WORTH = 0.1, 0.01

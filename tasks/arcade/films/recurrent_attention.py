@@ -10,8 +10,8 @@ import numpy as np
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.attention import Backward, Carrier, Layer, Vector, policy_layers
 from tasks.arcade.game import Ram
-from tasks.arcade.policy import Weights
-from tasks.arcade.recurrent_policy import Memory, check_recurrent_weights, layers_of
+from tasks.arcade.policies.policy import Weights
+from tasks.arcade.policies.recurrent_policy import Memory, check_recurrent_weights, layers_of
 from tasks.arcade.settings import FeatureSettings, RecurrentNetworkSettings
 
 

@@ -26,9 +26,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.pixels import STACK
-from tasks.arcade.policy import Floats, Weights
-from tasks.arcade.rollouts import Episode, Played, Rollout
-from tasks.arcade.workers import WorkerPool
+from tasks.arcade.policies.policy import Floats, Weights
+from tasks.arcade.rollouts.rollout import Episode, Played, Rollout
+from tasks.arcade.rollouts.workers import WorkerPool
 
 
 class RolloutVecEnv(VecEnv):

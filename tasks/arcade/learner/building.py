@@ -27,6 +27,7 @@ from tasks.arcade.learner.offpolicy import (
     RolloutQRDQN,
 )
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
+from tasks.arcade.rollouts.workers import WorkerPool
 from tasks.arcade.settings import (
     SCHEDULE,
     A2cSettings,
@@ -39,7 +40,6 @@ from tasks.arcade.settings import (
     RunSettings,
     Schedule,
 )
-from tasks.arcade.workers import WorkerPool
 
 
 def schedule(value: Schedule) -> float | Callable[[float], float]:

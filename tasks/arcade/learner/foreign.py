@@ -21,7 +21,7 @@ from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics
 from tasks.arcade.foreign import ForeignError, ForeignLog, Source, readable
 from tasks.arcade.game import RAM_SIZE, Emulator
-from tasks.arcade.policy import Weights, check_weights
+from tasks.arcade.policies.policy import Weights, check_weights
 from tasks.arcade.settings import (
     A2cSettings,
     ApproachSettings,

@@ -12,9 +12,9 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from tasks.arcade.convolutions import convolved
 from tasks.arcade.pixels import STACK
-from tasks.arcade.policy import Weights
+from tasks.arcade.policies.convolutions import convolved
+from tasks.arcade.policies.policy import Weights
 from tasks.arcade.settings import NetworkSettings, QNetworkSettings
 
 

@@ -2,7 +2,7 @@
 
 As in `algorithm.py` only `collect_rollouts` differs: the workers play a rollout with the network as it is, each
 environment drawing its random actions from its own generator, and the rollout goes into a replay buffer of RAM
-(tasks/arcade/replay_buffer.py). Between two rollouts `train()` takes its gradient steps. Exploration is what
+(tasks/arcade/rollouts/replay_buffer.py). Between two rollouts `train()` takes its gradient steps. Exploration is what
 Stable-Baselines3's schedule says at the rollout's beginning; before `learning_starts` all actions are random.
 """
 
@@ -28,11 +28,11 @@ from tasks.arcade.features import Features
 from tasks.arcade.folder import Arrays
 from tasks.arcade.learner.algorithm import RewardScale, RolloutVecEnv, episodes_ended, one_thread
 from tasks.arcade.learner.network import arrays_of, layers
-from tasks.arcade.policy import Weights
-from tasks.arcade.q_policy import EXPLORATION
-from tasks.arcade.replay_buffer import TransitionBuffer
+from tasks.arcade.policies.policy import Weights
+from tasks.arcade.policies.q_policy import EXPLORATION
+from tasks.arcade.rollouts.replay_buffer import TransitionBuffer
+from tasks.arcade.rollouts.transitions import Transitions
 from tasks.arcade.settings import QNetworkSettings
-from tasks.arcade.transitions import Transitions
 
 
 class RamQPolicy(DQNPolicy):

@@ -17,8 +17,8 @@ from torch import nn
 
 from tasks.arcade.learner.algorithm import Learner
 from tasks.arcade.learner.network import ActorCritic
-from tasks.arcade.recurrent_rollouts import RecurrentRollout
-from tasks.arcade.rollouts import Rollout
+from tasks.arcade.rollouts.recurrent_rollout import RecurrentRollout
+from tasks.arcade.rollouts.rollout import Rollout
 from tasks.arcade.settings import RecurrentNetworkSettings
 
 

@@ -20,10 +20,10 @@ from tasks.arcade.learner.algorithm import RolloutVecEnv
 from tasks.arcade.learner.building import Model, build
 from tasks.arcade.learner.offpolicy import OffPolicyRollouts
 from tasks.arcade.progress import Progress
+from tasks.arcade.rollouts.transitions import rollout_settings
+from tasks.arcade.rollouts.workers import WorkerError, WorkerPool
 from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import Counters, TrainingState
-from tasks.arcade.transitions import rollout_settings
-from tasks.arcade.workers import WorkerError, WorkerPool
 
 
 class Listener(Protocol):

@@ -1,0 +1,1 @@
+"""What an approach plays by, in NumPy: no torch where games are played."""

@@ -1,0 +1,1 @@
+"""Games are played for learning, in worker processes."""

@@ -1,0 +1,216 @@
+"""Stable-Baselines3 learns from the workers' rollouts as from its own, and the same seed is the same run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+from trainings import Impatient, Recorder, Silent, assert_same_end, near, run_of, same, scaled, small, timeless
+
+from tasks.arcade.approaches import APPROACHES
+from tasks.arcade.checkpoint import read as read_checkpoint
+from tasks.arcade.checkpoint import write as write_checkpoint
+from tasks.arcade.game import make_env, resolve
+from tasks.arcade.learner import RewardScale, Start, build, schedule, train
+from tasks.arcade.learner.network import arrays_of
+from tasks.arcade.rollouts.rollout import RolloutSettings
+from tasks.arcade.rollouts.workers import WorkerPool
+from tasks.arcade.settings import (
+    PpoSettings,
+)
+from tasks.arcade.training_state import read_state, write_state
+
+
+@pytest.mark.parametrize("name", APPROACHES)
+def test_every_approach_trains_logs_and_saves(name: str) -> None:
+    heard = Recorder()
+    end = train(run_of(small(name)), 2, heard)
+    assert end.step == 512, "the last rollout is played to its end"
+    assert end.mean_return is not None
+    assert end.mean_return <= 0
+    assert [checkpoint.step for checkpoint in heard.checkpoints] == [256, 512]
+    assert [progress.step for progress in heard.seen] == [128, 256, 384, 512]
+    if name == "a2c":
+        assert not heard.logged, "Stable-Baselines3's A2C logs every hundredth rollout"
+        return
+    last = heard.logged[-1][1]
+    wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"}
+    if name in ("dqn", "qrdqn"):
+        assert [step for step, _ in heard.logged] == [256, 384, 512], "logged every four episodes"
+        wanted |= {"rollout/exploration_rate", "train/loss", "train/n_updates", "train/learning_rate"}
+    else:
+        assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
+    if name not in ("random", "noop", "dqn", "qrdqn"):
+        wanted |= {"train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/value_loss", "train/loss"}
+    assert wanted <= last.keys()
+    assert last["rollout/ep_len_mean"] == 40
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pipelined: bool) -> None:
+    settings = small(reward="scaled", pipelined=pipelined)
+    finals = {}
+    for workers in (1, 2, 4):
+        heard = Recorder()
+        train(run_of(settings, every=10_000), workers, heard)
+        finals[workers] = heard.checkpoints[-1]
+    for workers in (2, 4):
+        assert finals[workers].statistics.count == finals[1].statistics.count
+        for name, array in finals[1].weights.items():
+            assert (finals[workers].weights[name] == array).all(), name
+    heard = Recorder()
+    train(run_of(settings, every=10_000, seed=1), 2, heard)
+    assert any((heard.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
+@pytest.mark.parametrize(
+    ("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False), ("random", False)]
+)
+def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
+    name: str, pipelined: bool, env_id: str, tmp_path: Path
+) -> None:
+    settings = run_of(small(name, reward="scaled", pipelined=pipelined), steps=1000, every=500).model_copy(
+        update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
+    )
+    whole = Recorder()
+    end = train(settings, 2, whole)
+    for at, (checkpoint, state) in enumerate(zip(whole.checkpoints[:-1], whole.states, strict=False)):
+        write_checkpoint(checkpoint, tmp_path / f"{at}")
+        write_state(state, "0" * 64, tmp_path / f"{at}-state")
+        start = Start(read_checkpoint(tmp_path / f"{at}"), read_state(tmp_path / f"{at}-state", "0" * 64))
+        resumed = Recorder()
+        assert train(settings, 1, resumed, start).step == end.step
+        assert [one.step for one in resumed.checkpoints] == [one.step for one in whole.checkpoints[at + 1 :]]
+        assert_same_end(resumed, whole)
+        assert same(resumed.states[-1].target, whole.states[-1].target)
+        assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
+        logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
+        assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_checkpoint_that_cannot_wait_is_that_of_the_rollouts_beginning_and_nothing_changes(pipelined: bool) -> None:
+    longer = small(pipelined=pipelined)
+    settings = run_of(
+        longer.model_copy(update={"algorithm": longer.algorithm.model_copy(update={"n_steps": 512})}),
+        steps=4500, every=100_000,
+    )  # fmt: skip
+    calm, impatient, resumed = Recorder(), Impatient(), Recorder()
+    train(settings, 2, calm)
+    train(settings, 2, impatient)
+    assert [one.step for one in impatient.checkpoints] == [2048, 6144]
+    train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
+    for other in (impatient, resumed):
+        assert_same_end(other, calm)
+
+
+def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_last_was_learned_from() -> None:
+    plain, pipelined = Recorder(), Recorder()
+    for heard, ahead in ((plain, False), (pipelined, True)):
+        train(run_of(small(pipelined=ahead), steps=384, every=128), 2, heard)
+    played = [state.playing for state in pipelined.states]
+    assert not any(state.playing for state in plain.states)
+    assert played[-1] == {}, "nothing is begun that would not be learned from"
+    assert near(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), "the first rollout is the same"
+    assert not near(pipelined.checkpoints[1].weights, plain.checkpoints[1].weights)
+    assert same(played[1], pipelined.checkpoints[0].weights)
+    assert not same(played[1], pipelined.checkpoints[1].weights)
+
+
+def test_the_agent_of_a_checkpoint_plays_as_stable_baselines3_would(tmp_path: Path) -> None:
+    """`save` and `PPO.load` work as ever, and the loaded policy is the one that plays."""
+    settings = run_of(small("ppo"))
+    with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
+        model = build(settings, pool)
+        model.learn(256)
+        model.save(tmp_path / "model.zip")
+        arrays = arrays_of(model.policy)
+    loaded = PPO.load(tmp_path / "model.zip", device="cpu")
+    assert loaded.num_timesteps == 256
+    for name, tensor in loaded.policy.state_dict().items():
+        assert (tensor.numpy() == arrays[name]).all()
+
+
+def test_callbacks_of_stable_baselines3_work_as_they_do(tmp_path: Path) -> None:
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 300
+
+    settings = run_of(small("ppo"))
+    with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
+        model = build(settings, pool)
+        model.learn(10_000, callback=[CheckpointCallback(16, str(tmp_path)), Stop()])
+    assert model.num_timesteps == 300
+    assert len(list(tmp_path.glob("*.zip"))) == 300 // 4 // 16
+
+
+def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
+    """The same policy over the same games: Stable-Baselines3 collects once, the workers once; buffers agree."""
+    settings = run_of(small("ppo", n_envs=1).model_copy(update={"algorithm": PpoSettings(n_steps=100, batch_size=50)}))
+    with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
+        ours = build(settings, pool)
+        ours._setup_learn(100)
+        ours.collect_rollouts(ours.env, Silent().init(ours), ours.rollout_buffer, 100)
+    actions = ours.rollout_buffer.actions[:, 0, 0].astype(int).tolist()
+    reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
+    theirs = PPO(
+        "MlpPolicy", DummyVecEnv([lambda: scaled(make_env(settings.game))]), n_steps=100, batch_size=50, device="cpu"
+    )
+    theirs.policy.load_state_dict(ours.policy.state_dict())
+    theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
+    theirs.env.seed(int(reset_seed))
+    theirs._setup_learn(100)
+    theirs.collect_rollouts(theirs.env, Silent().init(theirs), theirs.rollout_buffer, 100)
+    for name in ("observations", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns"):
+        one, other = getattr(ours.rollout_buffer, name), getattr(theirs.rollout_buffer, name)
+        assert np.allclose(one, other, atol=1e-4), name
+    assert ours.rollout_buffer.episode_starts.sum() == 3
+
+
+def _replaying(policy, actions: list[int]):
+    """Stable-Baselines3's forward, but with actions that are given."""
+    left = iter(actions)
+
+    def forward(observations: torch.Tensor, deterministic: bool = False):
+        action = torch.tensor([next(left)])
+        values, log_prob, _ = policy.evaluate_actions(observations, action)
+        return action, values, log_prob
+
+    return forward
+
+
+def test_reward_scales() -> None:
+    rewards = np.array([[5, 0], [-2, 100]], np.float32)
+    starts = np.array([[1, 1], [0, 0]], np.float32)
+    assert (RewardScale("raw", 2, 0.9)(rewards, starts) == rewards).all()
+    assert (RewardScale("sign", 2, 0.9)(rewards, starts) == [[1, 0], [-1, 1]]).all()
+    scaled = RewardScale("scaled", 2, 0.9)(rewards, starts)
+    discounted = np.array([5, 0, 5 * 0.9 - 2, 100])
+    assert np.allclose(scaled, rewards / discounted.std(), rtol=1e-2)
+
+
+def test_schedules() -> None:
+    falling, to_a_tenth = schedule("lin_5e-4"), schedule("lin_5e-4_5e-5")
+    assert callable(falling)
+    assert callable(to_a_tenth)
+    assert (falling(1.0), falling(0.0)) == (5e-4, 0)
+    assert (to_a_tenth(1.0), to_a_tenth(0.0)) == (5e-4, 5e-5)
+    assert to_a_tenth(-0.1) == 5e-5, "the last rollout goes past the end"
+    assert schedule(3e-4) == 3e-4
+    with pytest.raises(ValueError, match="learning_rate"):
+        PpoSettings(learning_rate="linear")
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_training_that_is_worth_no_more_ends_with_a_checkpoint(pipelined: bool) -> None:
+    heard = Recorder(end_at=128)
+    settings = small("ppo", pipelined=pipelined)
+    rollout = settings.n_envs * settings.algorithm.n_steps
+    end = train(run_of(settings, steps=20 * rollout), 1, heard)
+    assert end.step == -(-128 // rollout) * rollout
+    assert [checkpoint.step for checkpoint in heard.checkpoints][-1] == end.step
+    assert heard.states[-1].counters.step == end.step

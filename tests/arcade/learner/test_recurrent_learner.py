@@ -1,0 +1,225 @@
+"""RecurrentPPO learns by its own `train()` from what was played and remembered, and goes on with every memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
+from stable_baselines3.common.vec_env import DummyVecEnv
+from trainings import Impatient, Recorder, Silent, assert_same_end, run_of, same, scaled, small, timeless
+
+from tasks.arcade.approaches import approach
+from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.checkpoint import read as read_checkpoint
+from tasks.arcade.checkpoint import write as write_checkpoint
+from tasks.arcade.folder import DamagedError
+from tasks.arcade.game import make_env, resolve
+from tasks.arcade.hyperparameters import HyperparameterError, adapted, read
+from tasks.arcade.learner import Start, build, train
+from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
+from tasks.arcade.rollouts.transitions import rollout_settings
+from tasks.arcade.rollouts.workers import WorkerPool
+from tasks.arcade.settings import FeatureSettings, RecurrentPpoSettings, RunSettings
+from tasks.arcade.training_state import TrainingState, read_state, write_state
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Checkpoint, TrainingState, Recorder]:
+    heard = Recorder()
+    train(run_of(small("recurrent-ppo")), 2, heard)
+    return heard.checkpoints[0], heard.states[0], heard
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
+    trained: tuple[Checkpoint, TrainingState, Recorder],
+) -> None:
+    before, _, whole = trained
+    assert not same(before.weights, whole.checkpoints[-1].weights)
+    for workers in (1, 4):
+        heard = Recorder()
+        train(run_of(small("recurrent-ppo")), workers, heard)
+        assert same(heard.checkpoints[-1].weights, whole.checkpoints[-1].weights)
+        assert heard.states[-1].environments == whole.states[-1].environments
+    assert len({one.memory for one in whole.states[-1].environments}) == 4
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
+    pipelined: bool, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
+) -> None:
+    """Two workers at first, one after; what is begun ahead is played again with what was remembered before it."""
+    settings, whole, resumed = run_of(small("recurrent-ppo", pipelined=pipelined)), trained[2], Recorder()
+    if pipelined:
+        settings = settings.model_copy(update={"game": resolve("Breakout-v0")})
+        whole = Recorder()
+        train(settings, 2, whole)
+        assert whole.states[0].playing
+    write_checkpoint(whole.checkpoints[0], tmp_path / "step")
+    write_state(whole.states[0], "0" * 64, tmp_path / "state")
+    start = Start(read_checkpoint(tmp_path / "step"), read_state(tmp_path / "state", "0" * 64))
+    assert all(np.frombuffer(one.memory, np.float32).any() for one in start.state.environments)
+    train(settings, 1, resumed, start)
+    assert_same_end(resumed, whole)
+    logged = [(step, timeless(values)) for step, values in whole.logged if step > whole.checkpoints[0].step]
+    assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+
+
+def test_a_checkpoint_that_cannot_wait_has_the_memories_of_the_rollouts_beginning() -> None:
+    longer = small("recurrent-ppo", n_envs=2)
+    more = longer.algorithm.model_copy(update={"n_steps": 512, "batch_size": 1024, "n_epochs": 1})
+    settings = run_of(longer.model_copy(update={"algorithm": more}), steps=2000, every=100_000)
+    calm, impatient, resumed = Recorder(), Impatient(), Recorder()
+    train(settings, 1, calm)
+    train(settings, 1, impatient)
+    assert [one.step for one in impatient.checkpoints] == [1024, 2048]
+    train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
+    for other in (impatient, resumed):
+        assert_same_end(other, calm)
+
+
+def test_what_is_learned_from_is_what_was_played() -> None:
+    """Before a step is learned, torch says of every sequence what the workers said of every step."""
+    settings = run_of(small("recurrent-ppo"))
+    with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 2) as pool:
+        model = build(settings, pool)
+        assert isinstance(model, RolloutRecurrentPPO)
+        model.learn(128)
+        model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 32)
+    buffer = model.rollout_buffer
+    assert isinstance(buffer, RecurrentRolloutBuffer)
+    assert np.abs(buffer.hidden_states_pi[0]).max() > 0, "the rollout begins within episodes"
+    assert buffer.episode_starts.sum() == 4
+    seen = 0
+    for batch in buffer.get(50):
+        mask = batch.mask > 0
+        with torch.no_grad():
+            given = batch.observations, batch.actions.long().flatten(), batch.lstm_states, batch.episode_starts
+            values, log_probs, _ = model.policy.evaluate_actions(*given)
+        assert (values.flatten() - batch.old_values)[mask].abs().max() < 1e-5
+        assert (log_probs - batch.old_log_prob)[mask].abs().max() < 1e-5
+        seen += int(mask.sum())
+    assert seen == 128
+
+
+def test_advantages_and_memories_are_those_of_sb3_contribs_own_loop() -> None:
+    """The same policy over the same game: sb3-contrib collects once, the workers once; buffers agree."""
+    approach_ = small("recurrent-ppo", n_envs=1, features=FeatureSettings(kind="scaled"), reward="raw")
+    more = approach_.algorithm.model_copy(update={"n_steps": 100, "batch_size": 50})
+    settings = run_of(approach_.model_copy(update={"algorithm": more}))
+    with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 1) as pool:
+        ours = build(settings, pool)
+        ours._setup_learn(100)
+        ours.collect_rollouts(ours.env, Silent().init(ours), ours.rollout_buffer, 100)
+    reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
+    theirs = RecurrentPPO(
+        RecurrentRamPolicy,
+        DummyVecEnv([lambda: scaled(make_env(settings.game))]),
+        n_steps=100,
+        device="cpu",
+        gamma=ours.gamma,
+        gae_lambda=ours.gae_lambda,
+        policy_kwargs={"network": more.network},
+    )
+    theirs.policy.load_state_dict(ours.policy.state_dict())
+    actions = ours.rollout_buffer.actions[:, 0, 0].astype(int).tolist()
+    theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
+    theirs.env.seed(int(reset_seed))
+    theirs._setup_learn(100)
+    theirs.collect_rollouts(theirs.env, Silent().init(theirs), theirs.rollout_buffer, 100)
+    one, other = ours.rollout_buffer, theirs.rollout_buffer
+    for name in ("observations", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns"):
+        assert np.allclose(getattr(one, name), getattr(other, name), atol=1e-4), name
+    assert np.abs(one.rewards[[39, 79]]).min() > 1e-4, "the time limit is bootstrapped"
+    within = one.episode_starts[:, 0] == 0
+    assert (~within).sum() == 3
+    for name in ("hidden_states_pi", "cell_states_pi", "hidden_states_vf", "cell_states_vf"):
+        assert np.allclose(getattr(one, name)[within], getattr(other, name)[within], atol=1e-5), name
+        assert not getattr(one, name)[~within].any(), name
+
+
+def _replaying(policy: Any, actions: list[int]) -> Any:
+    """sb3-contrib's forward, but with actions that are given."""
+    left, forward = iter(actions), policy.forward
+
+    def replaying(observations: torch.Tensor, states: Any, starts: torch.Tensor, deterministic: bool = False) -> Any:
+        action = torch.tensor([next(left)])
+        values, log_prob, _ = policy.evaluate_actions(observations, action, states, starts)
+        return action, values, log_prob, forward(observations, states, starts)[3]
+
+    return replaying
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"),
+    [
+        (np.zeros(7, np.float32), "environment 1 has a memory of 28 bytes: 128 would be right"),
+        (np.zeros(0, np.float32), "environment 1 has a memory of 0 bytes: 128 would be right"),
+        (np.full(32, np.nan, np.float32), "environments.safetensors has a 1.memory that is not up to 4096 numbers"),
+        (np.zeros(5000, np.float32), "environments.safetensors has a 1.memory that is not up to 4096 numbers"),
+    ],
+)
+def test_a_damaged_memory_is_refused_in_one_line(
+    memory: np.ndarray, said: str, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
+) -> None:
+    checkpoint, state, _ = trained
+    first, second, *others = state.environments
+    forged = replace(state, environments=(first, replace(second, memory=memory.tobytes()), *others))
+    write_state(forged, "0" * 64, tmp_path / "state")
+    with pytest.raises(DamagedError) as refused:
+        train(
+            run_of(small("recurrent-ppo")), 1, Recorder(), Start(checkpoint, read_state(tmp_path / "state", "0" * 64))
+        )
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_has_the_words_that_rl_baselines3_zoo_has_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("""
+        approach = "recurrent-ppo"
+        policy = "MlpLstmPolicy"
+        n_steps = 64
+        clip_range = "lin_0.1"
+        policy_kwargs = { lstm_hidden_size = 32, enable_critic_lstm = true, n_lstm_layers = 1, net_arch = [16] }
+    """)
+    algorithm = read(path).approach.algorithm
+    assert isinstance(algorithm, RecurrentPpoSettings)
+    assert (algorithm.n_steps, algorithm.clip_range, algorithm.network.lstm) == (64, "lin_0.1", 32)
+    assert (algorithm.network.pi, algorithm.network.vf, algorithm.network.activation) == ((16,), (16,), "relu")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"enable_critic_lstm": False}, "enable_critic_lstm: true, actor and critic have an LSTM each, got False"),
+        ({"shared_lstm": True}, "shared_lstm: false"),
+        ({"n_lstm_layers": 2}, "n_lstm_layers: 1, an LSTM is one layer here, got 2"),
+        ({"n_lstm_layers": True}, "n_lstm_layers: 1"),
+        ({"lstm_hidden_size": 0}, "lstm_hidden_size: units from 1 to 1,024, got 0"),
+        ({"lstm_hidden_size": 1.5}, "lstm_hidden_size"),
+        ({"lstm_size": 8}, "did you mean lstm_hidden_size?"),
+    ],
+)
+def test_what_is_wrong_with_an_lstm_is_named(given: dict[str, object], said: str) -> None:
+    with pytest.raises(HyperparameterError) as refused:
+        adapted(approach("recurrent-ppo"), {"policy_kwargs": given})
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(HyperparameterError, match=r"policy_kwargs\.\w+ is no one of policy_kwargs"):
+        adapted(approach("ppo"), {"policy_kwargs": given})
+
+
+def test_a_step_that_would_be_learned_from_alone_is_refused() -> None:
+    settings = run_of(small("recurrent-ppo"))
+    algorithm = settings.approach.algorithm.model_copy(update={"batch_size": 127})
+    lonely = settings.approach.model_copy(update={"algorithm": algorithm})
+    with pytest.raises(ValueError, match="batches of 127 leave one of the 128 steps of a rollout alone"):
+        RunSettings.model_validate({**dict(settings), "approach": lonely})
+    with pytest.raises(HyperparameterError, match="pixels need convolutions"):
+        adapted(approach("recurrent-ppo"), {"features": {"kind": "pixels"}})

@@ -1,0 +1,102 @@
+"""The report as a person sees it, in headless Chromium: films in step, figures that answer, no error, at any width."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Tab, chromium, needs_chromium, visit
+
+from tasks.arcade import report
+from tasks.arcade.report import Findings
+
+pytestmark = needs_chromium
+
+SHOWN = """[...document.querySelectorAll('video:not([hidden])')].map((v) => ({at: v.currentTime, paused: v.paused}))"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with chromium(tmp_path_factory.mktemp("profile")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, two_ways: Findings) -> Path:
+    """One run of each approach, films of two checkpoints."""
+    runs = tuple(one for one in two_ways.comparison.runs if one.seed == 0)
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(report.render_html(Findings(two_ways.comparison.model_copy(update={"runs": runs}))), "utf-8")
+    return path
+
+
+def driven(browser: str, page: Path, width: int, drive: Callable[[Tab], Any]) -> None:
+    assert visit(browser, page.as_uri(), width, drive) == []
+
+
+def test_films_play_and_pause_in_step(browser: str, page: Path) -> None:
+    async def drive(tab: Tab) -> None:
+        await tab.until("[...document.querySelectorAll('video:not([hidden])')].every((v) => v.readyState >= 2)")
+        assert len(await tab.value(SHOWN)) == 2
+        await tab.value("document.querySelector('[data-do=play]').click()")
+        apart = []
+        for _ in range(6):
+            await asyncio.sleep(0.12)
+            one, other = await tab.value(SHOWN)
+            apart.append(abs(one["at"] - other["at"]))
+        assert sorted(apart)[2] < 2 / 60, f"within two frames of each other: {apart}"
+        await tab.until(f"{SHOWN}.every((one) => one.at > 0.1)")
+        await tab.value("document.querySelector('[data-do=play]').click()")
+        await tab.until(f"{SHOWN}.every((one) => one.paused)")
+        one, other = await tab.value(SHOWN)
+        assert one == other, "the very same frame"
+
+    driven(browser, page, 1280, drive)
+
+
+def test_time_score_and_checkpoint_follow_the_controls(browser: str, page: Path) -> None:
+    state = "[...document.querySelectorAll('.state')].map((one) => one.innerText.replace(/\\s+/g, ' '))"
+
+    async def drive(tab: Tab) -> None:
+        move = "(() => {{ const it = document.querySelector('[data-do={0}]'); it.value = {1};"
+        move += " it.dispatchEvent(new Event('input')); }})()"
+        await tab.value(move.format("time", 30))
+        await tab.until(f"{state}[0] === 'score 1 frame 30'")
+        await tab.value("document.querySelector('[data-do=on]').click()")
+        await tab.until(f"{state}[1] === 'score 1 frame 31'")
+        assert "step 100,000" in await tab.value("document.querySelector('#films').innerText")
+        await tab.value(move.format("stage", 0))
+        assert "step 50,000" in await tab.value("document.querySelector('#films').innerText")
+        await tab.until(f"{state}[0] === 'score 1 frame 31'")
+        await tab.value(move.format("time", 89))
+        await tab.until("document.querySelectorAll('.pane.ended').length === 2")
+
+    driven(browser, page, 1280, drive)
+
+
+def test_figures_answer(browser: str, page: Path) -> None:
+    async def drive(tab: Tab) -> None:
+        for name in ("training", "evaluation", "finals", "pairs", "profile", "actions", "seeds"):
+            await tab.until(f"document.querySelector('#plot-{name} .main-svg') !== null")
+        await tab.value("Plotly.Fx.hover('plot-training', [{curveNumber: 0, pointNumber: 3}])")
+        await tab.until("document.querySelector('#plot-training .hoverlayer').innerHTML.includes('ppo')")
+        await tab.value("Plotly.restyle('plot-profile', {visible: 'legendonly'}, [0])")
+        await tab.until("document.querySelectorAll('#plot-profile .scatterlayer .trace').length === 1")
+
+    driven(browser, page, 1280, drive)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_its_width(browser: str, page: Path, width: int) -> None:
+    async def drive(tab: Tab) -> None:
+        await tab.until("document.querySelector('#plot-seeds .main-svg') !== null")
+        assert await tab.value("document.documentElement.scrollWidth") <= width
+        tops = await tab.value(
+            "[...document.querySelectorAll('.screen')].map((box) => box.getBoundingClientRect().top)"
+        )
+        assert tops[0] == tops[1], "side by side"
+
+    driven(browser, page, width, drive)

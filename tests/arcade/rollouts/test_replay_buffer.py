@@ -1,0 +1,157 @@
+"""The replay buffer draws what was played, nothing else, and all of it; the time limit is no end of the game."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from trainings import small
+
+from tasks.arcade.features import Statistics, feature_size
+from tasks.arcade.game import make_env, resolve
+from tasks.arcade.policies.q_policy import EXPLORATION, q_weight_shapes
+from tasks.arcade.rollouts.replay_buffer import Batch, TransitionBuffer
+from tasks.arcade.rollouts.transitions import End, TransitionPlayer, Transitions, TransitionSettings
+from tasks.arcade.settings import DqnSettings
+
+N_ENVS, ROLLOUTS = 4, 16
+SETTINGS = TransitionSettings(
+    resolve("ALE/Breakout-v5").model_copy(update={"max_episode_frames": 720}), small("dqn"), seed=3
+)
+Transition = tuple[bytes, bytes, int, float, bytes, bool]
+
+
+@pytest.fixture(scope="module")
+def rollouts() -> list[Transitions]:
+    """Random play of Breakout: episodes that end by the game or, after 180 steps, by the time limit."""
+    assert isinstance(SETTINGS.approach.algorithm, DqnSettings)
+    shapes = q_weight_shapes(SETTINGS.approach.algorithm, feature_size(SETTINGS.approach.features), 4)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in SETTINGS.layout().items()}
+    player = TransitionPlayer(SETTINGS, range(N_ENVS), arrays)
+    found = []
+    for _ in range(ROLLOUTS):
+        episodes = player.play({**weights, EXPLORATION: np.float32(1)}, Statistics.empty(), lambda: None)
+        found.append(SETTINGS.played({name: array.copy() for name, array in arrays.items()}, tuple(episodes)))
+    return found
+
+
+def together(rollouts: list[Transitions], name: str) -> np.ndarray:
+    return np.concatenate([getattr(rollout, name) for rollout in rollouts])
+
+
+def test_transitions_are_what_gymnasium_gives_for_the_same_seeds_and_actions(rollouts: list[Transitions]) -> None:
+    names = ("rams", "actions", "rewards", "starts", "next_rams", "ends")
+    rams, actions, rewards, starts, next_rams, ends = (together(rollouts, name) for name in names)
+    assert np.bincount(actions.ravel(), minlength=4).min() > 0.2 * actions.size, "actions are random"
+    assert {End.TERMINATED, End.TRUNCATED} <= set(ends.ravel().tolist())
+    for column in range(N_ENVS):
+        env = make_env(SETTINGS.game)
+        reset_seed, _ = np.random.SeedSequence(3, spawn_key=(0, column)).generate_state(2)
+        ram, begins = env.reset(seed=int(reset_seed))[0], True
+        for step in range(len(rams)):
+            assert (rams[step, column] == ram).all()
+            assert starts[step, column] == begins
+            ram, reward, terminated, truncated, _ = env.step(actions[step, column])
+            assert (next_rams[step, column] == ram).all()
+            assert rewards[step, column] == reward
+            assert ends[step, column] == (End.TERMINATED if terminated else 2 * truncated)
+            if begins := terminated or truncated:
+                ram = env.reset()[0]
+        env.close()
+
+
+def played(rollouts: list[Transitions]) -> list[set[Transition]]:
+    """All that can be learned from each step of the environments."""
+    names = ("rams", "actions", "rewards", "starts", "next_rams", "ends")
+    rams, actions, rewards, starts, next_rams, ends = (together(rollouts, name) for name in names)
+    steps: list[set[Transition]] = []
+    for at in range(len(rams)):
+        steps.append(set())
+        for env in range(N_ENVS):
+            ram, previous = rams[at, env], rams[at if starts[at, env] else at - 1, env]
+            terminated = bool(ends[at, env] == End.TERMINATED)
+            after = b"" if terminated else next_rams[at, env].tobytes()
+            step = (
+                ram.tobytes(),
+                previous.tobytes(),
+                int(actions[at, env]),
+                float(rewards[at, env]),
+                after,
+                terminated,
+            )
+            steps[-1].add(step)
+    return steps
+
+
+def drawn(batch: Batch) -> set[Transition]:
+    rows = zip(batch.rams, batch.previous, batch.actions, batch.rewards, batch.next_rams, batch.terminated, strict=True)
+    return {
+        (ram.tobytes(), previous.tobytes(), int(action), float(reward), b"" if over else after.tobytes(), bool(over))
+        for ram, previous, action, reward, after, over in rows
+    }
+
+
+@pytest.mark.parametrize("size", [20, 600, 10_000])
+def test_what_is_drawn_is_what_was_played(rollouts: list[Transitions], size: int) -> None:
+    """A ring smaller than a rollout, one that is filled several times, one that is never full."""
+    steps, buffer = played(rollouts), TransitionBuffer(size, N_ENVS)
+    for count, rollout in enumerate(rollouts, 1):
+        buffer.add(rollout)
+        n_played = 32 * count
+        assert len(buffer) == min(n_played, buffer.rows)
+        # The RAM before a full ring's oldest step is gone.
+        oldest = n_played - buffer.rows + 1 if n_played >= buffer.rows else 0
+        wanted = set.union(*steps[oldest:n_played])
+        found = drawn(buffer.draw(25 * N_ENVS * len(buffer)))
+        assert found == wanted, count
+
+
+def test_what_is_added_after_a_cut_is_no_continuation(rollouts: list[Transitions]) -> None:
+    buffer = TransitionBuffer(10_000, N_ENVS)
+    buffer.add(rollouts[0])
+    buffer.cut()
+    other = rollouts[9]
+    buffer.add(type(other)(**{**vars(other), "starts": np.ones_like(other.starts)}))
+    found = drawn(buffer.draw(20_000))
+    assert set.union(*played(rollouts[:1])) <= found, "the last steps lead to where they led"
+
+
+def test_a_buffer_goes_on_from_its_arrays_as_if_nothing_had_been(rollouts: list[Transitions]) -> None:
+    for size in (600, 10_000):
+        buffer, again = TransitionBuffer(size, N_ENVS), TransitionBuffer(size, N_ENVS)
+        for rollout in rollouts[:9]:
+            buffer.add(rollout)
+        again.restore(buffer.arrays(), 4)
+        for one in (buffer, again):
+            one.add(rollouts[9])
+        for name, array in buffer.arrays().items():
+            assert (again.arrays()[name] == array).all(), name
+        np.random.seed(1)
+        first = buffer.draw(500)
+        np.random.seed(1)
+        for name, array in vars(again.draw(500)).items():
+            assert (array == getattr(first, name)).all(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rams", np.zeros((288, N_ENVS, 127), np.uint8)),
+        ("actions", np.full((288, N_ENVS), 4, np.uint8)),
+        ("ends", np.full((288, N_ENVS), 3, np.uint8)),
+        ("ends", np.zeros((288, N_ENVS), np.uint8)),
+        ("rewards", np.full((288, N_ENVS), np.nan, np.float32)),
+        ("rewards", np.zeros((288, N_ENVS), np.float64)),
+        ("added", np.array([-1])),
+        ("added", np.array([289])),
+        ("cut_rams", np.zeros((1, 128), np.uint8)),
+    ],
+)
+def test_arrays_that_make_no_sense_are_refused(rollouts: list[Transitions], name: str, value: np.ndarray) -> None:
+    buffer = TransitionBuffer(10_000, N_ENVS)
+    for rollout in rollouts[:9]:
+        buffer.add(rollout)
+    arrays = buffer.arrays()
+    TransitionBuffer(10_000, N_ENVS).restore(arrays, 4)
+    with pytest.raises(ValueError, match="the replay buffer"):
+        TransitionBuffer(10_000, N_ENVS).restore({**arrays, name: value}, 4)

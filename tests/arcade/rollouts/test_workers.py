@@ -1,0 +1,215 @@
+"""Rollouts are the same whoever plays them, and a worker that fails says so."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tasks.arcade.rollouts.workers as room
+from tasks.arcade.approaches import approach
+from tasks.arcade.features import Features, Statistics, feature_size
+from tasks.arcade.game import make_env, resolve
+from tasks.arcade.policies.policy import NetworkPolicy, Weights, weight_shapes
+from tasks.arcade.rollouts.rollout import Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.workers import WorkerError, WorkerPool
+from tasks.arcade.settings import ApproachSettings, GameSettings, NetworkSettings, PpoSettings
+
+ROOT = Path(__file__).parents[3]
+
+
+def small(n_envs: int = 5, n_steps: int = 60, reward: str = "raw") -> ApproachSettings:
+    algorithm = PpoSettings(n_steps=n_steps, network=NetworkSettings(pi=(16,), vf=(16,)))
+    return approach("ppo-tuned").model_copy(update={"algorithm": algorithm, "n_envs": n_envs, "reward": reward})
+
+
+def some_weights(settings: ApproachSettings, n_actions: int) -> Weights:
+    assert isinstance(settings.algorithm, PpoSettings)
+    generator = np.random.default_rng(0)
+    shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), n_actions)
+    return {name: generator.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def quick_ends(env_id: str = "ALE/Pong-v5") -> GameSettings:
+    """Episodes that the time limit cuts after 25 steps, so that rollouts hold their ends."""
+    return resolve(env_id).model_copy(update={"max_episode_frames": 100})
+
+
+def same(one: Rollout, other: Rollout) -> bool:
+    arrays = [name for name in vars(one) if name != "episodes"]
+    return one.episodes == other.episodes and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
+    )
+
+
+def a_rollout(pool: WorkerPool, weights: Weights) -> Rollout:
+    pool.start(weights, Statistics.empty())
+    rollout = pool.finish()
+    assert rollout is not None
+    return rollout
+
+
+def kept(rollout: Rollout) -> Rollout:
+    copies = {name: value.copy() for name, value in vars(rollout).items() if name != "episodes"}
+    return Rollout(**copies, episodes=rollout.episodes)
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
+def test_rollouts_are_the_same_whatever_the_number_of_workers_and_after_a_restore(env_id: str) -> None:
+    settings = RolloutSettings(quick_ends(env_id), small(), seed=3)
+    weights = some_weights(settings.approach, 6 if "Pong" in env_id else 4)
+    played: dict[int, list[Rollout]] = {}
+    for workers in (1, 2, 4):
+        with WorkerPool(settings, workers) as pool:
+            first = kept(a_rollout(pool, weights))
+            states = pool.snapshot()
+            second = kept(a_rollout(pool, weights))
+            pool.restore(states)
+            assert same(second, a_rollout(pool, weights)), "a restored pool plays on as the first did"
+            played[workers] = [first, second]
+    assert first.episodes
+    for one, other in zip(played[1], played[2], strict=True):
+        assert same(one, other)
+    for one, other in zip(played[1], played[4], strict=True):
+        assert same(one, other)
+
+
+def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> None:
+    """Observations, rewards, episode starts, values and time-limit bootstraps, against Gymnasium and the policy."""
+    settings = RolloutSettings(quick_ends(), small(n_envs=3, n_steps=80), seed=1)
+    weights = some_weights(settings.approach, 6)
+    arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
+    episodes = RolloutPlayer(settings, range(3), arrays).play(weights, Statistics.empty(), lambda: None)
+    rollout = Rollout(**arrays, episodes=tuple(episodes))
+    assert isinstance(settings.approach.algorithm, PpoSettings)
+    n_features = feature_size(settings.approach.features)
+    policy = NetworkPolicy(settings.approach.algorithm.network, n_features, weights)
+    features = Features(settings.approach.features, Statistics.empty())
+    for column in range(3):
+        env = make_env(settings.game)
+        reset_seed, _ = np.random.SeedSequence(1, spawn_key=(0, column)).generate_state(2)
+        ram, previous = env.reset(seed=int(reset_seed))[0], None
+        episode_return, ends = 0.0, 0
+        for step in range(80):
+            assert (rollout.rams[step, column] == ram).all()
+            assert rollout.starts[step, column] == (previous is None)
+            before = ram if previous is None else previous
+            value = policy.values(features(ram[None], before[None]))
+            assert rollout.values[step, column] == value[0]
+            previous = ram
+            ram, reward, terminated, truncated, _ = env.step(rollout.actions[step, column])
+            assert rollout.rewards[step, column] == reward
+            episode_return += float(reward)
+            assert not terminated
+            cut = policy.values(features(ram[None], previous[None]))[0] if truncated else 0.0
+            assert rollout.bootstraps[step, column] == cut
+            if truncated:
+                ended = next(e for e in episodes if (e.step, e.environment) == (step, column))
+                assert (ended.episode_return, ended.length) == (episode_return, 25)
+                ends += 1
+                ram, previous, episode_return = env.reset()[0], None, 0.0
+        before = ram if previous is None else previous
+        assert rollout.last_values[column] == policy.values(features(ram[None], before[None]))[0]
+        assert rollout.last_starts[column] == (previous is None)
+        assert ends == 3
+        env.close()
+
+
+def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
+    with (
+        WorkerPool(settings, 2) as pool,
+        pytest.raises(WorkerError, match=r"worker [01] failed: ValueError: weights do not"),
+    ):
+        a_rollout(pool, {})
+
+
+def test_a_worker_that_is_killed_ends_the_run_within_seconds() -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
+    with WorkerPool(settings, 2) as pool:
+        pool.start(some_weights(settings.approach, 6), Statistics.empty())
+        victim, began = pool.pids[1], time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(WorkerError, match=rf"worker 1 \(process {victim}\) ended by signal 9"):
+            pool.finish()
+        assert time.monotonic() - began < 10
+        pids = pool.pids
+    assert_gone(pids)
+
+
+def test_a_worker_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
+    with WorkerPool(settings, 1) as pool:
+        monkeypatch.setattr(room, "HANG_SECONDS", 2)
+        pool.start(some_weights(settings.approach, 6), Statistics.empty())
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        with pytest.raises(WorkerError, match="worker 0 hangs"):
+            pool.finish()
+
+
+def test_an_unknown_rom_is_the_workers_own_error() -> None:
+    game = resolve("ALE/Pong-v5").model_copy(update={"rom": "no_such_rom"})
+    with pytest.raises(WorkerError, match="has no ROM 'no_such_rom'"):
+        WorkerPool(RolloutSettings(game, small(), seed=0), 1)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent("""
+        import signal
+        from tasks.arcade.approaches import approach
+        from tasks.arcade.game import resolve
+        from tasks.arcade.features import Statistics
+        from tasks.arcade.rollouts.rollout import RolloutSettings
+        from tasks.arcade.rollouts.workers import WorkerPool
+
+        if __name__ == "__main__":
+            # A shell that starts something in the background has it ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            settings = approach("random").model_copy(update={"n_envs": 2})
+            settings = settings.model_copy(
+                update={"algorithm": settings.algorithm.model_copy(update={"n_steps": 200_000})}
+            )
+            with WorkerPool(RolloutSettings(resolve("ALE/Pong-v5"), settings, seed=0), 2) as pool:
+                pool.start({}, Statistics.empty())
+                print(*pool.pids, flush=True)
+                pool.finish()
+        """)
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.send_signal(how)
+        parent.wait(timeout=10)
+    assert_gone(pids)
+
+
+def assert_gone(pids: list[int] | tuple[int, ...]) -> None:
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "a worker is still there"
+        time.sleep(0.05)
