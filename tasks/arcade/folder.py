@@ -16,13 +16,12 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-import pydantic_core
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
+from tasks.arcade.settings import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
 
 MANIFEST = "manifest.json"
 _LARGEST_FILE = 2 * 1024**3
@@ -110,15 +109,13 @@ def _bytes(path: Path) -> bytes:
 
 def _manifest(raw: bytes) -> _Manifest:
     try:
-        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
-    except ValueError:
+        return parsed(_Manifest, raw)
+    except NotJsonError:
         raise DamagedError(f"{MANIFEST} is damaged: it is not JSON") from None
-    if newer := newer_schema(fields):
-        raise DamagedError(f"it has {newer}")
-    try:
-        return _Manifest.model_validate(fields)
-    except ValidationError as error:
-        raise DamagedError(f"{MANIFEST} makes no sense: {first_problem(error)}") from None
+    except NewerSchemaError as error:
+        raise DamagedError(f"it has {error}") from None
+    except ValueError as error:
+        raise DamagedError(f"{MANIFEST} makes no sense: {error}") from None
 
 
 def pack(arrays: Arrays) -> bytes:

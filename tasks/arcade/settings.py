@@ -20,16 +20,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def newer_schema(fields: object) -> str:
-    """What to say of a file whose `schema` is newer than this program's; empty if it is not."""
-    schema = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        return f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel"
-    return ""
-
-
 class NewerSchemaError(RamreelError, ValueError):
     """A file is of a newer schema; the message says which."""
+
+
+class NotJsonError(RamreelError, ValueError):
+    """A file is not JSON; the message says where it stops being so."""
 
 
 S = TypeVar("S", bound=Settings)
@@ -39,15 +35,17 @@ def parsed(kind: type[S], raw: bytes) -> S:
     """A value from the JSON of a file.
 
     Raises:
-        NewerSchemaError: it is of a newer schema.
-        ValueError: it is not JSON, or not such a value; the message says where and why.
+        NotJsonError: it is not JSON.
+        NewerSchemaError: its `schema` is newer than this program's.
+        ValueError: it is not such a value; the message says where and why.
     """
     try:
         fields = pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
-        raise ValueError(f"it is not JSON ({error})") from None
-    if newer := newer_schema(fields):
-        raise NewerSchemaError(newer)
+        raise NotJsonError(f"it is not JSON ({error})") from None
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerSchemaError(f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel")
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

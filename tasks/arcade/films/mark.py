@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import IO, Literal, Self
 from uuid import UUID
 
-import pydantic_core
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from tasks.arcade.episode import Sha256, Trace, TraceError
 from tasks.arcade.films.outlines import Outlines
-from tasks.arcade.settings import SCHEMA, Settings, first_problem, newer_schema
+from tasks.arcade.settings import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
 
 _TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
 _LARGEST = 64 * 1024**2
@@ -96,18 +95,14 @@ def read_mark(path: Path) -> tuple[FilmMark, bool]:
 
 
 def _mark(path: Path, packed: bytes) -> FilmMark:
-    unpack = zlib.decompressobj()
     try:
-        raw = unpack.decompress(packed, _LARGEST)
-        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
-    except (zlib.error, ValueError):
+        return parsed(FilmMark, zlib.decompressobj().decompress(packed, _LARGEST))
+    except (zlib.error, NotJsonError):
         raise TraceError(f"{path}: its trace is damaged") from None
-    if newer := newer_schema(fields):
-        raise TraceError(f"{path}: its trace has {newer}")
-    try:
-        return FilmMark.model_validate(fields)
-    except ValidationError as error:
-        raise TraceError(f"{path}: its trace makes no sense: {first_problem(error)}") from None
+    except NewerSchemaError as error:
+        raise TraceError(f"{path}: its trace has {error}") from None
+    except ValueError as error:
+        raise TraceError(f"{path}: its trace makes no sense: {error}") from None
 
 
 def _marks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
