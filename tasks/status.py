@@ -32,7 +32,7 @@ class Activity(Settings):
     at: datetime
 
 
-class Standing(Settings):
+class KnownChampion(Settings):
     """A champion, in a few words."""
 
     env_id: str
@@ -72,7 +72,7 @@ class Status(Settings):
     running: tuple[Activity, ...] = ()
     next: tuple[Activity, ...] = ()
     off: tuple[str, ...] = ()
-    champions: tuple[Standing, ...] = ()
+    champions: tuple[KnownChampion, ...] = ()
     reports: tuple[Report, ...] = ()
 
 
@@ -87,7 +87,7 @@ def status(store: Store) -> Status:
     known = Status(
         prefect=None,
         mlflow=at.mlflow if at else None,
-        champions=tuple(map(_standing, Registry(store.address).champions())),
+        champions=tuple(map(_known, Registry(store.address).champions())),
         reports=_reports(store),
     )
     if api is None or not answers(f"{api}/health"):
@@ -138,8 +138,8 @@ def _activity(run: FlowRun, name: str) -> Activity:
     return Activity(flow_run_id=str(run.id), name=name, state=run.state_name or "", at=at)
 
 
-def _standing(champion: Champion) -> Standing:
-    return Standing(
+def _known(champion: Champion) -> KnownChampion:
+    return KnownChampion(
         env_id=champion.env_id,
         version=champion.version,
         run_id=champion.run_id,
