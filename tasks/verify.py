@@ -17,7 +17,8 @@ from tasks.store import Film, Store, StoredCheckpoint
 class Proof(Settings):
     """A film or trace that was checked.
 
-    `pictures_checked` is 0 for a trace alone; `to_the_bit` says that the pictures are exactly what encoding gives.
+    `pictures_checked` is 0 for a trace alone; `to_the_bit` says that the pictures are exactly what encoding gives;
+    `by_checkpoint`, that the checkpoint was asked for every action, as it is of a run's films.
     """
 
     name: str
@@ -38,8 +39,8 @@ class Proof(Settings):
         if self.pictures_checked:
             how = "to the bit as they are encoded" if self.to_the_bit else "as the emulator draws them"
             parts.append(f"{self.pictures_checked:,} pictures {how}")
-        if self.by_checkpoint:
-            parts.append("every action is the checkpoint's")
+        asked = "every action is the checkpoint's"
+        parts.append(asked if self.by_checkpoint else "its checkpoint, which a file does not hold, was not asked")
         return f"{self.name}: proved, {', '.join(parts)}"
 
 

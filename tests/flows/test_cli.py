@@ -41,7 +41,11 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
     assert (proved["ok"], proved["first_difference"]) == (True, None)
     trace = store.fetch_artifact(str(trained["run_id"]), films[0]["trace"], tmp_path)
     assert run(["verify", str(trace), "--json"]) == 0
-    assert last_line(capfd)["steps_checked"] == proved["steps_checked"]
+    alone = last_line(capfd)
+    assert alone["steps_checked"] == proved["steps_checked"]
+    assert ([one["by_checkpoint"] for one in proved["films"]], alone["films"][0]["by_checkpoint"]) == ([True], False)
+    assert run(["verify", str(trace)]) == 0
+    assert "its checkpoint, which a file does not hold, was not asked" in capfd.readouterr().out
 
     spoilt = json.loads(trace.read_text())
     # One alone may change nothing: a sticky game repeats the one before instead.

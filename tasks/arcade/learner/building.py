@@ -122,11 +122,12 @@ def off_policy_arguments(algorithm: OffPolicySettings) -> dict[str, Any]:
 def ppo_arguments(algorithm: ClippedSettings) -> dict[str, Any]:
     """What `PPO` of Stable-Baselines3 or `RecurrentPPO` of sb3-contrib is given, besides environment and seed."""
     given = arguments(algorithm)
+    # Stable-Baselines3's own epsilon. Unfused, Adam's many small operations take an eighth of learning's time.
+    optimizer: dict[str, Any] = {"eps": 1e-5, "fused": True}
     if algorithm.weight_decay:
-        given["policy_kwargs"] |= {
-            "optimizer_class": torch.optim.AdamW,
-            "optimizer_kwargs": {"weight_decay": algorithm.weight_decay, "eps": 1e-5},
-        }
+        given["policy_kwargs"]["optimizer_class"] = torch.optim.AdamW
+        optimizer["weight_decay"] = algorithm.weight_decay
+    given["policy_kwargs"]["optimizer_kwargs"] = optimizer
     return given | {
         "batch_size": algorithm.batch_size,
         "n_epochs": algorithm.n_epochs,
