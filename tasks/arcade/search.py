@@ -57,6 +57,18 @@ SPACE: Mapping[str, Range | Choices] = {
 """What is tried of each hyper-parameter: about what rl-baselines3-zoo tries."""
 
 
+_WORDS = {
+    "Objective Value": "mean return",
+    "Intermediate Value": "mean return",
+    "Best Value": "best so far",
+    "Trial": "trial",
+    "Step": "step",
+    "Hyperparameter": "",
+    "Hyperparameter Importance": "share of the difference",
+}
+"""What Optuna's figures call it, and what the page does."""
+
+
 class SweepSettings(Settings):
     """What a person asks for when hyper-parameters are searched for."""
 
@@ -240,13 +252,30 @@ class Search:
             ("History", "Every trial's mean return, and the best so far.", drawn.plot_optimization_history),
             ("In training", "Mean return as each training went on; short: pruned.", drawn.plot_intermediate_values),
             ("Slices", "Each hyper-parameter alone, the later trials darker.", drawn.plot_slice),
-            ("Together", "A line a trial, through all its hyper-parameters.", drawn.plot_parallel_coordinate),
+            (
+                "Together",
+                "A line a trial, through all it was given; the better, the darker.",
+                drawn.plot_parallel_coordinate,
+            ),
             ("Importance", "How much of the difference each hyper-parameter explains.", drawn.plot_param_importances),
         ]
         complete = self._study.get_trials(states=(TrialState.COMPLETE,))
         if len({trial.value for trial in complete}) < 2:
             return ()
-        return tuple((title, words, draw(self._study).to_plotly_json()) for title, words, draw in made)
+        return tuple((title, words, _in_our_words(draw(self._study).to_plotly_json())) for title, words, draw in made)
+
+
+def _in_our_words(figure: Any) -> Any:
+    """Optuna's figure in the page's words, which also say what colours mean: scales leave a telephone no room."""
+    match figure:
+        case dict():
+            return {key: key != "showscale" and _in_our_words(value) for key, value in figure.items()}
+        case list() | tuple():
+            return [_in_our_words(value) for value in figure]
+        case str():
+            return _WORDS.get(figure, figure)
+        case _:
+            return figure
 
 
 def _drawn(trial: Trial, name: str, space: Range | Choices) -> Any:

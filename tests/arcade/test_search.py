@@ -57,6 +57,10 @@ def test_trials_are_proposed_judged_and_gone_on_with(tmp_path: Path) -> None:
         assert titles == ["History", "In training", "Slices", "Together", "Importance"]
         page = render_html(SETTINGS, rows, search.figures(), "ramreel sweep ALE/Pong-v5")
     assert page.count('class="chart"') == 5
+    drawn = page.split("</script>", 1)[1]
+    assert drawn.count('"mean return"') >= 4
+    for theirs in ("Objective Value", "Intermediate Value", "Best Value", '"showscale":true'):
+        assert theirs not in drawn
     assert "Best of 9 trials: mean return 50.0" in page
     assert "src=" not in page.split("</script>")[-1], "nothing is loaded"
     (tmp_path / "best.toml").write_text(as_toml(SETTINGS, rows[0]))
