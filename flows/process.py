@@ -11,4 +11,5 @@ if __name__ == "__main__":
     look_rarely()
     # Registered first, done last: the flow run is over.
     atexit.register(leave_imports)
-    runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    # This module stays the main one: processes begun from here import it again, and Prefect's would take them seconds.
+    runpy.run_module("prefect.engine", run_name="__main__")

@@ -6,8 +6,9 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.asked import ReelSettings
+from tasks.arcade.films.reel_parts import PARTS
 from tasks.arcade.rollouts.workers import cores
-from tasks.reel import PARTS, MadeReel, choose, keep, make_part, play_checkpoint
+from tasks.reel import MadeReel, choose, keep, make_part, play_checkpoint
 from tasks.restarts import refuse_crash_loop
 from tasks.titles import titled
 

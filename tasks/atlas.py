@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -12,13 +11,13 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from tasks import provenance
-from tasks.arcade import checkpoint as files
 from tasks.arcade.asked import AtlasSettings
 from tasks.arcade.atlases.atlas import Atlas, Kind
 from tasks.arcade.atlases.charting import Chart, chart
 from tasks.arcade.atlases.page import render_html, render_markdown
-from tasks.arcade.atlases.poking import PlaySettings, Study, study
+from tasks.arcade.atlases.poking import PlaySettings, Study
 from tasks.arcade.atlases.sheet import write_sheet
+from tasks.arcade.atlases.studying import hush, study_checkpoint
 from tasks.arcade.game import resolve
 from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import GameSettings, Settings
@@ -93,23 +92,14 @@ def _studies(
     """The plays, side by side."""
     plays = _plays(settings, resolve(settings.env_id))
     digest = stored.digest if stored else None
-    with processes(min(cores(), len(plays)), folder, _hush) as pool:
-        futures = {pool.submit(_study, play, directory, digest): play for play in plays}
+    with processes(min(cores(), len(plays)), folder, hush) as pool:
+        futures = {pool.submit(study_checkpoint, play, directory, digest): play for play in plays}
         for number, future in enumerate(as_completed(futures), 1):
             found = future.result()
             audience().said(
                 f"{number} of {len(plays)} plays: {len(found.rams)} states, {found.pokes:,} changes of a byte"
             )
         return [future.result() for future in futures]
-
-
-def _hush() -> None:
-    # The console's processor says on standard error that a changed byte led it to something that is no instruction.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _study(play: PlaySettings, directory: Path | None, digest: str | None) -> Study:
-    return study(play, files.read(directory, digest).agent() if directory else None)
 
 
 def _plays(settings: AtlasSettings, game: GameSettings) -> list[PlaySettings]:

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 from prefect import task
 
-from tasks.arcade import checkpoint as files
-from tasks.arcade.asked import EvaluationSettings, ReelSettings
-from tasks.arcade.episode import Trace, read_trace, write_trace
-from tasks.arcade.evaluation import play_episodes
-from tasks.arcade.films.lettering import save_animation
-from tasks.arcade.films.reel import Clip, Reel, evenly, grid, pictures, sequence
+from tasks.arcade.asked import ReelSettings
+from tasks.arcade.episode import read_trace
+from tasks.arcade.films.reel import Clip, Reel
+from tasks.arcade.films.reel_parts import Part, make, play_for_reel
 from tasks.arcade.settings import SCHEMA, Settings
 from tasks.audience import audience
 from tasks.casting import Cast, find_cast
 from tasks.processes import in_a_process
 from tasks.retries import after_a_death
 from tasks.store import Store, StoredCheckpoint, open_store, step_name, store_in_use
-
-ANIMATION_BYTES = 3_000_000
-_ANIMATION_SECONDS = 10.0
-_EVERY = 3
-"""Frames of the game for one of the animation: 20 a second."""
-_MILLISECONDS = 50
-
-Part = Literal["reel.mp4", "grid.mp4", "reel.webp"]
-PARTS: tuple[Part, ...] = ("reel.mp4", "grid.mp4", "reel.webp")
 
 
 class PlayedCheckpoint(Settings):
@@ -96,7 +84,7 @@ def play_checkpoint(
         directory = store.fetch_checkpoint(checkpoint, place)
         traces = place / "traces"
         traces.mkdir()
-        trace = in_a_process(place, _play, directory, checkpoint, settings, traces / name)
+        trace = in_a_process(place, play_for_reel, directory, checkpoint.digest, settings, traces / name)
         store.save_files(run_id, traces, f"{folder}/traces")
     return PlayedCheckpoint(
         side=side,
@@ -109,14 +97,6 @@ def play_checkpoint(
         frames=trace.frames,
         ram_digest=trace.ram_digest,
     )
-
-
-def _play(directory: Path, stored: StoredCheckpoint, settings: ReelSettings, path: Path) -> Trace:
-    checkpoint = files.read(directory, stored.digest)
-    one = EvaluationSettings(episodes=1, seed=settings.seed, deterministic=settings.deterministic)
-    (trace,) = play_episodes(checkpoint, stored.digest, one)
-    write_trace(trace, path)
-    return trace
 
 
 @task(
@@ -139,7 +119,7 @@ def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], set
         ]
         made = place / "made"
         made.mkdir()
-        film = in_a_process(place, _make, part, sides, made / part, settings.seconds)
+        film = in_a_process(place, make, part, sides, made / part, settings.seconds)
         size = (made / part).stat().st_size
         store.save_files(found.run_id, made, found.folder)
     audience().said(f"made {part}")
@@ -149,25 +129,6 @@ def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], set
 def _clip(store: Store, found: Cast, played: PlayedCheckpoint, place: Path) -> Clip:
     trace = read_trace(store.fetch_artifact(found.run_id, played.trace, place))
     return Clip(trace=trace, name=found.sides[played.side].name, side=played.side)
-
-
-def _make(part: Part, sides: list[list[Clip]], path: Path, seconds: float) -> Reel | None:
-    if part == "reel.mp4":
-        return sequence(list(zip(*sides, strict=True)), path, seconds)
-    if part == "grid.mp4":
-        return grid(sides, path, seconds)
-    _animate(sides, path, min(seconds, _ANIMATION_SECONDS))
-    return None
-
-
-def _animate(sides: list[list[Clip]], path: Path, seconds: float) -> None:
-    """Four episodes side by side, small enough for a README: shorter, if need be."""
-    few = [[side[at] for at in evenly(len(side), 4 // len(sides))] for side in sides]
-    while True:
-        save_animation(pictures(few, seconds, _EVERY), path, _MILLISECONDS)
-        if path.stat().st_size <= ANIMATION_BYTES or seconds < 1:
-            return
-        seconds /= 2
 
 
 @task(task_run_name="write reel.json")
