@@ -6,8 +6,6 @@ Everything heavy is imported by the command that needs it, so that `--help` answ
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from flows.asking import BadInputError
@@ -25,7 +23,6 @@ from flows.commands import (
     train,
     unattended,
 )
-from flows.garbage import look_rarely
 from flows.terminal import Terminal
 
 INTERRUPTED = 130
@@ -69,12 +66,6 @@ benchmarks.command("learning")(benchmark.benchmark_learning)
 app.add_typer(benchmarks, name="benchmark")
 
 
-def main() -> None:
-    """Console script."""
-    look_rarely()
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code."""
     errors = Terminal(as_json="--json" in arguments, quiet=True)
@@ -115,7 +106,3 @@ def _reason(error: BaseException) -> str:
             reason = behind
         behind = behind.__context__
     return str(reason) or type(reason).__name__
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,7 @@ _MARK = "RAMREEL_TEST_FAMILY"
 _RAMREEL = """\
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from flows.cli import main
+from flows.__main__ import main
 main()
 """
 

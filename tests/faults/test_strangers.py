@@ -253,7 +253,7 @@ def bound_memory() -> None:
 def test_what_asks_for_more_than_there_is_is_refused_in_bounded_memory_and_time(bomb: str, tmp_path: Path) -> None:
     path = BOMBS[bomb](tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "verify", str(path)],
+        [sys.executable, "-m", "flows", "verify", str(path)],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, preexec_fn=bound_memory,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr[-2000:]

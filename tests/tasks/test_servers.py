@@ -24,7 +24,7 @@ from tasks.store import Store
 UP = """\
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from flows.cli import main
+from flows.__main__ import main
 main()
 """
 PATIENCE = 120
