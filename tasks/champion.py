@@ -15,7 +15,9 @@ from prefect.artifacts import create_markdown_artifact
 from tasks import events, provenance
 from tasks.arcade.checkpoint import CheckpointError
 from tasks.arcade.contest import EPISODES, Cause, Contest, Played, collapsed, decide, play_seeds, suspicious
-from tasks.arcade.episode import TraceError, evaluation_seeds, read_trace, verify
+from tasks.arcade.episodes.proof import verify
+from tasks.arcade.episodes.seeds import evaluation_seeds
+from tasks.arcade.episodes.trace import TraceError, read_trace
 from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import Settings
 from tasks.audience import announce

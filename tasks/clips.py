@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tasks.arcade import report
-from tasks.arcade.episode import TraceError, read_trace
+from tasks.arcade.episodes.trace import TraceError, read_trace
 from tasks.arcade.films.clip import Clip, clip
 from tasks.arcade.films.encoder import FilmError
 from tasks.arcade.report import FilmView, Findings, WantedFilm

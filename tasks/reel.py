@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 
 from tasks.arcade.asked import ReelSettings
-from tasks.arcade.episode import read_trace
+from tasks.arcade.episodes.trace import read_trace
 from tasks.arcade.films.reel import Clip, Reel
 from tasks.arcade.films.reel_parts import Part, make, play_for_reel
 from tasks.arcade.settings import SCHEMA, Settings

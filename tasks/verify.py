@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from tasks.arcade import checkpoint as files
-from tasks.arcade.episode import Trace, TraceError, Verification, read_trace, verify, verify_decisions
+from tasks.arcade.episodes.proof import Verification, verify, verify_decisions
+from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.films.encoder import FilmError
 from tasks.arcade.films.mark import read_mark
 from tasks.arcade.films.proof import verify_pictures

@@ -9,7 +9,8 @@ import numpy as np
 from tasks.arcade.agent import Decide
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint, write
-from tasks.arcade.episode import Trace, play
+from tasks.arcade.episodes.playing import play
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.panel import Caption
 from tasks.arcade.game import Emulator, Ram, resolve

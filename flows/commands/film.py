@@ -16,7 +16,7 @@ def film(
     as_json: Json = False,
 ) -> None:
     """Make a film from its trace alone, without the policy that played: the game, with its sound."""
-    from tasks.arcade.episode import TraceError, read_trace
+    from tasks.arcade.episodes.trace import TraceError, read_trace
     from tasks.arcade.films.encoder import find_ffmpeg
     from tasks.arcade.films.film import film as make
 

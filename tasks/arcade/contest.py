@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade import scores
-from tasks.arcade.episode import play
+from tasks.arcade.episodes.playing import play
 from tasks.arcade.evaluation import EpisodeScore, Evaluation, distinct_returns, score
 from tasks.arcade.settings import Settings
 

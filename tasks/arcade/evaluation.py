@@ -16,7 +16,9 @@ from tasks.arcade import scores
 from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.atlases.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.episode import Ended, Trace, action_seeds, chosen_episode, evaluation_seeds, play, write_trace
+from tasks.arcade.episodes.playing import play
+from tasks.arcade.episodes.seeds import action_seeds, chosen_episode, evaluation_seeds
+from tasks.arcade.episodes.trace import Ended, Trace, write_trace
 from tasks.arcade.films.encoder import find_ffmpeg
 from tasks.arcade.films.film import Plain, film
 from tasks.arcade.films.lettering import signed

@@ -24,7 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.episode import Trace, emulator_of, play, replay
+from tasks.arcade.episodes.playing import emulator_of, play, replay
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.encoder import FilmError, Form, find_ffmpeg, picture_arguments

@@ -14,7 +14,7 @@ from typing import Any, SupportsFloat
 import gymnasium
 import numpy as np
 
-from tasks.arcade.episode import Player
+from tasks.arcade.episodes.playing import Player
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.game import Emulator, Ram, make_env, ram_of
 from tasks.arcade.pixels import Senses, sees_pixels

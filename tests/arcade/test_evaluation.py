@@ -7,7 +7,8 @@ from episodes import random_checkpoint
 
 from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.checkpoint import read
-from tasks.arcade.episode import Trace, read_trace, verify, verify_decisions
+from tasks.arcade.episodes.proof import verify, verify_decisions
+from tasks.arcade.episodes.trace import Trace, read_trace
 from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.films.mark import read_mark
 

@@ -19,7 +19,8 @@ from trainings import Recorder, run_of, same, small, timeless
 
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import read, write
-from tasks.arcade.episode import emulator_of, replay, verify, verify_decisions
+from tasks.arcade.episodes.playing import emulator_of, replay
+from tasks.arcade.episodes.proof import verify, verify_decisions
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.canvas import Canvas
 from tasks.arcade.films.decoder import Decoder

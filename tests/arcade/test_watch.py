@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.arcade.agent import Decide
-from tasks.arcade.episode import play
+from tasks.arcade.episodes.playing import play
 from tasks.arcade.game import Emulator, Ram, UnknownGameError, make_env, resolve
 from tasks.arcade.watch import NoScreenError, RamInfo, watch
 

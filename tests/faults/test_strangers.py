@@ -26,7 +26,8 @@ from safetensors.numpy import load_file, save_file
 from sizes import sized
 
 from tasks.arcade.checkpoint import CheckpointError, read, write
-from tasks.arcade.episode import Trace, TraceError, read_trace, verify
+from tasks.arcade.episodes.proof import verify
+from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.films.film import film
 from tasks.arcade.films.mark import _TYPE, read_mark
 from tasks.arcade.folder import DamagedError

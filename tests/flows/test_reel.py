@@ -12,7 +12,8 @@ import pytest
 from flows.cli import run
 from flows.train import train
 from tasks.arcade.asked import TrainSettings
-from tasks.arcade.episode import read_trace, verify
+from tasks.arcade.episodes.proof import verify
+from tasks.arcade.episodes.trace import read_trace
 from tasks.store import Store
 
 

@@ -60,7 +60,7 @@ def test_a_checkpoint_plays_in_a_fresh_process_from_tracking_uri_and_run_id_alon
     trained = train(small)
     program = """
 import json, sys
-from tasks.arcade.episode import play
+from tasks.arcade.episodes.playing import play
 from tasks.runs import fetch
 from tasks.store import open_store
 store = open_store(sys.argv[1])

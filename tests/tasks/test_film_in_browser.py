@@ -16,7 +16,7 @@ import pytest
 from browser import Tab, chromium, needs_chromium, visit
 from episodes import a_checkpoint, an_episode
 
-from tasks.arcade.episode import write_trace
+from tasks.arcade.episodes.trace import write_trace
 from tasks.arcade.films.film import film
 from tasks.arcade.films.panel import Caption, Panel
 from tasks.running import answers

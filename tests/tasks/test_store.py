@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.arcade.asked import EvaluationSettings
-from tasks.arcade.episode import Ended
+from tasks.arcade.episodes.trace import Ended
 from tasks.arcade.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.settings import RunSettings
 from tasks.store import RunStatus, Store, StoreError, finding

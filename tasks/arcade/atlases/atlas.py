@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from tasks.arcade.episode import Sha256
+from tasks.arcade.episodes.trace import Sha256
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.game import RAM_SIZE, Ram
 from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed

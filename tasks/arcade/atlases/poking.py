@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.episode import Player
+from tasks.arcade.episodes.playing import Player
 from tasks.arcade.game import RAM_SIZE, Emulator, Moment, Ram, Screen
 from tasks.arcade.pixels import Senses
 from tasks.arcade.settings import GameSettings

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.arcade.episode import Trace, difference, emulator_of, replay
+from tasks.arcade.episodes.playing import difference, emulator_of, replay
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.films.encoder import Encoder, FilmError
 from tasks.arcade.films.film import Plain, form_of
 from tasks.arcade.settings import Settings

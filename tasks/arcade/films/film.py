@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from tasks.arcade.episode import Step, Trace, difference, emulator_of, replay
+from tasks.arcade.episodes.playing import Step, difference, emulator_of, replay
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.films.canvas import Box, Canvas, GameView
 from tasks.arcade.films.encoder import Encoder, FilmError, Form, find_ffmpeg
 from tasks.arcade.films.mark import FilmMark, add_mark, file_digest

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from tasks.arcade.episode import Sha256, Trace, TraceError
+from tasks.arcade.episodes.trace import Sha256, Trace, TraceError
 from tasks.arcade.films.outlines import Outlines
 from tasks.arcade.settings import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
 

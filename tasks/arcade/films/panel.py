@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from tasks.arcade.atlases.atlas import Atlas
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.episode import Step, Trace
+from tasks.arcade.episodes.playing import Step
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.films.canvas import Box, Canvas, GameView
 from tasks.arcade.films.lettering import letters, signed
 from tasks.arcade.films.mind import Mind

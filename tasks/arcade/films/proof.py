@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.arcade.episode import Step, emulator_of
+from tasks.arcade.episodes.playing import Step, emulator_of
 from tasks.arcade.films.canvas import Canvas, GameView, Plane
 from tasks.arcade.films.decoder import Decoder, Shown
 from tasks.arcade.films.encoder import Form, find_ffmpeg

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tasks.arcade.episode import Sha256, Trace, difference, emulator_of, replay
+from tasks.arcade.episodes.playing import difference, emulator_of, replay
+from tasks.arcade.episodes.trace import Sha256, Trace
 from tasks.arcade.films.canvas import Box, Canvas, GameView
 from tasks.arcade.films.encoder import Encoder, FilmError, Sound
 from tasks.arcade.films.film import TELEVISION, form_of

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tasks.arcade import checkpoint as files
 from tasks.arcade.asked import EvaluationSettings, ReelSettings
-from tasks.arcade.episode import Trace, write_trace
+from tasks.arcade.episodes.trace import Trace, write_trace
 from tasks.arcade.evaluation import play_episodes
 from tasks.arcade.films.lettering import save_animation
 from tasks.arcade.films.reel import Clip, Reel, evenly, grid, pictures, sequence

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tasks.arcade.agent import Decide
-from tasks.arcade.episode import Trace, emulator_of, play, replay
+from tasks.arcade.episodes.playing import emulator_of, play, replay
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.films.clip import clip
 from tasks.arcade.films.encoder import FilmError
 from tasks.arcade.game import resolve

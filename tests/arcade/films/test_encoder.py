@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from episodes import random_play
 
-from tasks.arcade.episode import emulator_of, replay
+from tasks.arcade.episodes.playing import emulator_of, replay
 from tasks.arcade.films.canvas import Box, Canvas
 from tasks.arcade.films.decoder import Decoder
 from tasks.arcade.films.encoder import Encoder, FilmError, Form

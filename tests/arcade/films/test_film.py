@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pytest
 from episodes import random_play
 
-from tasks.arcade.episode import Trace, TraceError, replay
+from tasks.arcade.episodes.playing import replay
+from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.films import encoder
 from tasks.arcade.films.encoder import FilmError
 from tasks.arcade.films.film import Film, film

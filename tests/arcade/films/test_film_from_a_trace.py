@@ -11,7 +11,7 @@ import pytest
 from episodes import random_play
 
 from flows.cli import run
-from tasks.arcade.episode import write_trace
+from tasks.arcade.episodes.trace import write_trace
 from tasks.arcade.films.film import film
 
 Change = Callable[[dict[str, Any]], object]

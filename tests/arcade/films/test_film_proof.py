@@ -15,7 +15,8 @@ from episodes import random_checkpoint
 
 from tasks.arcade.agent import Decide
 from tasks.arcade.checkpoint import read
-from tasks.arcade.episode import Trace, TraceError, play
+from tasks.arcade.episodes.playing import play
+from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.films.decoder import Decoder
 from tasks.arcade.films.encoder import Encoder, FilmError, Picture
 from tasks.arcade.films.film import Film, Plain, film, form_of

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import pytest
 from episodes import a_checkpoint
 
-from tasks.arcade.episode import play
+from tasks.arcade.episodes.playing import play
 from tasks.arcade.films.film import film
 from tasks.arcade.films.panel import Caption, Panel
 from tasks.arcade.game import resolve

@@ -18,7 +18,8 @@ from tasks.arcade.atlases.atlas import Atlas, Axis, Place
 from tasks.arcade.atlases.charting import chart
 from tasks.arcade.atlases.poking import PlaySettings, study
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.episode import Trace, TraceError, play
+from tasks.arcade.episodes.playing import play
+from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.films.canvas import Box, Canvas, GameView, Outline, to_ycc
 from tasks.arcade.films.decoder import Decoder
 from tasks.arcade.films.film import film

@@ -12,7 +12,8 @@ import pytest
 from episodes import CAPTION, STEPS, a_checkpoint, an_episode
 
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.episode import Trace, replay
+from tasks.arcade.episodes.playing import replay
+from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.films.attention import Attention
 from tasks.arcade.films.canvas import Box, Canvas, to_ycc
 from tasks.arcade.films.decoder import Decoder

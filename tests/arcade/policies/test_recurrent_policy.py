@@ -19,7 +19,8 @@ from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from torched import ACTION, FEATURES, by_torch, some_statistics, two_rams
 
 from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.episode import play, replay, verify, verify_decisions
+from tasks.arcade.episodes.playing import play, replay
+from tasks.arcade.episodes.proof import verify, verify_decisions
 from tasks.arcade.features import Features
 from tasks.arcade.films.film import film
 from tasks.arcade.films.mind import Mind

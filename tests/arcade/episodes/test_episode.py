@@ -12,18 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.arcade.agent import Agent
-from tasks.arcade.episode import (
-    Trace,
-    TraceError,
-    chosen_episode,
-    evaluation_seeds,
-    play,
-    read_trace,
-    replay,
-    verify,
-    verify_decisions,
-    write_trace,
-)
+from tasks.arcade.episodes.playing import play, replay
+from tasks.arcade.episodes.proof import verify, verify_decisions
+from tasks.arcade.episodes.seeds import chosen_episode, evaluation_seeds
+from tasks.arcade.episodes.trace import Trace, TraceError, read_trace, write_trace
 from tasks.arcade.features import Features, Statistics
 from tasks.arcade.game import Emulator, UnknownGameError, ale_version, resolve
 from tasks.arcade.policies.policy import NetworkPolicy, UniformPolicy, weight_shapes

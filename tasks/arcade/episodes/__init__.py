@@ -1,0 +1,1 @@
+"""Episodes: played by a policy or a trace, kept, and proved."""
