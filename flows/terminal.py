@@ -11,11 +11,14 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tasks.arcade.asked import is_shown
 from tasks.arcade.progress import Progress as TrainingProgress
 
 _LINE_SECONDS = 10
+_ENDLESS = 10_000
+"""Columns of what is no terminal; rich would have it that there are 80, and cut what is longer."""
 
 
 def _shown(line: str) -> str:
@@ -101,8 +104,10 @@ class Terminal:
         """What a command lists, and what follows from it."""
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*(Text(_shown(cell)) for cell in row))
         self._stop()
+        if not self._words.is_terminal:
+            self._words.width = _ENDLESS
         self._words.print(table)
         self.results(lines, values)
 

@@ -66,3 +66,13 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert lines[-2] == "pong: 5,000 of 5,000 steps, 1,234 steps/s, return -20.5"
     assert lines[-1] == "filmed step 5,000"
     assert "\x1b" not in done.stderr
+
+
+def test_a_table_in_a_pipe_is_cut_nowhere_and_its_words_are_no_markup() -> None:
+    row = [f"[red]{'long' * 10} {number}" for number in range(8)]
+    program = f"""
+from flows.terminal import Terminal
+Terminal(as_json=False, quiet=False).table(["a", *"bcdefgh"], [{row!r}], ["and so on"], {{}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.split("  ") for line in done.stdout.splitlines()[1:]] == [row, ["and so on"]]
