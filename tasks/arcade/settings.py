@@ -17,7 +17,7 @@ SCHEMA = 1
 class Settings(BaseModel):
     """A frozen value that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
 class NewerSchemaError(RamreelError, ValueError):
