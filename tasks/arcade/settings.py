@@ -17,6 +17,7 @@ SCHEMA = 1
 class Settings(BaseModel):
     """A frozen value that refuses unknown keys."""
 
+    # Built when first used: each process that a command begins imports all settings, and needs few of them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
