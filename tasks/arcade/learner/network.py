@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
+from tasks.arcade.learner.side_by_side import side_by_side
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policies.convolutions import convolved
 from tasks.arcade.policies.policy import Weights
@@ -29,8 +30,7 @@ class ActorCritic(nn.Module):
         self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = self.body(self.convolutions(features))
-        return self.policy_net(hidden), self.value_net(hidden)
+        return side_by_side(self.policy_net, self.value_net, self.body(self.convolutions(features)))
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
         latent: torch.Tensor = self.policy_net(self.body(self.convolutions(features)))
