@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tasks.arcade.learner.algorithm import one_thread
 from tasks.arcade.learner.network import layers
 from tasks.arcade.learner.side_by_side import side_by_side
 from tasks.arcade.settings import NetworkSettings
@@ -33,14 +34,15 @@ def _pair(layer_norm: bool = False) -> tuple[Noting, Noting]:
 def test_outputs_and_gradients_are_those_of_one_after_the_other(layer_norm: bool) -> None:
     one, other = _pair(layer_norm)
     rows = torch.randn(512, 368)
-    outputs = side_by_side(one, other, rows)
-    assert one.threads == {"MainThread"}
-    assert other.threads == {"side-by-side_0"}
-    plain = one(rows), other(rows)
     weights = [*one.parameters(), *other.parameters()]
-    # In one sum, as a loss has it, whose gradient comes to both at once.
-    gradients = torch.autograd.grad(sum((output**2).sum() for output in outputs), weights)
-    expected = torch.autograd.grad(sum((output**2).sum() for output in plain), weights)
+    with one_thread():
+        outputs = side_by_side(one, other, rows)
+        assert one.threads == {"MainThread"}
+        assert other.threads == {"side-by-side_0"}
+        plain = one(rows), other(rows)
+        # In one sum, as a loss has it, whose gradient comes to both at once.
+        gradients = torch.autograd.grad(sum((output**2).sum() for output in outputs), weights)
+        expected = torch.autograd.grad(sum((output**2).sum() for output in plain), weights)
     for found, wanted in zip((*outputs, *gradients), (*plain, *expected), strict=True):
         assert torch.equal(found, wanted)
 
