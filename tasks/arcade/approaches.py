@@ -37,7 +37,7 @@ _TUNED = ApproachSettings(
     ),
     features=FeatureSettings(kind="standardised", difference_scale=8.0, movers=8, gap_scales=(2.0, 8.0, 24.0, 64.0)),
     n_envs=16,
-    reward="scaled",
+    reward="root",
 )
 
 # Batches of whole sequences side by side: an LSTM goes through them step by step, whatever their number. Rollouts are

@@ -280,10 +280,11 @@ class ApproachSettings(Settings):
     )
     features: FeatureSettings
     n_envs: int = Field(default=8, ge=1, le=1024, description="environments played side by side")
-    reward: Literal["raw", "sign", "scaled"] = Field(
+    reward: Literal["raw", "sign", "scaled", "root"] = Field(
         default="raw",
         description="what is learned from: the game's reward; its sign; the reward divided by the running deviation "
-        "of the discounted return. Returns are reported unclipped whatever this is",
+        "of the discounted return; the square root of its size, with its sign, divided likewise. Returns are reported "
+        "unclipped whatever this is",
     )
 
     @field_validator("features")

@@ -143,9 +143,9 @@ class RewardScale:
 
     def see(self, rewards: Floats, starts: Floats) -> None:
         """Take a rollout's rewards into the running figures; float32 of shape (n_steps, n_envs) both."""
-        if self._kind != "scaled":
+        if self._kind not in ("scaled", "root"):
             return
-        for reward, start in zip(rewards, starts, strict=True):
+        for reward, start in zip(self._shrunk(rewards), starts, strict=True):
             self._discounted = self._discounted * self._gamma * (1 - start) + reward
             self._running.update(self._discounted)
 
@@ -157,8 +157,14 @@ class RewardScale:
             signs: Floats = np.sign(rewards)
             return signs
         deviation = float(np.sqrt(self._running.var + 1e-8))
-        scaled: Floats = np.clip(rewards / np.float32(deviation), -10, 10)
+        scaled: Floats = np.clip(self._shrunk(rewards) / np.float32(deviation), -10, 10)
         return scaled
+
+    def _shrunk(self, rewards: Floats) -> Floats:
+        if self._kind == "scaled":
+            return rewards
+        roots: Floats = np.sign(rewards) * np.sqrt(np.abs(rewards))
+        return roots
 
 
 class WholeRollouts(OnPolicyAlgorithm):

@@ -191,6 +191,9 @@ def test_reward_scales() -> None:
     scaled = RewardScale("scaled", 2, 0.9)(rewards, starts)
     discounted = np.array([5, 0, 5 * 0.9 - 2, 100])
     assert np.allclose(scaled, rewards / discounted.std(), rtol=1e-2)
+    roots = np.array([[5**0.5, 0], [-(2**0.5), 10]])
+    discounted = np.array([5**0.5, 0, 5**0.5 * 0.9 - 2**0.5, 10])
+    assert np.allclose(RewardScale("root", 2, 0.9)(rewards, starts), roots / discounted.std(), rtol=1e-2)
 
 
 def test_schedules() -> None:
