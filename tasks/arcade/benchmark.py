@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 from tasks.arcade.features import FeatureArray, Features, Statistics
 from tasks.arcade.game import Emulator, Ram, make_env
-from tasks.arcade.learner import RamPolicy, build, ppo_arguments
+from tasks.arcade.learner import PlainRamPolicy, build, ppo_arguments
 from tasks.arcade.rollouts.rollout import RolloutSettings
 from tasks.arcade.rollouts.workers import WorkerPool
 from tasks.arcade.settings import (
@@ -136,7 +136,7 @@ def _sb3(settings: SpeedSettings, kind: type[DummyVecEnv] | type[SubprocVecEnv])
     makers = [_Maker(settings, seed) for seed in range(settings.approach.n_envs)]
     env: VecEnv = VecMonitor(kind(list(makers)))
     try:
-        model = PPO(RamPolicy, env, device="cpu", **ppo_arguments(algorithm))
+        model = PPO(PlainRamPolicy, env, device="cpu", **ppo_arguments(algorithm))
         return _timed(model, settings.steps)
     finally:
         env.close()

@@ -4,13 +4,14 @@ from tasks.arcade.learner.algorithm import RewardScale, RolloutPPO
 from tasks.arcade.learner.building import build, ppo_arguments, schedule
 from tasks.arcade.learner.export import ExportError, export
 from tasks.arcade.learner.foreign import ForeignModel, read_zip
-from tasks.arcade.learner.network import RamPolicy
+from tasks.arcade.learner.network import PlainRamPolicy, RamPolicy
 from tasks.arcade.learner.training import Listener, Start, train
 
 __all__ = [
     "ExportError",
     "ForeignModel",
     "Listener",
+    "PlainRamPolicy",
     "RamPolicy",
     "RewardScale",
     "RolloutPPO",

@@ -73,12 +73,27 @@ def layers(
 class RamPolicy(ActorCriticPolicy):
     """Stable-Baselines3's actor-critic policy with the layers of a `NetworkSettings`."""
 
+    extractor: type[ActorCritic] = ActorCritic
+
     def __init__(self, *args: Any, network: NetworkSettings, **kwargs: Any) -> None:
         self._network = network
         super().__init__(*args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = ActorCritic(self.features_dim, self._network)  # type: ignore[assignment]
+        self.mlp_extractor = self.extractor(self.features_dim, self._network)  # type: ignore[assignment]
+
+
+class PlainActorCritic(ActorCritic):
+    """One network after the other."""
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+
+class PlainRamPolicy(RamPolicy):
+    """The same layers, learned as Stable-Baselines3 does it: the yardstick that `RamPolicy` is held against."""
+
+    extractor = PlainActorCritic
 
 
 def arrays_of(policy: nn.Module, prefix: str = "") -> Weights:
