@@ -161,6 +161,10 @@ class ActorCriticSettings(Settings):
     ent_coef: Schedule = Field(default=0.0, description="what trying things out counts; a number or lin_1e-2")
     vf_coef: float = Field(default=0.5, ge=0, description="what the value function's error counts")
     max_grad_norm: float = Field(default=0.5, gt=0, description="longer gradients are cut to this length")
+    terminal_on_life_loss: bool = Field(
+        default=False,
+        description="nothing is to come after a lost life, as learning sees it; played and told of are whole episodes",
+    )
     pipelined: bool = Field(
         default=False,
         description="the next rollout is played while the last one is learned from, so with the weights from before",

@@ -172,6 +172,7 @@ class WholeRollouts(OnPolicyAlgorithm):
 
     Attributes:
         pipelined: the next rollout is played while the last one is learned from.
+        terminal_on_life_loss: nothing is to come after a lost life.
         over: no further rollout is played.
         entropy: coefficient of the entropy by the progress that remains.
     """
@@ -179,6 +180,7 @@ class WholeRollouts(OnPolicyAlgorithm):
     env: RolloutVecEnv
     reward_scale: RewardScale
     pipelined = False
+    terminal_on_life_loss = False
     over = False
     entropy: Callable[[float], float]
 
@@ -219,16 +221,21 @@ class WholeRollouts(OnPolicyAlgorithm):
         super().dump_logs(iteration and self.num_timesteps // (self.n_steps * self.n_envs))
 
     def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
+        starts, last_starts = rollout.starts, rollout.last_starts
+        if self.terminal_on_life_loss:
+            starts, last_starts = rollout.starts_of_lives()
         buffer.reset()
         buffer.observations[:] = rollout.features.reshape(buffer.observations.shape)
         buffer.actions[:] = rollout.actions[..., None]
         # The time limit is no end of the game: what was still to come is bootstrapped (SB3 issue 633).
         buffer.rewards[:] = self.reward_scale(rollout.rewards, rollout.starts) + self.gamma * rollout.bootstraps
-        buffer.episode_starts[:] = rollout.starts
+        buffer.episode_starts[:] = starts
         buffer.values[:] = rollout.values
         buffer.log_probs[:] = rollout.log_probs
         buffer.pos, buffer.full = buffer.buffer_size, True
-        buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), rollout.last_starts)
+        buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), last_starts)
+        # A memory lasts an episode, however many lives it has.
+        buffer.episode_starts[:] = rollout.starts
 
 
 @contextmanager

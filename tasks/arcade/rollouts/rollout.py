@@ -58,6 +58,7 @@ class Rollout(Played):
         features: float32 (n_steps, n_envs, n_features), what the policy was shown; of pixels uint8.
         values: float32, the policy's value of each step.
         log_probs: float32, of the actions.
+        lost: float32, 1 where a step lost a life.
         bootstraps: float32, the value of the state at which the time limit cut an episode; 0 elsewhere.
         last_values: float32 (n_envs,), the value after the last step.
         last_starts: float32 (n_envs,), 1 where the last step ended an episode.
@@ -66,9 +67,16 @@ class Rollout(Played):
     features: FeatureArray
     values: Floats
     log_probs: Floats
+    lost: Floats
     bootstraps: Floats
     last_values: Floats
     last_starts: Floats
+
+    def starts_of_lives(self) -> tuple[Floats, Floats]:
+        """`starts` and `last_starts`, where the step after a lost life is the first of an episode as well."""
+        starts = self.starts.copy()
+        starts[1:] = np.maximum(starts[1:], self.lost[:-1])
+        return starts, np.maximum(self.last_starts, self.lost[-1])
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,8 @@ class RolloutSettings:
             "rams": ((*grid, RAM_SIZE), np.uint8),
             "features": ((*grid, feature_size(features)), np.uint8 if features.kind == "pixels" else np.float32),
             "actions": (grid, np.int64),
-            **dict.fromkeys(("rewards", "starts", "values", "log_probs", "bootstraps"), (grid, np.float32)),
+            **dict.fromkeys(("rewards", "starts", "values", "log_probs"), (grid, np.float32)),
+            **dict.fromkeys(("lost", "bootstraps"), (grid, np.float32)),
             "last_values": ((self.n_envs,), np.float32),
             "last_starts": ((self.n_envs,), np.float32),
         }
@@ -171,6 +180,11 @@ class Environment:
     def length(self) -> int:
         """Steps of the episode under way."""
         return len(self._since)
+
+    @property
+    def lives(self) -> int:
+        """Lives left; 0 in games that count none."""
+        return self._emulator.lives
 
     def uniforms(self, n: int) -> npt.NDArray[np.float64]:
         """The next n numbers of this environment's own generator, in [0, 1)."""
@@ -297,7 +311,10 @@ class RolloutPlayer:
 
     def _advance(self, step: int, row: int, action: int, values: Callable[[slice], Floats]) -> list[Episode]:
         """Play an action on; `values` says what is to come of what some environments show now."""
-        self._out["rewards"][step, row], terminated, truncated = self._environments[row].step(action)
+        environment = self._environments[row]
+        lives = environment.lives
+        self._out["rewards"][step, row], terminated, truncated = environment.step(action)
+        self._out["lost"][step, row] = environment.lives < lives
         if truncated and not terminated:
             self._out["bootstraps"][step, row] = values(slice(row, row + 1))[0]
         return [self._ended(step, row)] if terminated or truncated else []

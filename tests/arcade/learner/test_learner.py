@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 from trainings import Impatient, Recorder, Silent, assert_same_end, near, run_of, same, scaled, small, timeless
@@ -15,12 +16,12 @@ from tasks.arcade.checkpoint import read as read_checkpoint
 from tasks.arcade.checkpoint import write as write_checkpoint
 from tasks.arcade.game import make_env, resolve
 from tasks.arcade.learner import RewardScale, Start, build, schedule, train
+from tasks.arcade.learner.algorithm import WholeRollouts
 from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.rollouts.rollout import RolloutSettings
+from tasks.arcade.rollouts.transitions import rollout_settings
 from tasks.arcade.rollouts.workers import WorkerPool
-from tasks.arcade.settings import (
-    PpoSettings,
-)
+from tasks.arcade.settings import ApproachSettings, PpoSettings, RunSettings
 from tasks.arcade.training_state import read_state, write_state
 
 
@@ -169,6 +170,45 @@ def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
         one, other = getattr(ours.rollout_buffer, name), getattr(theirs.rollout_buffer, name)
         assert np.allclose(one, other, atol=1e-4), name
     assert ours.rollout_buffer.episode_starts.sum() == 3
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent-ppo"])
+def test_nothing_is_to_come_after_a_lost_life_if_that_is_asked_for(name: str) -> None:
+    approach_ = small(name, n_envs=2, reward="raw")
+    whole, cut = (
+        _one_rollout(
+            approach_.model_copy(
+                update={
+                    "algorithm": approach_.algorithm.model_copy(
+                        update={"n_steps": 416, "gae_lambda": 1.0, "terminal_on_life_loss": cut}
+                    )
+                }
+            )
+        )
+        for cut in (False, True)
+    )
+    assert (whole.observations == cut.observations).all()
+    assert (whole.episode_starts == cut.episode_starts).all(), (
+        "an episode has all its lives, and a memory lasts as long"
+    )
+    returns, rewards, gamma = cut.returns, cut.rewards, 0.99
+    goes_on = np.isclose(returns[:-1], rewards[:-1] + gamma * returns[1:], atol=1e-3)
+    ends = np.isclose(returns[:-1], rewards[:-1], atol=1e-5) & ~goes_on
+    assert (goes_on | ends).all()
+    assert ends.sum() > whole.episode_starts[1:].sum() > 0
+
+
+def _one_rollout(approach_: ApproachSettings) -> RolloutBuffer:
+    rollouts = rollout_settings(resolve("ALE/Breakout-v5"), approach_, 1)
+    settings = RunSettings(
+        game=rollouts.game, approach=approach_, seed=1, steps=rollouts.n_steps, checkpoint_every=10_000
+    )
+    with WorkerPool(rollouts, 1) as pool:
+        model = build(settings, pool)
+        assert isinstance(model, WholeRollouts)
+        model._setup_learn(832)
+        model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 416)
+    return model.rollout_buffer
 
 
 def _replaying(policy, actions: list[int]):

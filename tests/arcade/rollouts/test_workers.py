@@ -121,6 +121,32 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
         env.close()
 
 
+def test_a_lost_life_is_noted_at_the_step_that_lost_it() -> None:
+    game = resolve("ALE/Breakout-v5")
+    settings = RolloutSettings(game, small(n_envs=2, n_steps=400), seed=1)
+    arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
+    episodes = RolloutPlayer(settings, range(2), arrays).play(
+        some_weights(settings.approach, 4), Statistics.empty(), lambda: None
+    )
+    rollout = Rollout(**arrays, episodes=tuple(episodes))
+    starts, last_starts = rollout.starts_of_lives()
+    for column in range(2):
+        env = make_env(game)
+        reset_seed, _ = np.random.SeedSequence(1, spawn_key=(0, column)).generate_state(2)
+        lives = env.reset(seed=int(reset_seed))[1]["lives"]
+        for step in range(400):
+            before = lives
+            _, _, terminated, truncated, info = env.step(rollout.actions[step, column])
+            lives = info["lives"]
+            assert rollout.lost[step, column] == (lives < before)
+            later = last_starts[column] if step == 399 else starts[step + 1, column]
+            assert later == (lives < before or terminated)
+            if terminated or truncated:
+                lives = env.reset()[1]["lives"]
+        env.close()
+    assert rollout.lost.sum() > len(episodes) > 0, "more lives were lost than games"
+
+
 def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
     with (
