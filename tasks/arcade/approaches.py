@@ -33,6 +33,9 @@ _TUNED = ApproachSettings(
         n_epochs=4,
         learning_rate="lin_7e-4_5e-5",
         ent_coef="lin_1e-2",
+        # Far beyond gamma's horizon lies what a lost life costs while others are left: unless that is told, Breakout's
+        # ball is let go.
+        terminal_on_life_loss=True,
         network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu"),
     ),
     features=FeatureSettings(kind="standardised", difference_scale=8.0, movers=8, gap_scales=(2.0, 8.0, 24.0, 64.0)),
@@ -52,6 +55,7 @@ _RECURRENT = _TUNED.model_copy(
             n_epochs=4,
             learning_rate="lin_7e-4_5e-5",
             ent_coef="lin_1e-2",
+            terminal_on_life_loss=True,
             network=RecurrentNetworkSettings(lstm=128, pi=(128,), vf=(128,), activation="relu"),
         ),
     }
