@@ -126,7 +126,7 @@ def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text:
         ("gamma = nan", "gamma: Input should be a finite number"),
         ("gamma = 2020-01-01", "gamma"),
         ("n_envs = 0", "n_envs"),
-        ('reward = "clip"', "reward: Input should be 'raw', 'sign' or 'scaled', got 'clip'"),
+        ('reward = "clip"', "reward: Input should be 'raw', 'sign', 'scaled' or 'root', got 'clip'"),
         ('features.kind = "bitz"', "features.kind"),
         ("features.kinds = 1", "did you mean kind?"),
         ('policy = "CnnPolicy"', "an MlpPolicy"),
