@@ -305,7 +305,8 @@ def _steps_figure(
     if not traces:
         return ""
     axis = {"title_text": "step", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False}
-    shapes = [_across(level) for level in levels if _near(level.value, traces)]
+    highest = max(y for trace in traces for y in trace["y"])
+    shapes = [_across(level, level.value > highest) for level in levels if _near(level.value, traces)]
     return _html(name, traces, {"xaxis": axis, "yaxis": {"title_text": measure}, "shapes": shapes}, hovermode)
 
 
@@ -318,10 +319,15 @@ def _near(value: float, traces: Sequence[Trace]) -> bool:
     return high - reach <= value <= low + reach
 
 
-def _across(level: Level) -> Trace:
-    """A level's line with its name, behind the curves."""
+def _across(level: Level, topmost: bool) -> Trace:
+    """A level's line with its name, behind the curves; above the topmost line nothing is shown."""
     line = {"color": "#8a94a1", "width": 1, "dash": "dot"}
-    label = {"text": _text(level.name), "textposition": "start", "yanchor": "bottom", "font": {"size": 11}}
+    label = {
+        "text": _text(level.name),
+        "textposition": "start",
+        "yanchor": "top" if topmost else "bottom",
+        "font": {"size": 11},
+    }
     ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": level.value, "y1": level.value}
     return {"type": "line", "layer": "below", "line": line, "label": label} | ends
 
@@ -338,11 +344,12 @@ def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> 
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12},
         "hoverlabel": {"font": {"family": "system-ui, sans-serif", "size": 12}},
-        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "margin": {"l": 8, "r": 32, "t": 8, "b": 8},
         "hovermode": hovermode,
         # What lies above one step is shown wherever between two steps the mouse is.
         "hoverdistance": -1 if hovermode == "x unified" else 20,
-        # Where a finger hovers over nothing the buttons are always there: on the legend they would hide its words.
+        # Where a finger hovers over nothing the buttons are always there: in the margin they hide neither legend nor
+        # a curve's end.
         "modebar": {"orientation": "v"},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "xaxis": axis | layout.get("xaxis", {}),

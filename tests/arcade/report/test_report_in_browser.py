@@ -89,6 +89,30 @@ def test_figures_answer(browser: str, page: Path) -> None:
     driven(browser, page, 1280, drive)
 
 
+def test_no_button_lies_on_a_curve_and_lines_have_their_names(browser: str, page: Path) -> None:
+    """Where nobody hovers, as with a finger, Plotly's buttons are always there."""
+    plots = """[...document.querySelectorAll('.js-plotly-plot')].map((plot) => {
+        const {l, w, t, h} = plot._fullLayout._size, {left, top} = plot.getBoundingClientRect();
+        return {
+            name: plot.id, right: left + l + w, buttons: plot.querySelector('.modebar').getBoundingClientRect().left,
+            lines: (plot.layout.shapes || []).filter((line) => line.label).length,
+            names: [...plot.querySelectorAll('.shape-label')].map((name) => name.getBoundingClientRect())
+                .filter((name) => name.top >= top + t - 1 && name.bottom <= top + t + h + 1).length,
+        };
+    })"""
+
+    async def drive(tab: Tab) -> None:
+        await tab.until("document.querySelector('#plot-seeds .main-svg') !== null")
+        drawn = await tab.value(plots)
+        assert len(drawn) >= 7
+        for plot in drawn:
+            assert plot["buttons"] >= plot["right"], plot["name"]
+            assert plot["names"] == plot["lines"], plot["name"]
+        assert any(plot["lines"] for plot in drawn)
+
+    driven(browser, page, 1280, drive)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_fits_its_width(browser: str, page: Path, width: int) -> None:
     async def drive(tab: Tab) -> None:
