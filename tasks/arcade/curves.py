@@ -305,18 +305,20 @@ def _steps_figure(
     if not traces:
         return ""
     axis = {"title_text": "step", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False}
-    highest = max(y for trace in traces for y in trace["y"])
-    shapes = [_across(level, level.value > highest) for level in levels if _near(level.value, traces)]
+    shapes = _lines(levels, traces)
     return _html(name, traces, {"xaxis": axis, "yaxis": {"title_text": measure}, "shapes": shapes}, hovermode)
 
 
-def _near(value: float, traces: Sequence[Trace]) -> bool:
-    """Whether the curves keep about half of the height with a line there: a human may score a hundred times as much."""
+def _lines(levels: Sequence[Level], traces: Sequence[Trace]) -> list[Trace]:
+    """Lines that leave the curves about half of the height: a human may score a hundred times as much."""
+    if not levels:
+        return []
     drawn: list[float] = [y for trace in traces for y in trace["y"]]
     low, high = min(drawn), max(drawn)
     # Curves that are flat have a height all the same.
     reach = 2 * max(high - low, abs(high) / 10)
-    return high - reach <= value <= low + reach
+    near = [level for level in levels if high - reach <= level.value <= low + reach]
+    return [_across(level, level.value > high) for level in near]
 
 
 def _across(level: Level, topmost: bool) -> Trace:

@@ -240,7 +240,7 @@ class WholeRollouts(OnPolicyAlgorithm):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Learning on one thread: sums depend on how they are shared out.
+    """Each of torch's operations on one thread: sums depend on how they are shared out.
 
     A second one would save a quarter of the time where nothing else runs, and cost ten times as much where something
     does: threads wait for each other at every layer.
@@ -257,7 +257,7 @@ class Learner(WholeRollouts):
     """Mixed into one that learns by gradients, by a `train()` of its own."""
 
     def train(self) -> None:
-        """Stable-Baselines3's own, on one thread."""
+        """Stable-Baselines3's own, each operation on one thread."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
         with one_thread():
             super().train()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import torch
@@ -52,16 +52,14 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, one: nn.Module, other: nn.Module, rows: torch.Tensor, *_: nn.Parameter) -> Any:
         ctx.weights = list(one.parameters()), list(other.parameters())
-        ctx.outputs = _both(lambda: _with_graph(one, rows), lambda: _with_graph(other, rows))
+        ctx.outputs = _both(partial(_with_graph, one, rows), partial(_with_graph, other, rows))
         return tuple(output.detach() for output in ctx.outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        first, second = (
-            lambda at=at: torch.autograd.grad(ctx.outputs[at], ctx.weights[at], gradients[at]) for at in (0, 1)
-        )
-        of_one, of_other = _both(first, second)
+        asked = zip(ctx.outputs, ctx.weights, gradients, strict=True)
+        of_one, of_other = _both(*(partial(torch.autograd.grad, *one) for one in asked))
         return None, None, None, *of_one, *of_other
 
 
