@@ -148,6 +148,7 @@ Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE
 
 
 _RATE = "of the optimiser: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second"
+_LIVES = "nothing is to come after a lost life, as learning sees it; played and told of are whole episodes"
 _LAMBDA = "of generalised advantage estimation: 1 looks at all that comes, 0 at the next step"
 
 
@@ -161,10 +162,7 @@ class ActorCriticSettings(Settings):
     ent_coef: Schedule = Field(default=0.0, description="what trying things out counts; a number or lin_1e-2")
     vf_coef: float = Field(default=0.5, ge=0, description="what the value function's error counts")
     max_grad_norm: float = Field(default=0.5, gt=0, description="longer gradients are cut to this length")
-    terminal_on_life_loss: bool = Field(
-        default=False,
-        description="nothing is to come after a lost life, as learning sees it; played and told of are whole episodes",
-    )
+    terminal_on_life_loss: bool = Field(default=False, description=_LIVES)
     pipelined: bool = Field(
         default=False,
         description="the next rollout is played while the last one is learned from, so with the weights from before",
@@ -240,6 +238,7 @@ class OffPolicySettings(Settings):
         default=0.01, ge=0, le=1, description="share of random actions in the end, and when a checkpoint is judged"
     )
     max_grad_norm: float = Field(default=10.0, gt=0, description="longer gradients are cut to this length")
+    terminal_on_life_loss: bool = Field(default=False, description=_LIVES)
     network: QNetworkSettings = QNetworkSettings()
 
     @property

@@ -106,12 +106,13 @@ def _off_policy(settings: RunSettings, algorithm: OffPolicySettings, env: Rollou
         model = RolloutDQN(RamQPolicy, env, seed=settings.seed, device="cpu", **given)
     model.buffer.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
     model.buffer.features = env.features()
+    model.buffer.terminal_on_life_loss = algorithm.terminal_on_life_loss
     return model
 
 
 def off_policy_arguments(algorithm: OffPolicySettings) -> dict[str, Any]:
     """What `DQN` of Stable-Baselines3 or `QRDQN` of sb3-contrib is given, besides environment and seed."""
-    own = ("algorithm", "learning_rate", "network", "n_quantiles")
+    own = ("algorithm", "learning_rate", "network", "n_quantiles", "terminal_on_life_loss")
     quantiles = {"n_quantiles": algorithm.n_quantiles} if isinstance(algorithm, QrDqnSettings) else {}
     return {
         **{name: getattr(algorithm, name) for name in type(algorithm).model_fields if name not in own},

@@ -73,10 +73,12 @@ class RamReplayBuffer(BaseBuffer):
         kept: the transitions.
         features: by which RAM becomes the network's input, with today's statistics.
         reward_scale: by which rewards become what is learned from.
+        terminal_on_life_loss: nothing is to come after a lost life.
     """
 
     features: Features
     reward_scale: RewardScale
+    terminal_on_life_loss = False
 
     def __init__(self, buffer_size: int, *args: Any, optimize_memory_usage: bool = False, **kwargs: Any) -> None:
         super().__init__(buffer_size, *args, **kwargs)
@@ -85,11 +87,12 @@ class RamReplayBuffer(BaseBuffer):
     def sample(self, batch_size: int, env: object = None) -> ReplayBufferSamples:
         """Transitions, float32 but for the actions."""
         batch = self.kept.draw(batch_size)
+        last = batch.terminated | batch.lost if self.terminal_on_life_loss else batch.terminated
         return ReplayBufferSamples(
             observations=torch.from_numpy(self.features(batch.rams, batch.previous)),
             actions=torch.from_numpy(batch.actions[:, None]),
             next_observations=torch.from_numpy(self.features(batch.next_rams, batch.rams)),
-            dones=torch.from_numpy(batch.terminated[:, None].astype(np.float32)),
+            dones=torch.from_numpy(last[:, None].astype(np.float32)),
             rewards=torch.from_numpy(self.reward_scale.of(batch.rewards)[:, None]),
         )
 

@@ -33,6 +33,7 @@ class Batch:
         rewards: float32 (n,), the game's own.
         next_rams: uint8 (n, 128), the RAM one step later; of no meaning where the episode has terminated.
         terminated: bool (n,); the time limit's cut is no end of the game.
+        lost: bool (n,), where a life was lost and the episode went on.
     """
 
     rams: Rams
@@ -41,6 +42,7 @@ class Batch:
     rewards: Floats
     next_rams: Rams
     terminated: npt.NDArray[np.bool_]
+    lost: npt.NDArray[np.bool_]
 
 
 class TransitionBuffer:
@@ -90,7 +92,7 @@ class TransitionBuffer:
         """What is added next is of other episodes: those under way end here, as if by the time limit."""
         if self._added:
             newest = (self._added - 1) % self.rows
-            for env in np.flatnonzero(self._ends[newest] == End.NONE).tolist():
+            for env in np.flatnonzero(np.isin(self._ends[newest], (End.NONE, End.LOST_LIFE))).tolist():
                 self._cuts[newest, env] = self._after[env]
                 self._ends[newest, env] = End.TRUNCATED
 
@@ -113,6 +115,7 @@ class TransitionBuffer:
             rewards=self._rewards[rows, envs],
             next_rams=next_rams,
             terminated=ends == End.TERMINATED,
+            lost=ends == End.LOST_LIFE,
         )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

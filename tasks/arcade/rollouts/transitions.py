@@ -19,12 +19,14 @@ from tasks.arcade.settings import ApproachSettings, GameSettings, OffPolicySetti
 
 
 class End(IntEnum):
-    """How a step ended its episode, if it did."""
+    """How a step ended its episode, or a life of it, if it did."""
 
     NONE = 0
     TERMINATED = 1
     TRUNCATED = 2
     """By the time limit, which is no end of the game: what was still to come counts."""
+    LOST_LIFE = 3
+    """The episode goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +101,11 @@ class TransitionPlayer(RolloutPlayer):
 
     def _step(self, step: int, row: int, action: int) -> list[Episode]:
         environment, out = self._environments[row], self._out
+        lives = environment.lives
         out["rewards"][step, row], terminated, truncated = environment.step(action)
         out["next_rams"][step, row] = environment.ram
         if not (terminated or truncated):
-            out["ends"][step, row] = End.NONE
+            out["ends"][step, row] = End.LOST_LIFE if environment.lives < lives else End.NONE
             return []
         out["ends"][step, row] = End.TERMINATED if terminated else End.TRUNCATED
         return [self._ended(step, row)]

@@ -13,10 +13,13 @@ from trainings import Recorder, run_of, same, small
 
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.folder import DamagedError
+from tasks.arcade.game import resolve
 from tasks.arcade.learner import Start, build, train
-from tasks.arcade.learner.offpolicy import OffPolicyRollouts
+from tasks.arcade.learner.algorithm import RolloutVecEnv
+from tasks.arcade.learner.offpolicy import OffPolicyRollouts, RamReplayBuffer
 from tasks.arcade.rollouts.transitions import rollout_settings
 from tasks.arcade.rollouts.workers import WorkerPool
+from tasks.arcade.settings import RunSettings
 from tasks.arcade.training_state import TrainingState, read_state, write_state
 
 
@@ -60,19 +63,27 @@ def test_exploration_falls_with_progress_and_the_target_network_follows(
         assert not all((one == other).all() for one, other in zip(ahead, state.target.values(), strict=True))
 
 
+def test_nothing_is_to_come_after_a_lost_life_if_that_is_asked_for() -> None:
+    """Of the same play, drawn by the same numbers."""
+    dones = []
+    for asked in (False, True):
+        approach = small("dqn")
+        algorithm = approach.algorithm.model_copy(update={"terminal_on_life_loss": asked})
+        settings = run_of(approach.model_copy(update={"algorithm": algorithm}))
+        buffer, _ = _begun(settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), 1280)
+        np.random.seed(5)
+        dones.append(buffer.sample(2_000).dones[:, 0].numpy() > 0)
+        np.random.seed(5)
+        batch = buffer.kept.draw(2_000)
+        assert batch.lost.any() and batch.terminated.any() and not (batch.lost & batch.terminated).any()
+    assert (dones[0] == batch.terminated).all()
+    assert (dones[1] == batch.terminated | batch.lost).all()
+
+
 def test_a_batch_is_made_of_todays_features_and_of_what_is_learned_from() -> None:
     """What `train()` is given, against the transitions drawn by the same numbers; unclipped returns are reported."""
-
-    class Stop(BaseCallback):
-        def _on_step(self) -> bool:
-            return self.num_timesteps < 640
-
     settings = run_of(small("dqn", reward="sign"))
-    with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 1) as pool:
-        model = build(settings, pool)
-        assert isinstance(model, OffPolicyRollouts)
-        model.learn(10_000, callback=Stop())
-        buffer, env = model.buffer, model.env
+    buffer, env = _begun(settings, 640)
     np.random.seed(5)
     given = buffer.sample(400)
     np.random.seed(5)
@@ -84,6 +95,20 @@ def test_a_batch_is_made_of_todays_features_and_of_what_is_learned_from() -> Non
     assert not given.dones.any(), "all that ended here was cut by the time limit"
     assert env.statistics.count >= 512
     assert given.observations.dtype == given.rewards.dtype == given.dones.dtype == torch.float32
+
+
+def _begun(settings: RunSettings, steps: int) -> tuple[RamReplayBuffer, RolloutVecEnv]:
+    """A training's buffer and environments after so many steps."""
+
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < steps
+
+    with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 1) as pool:
+        model = build(settings, pool)
+        assert isinstance(model, OffPolicyRollouts)
+        model.learn(10_000, callback=Stop())
+    return model.buffer, model.env
 
 
 def test_another_training_begins_with_what_this_one_has_learned_and_seen(

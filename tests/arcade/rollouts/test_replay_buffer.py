@@ -17,7 +17,7 @@ N_ENVS, ROLLOUTS = 4, 16
 SETTINGS = TransitionSettings(
     resolve("ALE/Breakout-v5").model_copy(update={"max_episode_frames": 720}), small("dqn"), seed=3
 )
-Transition = tuple[bytes, bytes, int, float, bytes, bool]
+Transition = tuple[bytes, bytes, int, float, bytes, bool, bool]
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +43,22 @@ def test_transitions_are_what_gymnasium_gives_for_the_same_seeds_and_actions(rol
     names = ("rams", "actions", "rewards", "starts", "next_rams", "ends")
     rams, actions, rewards, starts, next_rams, ends = (together(rollouts, name) for name in names)
     assert np.bincount(actions.ravel(), minlength=4).min() > 0.2 * actions.size, "actions are random"
-    assert {End.TERMINATED, End.TRUNCATED} <= set(ends.ravel().tolist())
+    assert set(End) == set(ends.ravel().tolist())
     for column in range(N_ENVS):
         env = make_env(SETTINGS.game)
         reset_seed, _ = np.random.SeedSequence(3, spawn_key=(0, column)).generate_state(2)
-        ram, begins = env.reset(seed=int(reset_seed))[0], True
+        (ram, info), begins = env.reset(seed=int(reset_seed)), True
         for step in range(len(rams)):
             assert (rams[step, column] == ram).all()
             assert starts[step, column] == begins
-            ram, reward, terminated, truncated, _ = env.step(actions[step, column])
+            lives = info["lives"]
+            ram, reward, terminated, truncated, info = env.step(actions[step, column])
             assert (next_rams[step, column] == ram).all()
             assert rewards[step, column] == reward
-            assert ends[step, column] == (End.TERMINATED if terminated else 2 * truncated)
+            lost = End.LOST_LIFE if info["lives"] < lives else End.NONE
+            assert ends[step, column] == (End.TERMINATED if terminated else End.TRUNCATED if truncated else lost)
             if begins := terminated or truncated:
-                ram = env.reset()[0]
+                ram, info = env.reset()
         env.close()
 
 
@@ -78,16 +80,23 @@ def played(rollouts: list[Transitions]) -> list[set[Transition]]:
                 float(rewards[at, env]),
                 after,
                 terminated,
+                bool(ends[at, env] == End.LOST_LIFE),
             )
             steps[-1].add(step)
     return steps
 
 
 def drawn(batch: Batch) -> set[Transition]:
-    rows = zip(batch.rams, batch.previous, batch.actions, batch.rewards, batch.next_rams, batch.terminated, strict=True)
     return {
-        (ram.tobytes(), previous.tobytes(), int(action), float(reward), b"" if over else after.tobytes(), bool(over))
-        for ram, previous, action, reward, after, over in rows
+        (
+            ram.tobytes(),
+            previous.tobytes(),
+            int(action),
+            float(reward),
+            b"" if ends[0] else after.tobytes(),
+            *map(bool, ends),
+        )
+        for ram, previous, action, reward, after, *ends in zip(*vars(batch).values(), strict=True)
     }
 
 
@@ -138,7 +147,7 @@ def test_a_buffer_goes_on_from_its_arrays_as_if_nothing_had_been(rollouts: list[
     [
         ("rams", np.zeros((288, N_ENVS, 127), np.uint8)),
         ("actions", np.full((288, N_ENVS), 4, np.uint8)),
-        ("ends", np.full((288, N_ENVS), 3, np.uint8)),
+        ("ends", np.full((288, N_ENVS), 4, np.uint8)),
         ("ends", np.zeros((288, N_ENVS), np.uint8)),
         ("rewards", np.full((288, N_ENVS), np.nan, np.float32)),
         ("rewards", np.zeros((288, N_ENVS), np.float64)),
