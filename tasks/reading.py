@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 
 from tasks.arcade.evaluation import Evaluation
 from tasks.arcade.foreign import ForeignEvaluation, ForeignRun
-from tasks.arcade.game import Emulator
+from tasks.arcade.game import action_names
 from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
 from tasks.arcade.settings import GameSettings
 from tasks.contenders import Contenders, game_of
@@ -107,12 +106,7 @@ def _actions(game: GameSettings, evaluation: Evaluation) -> tuple[tuple[str, int
         counts.update(dict(enumerate(episode.actions)))
     if not counts:
         return ()
-    return tuple((name, counts[number]) for number, name in enumerate(_action_names(game)))
-
-
-@cache
-def _action_names(game: GameSettings) -> tuple[str, ...]:
-    return Emulator(game).action_names
+    return tuple((name, counts[number]) for number, name in enumerate(action_names(game)))
 
 
 def _frame_skip(game: GameSettings) -> str:

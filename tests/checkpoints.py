@@ -11,7 +11,7 @@ import numpy as np
 from tasks.arcade.approaches import approach
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics
-from tasks.arcade.game import Emulator, resolve
+from tasks.arcade.game import action_names, resolve
 from tasks.arcade.policies.by_approach import shapes_of
 from tasks.arcade.settings import RunSettings
 
@@ -25,7 +25,7 @@ def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
     shapes = shapes_of(settings, 6)
     weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
     statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
-    return Checkpoint(run, step, Emulator(game).action_names, weights, statistics)
+    return Checkpoint(run, step, action_names(game), weights, statistics)
 
 
 def remake_manifest(directory: Path) -> None:

@@ -13,7 +13,7 @@ from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.features import Statistics
 from tasks.arcade.films.panel import Caption
-from tasks.arcade.game import Emulator, Ram, resolve
+from tasks.arcade.game import Emulator, Ram, action_names, resolve
 from tasks.arcade.policies.by_approach import shapes_of
 from tasks.arcade.settings import RunSettings
 
@@ -43,7 +43,7 @@ def an_episode(checkpoint: Checkpoint, steps: int = STEPS) -> Trace:
 def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
     game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
     settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
-    names = Emulator(game).action_names
+    names = action_names(game)
     return write(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
 
 
@@ -64,5 +64,5 @@ class AnyAction:
 
 def random_play(env_id: str, steps: int | None, *, seed: int = 7, **changes: int) -> Trace:
     game = resolve(env_id).model_copy(update=changes)
-    player = AnyAction(Emulator(game).n_actions)
+    player = AnyAction(len(action_names(game)))
     return play(player, game, seed, action_seed=seed + 1, deterministic=False, max_steps=steps, checkpoint_step=250_000)

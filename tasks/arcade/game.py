@@ -350,6 +350,12 @@ class Emulator:
         return int(self._ale.getEpisodeFrameNumber())
 
 
+@cache
+def action_names(settings: GameSettings) -> tuple[str, ...]:
+    """ALE's names of a game's actions, in order: one emulator tells all that ask, for a ROM takes 80 ms to load."""
+    return Emulator(settings).action_names
+
+
 def make_env(settings: GameSettings, obs_type: str = "ram", render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     """Gymnasium's own environment for the same game: ale-py's `AtariEnv`.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sizes import sized
 
-from tasks.arcade.game import Emulator, environment_ids, resolve
+from tasks.arcade.game import action_names, environment_ids, resolve
 from tasks.arcade.rollouts.rollout import Environment
 
 GAMES = [name for name in environment_ids() if name.endswith(("-v5", "-v0")) and "-ram" not in name]
@@ -21,7 +21,7 @@ def environment(env_id: str) -> Environment:
 @pytest.mark.parametrize("env_id", sized(SOME, GAMES))
 def test_it_goes_on_as_if_nothing_had_happened(env_id: str) -> None:
     first, second = environment(env_id), environment(env_id)
-    n_actions = Emulator(resolve(env_id)).n_actions
+    n_actions = len(action_names(resolve(env_id)))
     chance = np.random.default_rng(sum(env_id.encode()))
     for action in chance.integers(n_actions, size=chance.integers(150, 400)).tolist():
         if any(first.step(action)[1:]):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from tasks.arcade.game import Emulator
+from tasks.arcade.game import action_names
 from tasks.arcade.learner.algorithm import (
     RewardScale,
     RolloutA2C,
@@ -61,8 +61,7 @@ Model = WholeRollouts | OffPolicyRollouts
 
 def build(settings: RunSettings, pool: WorkerPool) -> Model:
     """The algorithm of a run over its workers, seeded."""
-    n_actions = Emulator(settings.game).n_actions
-    env, algorithm = RolloutVecEnv(pool, n_actions), settings.approach.algorithm
+    env, algorithm = RolloutVecEnv(pool, len(action_names(settings.game))), settings.approach.algorithm
     if isinstance(algorithm, OffPolicySettings):
         return _off_policy(settings, algorithm, env)
     model: WholeRollouts

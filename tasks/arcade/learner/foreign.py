@@ -20,7 +20,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics
 from tasks.arcade.foreign import ForeignError, ForeignLog, Source, readable
-from tasks.arcade.game import RAM_SIZE, Emulator
+from tasks.arcade.game import RAM_SIZE, action_names
 from tasks.arcade.policies.policy import Weights, check_weights
 from tasks.arcade.settings import (
     A2cSettings,
@@ -110,7 +110,7 @@ def _checkpoint(
         raise _NoCheckpointError(f"its policy is a {name}; an MlpPolicy of PPO or A2C can be played here")
     if not isinstance(seen, spaces.Box) or seen.shape != (RAM_SIZE,) or seen.dtype != np.uint8:
         raise _NoCheckpointError(f"it observes {seen}, not the {RAM_SIZE} bytes of RAM")
-    names, theirs = Emulator(game).action_names, len(weights.get("action_net.bias", ()))
+    names, theirs = action_names(game), len(weights.get("action_net.bias", ()))
     if len(names) != theirs:
         raise _NoCheckpointError(f"it has {theirs} actions, {game.env_id} has {len(names)}")
     try:

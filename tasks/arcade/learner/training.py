@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.folder import Arrays, DamagedError
-from tasks.arcade.game import Emulator
+from tasks.arcade.game import action_names
 from tasks.arcade.learner.algorithm import RolloutVecEnv
 from tasks.arcade.learner.building import Model, build
 from tasks.arcade.learner.offpolicy import OffPolicyRollouts
@@ -197,7 +197,7 @@ class _Reporter(BaseCallback):
     def __init__(self, settings: RunSettings, listener: Listener, start: int) -> None:
         super().__init__()
         self._settings, self._listener = settings, listener
-        self._action_names = Emulator(settings.game).action_names
+        self._action_names = action_names(settings.game)
         self._saved_at = self._start = start
         self._started = time.monotonic()
 

@@ -182,6 +182,11 @@ class Environment:
         return len(self._since)
 
     @property
+    def n_actions(self) -> int:
+        """How many actions there are."""
+        return self._emulator.n_actions
+
+    @property
     def lives(self) -> int:
         """Lives left; 0 in games that count none."""
         return self._emulator.lives
@@ -247,7 +252,7 @@ class RolloutPlayer:
         self._environments = [
             Environment(settings.game, settings.seed, index, *rows) for index, *rows in zip(span, *kept, strict=True)
         ]
-        self._n_actions = Emulator(settings.game).n_actions
+        self._n_actions = self._environments[0].n_actions
         self._before = self._marks()
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:

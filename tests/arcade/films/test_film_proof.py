@@ -23,7 +23,7 @@ from tasks.arcade.films.film import Film, Plain, film, form_of
 from tasks.arcade.films.mark import add_mark, file_digest, read_mark
 from tasks.arcade.films.panel import Caption, Panel
 from tasks.arcade.films.proof import PictureProof, verify_pictures
-from tasks.arcade.game import Emulator, Ram, resolve
+from tasks.arcade.game import Emulator, Ram, action_names, resolve
 
 PONG = resolve("ALE/Pong-v5")
 STEPS = 30
@@ -31,7 +31,7 @@ Made = tuple[Trace, Path, Film]
 
 
 class Still:
-    n_actions = Emulator(PONG).n_actions
+    n_actions = len(action_names(PONG))
 
     def begin(self) -> Decide:
         return self.decide
