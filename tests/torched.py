@@ -17,6 +17,7 @@ FEATURES = {
     "scaled": FeatureSettings(kind="scaled"),
     "standardised": FeatureSettings(kind="standardised", clip=2.9),
     "movers": MOVERS,
+    "waves": MOVERS.model_copy(update={"gap_scales": (24.0,), "gap_periods": (50.0, 120.0)}),
     "bits": FeatureSettings(kind="bits"),
 }
 ACTION = 4
@@ -66,15 +67,23 @@ def by_torch(
             wrapped = torch.tensor((ram - previous).view(np.int8) - ram.astype(np.float64)) + byte
             own = (byte - torch.tensor(statistics.mean)) / torch.tensor(statistics.deviation)
             pairs = [(a, b) for i, a in enumerate(statistics.movers) for b in statistics.movers[i + 1 :]]
-            gaps = [torch.stack([byte[a] - byte[b] for a, b in pairs]) / s for s in settings.gap_scales if pairs]
-            room = len(settings.gap_scales) * settings.movers * (settings.movers - 1) // 2
+            gaps = torch.stack([byte[a] - byte[b] for a, b in pairs]) if pairs else torch.zeros(0)
+            lines = [(gaps / scale).clamp(-settings.clip, settings.clip) for scale in settings.gap_scales]
+            turns = [gaps * 2 * torch.pi / period for period in settings.gap_periods]
+            waves = [wave(turn) for turn in turns for wave in (torch.sin, torch.cos)]
+            room = (
+                (len(settings.gap_scales) + 2 * len(settings.gap_periods))
+                * settings.movers
+                * (settings.movers - 1)
+                // 2
+            )
             gain = torch.full((128,), settings.still_gain if statistics.movers else 1.0, dtype=torch.float64)
             gain[list(statistics.movers)] = 1
             clipped = [part.clamp(-settings.clip, settings.clip) for part in (own, wrapped / settings.difference_scale)]
             features = torch.cat([part * gain for part in clipped])
             if settings.movers:
-                cut = torch.cat(gaps).clamp(-settings.clip, settings.clip)
-                features = torch.cat([features, cut, torch.zeros(room - len(cut), dtype=torch.float64)])
+                told = torch.cat([*lines, *waves])
+                features = torch.cat([features, told, torch.zeros(room - len(told), dtype=torch.float64)])
     _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]), *remembered)
     log_prob.sum().backward()
     if settings.kind == "bits":

@@ -23,6 +23,8 @@ Rams = npt.NDArray[np.uint8]
 FeatureArray = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 """Rows of network input: uint8 where they are pixels, whose bytes would be four times as many."""
 
+_LARGEST_GAP = 255
+
 _SMALLEST_DEVIATION = 0.05
 """In units of a byte: a byte that changed once in a long while must not become an enormous input."""
 
@@ -236,6 +238,7 @@ class Features:
             gain[:] = settings.still_gain
             gain[movers] = 1
         self._gain = np.concatenate([gain, gain])
+        self._of_gaps = _of_gaps(settings)
 
     def __call__(self, rams: Seen, previous: Seen) -> FeatureArray:
         """Features of n RAMs, or of n stacks of pictures.
@@ -265,19 +268,32 @@ class Features:
         # Counters wrap at 256: 255 → 0 is a step of one, not of minus 255.
         moves[:] = (rams - previous).view(np.int8)
         moves *= np.float32(1 / self._settings.difference_scale)
-        gaps = rams[:, self._left].astype(np.float32) - rams[:, self._right]
-        at = 2 * RAM_SIZE
-        for scale in self._settings.gap_scales if self._settings.movers else ():
-            np.multiply(gaps, np.float32(1 / scale), out=out[:, at : at + gaps.shape[1]])
-            at += gaps.shape[1]
-        clip = np.float32(self._settings.clip)
-        np.clip(out, -clip, clip, out=out)
-        out[:, : 2 * RAM_SIZE] *= self._gain
+        own, clip = out[:, : 2 * RAM_SIZE], np.float32(self._settings.clip)
+        np.clip(own, -clip, clip, out=own)
+        own *= self._gain
+        gaps = rams[:, self._left].astype(np.intp) - rams[:, self._right]
+        told = self._of_gaps[gaps + _LARGEST_GAP].transpose(0, 2, 1).reshape(len(rams), -1)
+        out[:, 2 * RAM_SIZE : 2 * RAM_SIZE + told.shape[1]] = told
         return out
+
+
+def _of_gaps(settings: FeatureSettings) -> npt.NDArray[np.float32]:
+    """What is told of every gap from -255 to 255: float32 of shape (511, n).
+
+    A network learns slowly what changes within a few pixels, such as where on the paddle a ball is struck: sines and
+    cosines show it to it (Tancik et al. 2020, "Fourier features").
+    """
+    gaps, clip = np.arange(-_LARGEST_GAP, _LARGEST_GAP + 1, dtype=np.float32), np.float32(settings.clip)
+    told = [np.clip(gaps * np.float32(1 / scale), -clip, clip) for scale in settings.gap_scales]
+    for period in settings.gap_periods:
+        turns = gaps.astype(np.float64) * (2 * np.pi / period)
+        told += [np.sin(turns).astype(np.float32), np.cos(turns).astype(np.float32)]
+    return np.stack(told, axis=1) if told else np.zeros((len(gaps), 0), np.float32)
 
 
 def feature_size(settings: FeatureSettings) -> int:
     """How many inputs the network has."""
-    gaps = len(settings.gap_scales) * settings.movers * (settings.movers - 1) // 2
+    pairs = settings.movers * (settings.movers - 1) // 2
+    gaps = (len(settings.gap_scales) + 2 * len(settings.gap_periods)) * pairs
     sizes = {"scaled": RAM_SIZE, "standardised": 2 * RAM_SIZE + gaps, "bits": 16 * RAM_SIZE, "pixels": prod(STACK)}
     return sizes[settings.kind]

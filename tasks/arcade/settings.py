@@ -89,6 +89,9 @@ class GameSettings(Settings):
         return value
 
 
+_Above0 = Annotated[float, Field(gt=0)]
+
+
 class FeatureSettings(Settings):
     """How 128 RAM bytes, or the screen, become the network's input (tasks/arcade/features.py)."""
 
@@ -102,8 +105,11 @@ class FeatureSettings(Settings):
     movers: int = Field(
         default=0, ge=0, le=32, description="standardised: so many smoothly moving bytes are compared pair by pair"
     )
-    gap_scales: tuple[float, ...] = Field(
+    gap_scales: tuple[_Above0, ...] = Field(
         default=(8.0, 24.0, 64.0), description="the difference of two movers is divided by each of these"
+    )
+    gap_periods: tuple[_Above0, ...] = Field(
+        default=(), description="of sines and cosines of that difference: they tell apart what is close together"
     )
     still_gain: float = Field(default=0.25, gt=0, description="what all other bytes count, once there are movers")
     survey_steps: int = Field(default=8192, ge=1, description="steps of training after which the movers are chosen")

@@ -157,3 +157,16 @@ def test_gaps_between_movers_on_a_hand_made_case() -> None:
     assert out[0, 256:].tolist() == [-3, -0.625], "byte 7 minus byte 3: -40, divided by 4 and cut, and by 64"
     assert out[0, 9] == 1.5, "a byte that is no mover counts half"
     assert out[0, 3] == 3
+
+
+def test_waves_of_gaps_on_a_hand_made_case() -> None:
+    """A quarter of a period, then half a one; the third mover there was room for leaves zeros."""
+    settings = FeatureSettings(kind="standardised", movers=3, gap_scales=(16.0,), gap_periods=(160.0, 80.0))
+    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
+    ram = np.zeros((1, 128), np.uint8)
+    ram[0, 7], ram[0, 3] = 50, 10
+    out = Features(settings, statistics)(ram, ram)
+    assert out.shape == (1, 256 + 5 * 3)
+    assert out[0, 256:] == pytest.approx([2.5, 1, 0, 0, -1, *[0] * 10], abs=1e-6)
+    ram[0, 7], ram[0, 3] = 10, 50
+    assert Features(settings, statistics)(ram, ram)[0, 256:261] == pytest.approx([-2.5, -1, 0, 0, -1], abs=1e-6)

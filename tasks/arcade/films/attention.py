@@ -218,4 +218,10 @@ class _BytesBehindFeatures:
             np.add.at(out, self._left, follows[at : at + pairs] / scale)
             np.add.at(out, self._right, -follows[at : at + pairs] / scale)
             at += pairs
+        for period in settings.gap_periods if settings.movers else ():
+            sines, cosines = (slice(start, start + pairs) for start in (at, at + pairs))
+            slopes = gradient[sines] * features[cosines] - gradient[cosines] * features[sines]
+            np.add.at(out, self._left, slopes * (2 * np.pi / period))
+            np.add.at(out, self._right, -slopes * (2 * np.pi / period))
+            at += 2 * pairs
         return out

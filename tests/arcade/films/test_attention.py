@@ -49,7 +49,7 @@ def test_what_is_cut_off_does_not_count() -> None:
     assert gradient[still] == pytest.approx(by_move, rel=1e-4), "the byte is far beyond the clip, its move is not"
 
 
-@pytest.mark.parametrize("kind", ["scaled", "standardised", "movers"])
+@pytest.mark.parametrize("kind", ["scaled", "standardised", "movers", "waves"])
 def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     """Central differences over the policy that plays, byte by byte, far from clips and wraps."""
     settings = FEATURES[kind].model_copy(update={"clip": 1e3})
