@@ -33,12 +33,20 @@ _TUNED = ApproachSettings(
         n_epochs=4,
         learning_rate="lin_7e-4_5e-5",
         ent_coef="lin_1e-2",
+        # With these features the value function tells a good shot from a bad one as soon as it is struck.
+        gae_lambda=0.8,
         # Far beyond gamma's horizon lies what a lost life costs while others are left: unless that is told, Breakout's
         # ball is let go.
         terminal_on_life_loss=True,
         network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu"),
     ),
-    features=FeatureSettings(kind="standardised", difference_scale=8.0, movers=8, gap_scales=(2.0, 8.0, 24.0, 64.0)),
+    features=FeatureSettings(
+        kind="standardised",
+        difference_scale=8.0,
+        movers=8,
+        gap_scales=(8.0, 24.0, 64.0),
+        gap_periods=(12.0, 24.0, 48.0, 96.0),
+    ),
     n_envs=16,
     reward="root",
 )
