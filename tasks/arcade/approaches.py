@@ -38,6 +38,8 @@ _TUNED = ApproachSettings(
         # Far beyond gamma's horizon lies what a lost life costs while others are left: unless that is told, Breakout's
         # ball is let go.
         terminal_on_life_loss=True,
+        # Freeway's first street is crossed by chance, or never, by those who do not keep walking.
+        unrewarded_lean=1.0,
         network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu"),
     ),
     features=FeatureSettings(
@@ -64,6 +66,7 @@ _RECURRENT = _TUNED.model_copy(
             learning_rate="lin_7e-4_5e-5",
             ent_coef="lin_1e-2",
             terminal_on_life_loss=True,
+            unrewarded_lean=1.0,
             network=RecurrentNetworkSettings(lstm=128, pi=(128,), vf=(128,), activation="relu"),
         ),
     }

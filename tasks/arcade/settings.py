@@ -185,6 +185,12 @@ class ClippedSettings(ActorCriticSettings):
     learning_rate: Schedule = Field(default=3e-4, description=_RATE)
     clip_range: Schedule = Field(default=0.2, description="how far a policy may move at once; a number or lin_0.2")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
+    unrewarded_lean: float = Field(
+        default=0.0,
+        ge=0,
+        description="after a rollout without reward each environment leans, for the next one, to actions of its own: "
+        "the deviation of what is added to its preferences; 0: it does not",
+    )
 
 
 class PpoSettings(ClippedSettings):

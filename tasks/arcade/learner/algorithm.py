@@ -27,7 +27,7 @@ from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policies.policy import Floats, Weights
-from tasks.arcade.rollouts.rollout import Episode, Played, Rollout
+from tasks.arcade.rollouts.rollout import LEAN, Episode, Played, Rollout
 from tasks.arcade.rollouts.workers import WorkerPool
 
 
@@ -118,23 +118,29 @@ def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, 
 
 
 class RewardScale:
-    """What is learned from, made of the game's reward (`ApproachSettings.reward`)."""
+    """What is learned from, made of the game's reward (`ApproachSettings.reward`).
+
+    Attributes:
+        silent: nothing was rewarded in the last rollout.
+    """
 
     def __init__(self, kind: str, n_envs: int, gamma: float) -> None:
         self._kind, self._gamma = kind, gamma
         self._discounted = np.zeros(n_envs)
         self._running = RunningMeanStd(shape=())
+        self.silent = False
 
     def state(self) -> dict[str, Any]:
         """Its running figures, as plain numbers."""
         running = {"mean": float(self._running.mean), "var": float(self._running.var), "count": self._running.count}
-        return {"discounted": self._discounted.tolist(), **running}
+        return {"discounted": self._discounted.tolist(), "silent": self.silent, **running}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self._discounted = np.array(state["discounted"])
         self._running.mean, self._running.var = np.array(state["mean"]), np.array(state["var"])
         self._running.count = state["count"]
+        self.silent = state.get("silent", False)
 
     def __call__(self, rewards: Floats, starts: Floats) -> Floats:
         """Rewards to learn from; rewards and starts are float32 of shape (n_steps, n_envs)."""
@@ -143,6 +149,7 @@ class RewardScale:
 
     def see(self, rewards: Floats, starts: Floats) -> None:
         """Take a rollout's rewards into the running figures; float32 of shape (n_steps, n_envs) both."""
+        self.silent = not rewards.any()
         if self._kind not in ("scaled", "root"):
             return
         for reward, start in zip(self._shrunk(rewards), starts, strict=True):
@@ -173,6 +180,7 @@ class WholeRollouts(OnPolicyAlgorithm):
     Attributes:
         pipelined: the next rollout is played while the last one is learned from.
         terminal_on_life_loss: nothing is to come after a lost life.
+        lean: after a rollout without reward, the deviation of what environments lean by; 0: they do not.
         over: no further rollout is played.
         entropy: coefficient of the entropy by the progress that remains.
     """
@@ -181,6 +189,7 @@ class WholeRollouts(OnPolicyAlgorithm):
     reward_scale: RewardScale
     pipelined = False
     terminal_on_life_loss = False
+    lean = 0.0
     over = False
     entropy: Callable[[float], float]
 
@@ -193,13 +202,13 @@ class WholeRollouts(OnPolicyAlgorithm):
         if self.over:
             return False
         if not env.pool.under_way:
-            env.begin(self.weights())
+            env.begin(self._to_play())
         rollout = env.collect()
         assert isinstance(rollout, Rollout)
         rewards = rollout.rewards.copy()
         self._fill(rollout_buffer, rollout)
         if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
-            env.begin(self.weights())
+            env.begin(self._to_play())
         ended = episodes_ended(rollout.episodes, self.start_time)
         for step in range(n_rollout_steps):
             self.num_timesteps += env.num_envs
@@ -213,8 +222,18 @@ class WholeRollouts(OnPolicyAlgorithm):
         return True
 
     def weights(self) -> Weights:
-        """What the workers play with, and what a checkpoint keeps."""
+        """What a checkpoint keeps."""
         return arrays_of(self.policy)
+
+    def _to_play(self) -> Weights:
+        """What the workers play the next rollout with.
+
+        Where nothing is rewarded, even-handed play seldom gets anywhere: an environment that leans to one action for
+        a whole rollout does, as temporally extended exploration does (Dabney et al. 2021).
+        """
+        if self.lean > 0 and self.reward_scale.silent:
+            return {**self.weights(), LEAN: np.array(self.lean, np.float32)}
+        return self.weights()
 
     def dump_logs(self, iteration: int = 0) -> None:
         """As Stable-Baselines3 does it, but a resumed training goes on counting its iterations."""

@@ -92,6 +92,8 @@ def build(settings: RunSettings, pool: WorkerPool) -> Model:
     if isinstance(algorithm, ActorCriticSettings):
         model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
         model.terminal_on_life_loss = algorithm.terminal_on_life_loss
+    if isinstance(algorithm, ClippedSettings):
+        model.lean = algorithm.unrewarded_lean
     model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
     return model
 

@@ -65,7 +65,7 @@ class RecurrentPlayer(RolloutPlayer):
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
-        features, uniforms = self._begin(statistics)
+        weights, features, uniforms = self._begin(weights, statistics)
         self._memories_before = self._memories.copy()
         policy = RecurrentPolicy(self._network, feature_size(self._settings.approach.features), weights)
 

@@ -20,6 +20,9 @@ from tasks.arcade.policies.by_approach import forgetful_policy
 from tasks.arcade.policies.policy import Floats, NetworkPolicy, Policy, Weights, sample
 from tasks.arcade.settings import ApproachSettings, GameSettings
 
+LEAN = "lean"
+"""Among the weights that a rollout is played with: the deviation of what is added to each environment's preferences."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -195,6 +198,10 @@ class Environment:
         """The next n numbers of this environment's own generator, in [0, 1)."""
         return self._generator.random(n)
 
+    def leaning(self) -> Floats:
+        """Actions that this environment leans to, drawn anew: float32 of shape (n_actions,), of deviation 1."""
+        return self._generator.standard_normal(self.n_actions, np.float32)
+
     def step(self, action: int) -> tuple[float, bool, bool]:
         self.previous[:] = self.ram
         reward, terminated, truncated = self._emulator.step(action)
@@ -254,10 +261,11 @@ class RolloutPlayer:
         ]
         self._n_actions = self._environments[0].n_actions
         self._before = self._marks()
+        self._leaning: Floats | None = None
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
-        features, uniforms = self._begin(statistics)
+        weights, features, uniforms = self._begin(weights, statistics)
         policy = self._policy(weights)
 
         def values(rows: slice) -> Floats:
@@ -278,11 +286,18 @@ class RolloutPlayer:
             self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
         return episodes
 
-    def _begin(self, statistics: Statistics) -> tuple[Features, npt.NDArray[np.float64]]:
-        """How a rollout is seen, and a number for every environment and step, shape (n_envs, n_steps)."""
+    def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Weights, Features, npt.NDArray[np.float64]]:
+        """The policy's weights, how a rollout is seen, and a number for every environment and step.
+
+        The numbers are of shape (n_envs, n_steps).
+        """
         self._before = self._marks()
         uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
-        return Features(self._settings.approach.features, statistics), uniforms
+        self._leaning = None
+        if LEAN in weights:
+            self._leaning = weights[LEAN] * np.stack([environment.leaning() for environment in self._environments])
+            weights = {name: array for name, array in weights.items() if name != LEAN}
+        return weights, Features(self._settings.approach.features, statistics), uniforms
 
     def _policy(self, weights: Weights) -> Policy:
         return forgetful_policy(self._settings.approach, self._n_actions, weights)
@@ -309,7 +324,9 @@ class RolloutPlayer:
 
     def _choose(self, step: int, logits: Floats, uniforms: npt.NDArray[np.float64]) -> list[int]:
         """Actions drawn by preferences, written down."""
-        actions, self._out["log_probs"][step] = sample(logits, uniforms)
+        # PPO weighs each step by the probability that its action was really played with.
+        leant = logits if self._leaning is None else logits + self._leaning
+        actions, self._out["log_probs"][step] = sample(leant, uniforms)
         self._out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
         return chosen

@@ -82,7 +82,7 @@ class TransitionPlayer(RolloutPlayer):
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
-        features, uniforms = self._begin(statistics)
+        weights, features, uniforms = self._begin(weights, statistics)
         policy = self._policy(weights)
         episodes: list[Episode] = []
         for step in range(self._settings.n_steps):

@@ -17,7 +17,7 @@ from tasks.arcade.approaches import approach
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.game import make_env, resolve
 from tasks.arcade.policies.policy import NetworkPolicy, Weights, weight_shapes
-from tasks.arcade.rollouts.rollout import Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.rollout import LEAN, Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.workers import WorkerError, WorkerPool
 from tasks.arcade.settings import ApproachSettings, GameSettings, NetworkSettings, PpoSettings
 
@@ -119,6 +119,24 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
         assert rollout.last_starts[column] == (previous is None)
         assert ends == 3
         env.close()
+
+
+def test_environments_that_lean_keep_to_actions_of_their_own_and_say_how_likely_they_were() -> None:
+    settings = RolloutSettings(quick_ends(), small(n_envs=8), seed=2)
+    weights = some_weights(settings.approach, 6)
+    with WorkerPool(settings, 2) as pool:
+        before = pool.snapshot()
+        fair = kept(a_rollout(pool, weights))
+        pool.restore(before)
+        leant = kept(a_rollout(pool, weights | {LEAN: np.array(1e6, np.float32)}))
+        fair_again = kept(a_rollout(pool, weights))
+        pool.restore(before)
+        assert same(leant, a_rollout(pool, weights | {LEAN: np.array(1e6, np.float32)}))
+    assert (leant.actions == leant.actions[0]).all() and len(set(leant.actions[0].tolist())) > 1
+    assert (leant.log_probs > -1e-6).all()
+    for rollout in (fair, fair_again):
+        assert min(len(set(column.tolist())) for column in rollout.actions.T) >= 4
+        assert rollout.log_probs.max() < -0.5
 
 
 def test_a_lost_life_is_noted_at_the_step_that_lost_it() -> None:
