@@ -158,6 +158,9 @@ class Environment:
         ram: where its RAM is kept, uint8 of shape (128,).
         previous: where the RAM one step before is kept; at an episode's start the same.
         stack: where the last pictures are kept, for a policy on pixels; none: nobody looks at the screen.
+
+    Attributes:
+        lost_life: the last step lost one; never in games that count none.
     """
 
     def __init__(
@@ -168,6 +171,7 @@ class Environment:
         self._eye = None if stack is None else Eye(self._emulator, stack)
         self._generator = np.random.default_rng(int(action_seed))
         self.ram, self.previous = ram, previous
+        self.lost_life = False
         self._begin(int(reset_seed))
 
     def _begin(self, seed: int | None = None) -> None:
@@ -189,11 +193,6 @@ class Environment:
         """How many actions there are."""
         return self._emulator.n_actions
 
-    @property
-    def lives(self) -> int:
-        """Lives left; 0 in games that count none."""
-        return self._emulator.lives
-
     def uniforms(self, n: int) -> npt.NDArray[np.float64]:
         """The next n numbers of this environment's own generator, in [0, 1)."""
         return self._generator.random(n)
@@ -204,7 +203,9 @@ class Environment:
 
     def step(self, action: int) -> tuple[float, bool, bool]:
         self.previous[:] = self.ram
+        lives = self._emulator.lives
         reward, terminated, truncated = self._emulator.step(action)
+        self.lost_life = self._emulator.lives < lives
         if self._eye:
             self._eye.see()
         self._since.append(action)
@@ -334,9 +335,8 @@ class RolloutPlayer:
     def _advance(self, step: int, row: int, action: int, values: Callable[[slice], Floats]) -> list[Episode]:
         """Play an action on; `values` says what is to come of what some environments show now."""
         environment = self._environments[row]
-        lives = environment.lives
         self._out["rewards"][step, row], terminated, truncated = environment.step(action)
-        self._out["lost"][step, row] = environment.lives < lives
+        self._out["lost"][step, row] = environment.lost_life
         if truncated and not terminated:
             self._out["bootstraps"][step, row] = values(slice(row, row + 1))[0]
         return [self._ended(step, row)] if terminated or truncated else []

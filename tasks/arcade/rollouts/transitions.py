@@ -101,11 +101,10 @@ class TransitionPlayer(RolloutPlayer):
 
     def _step(self, step: int, row: int, action: int) -> list[Episode]:
         environment, out = self._environments[row], self._out
-        lives = environment.lives
         out["rewards"][step, row], terminated, truncated = environment.step(action)
         out["next_rams"][step, row] = environment.ram
         if not (terminated or truncated):
-            out["ends"][step, row] = End.LOST_LIFE if environment.lives < lives else End.NONE
+            out["ends"][step, row] = End.LOST_LIFE if environment.lost_life else End.NONE
             return []
         out["ends"][step, row] = End.TERMINATED if terminated else End.TRUNCATED
         return [self._ended(step, row)]
