@@ -248,7 +248,7 @@ def _valid(kind: type[_S], fields: Mapping[str, Any], within: str = "", given: M
     except ValidationError as error:
         word = str(error.errors()[0]["loc"][0])
         if kind.model_fields[word].annotation == Schedule:
-            said = "a number, or a schedule like lin_2.5e-4 or lin_2.5e-4_1e-5"
+            said = "a number, or a schedule like lin_2.5e-4, lin_2.5e-4_1e-5 or lin_2.5e-4_1e-5_0.6"
         else:
             said = first_problem(error).partition(": ")[2]
         shown = f", got {given[word]!r}" if given and word in given else ""

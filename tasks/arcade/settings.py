@@ -148,12 +148,17 @@ class RecurrentNetworkSettings(NetworkSettings):
     lstm: int = Field(default=128, ge=1, le=1024, description="hidden units of each LSTM")
 
 
-SCHEDULE = re.compile(r"^lin_(?P<start>[0-9.]+(e-?[0-9]+)?)(_(?P<end>[0-9.]+(e-?[0-9]+)?))?$")
+_NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?"
+SCHEDULE = re.compile(rf"^lin_(?P<start>{_NUMBER})(_(?P<end>{_NUMBER})(_(?P<share>0?\.0*[1-9][0-9]*|1))?)?$")
 Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE.pattern)]
-"""A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second)."""
+"""A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second), or
+`lin_5e-4_5e-5_0.6` (is there after that share of the training, and stays)."""
 
 
-_RATE = "of the optimiser: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second"
+_RATE = (
+    "of the optimiser: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second, or "
+    "lin_5e-4_5e-5_0.6, which is there after that share of the training"
+)
 _LIVES = "nothing is to come after a lost life, as learning sees it; played and told of are whole episodes"
 _LAMBDA = "of generalised advantage estimation: 1 looks at all that comes, 0 at the next step"
 

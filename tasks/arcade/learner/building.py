@@ -52,8 +52,8 @@ def _falling(value: Schedule) -> Callable[[float], float]:
         return lambda _: value
     match = SCHEDULE.match(value)
     assert match is not None
-    start, end = float(match["start"]), float(match["end"] or 0)
-    return lambda progress: end + (start - end) * max(progress, 0.0)
+    start, end, share = float(match["start"]), float(match["end"] or 0), float(match["share"] or 1)
+    return lambda remaining: end + (start - end) * max(remaining - (1 - share), 0.0) / share
 
 
 Model = WholeRollouts | OffPolicyRollouts

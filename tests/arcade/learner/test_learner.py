@@ -274,6 +274,14 @@ def test_schedules() -> None:
     assert (falling(1.0), falling(0.0)) == (5e-4, 0)
     assert (to_a_tenth(1.0), to_a_tenth(0.0)) == (5e-4, 5e-5)
     assert to_a_tenth(-0.1) == 5e-5, "the last rollout goes past the end"
+    in_half = schedule("lin_5e-4_1e-4_0.5")
+    assert callable(in_half)
+    assert [in_half(remaining) for remaining in (1.0, 0.75, 0.5, 0.25, 0.0)] == pytest.approx(
+        [5e-4, 3e-4, 1e-4, 1e-4, 1e-4]
+    )
+    for wrong in ("lin_5e-4_1e-4_0", "lin_5e-4_1e-4_1.5", "lin_5e-4_1e-4_0.0", "lin_5.4.3"):
+        with pytest.raises(ValueError, match="learning_rate"):
+            PpoSettings(learning_rate=wrong)
     assert schedule(3e-4) == 3e-4
     with pytest.raises(ValueError, match="learning_rate"):
         PpoSettings(learning_rate="linear")
