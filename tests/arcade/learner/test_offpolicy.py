@@ -64,20 +64,17 @@ def test_exploration_falls_with_progress_and_the_target_network_follows(
 
 
 def test_nothing_is_to_come_after_a_lost_life_if_that_is_asked_for() -> None:
-    """Of the same play, drawn by the same numbers."""
-    dones = []
     for asked in (False, True):
         approach = small("dqn")
         algorithm = approach.algorithm.model_copy(update={"terminal_on_life_loss": asked})
         settings = run_of(approach.model_copy(update={"algorithm": algorithm}))
         buffer, _ = _begun(settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), 1280)
         np.random.seed(5)
-        dones.append(buffer.sample(2_000).dones[:, 0].numpy() > 0)
+        dones = buffer.sample(2_000).dones[:, 0].numpy() > 0
         np.random.seed(5)
         batch = buffer.kept.draw(2_000)
         assert batch.lost.any() and batch.terminated.any() and not (batch.lost & batch.terminated).any()
-    assert (dones[0] == batch.terminated).all()
-    assert (dones[1] == batch.terminated | batch.lost).all()
+        assert (dones == (batch.terminated | batch.lost if asked else batch.terminated)).all()
 
 
 def test_a_batch_is_made_of_todays_features_and_of_what_is_learned_from() -> None:
