@@ -101,11 +101,18 @@ class NetworkPolicy:
     def logits(self, features: FeatureArray) -> Floats:
         if self.convolves:
             return self.both(features)[0]
-        return _through([*self._body, *self._pi], _floats(features))
+        return _row_by_row([*self._body, *self._pi], _floats(features))
 
     def values(self, features: FeatureArray) -> Floats:
         if self.convolves:
             return self.both(features)[1]
+        return _row_by_row([*self._body, *self._vf], _floats(features))[:, 0]
+
+    def values_together(self, features: FeatureArray) -> Floats:
+        """As `values`, as one product, in a third of the time: a value's last bits depend on how many they are.
+
+        Of a network without convolutions.
+        """
         return _through([*self._body, *self._vf], _floats(features))[:, 0]
 
     def both(self, features: FeatureArray) -> tuple[Floats, Floats]:
@@ -113,8 +120,8 @@ class NetworkPolicy:
         # Products as large as these are shared out among threads, and how changes their last bits.
         with _libraries().limit(limits=1, user_api="blas"):
             rows = self._convolutions(features) if self._convolutions else _floats(features)
-            shared = _through(self._body, rows)
-            return _through(self._pi, shared), _through(self._vf, shared)[:, 0]
+            shared = _row_by_row(self._body, rows)
+            return _row_by_row(self._pi, shared), _row_by_row(self._vf, shared)[:, 0]
 
 
 def _floats(features: FeatureArray) -> Floats:
@@ -191,7 +198,7 @@ class _Builder:
         matrix = np.ascontiguousarray(matrix, np.float32)
 
         def layer(rows: Floats) -> Floats:
-            out: Floats = np.matmul(rows[:, None], matrix)[:, 0]
+            out: Floats = rows @ matrix
             out += bias
             return out
 
@@ -202,13 +209,18 @@ class _Builder:
         share = np.float32(1 / len(gain))
 
         def layer(centred: Floats) -> Floats:
-            variance = np.einsum("ij,ij->i", centred, centred) * share
-            centred *= (1 / np.sqrt(variance + _NORM_EPSILON))[:, None]
+            variance = np.einsum("...j,...j->...", centred, centred) * share
+            centred *= (1 / np.sqrt(variance + _NORM_EPSILON))[..., None]
             centred *= gain
             centred += bias
             return centred
 
         return layer
+
+
+def _row_by_row(layers: list[Layer], rows: Floats) -> Floats:
+    """A product of its own for each row: it comes out the same alone and among others."""
+    return _through(layers, rows[:, None])[:, 0]
 
 
 def _through(layers: list[Layer], rows: Floats) -> Floats:

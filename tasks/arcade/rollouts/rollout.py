@@ -281,10 +281,11 @@ class RolloutPlayer:
                 episodes += self._advance(step, row, action, values)
         self._out["last_starts"][:] = self._starts()
         self._out["last_values"][:] = values(slice(None))
-        if not _at_once(policy):
-            # No step waits for its value: computed together they cost a third.
-            played = self._out["features"]
-            self._out["values"][:] = policy.values(played.reshape(-1, played.shape[-1])).reshape(played.shape[:2])
+        if isinstance(policy, NetworkPolicy) and not policy.convolves:
+            # No step waits for its value. They are computed together, but of each environment on its own, so that it
+            # makes no difference how many a worker has.
+            for column in range(len(self._span)):
+                self._out["values"][:, column] = policy.values_together(self._out["features"][:, column])
         return episodes
 
     def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Weights, Features, npt.NDArray[np.float64]]:

@@ -29,6 +29,7 @@ def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
     with torch.no_grad():
         torch_values, torch_log_probs, _ = theirs.evaluate_actions(torch.from_numpy(rows), torch.from_numpy(actions))
     assert np.abs(values - torch_values[:, 0].numpy()).max() < 1e-5
+    assert np.abs(ours.values_together(rows) - values).max() < 1e-5
     assert np.abs(log_probs - torch_log_probs.numpy()).max() < 1e-5
 
 
