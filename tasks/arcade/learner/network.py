@@ -5,18 +5,61 @@ Stable-Baselines3 divides pictures by 255 and flattens them; convolutions are la
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
+from torch.nn.functional import linear
 
 from tasks.arcade.learner.side_by_side import side_by_side
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policies.convolutions import convolved
 from tasks.arcade.policies.policy import Weights
-from tasks.arcade.settings import NetworkSettings, QNetworkSettings
+from tasks.arcade.settings import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
+
+_WORTH = 5 * 10**6
+"""Products that a layer is spared, below which leaving features out takes longer than it saves."""
+
+
+class FirstLayer(nn.Linear):
+    """Takes features in, but for those that are 0 in all rows: they add nothing, and their weights get no gradient.
+
+    Attributes:
+        shown: which features are not 0, int64 of shape (n,); none: that is not known.
+    """
+
+    shown: torch.Tensor | None = None
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.shown is None or len(rows) * (self.in_features - len(self.shown)) * self.out_features < _WORTH:
+            return super().forward(rows)
+        return linear(rows.index_select(1, self.shown), self.weight.index_select(1, self.shown), self.bias)
+
+
+@contextmanager
+def what_is_shown(policy: nn.Module, features: npt.NDArray[np.float32]) -> Iterator[None]:
+    """What a policy is shown meanwhile is among these rows: most games leave most of their RAM as it is.
+
+    Args:
+        policy: whose `FirstLayer`s are told.
+        features: float32 of shape (..., n_features).
+    """
+    first = [layer for layer in policy.modules() if isinstance(layer, FirstLayer)]
+    if first:
+        shown = torch.from_numpy(np.flatnonzero(features.reshape(-1, features.shape[-1]).any(axis=0)))
+    for layer in first:
+        layer.shown = shown
+    try:
+        yield
+    finally:
+        for layer in first:
+            layer.shown = None
 
 
 class ActorCritic(nn.Module):
@@ -25,9 +68,12 @@ class ActorCritic(nn.Module):
     def __init__(self, n_features: int, settings: NetworkSettings) -> None:
         super().__init__()
         self.convolutions, size = _convolutions(n_features, settings)
-        self.body, hidden = layers(size, settings.body, settings)
-        self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings)
-        self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings)
+        sees_features = not (settings.convolutions or isinstance(settings, RecurrentNetworkSettings))
+        first = FirstLayer if sees_features else nn.Linear
+        self.body, hidden = layers(size, settings.body, settings, first)
+        first = nn.Linear if settings.body else first
+        self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings, first)
+        self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings, first)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return side_by_side(self.policy_net, self.value_net, self.body(self.convolutions(features)))
@@ -57,12 +103,15 @@ def _activation(settings: NetworkSettings | QNetworkSettings) -> nn.Module:
 
 
 def layers(
-    n_in: int, widths: tuple[int, ...], settings: NetworkSettings | QNetworkSettings
+    n_in: int,
+    widths: tuple[int, ...],
+    settings: NetworkSettings | QNetworkSettings,
+    first: type[nn.Linear] = nn.Linear,
 ) -> tuple[nn.Sequential, int]:
-    """Layers of these widths, and how wide the last of them is."""
+    """Layers of these widths, the first of them of this kind, and how wide the last of them is."""
     built: list[nn.Module] = []
     for width in widths:
-        built.append(nn.Linear(n_in, width))
+        built.append((nn.Linear if built else first)(n_in, width))
         if settings.layer_norm:
             built.append(nn.LayerNorm(width))
         built.append(_activation(settings))
