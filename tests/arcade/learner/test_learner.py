@@ -111,6 +111,9 @@ def test_a_checkpoint_that_cannot_wait_is_that_of_the_rollouts_beginning_and_not
         longer.model_copy(update={"algorithm": longer.algorithm.model_copy(update={"n_steps": 512})}),
         steps=4500, every=100_000,
     )  # fmt: skip
+    # On a fast machine a rollout of short steps would be over before anybody is asked.
+    game = settings.game.model_copy(update={"frame_skip": 12, "max_episode_frames": 1200})
+    settings = settings.model_copy(update={"game": game})
     calm, impatient, resumed = Recorder(), Impatient(), Recorder()
     train(settings, 2, calm)
     train(settings, 2, impatient)
