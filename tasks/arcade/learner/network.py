@@ -53,8 +53,8 @@ def what_is_shown(policy: nn.Module, features: npt.NDArray[np.float32]) -> Itera
     first = [layer for layer in policy.modules() if isinstance(layer, FirstLayer)]
     if first:
         shown = torch.from_numpy(np.flatnonzero(features.reshape(-1, features.shape[-1]).any(axis=0)))
-    for layer in first:
-        layer.shown = shown
+        for layer in first:
+            layer.shown = shown
     try:
         yield
     finally:

@@ -281,11 +281,12 @@ class RolloutPlayer:
                 episodes += self._advance(step, row, action, values)
         self._out["last_starts"][:] = self._starts()
         self._out["last_values"][:] = values(slice(None))
-        if isinstance(policy, NetworkPolicy) and not policy.convolves:
+        if not _at_once(policy):
             # No step waits for its value. They are computed together, but of each environment on its own, so that it
             # makes no difference how many a worker has.
+            together = policy.values_together if isinstance(policy, NetworkPolicy) else policy.values
             for column in range(len(self._span)):
-                self._out["values"][:, column] = policy.values_together(self._out["features"][:, column])
+                self._out["values"][:, column] = together(self._out["features"][:, column])
         return episodes
 
     def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Weights, Features, npt.NDArray[np.float64]]:
