@@ -24,7 +24,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
 from tasks.arcade.features import Features, Statistics, feature_size
-from tasks.arcade.learner.network import arrays_of, what_is_shown
+from tasks.arcade.learner.network import arrays_of, only_what_is_shown
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policies.policy import Floats, Weights
 from tasks.arcade.rollouts.rollout import LEAN, Episode, Played, Rollout
@@ -278,7 +278,7 @@ class Learner(WholeRollouts):
     def train(self) -> None:
         """Stable-Baselines3's own, each operation on one thread."""
         self.ent_coef = self.entropy(self._current_progress_remaining)
-        with one_thread(), what_is_shown(self.policy, self.rollout_buffer.observations):
+        with one_thread(), only_what_is_shown(self.policy, self.rollout_buffer):
             super().train()
 
 

@@ -11,69 +11,80 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
-from torch.nn.functional import linear
 
+from tasks.arcade.learner.linear import Linear, linear
 from tasks.arcade.learner.side_by_side import side_by_side
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policies.convolutions import convolved
 from tasks.arcade.policies.policy import Weights
 from tasks.arcade.settings import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
 
-_WORTH = 5 * 10**6
-"""Products that a layer is spared, below which leaving features out takes longer than it saves."""
+_WORTH = 0.9
+"""Share of the features shown, above which leaving the others out takes longer than it saves."""
 
 
-class FirstLayer(nn.Linear):
-    """Takes features in, but for those that are 0 in all rows: they add nothing, and their weights get no gradient.
+class FirstLayer(Linear):
+    """Takes features in: all of them, or those that are shown in any row.
+
+    Features that are 0 add nothing, and their weights get no gradient.
 
     Attributes:
-        shown: which features are not 0, int64 of shape (n,); none: that is not known.
+        shown: which features the rows are of, int64 of shape (n,); none: of all of them.
     """
 
     shown: torch.Tensor | None = None
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        if self.shown is None or len(rows) * (self.in_features - len(self.shown)) * self.out_features < _WORTH:
+        if self.shown is None:
             return super().forward(rows)
-        return linear(rows.index_select(1, self.shown), self.weight.index_select(1, self.shown), self.bias)
+        return linear(rows, self.weight.index_select(1, self.shown), self.bias)
 
 
 @contextmanager
-def what_is_shown(policy: nn.Module, features: npt.NDArray[np.float32]) -> Iterator[None]:
-    """What a policy is shown meanwhile is among these rows: most games leave most of their RAM as it is.
+def only_what_is_shown(policy: nn.Module, buffer: RolloutBuffer) -> Iterator[None]:
+    """A rollout is learned from without the features that are 0 throughout: most games use few of their bytes.
 
     Args:
-        policy: whose `FirstLayer`s are told.
-        features: float32 of shape (..., n_features).
+        policy: that learns, by its `FirstLayer`s.
+        buffer: the rollout, whose observations are float32 of shape (..., n_features); fewer features meanwhile.
     """
+    whole, flat = buffer.observations, buffer.generator_ready
     first = [layer for layer in policy.modules() if isinstance(layer, FirstLayer)]
-    if first:
-        shown = torch.from_numpy(np.flatnonzero(features.reshape(-1, features.shape[-1]).any(axis=0)))
-        for layer in first:
-            layer.shown = shown
+    shown = np.flatnonzero(whole.reshape(-1, whole.shape[-1]).any(axis=0)) if first else None
+    if shown is None or len(shown) > _WORTH * whole.shape[-1]:
+        yield
+        return
+    buffer.observations = whole.take(shown, axis=-1)
+    for layer in first:
+        layer.shown = torch.from_numpy(shown)
     try:
         yield
     finally:
         for layer in first:
             layer.shown = None
+        # Stable-Baselines3 flattens a rollout as soon as it is learned from.
+        buffer.observations = whole if buffer.generator_ready == flat else buffer.swap_and_flatten(whole)
 
 
 class ActorCritic(nn.Module):
     """The layers of a `NetworkSettings`, in the shape that Stable-Baselines3 expects of an mlp_extractor."""
 
+    first: type[nn.Linear] = FirstLayer
+    later: type[nn.Linear] = Linear
+
     def __init__(self, n_features: int, settings: NetworkSettings) -> None:
         super().__init__()
         self.convolutions, size = _convolutions(n_features, settings)
         sees_features = not (settings.convolutions or isinstance(settings, RecurrentNetworkSettings))
-        first = FirstLayer if sees_features else nn.Linear
-        self.body, hidden = layers(size, settings.body, settings, first)
-        first = nn.Linear if settings.body else first
-        self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings, first)
-        self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings, first)
+        first = self.first if sees_features else self.later
+        self.body, hidden = layers(size, settings.body, settings, first, self.later)
+        first = self.later if settings.body else first
+        self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings, first, self.later)
+        self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings, first, self.later)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return side_by_side(self.policy_net, self.value_net, self.body(self.convolutions(features)))
@@ -106,12 +117,13 @@ def layers(
     n_in: int,
     widths: tuple[int, ...],
     settings: NetworkSettings | QNetworkSettings,
-    first: type[nn.Linear] = nn.Linear,
+    first: type[nn.Linear] = Linear,
+    later: type[nn.Linear] = Linear,
 ) -> tuple[nn.Sequential, int]:
-    """Layers of these widths, the first of them of this kind, and how wide the last of them is."""
+    """Layers of these widths and kinds, and how wide the last of them is."""
     built: list[nn.Module] = []
     for width in widths:
-        built.append((nn.Linear if built else first)(n_in, width))
+        built.append((later if built else first)(n_in, width))
         if settings.layer_norm:
             built.append(nn.LayerNorm(width))
         built.append(_activation(settings))
@@ -133,7 +145,9 @@ class RamPolicy(ActorCriticPolicy):
 
 
 class PlainActorCritic(ActorCritic):
-    """One network after the other."""
+    """One network after the other, of torch's own layers."""
+
+    first, later = nn.Linear, nn.Linear
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.forward_actor(features), self.forward_critic(features)

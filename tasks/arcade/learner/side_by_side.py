@@ -29,29 +29,31 @@ def side_by_side(one: nn.Module, other: nn.Module, rows: torch.Tensor) -> tuple[
         other: another.
         rows: float32 of shape (n, n_features).
     """
-    if _worth_it(one, other, rows):
+    weights = list(one.parameters()), list(other.parameters())
+    if _worth_it(weights, rows):
         outputs: tuple[torch.Tensor, torch.Tensor] = _SideBySide.apply(  # type: ignore[no-untyped-call]
-            one, other, rows, *one.parameters(), *other.parameters()
+            one, other, rows, weights, *weights[0], *weights[1]
         )
         return outputs
     return one(rows), other(rows)
 
 
-def _worth_it(one: nn.Module, other: nn.Module, rows: torch.Tensor) -> bool:
+_Weights = tuple[list[nn.Parameter], list[nn.Parameter]]
+
+
+def _worth_it(weights: _Weights, rows: torch.Tensor) -> bool:
     # What comes out of shared layers wants a gradient of its own.
     if rows.requires_grad or not torch.is_grad_enabled():
         return False
-    return len(rows) * min(_size(one), _size(other)) >= _WORTH
-
-
-def _size(network: nn.Module) -> int:
-    return sum(weights.numel() for weights in network.parameters())
+    return len(rows) * min(sum(array.numel() for array in network) for network in weights) >= _WORTH
 
 
 class _SideBySide(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, one: nn.Module, other: nn.Module, rows: torch.Tensor, *_: nn.Parameter) -> Any:
-        ctx.weights = list(one.parameters()), list(other.parameters())
+    def forward(
+        ctx: Any, one: nn.Module, other: nn.Module, rows: torch.Tensor, weights: _Weights, *_: nn.Parameter
+    ) -> Any:
+        ctx.weights = weights
         ctx.outputs = _both(partial(_with_graph, one, rows), partial(_with_graph, other, rows))
         return tuple(output.detach() for output in ctx.outputs)
 
@@ -60,7 +62,7 @@ class _SideBySide(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         asked = zip(ctx.outputs, ctx.weights, gradients, strict=True)
         of_one, of_other = _both(*(partial(torch.autograd.grad, *one) for one in asked))
-        return None, None, None, *of_one, *of_other
+        return None, None, None, None, *of_one, *of_other
 
 
 def _with_graph(network: nn.Module, rows: torch.Tensor) -> torch.Tensor:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 from torched import torch_policy
 
-from tasks.arcade.learner.network import FirstLayer, RamPolicy, what_is_shown
+from tasks.arcade.learner.network import FirstLayer, RamPolicy, only_what_is_shown
 from tasks.arcade.settings import NetworkSettings
 
 NETWORKS = {
@@ -15,54 +16,59 @@ NETWORKS = {
 }
 
 
-def _rows() -> np.ndarray:
-    rows = np.random.default_rng(0).normal(size=(16, 32, 564)).astype(np.float32)
-    rows[:, :, np.random.default_rng(1).random(564) < 0.7] = 0
-    rows[:, :, 5] = 0
-    rows[3, 7, 5] = 1
-    return rows
+def _rollout(share_shown: float) -> RolloutBuffer:
+    """A rollout of 32 steps in 16 environments, most features of which are 0, and one is not once."""
+    seen, generator = spaces.Box(-np.inf, np.inf, (564,), np.float32), np.random.default_rng(0)
+    buffer = RolloutBuffer(32, seen, spaces.Discrete(6), device="cpu", n_envs=16)
+    buffer.observations[:] = generator.normal(size=buffer.observations.shape)
+    buffer.observations[:, :, generator.random(564) > share_shown] = 0
+    buffer.observations[:, :, 5] = 0
+    buffer.observations[3, 7, 5] = 1
+    buffer.actions[:] = generator.integers(6, size=buffer.actions.shape)
+    buffer.full = True
+    return buffer
 
 
-def _learned(policy: RamPolicy, rows: torch.Tensor) -> list[torch.Tensor]:
-    """What a batch says, and the gradients that come of it."""
-    values, log_probs, entropy = policy.evaluate_actions(rows, torch.arange(len(rows)) % 6)
+def _learned(policy: RamPolicy, buffer: RolloutBuffer) -> tuple[int, list[torch.Tensor]]:
+    """How many features each row of a rollout has, what the policy says of it, and the gradients that come of that."""
+    np.random.seed(0)
+    batch = next(buffer.get(512))
+    values, log_probs, entropy = policy.evaluate_actions(batch.observations, batch.actions.long().flatten())
     assert entropy is not None
     gradients = torch.autograd.grad((values**2).sum() + log_probs.sum() + entropy.sum(), list(policy.parameters()))
-    return [values, log_probs, entropy, *gradients]
+    return batch.observations.shape[1], [values, log_probs, entropy, *gradients]
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_what_is_never_shown_is_left_out_and_changes_nothing(
-    network: NetworkSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    policy, rows = torch_policy(network, 564), _rows()
-    batch = torch.from_numpy(rows.reshape(512, 564))
-    wanted, widths = _learned(policy, batch), set[int]()
-    whole = nn.functional.linear
-
-    def noting(rows: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        widths.add(rows.shape[1])
-        return whole(rows, *weights)
-
-    monkeypatch.setattr("tasks.arcade.learner.network.linear", noting)
-    with what_is_shown(policy, rows):
-        found = _learned(policy, batch)
-    assert widths == {int(rows.any(axis=(0, 1)).sum())}, "only in first layers, and there all that was ever shown"
+def test_what_is_never_shown_is_left_out_and_changes_nothing(network: NetworkSettings) -> None:
+    policy, buffer = torch_policy(network, 564), _rollout(0.3)
+    ever = buffer.observations.any(axis=(0, 1))
+    width, wanted = _learned(policy, _rollout(0.3))
+    assert width == 564
+    with only_what_is_shown(policy, buffer):
+        width, found = _learned(policy, buffer)
+    assert width == ever.sum() < 0.4 * 564
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-4 * float(other.detach().abs().max()))
     first = next(layer for layer in policy.modules() if isinstance(layer, FirstLayer))
     gradient = next(array for array in found if array.shape == first.weight.shape)
-    assert not gradient[:, ~rows.any(axis=(0, 1))].any()
-    widths.clear()
-    _learned(policy, batch)
-    assert not widths, "afterwards all of it is taken in again"
+    assert gradient[:, ever].any()
+    assert not gradient[:, ~ever].any()
+    width, again = _learned(policy, buffer)
+    assert width == 564, "afterwards all of it is taken in again"
+    for one, other in zip(again, wanted, strict=True):
+        assert torch.equal(one, other)
 
 
-def test_few_rows_are_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object) -> None:
-        raise AssertionError
+def test_a_rollout_not_learned_from_is_left_as_it_was() -> None:
+    policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.3)
+    with only_what_is_shown(policy, buffer):
+        assert buffer.observations.shape[:2] == (32, 16)
+    assert np.array_equal(buffer.observations, _rollout(0.3).observations)
 
-    monkeypatch.setattr("tasks.arcade.learner.network.linear", never)
-    policy = torch_policy(NetworkSettings(), 564)
-    with what_is_shown(policy, _rows()):
-        _learned(policy, torch.from_numpy(_rows()[0]))
+
+def test_where_nearly_all_is_shown_nothing_is_left_out() -> None:
+    policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.97)
+    assert not buffer.observations.any(axis=(0, 1)).all()
+    with only_what_is_shown(policy, buffer):
+        assert _learned(policy, buffer)[0] == 564

@@ -59,6 +59,6 @@ def test_little_work_shared_layers_and_mere_questions_stay_on_one_thread() -> No
 
 def test_what_the_other_thread_raises_is_raised() -> None:
     one, _ = _pair()
-    wrong, _ = layers(367, (256, 256), NetworkSettings())
+    wrong = nn.Linear(367, 256)
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         side_by_side(one, wrong, torch.randn(512, 368))
