@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field, field_validator
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
 from tasks.arcade.features import FeatureArray, Features, Statistics
@@ -64,10 +66,14 @@ class SpeedSettings(Settings):
 
 
 class Speed(Settings):
-    """Steps a second of every contender, round by round, learning included."""
+    """Steps a second of every contender, round by round, learning included.
+
+    `playing` is the share of ramreel's time that goes by until its rollouts are there, round by round.
+    """
 
     settings: SpeedSettings
     rounds: dict[str, tuple[float, ...]]
+    playing: tuple[float, ...]
 
     @property
     def medians(self) -> dict[str, float]:
@@ -89,6 +95,14 @@ class Speed(Settings):
         """ramreel, as a share of the emulator alone on all cores."""
         return self.medians[ENGINE] / self.medians[CEILING]
 
+    @property
+    def while_playing(self) -> float:
+        """The speed at which rollouts come, as a share of the emulator alone on all cores.
+
+        A pipelined approach plays while it learns, too: its rollouts come faster than they are played.
+        """
+        return self.of_ceiling / statistics.median(self.playing)
+
 
 def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
     """Measure all contenders in turn.
@@ -98,8 +112,9 @@ def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
         said: told each figure as it comes.
 
     """
+    playing: list[float] = []
     contenders: Mapping[str, Callable[[SpeedSettings], float]] = {
-        ENGINE: _engine,
+        ENGINE: partial(_engine, playing),
         DUMMY: _dummy,
         SUBPROC: _subproc,
         SHIPPED: _shipped,
@@ -110,15 +125,36 @@ def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
         for name, contender in contenders.items():
             rounds[name].append(contender(settings))
             said(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} steps/s")
-    return Speed(settings=settings, rounds={name: tuple(values) for name, values in rounds.items()})
+    by_name = {name: tuple(values) for name, values in rounds.items()}
+    return Speed(settings=settings, rounds=by_name, playing=tuple(playing))
 
 
-def _engine(settings: SpeedSettings) -> float:
+class _Playing(BaseCallback):
+    """Takes the time that rollouts take."""
+
+    seconds = 0.0
+    _began = 0.0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._began = time.perf_counter()
+
+    def _on_rollout_end(self) -> None:
+        self.seconds += time.perf_counter() - self._began
+
+
+def _engine(playing: list[float], settings: SpeedSettings) -> float:
     run = RunSettings(
         game=settings.game, approach=settings.approach, seed=0, steps=settings.steps, checkpoint_every=settings.steps
     )
+    rollouts = _Playing()
     with WorkerPool(RolloutSettings(run.game, run.approach, run.seed), settings.workers) as pool:
-        return _timed(build(run, pool), settings.steps)
+        model = build(run, pool)
+        speed = _timed(model, settings.steps, rollouts)
+    playing.append(rollouts.seconds * speed / model.num_timesteps)
+    return speed
 
 
 def _dummy(settings: SpeedSettings) -> float:
@@ -154,9 +190,9 @@ def _shipped(settings: SpeedSettings) -> float:
         env.close()
 
 
-def _timed(model: Any, steps: int) -> float:
+def _timed(model: Any, steps: int, callback: BaseCallback | None = None) -> float:
     started = time.perf_counter()
-    model.learn(steps)
+    model.learn(steps, callback)
     return float(model.num_timesteps / (time.perf_counter() - started))
 
 

@@ -20,17 +20,20 @@ def test_every_contender_plays_the_same_number_of_steps() -> None:
     assert list(speed.rounds) == [ENGINE, DUMMY, SUBPROC, SHIPPED, CEILING]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
     assert len(said) == 5
+    (playing,) = speed.playing
+    assert 0 < playing < 1
 
 
 def test_ratios_are_of_medians() -> None:
     settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2)
     rounds = {ENGINE: (1.0, 60.0, 70.0), DUMMY: (20.0, 5.0, 99.0), SUBPROC: (1.0, 2.0, 3.0)}
     rounds |= {SHIPPED: (10.0, 12.0, 9.0), CEILING: (80.0, 80.0, 1.0)}
-    speed = Speed(settings=settings, rounds=rounds)
+    speed = Speed(settings=settings, rounds=rounds, playing=(0.9, 0.1, 0.75))
     assert speed.medians == {ENGINE: 60, DUMMY: 20, SUBPROC: 2, SHIPPED: 10, CEILING: 80}
     assert speed.vs_sb3 == 3
     assert speed.vs_shipped == 6
     assert speed.of_ceiling == 0.75
+    assert speed.while_playing == 1
 
 
 def test_what_does_not_learn_is_not_measured() -> None:
