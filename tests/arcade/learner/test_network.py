@@ -47,7 +47,9 @@ def test_what_is_never_shown_is_left_out_and_changes_nothing(network: NetworkSet
     assert width == 564
     with only_what_is_shown(policy, buffer):
         width, found = _learned(policy, buffer)
-    assert width == ever.sum() < 0.4 * 564
+    assert ever.sum() <= width < ever.sum() + 16
+    assert width % 16 == 0
+    assert width < 0.4 * 564
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-4 * float(other.detach().abs().max()))
     first = next(layer for layer in policy.modules() if isinstance(layer, FirstLayer))
