@@ -1,8 +1,8 @@
 """Products of matrices by oneDNN instead of MKL, forward and backward.
 
-Both come with torch. For float32 `nn.functional.linear` takes MKL, which leaves half of the arithmetic of processors
-other than Intel's unused (AVX-512 where there is any); oneDNN asks what a processor can do, not who made it. It is
-reached by the operator that torch.compile puts in the place of a linear layer.
+Both come with torch. For float32 `nn.functional.linear` takes MKL, which leaves an AMD EPYC's AVX-512, half of its
+arithmetic, unused; oneDNN asks what a processor can do, not who made it. It is reached by the operator that
+torch.compile puts in the place of a linear layer.
 """
 
 from __future__ import annotations
