@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Annotated
 
 import typer
@@ -64,14 +63,14 @@ def benchmark(
             [
                 f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyper-parameters, {speed.vs_shipped:.2f} times "
                 f"SB3 as shipped, {speed.of_ceiling:.2f} of the emulator alone",
-                f"{statistics.median(speed.playing):.0%} of ramreel's time are rollouts, which come at "
+                f"{speed.share_playing:.0%} of ramreel's time are rollouts, which come at "
                 f"{speed.while_playing:.2f} of the emulator's speed; the rest is learning",
             ],
             {
                 "vs_sb3": speed.vs_sb3,
                 "vs_shipped": speed.vs_shipped,
                 "of_ceiling": speed.of_ceiling,
-                "playing": statistics.median(speed.playing),
+                "playing": speed.share_playing,
                 "while_playing": speed.while_playing,
                 "medians": speed.medians,
                 "rounds": speed.rounds,

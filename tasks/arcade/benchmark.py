@@ -96,12 +96,17 @@ class Speed(Settings):
         return self.medians[ENGINE] / self.medians[CEILING]
 
     @property
+    def share_playing(self) -> float:
+        """The median of `playing`."""
+        return statistics.median(self.playing)
+
+    @property
     def while_playing(self) -> float:
         """The speed at which rollouts come, as a share of the emulator alone on all cores.
 
         A pipelined approach plays while it learns, too: its rollouts come faster than they are played.
         """
-        return self.of_ceiling / statistics.median(self.playing)
+        return self.of_ceiling / self.share_playing
 
 
 def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
@@ -112,7 +117,7 @@ def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
         said: told each figure as it comes.
 
     """
-    playing: list[float] = []
+    playing = _Playing()
     contenders: Mapping[str, Callable[[SpeedSettings], float]] = {
         ENGINE: partial(_engine, playing),
         DUMMY: _dummy,
@@ -126,35 +131,43 @@ def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
             rounds[name].append(contender(settings))
             said(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} steps/s")
     by_name = {name: tuple(values) for name, values in rounds.items()}
-    return Speed(settings=settings, rounds=by_name, playing=tuple(playing))
+    return Speed(settings=settings, rounds=by_name, playing=tuple(playing.shares))
 
 
 class _Playing(BaseCallback):
-    """Takes the time that rollouts take."""
+    """Takes the time that rollouts take.
 
-    seconds = 0.0
-    _began = 0.0
+    Attributes:
+        shares: of each training's time, one training after the other.
+    """
 
-    def _on_step(self) -> bool:
-        return True
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares: list[float] = []
+        self._started = self._began = self._played = 0.0
+
+    def _on_training_start(self) -> None:
+        self._started, self._played = time.perf_counter(), 0.0
 
     def _on_rollout_start(self) -> None:
         self._began = time.perf_counter()
 
+    def _on_step(self) -> bool:
+        return True
+
     def _on_rollout_end(self) -> None:
-        self.seconds += time.perf_counter() - self._began
+        self._played += time.perf_counter() - self._began
+
+    def _on_training_end(self) -> None:
+        self.shares.append(self._played / (time.perf_counter() - self._started))
 
 
-def _engine(playing: list[float], settings: SpeedSettings) -> float:
+def _engine(playing: _Playing, settings: SpeedSettings) -> float:
     run = RunSettings(
         game=settings.game, approach=settings.approach, seed=0, steps=settings.steps, checkpoint_every=settings.steps
     )
-    rollouts = _Playing()
     with WorkerPool(RolloutSettings(run.game, run.approach, run.seed), settings.workers) as pool:
-        model = build(run, pool)
-        speed = _timed(model, settings.steps, rollouts)
-    playing.append(rollouts.seconds * speed / model.num_timesteps)
-    return speed
+        return _timed(build(run, pool), settings.steps, playing)
 
 
 def _dummy(settings: SpeedSettings) -> float:
