@@ -35,7 +35,7 @@ def read(files: list[Path], game: GameSettings) -> ForeignLog:
     found: list[ForeignEvaluation] = []
     for step, returns, of_step in zip(steps.tolist(), results.tolist(), lengths.tolist(), strict=True):
         where = f"{file}, step {step:g}"
-        if step != int(step) or not 0 <= step <= 10**12 or (found and step <= found[-1].step):
+        if not 0 <= step <= 10**12 or step != int(step) or (found and step <= found[-1].step):
             raise ForeignError(f"{where}: steps are whole numbers in rising order")
         found.append(
             ForeignEvaluation(

@@ -58,7 +58,7 @@ def _header(file: Path, line: str, game: GameSettings) -> tuple[float, int]:
             raise ValueError
         header = json.loads(line[1:])
         began, env_id = float(header["t_start"]), str(header.get("env_id"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ForeignError(f"{file} is no monitor.csv: its first line is no header of Stable-Baselines3's") from None
     try:
         played = resolve(env_id)

@@ -192,6 +192,7 @@ HEADER = '#{"t_start": 1.0, "env_id": "ALE/Breakout-v5"}\n'
         (HEADER + "r,l,t\n1.0,0,1.0\n", "an episode of 0 steps"),
         (HEADER.replace("Breakout", "Pong") + "r,l,t\n1.0,9,1.0\n", "is of ALE/Pong-v5, not of ALE/Breakout-v5"),
         (HEADER + "r,l,t\n\udcff", "is no monitor.csv"),
+        ('#{"t_start": 1' + "0" * 400 + "}\nr,l,t\n1.0,9,1.0\n", "no header"),
     ],
 )
 def test_a_monitor_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -219,6 +220,8 @@ def _evaluations(**changes: object) -> dict[str, object]:
         ({"results": [[1.0], [3.0]]}, "do not fit together"),
         ({"results": [["a", "b"], ["c", "d"]]}, "is no evaluations.npz"),
         ({"timesteps": [20, 10]}, "rising order"),
+        ({"timesteps": [10, np.nan]}, "step nan: steps are whole numbers in rising order"),
+        ({"timesteps": [10, np.inf]}, "step inf: steps are whole numbers in rising order"),
         ({"timesteps": [], "results": np.zeros((0, 2)), "ep_lengths": np.zeros((0, 2))}, "do not fit together"),
         ({"ep_lengths": None}, "no array ep_lengths: there are timesteps, results"),
     ],
