@@ -24,6 +24,7 @@ def sweep(settings: SweepSettings) -> Swept:
     Raises:
         UnknownGameError: no such environment id, or one without RAM.
         SweepError: there is nothing to search for, or a sweep of this name is there already, of other settings.
+        StoreError: another process goes on with this sweep.
         WorkerError: a worker process died, hangs or raised.
     """
     refuse_crash_loop()
@@ -31,7 +32,7 @@ def sweep(settings: SweepSettings) -> Swept:
     parameters(settings)
     with opened(study_file(open_store()), settings) as search:
         search.run_id = run_id = start(settings, search.run_id)
-        with ending(run_id):
+        with open_store().lease(run_id), ending(run_id):
             while _trial(search, settings, run_id):
                 pass
             return write_report(run_id, settings, search.rows(), search.figures())
@@ -54,7 +55,11 @@ def _trial(search: Search, settings: SweepSettings, parent: str) -> bool:
     run_id = start_run(run, name, settings.experiment, tags)
     search.began(run_id)
     with judged(lambda progress: search.hopeless(progress.step, progress.mean_return)):
-        done = trained(run_id, name, run, settings.workers)
+        try:
+            done = trained(run_id, name, run, settings.workers)
+        except Exception:
+            search.raised()
+            raise
     search.ended(done.steps, done.mean_return)
     if done.steps < settings.steps:
         note_pruned(run_id, done.steps)

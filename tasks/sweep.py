@@ -25,10 +25,15 @@ class Swept(Settings):
 
 @task(task_run_name="start {settings.title}")
 def start(settings: SweepSettings, before: str | None) -> str:
-    """Start the sweep's MLflow run, or go on with the one that it has; returns its id."""
+    """Start the sweep's MLflow run, or go on with the one that it has; returns its id.
+
+    Raises:
+        StoreError: another process goes on with it.
+    """
     store = open_store()
     # A study outlives its run, which somebody may delete.
     if before is not None and store.is_there(before):
+        store.lease(before).refuse_if_held()
         store.continue_run(before)
         return before
     return start_sweep(store, settings, **provenance.origin())

@@ -191,8 +191,9 @@ class Search:
         for killed in self._study.get_trials(states=(TrialState.RUNNING,)):
             self._study.tell(killed.number, state=TrialState.FAIL)
             self._study.enqueue_trial(killed.params)
-        done = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if len(done) >= self._settings.trials:
+        over = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+        trained = [trial for trial in over if trial.state != TrialState.FAIL or trial.user_attrs.get("silent")]
+        if len(trained) >= self._settings.trials:
             return None
         base = approach(self._settings.approach)
         self._trial = trial = self._study.ask()
@@ -230,6 +231,8 @@ class Search:
         assert self._trial is not None
         self._trial.set_user_attr("steps", steps)
         if mean_return is None:
+            # Optuna has no other word for a trial that says nothing, whatever it is that was tried.
+            self._trial.set_user_attr("silent", True)
             state = TrialState.FAIL
         elif steps < self._settings.steps:
             state = TrialState.PRUNED
@@ -237,6 +240,13 @@ class Search:
             state = TrialState.COMPLETE
         value = mean_return if state == TrialState.COMPLETE else None
         self._study.tell(self._trial, value, state)
+
+    def raised(self) -> None:
+        """The trial's training failed, and might again: the next one tries something else."""
+        from optuna.trial import TrialState
+
+        assert self._trial is not None
+        self._study.tell(self._trial, state=TrialState.FAIL)
 
     def rows(self) -> tuple[TrialRow, ...]:
         """All trials; the best one that was trained to its end first, those that were not last."""

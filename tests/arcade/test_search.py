@@ -93,6 +93,29 @@ def test_a_search_ends_with_as_many_trials_as_were_asked_for(tmp_path: Path) -> 
         pass
 
 
+def test_trials_in_which_no_episode_ends_are_trials_like_others(tmp_path: Path) -> None:
+    three = SETTINGS.model_copy(update={"trials": 3})
+    with opened(tmp_path / "optuna.db", three) as search:
+        for _ in range(3):
+            assert search.next() is not None
+            search.ended(1000, None)
+        assert search.next() is None
+        assert {row.state for row in search.rows()} == {"failed"}
+
+
+def test_a_trial_that_raised_is_not_tried_again(tmp_path: Path) -> None:
+    two = SETTINGS.model_copy(update={"trials": 2})
+    with opened(tmp_path / "optuna.db", two) as search:
+        raised = search.next()
+        search.raised()
+    with opened(tmp_path / "optuna.db", two) as search:
+        another = search.next()
+    assert raised is not None
+    assert another is not None
+    assert another.given != raised.given
+    assert another.number == 1
+
+
 def test_what_cannot_be_searched_for_is_named() -> None:
     with pytest.raises(SweepError, match="random learns nothing"):
         parameters(SETTINGS.model_copy(update={"approach": "random"}))

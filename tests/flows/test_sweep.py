@@ -37,6 +37,30 @@ def test_a_sweep_is_a_run_of_trainings(store: Store, tmp_path: Path, capfd: pyte
     assert "seed is 5 and was 0: --name begins another one" in capfd.readouterr().err
 
 
+def test_a_sweep_in_which_no_episode_ends_comes_to_its_end(
+    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["sweep", "ALE/Pong-v5", "--approach", "a2c", "--parameters", "gamma", "--steps", "40", "--workers", "1"]
+    assert run([*asked, "--trials", "1", "--json", "--quiet"]) == 0
+    swept = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [trial["state"] for trial in swept["trials"]] == ["failed"]
+    assert swept["best"] is None
+    page = store.fetch_artifact(swept["run_id"], "reports/report.html", tmp_path).read_text()
+    assert "failed" in page
+
+
+def test_one_sweep_is_not_made_twice_at_once(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    asked = [*SWEEP, "--workers", "1", "--name", "searched", "--json", "--quiet"]
+    assert run([*asked, "--trials", "1"]) == 0
+    swept = json.loads(capfd.readouterr().out.splitlines()[-1])
+    with store.lease(swept["run_id"]):
+        assert run([*asked, "--trials", "2"]) == 1
+    said = capfd.readouterr()
+    assert "stop that first, or wait for its end" in said.err
+    assert store.run(swept["run_id"]).status == "FINISHED"
+    assert store.runs_tagged("mlflow.parentRunId", swept["run_id"]) == (swept["trials"][0]["run_id"],)
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
