@@ -21,7 +21,7 @@ def learning(settings: LearningSettings) -> tuple[LearningScore, ...]:
         run_id = _trained(settings, env_id, approach, seed)
         judged = EvaluationSettings(episodes=settings.episodes, seed=settings.evaluation_seed)
         record(RecordSettings(run=run_id, evaluation=judged, last=True))
-        scores.append(learning_score(run_id, settings.thresholds))
+        scores.append(learning_score(run_id))
     return tuple(scores)
 
 

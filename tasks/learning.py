@@ -6,7 +6,7 @@ from prefect import task
 
 from tasks.arcade.approaches import run_settings
 from tasks.arcade.asked import TrainSettings
-from tasks.arcade.learning_table import LearningScore
+from tasks.arcade.learning_table import LearningScore, first_reached
 from tasks.store import open_store
 
 
@@ -23,13 +23,12 @@ def find_training(settings: TrainSettings) -> tuple[str | None, bool]:
 
 
 @task(task_run_name="read {run_id}")
-def learning_score(run_id: str, thresholds: tuple[float, ...]) -> LearningScore:
+def learning_score(run_id: str) -> LearningScore:
     """What a training came to, from its last evaluated checkpoint and its training curve."""
     store = open_store()
     run = store.run(run_id)
     assert run.settings is not None
     evaluation = store.fetch_evaluation(run_id, store.evaluations(run_id)[-1])
-    curve = store.history(run_id, "rollout/ep_rew_mean")
     return LearningScore(
         env_id=run.settings.game.env_id,
         rom=run.settings.game.rom,
@@ -39,8 +38,5 @@ def learning_score(run_id: str, thresholds: tuple[float, ...]) -> LearningScore:
         steps=evaluation.step,
         episodes=len(evaluation.episodes),
         final=evaluation.metrics()["eval/mean_reward"],
-        reached={
-            f"{threshold:g}": next((step for step, mean in curve if mean >= threshold), None)
-            for threshold in thresholds
-        },
+        reached=first_reached(run.settings.game.rom, store.history(run_id, "rollout/ep_rew_mean")),
     )

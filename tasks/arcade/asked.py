@@ -190,7 +190,6 @@ class LearningSettings(Settings):
     checkpoint_every: int = Field(default=250_000, ge=1)
     episodes: int = Field(default=30, ge=1, le=10_000, description="of each run's last checkpoint, on fresh seeds")
     evaluation_seed: int = Field(default=1, ge=0, lt=2**31)
-    thresholds: tuple[float, ...] = Field(default=(0.0, 18.0), description="returns whose first step is told")
 
     @property
     def title(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.arcade.milestones import RETURNS
 from tasks.arcade.references import REFERENCES
 from tasks.arcade.settings import Settings
 
@@ -13,7 +14,8 @@ class LearningScore(Settings):
 
     Attributes:
         final: mean unclipped return of the last checkpoint's episodes on fresh seeds.
-        reached: steps at which the mean of the last 100 training episodes first reached each threshold, if it did.
+        reached: steps at which the mean of the last 100 training episodes first reached each return that is a milestone
+            of its game, if it did.
     """
 
     env_id: str
@@ -27,10 +29,21 @@ class LearningScore(Settings):
     reached: dict[str, int | None]
 
 
+def first_reached(rom: str, curve: Sequence[tuple[int, float]]) -> dict[str, int | None]:
+    """The steps at which a training first reached the returns that are milestones of its game.
+
+    Args:
+        rom: ALE's name of the game.
+        curve: (step, mean return), by step.
+    """
+    return {
+        f"{level:g}": next((step for step, value in curve if value >= level), None) for level in RETURNS.get(rom, ())
+    }
+
+
 def learning_table(scores: Sequence[LearningScore]) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: one row a game and approach, each seed's final return beside their mean."""
-    thresholds = list(scores[0].reached)
-    heads = ["game", "approach", "steps", "final return by seed", "mean", *(f"first {one}" for one in thresholds)]
+    heads = ["game", "approach", "steps", "final return by seed", "mean", "first reached"]
     heads += ["random", "human", "pixels, 10M"]
     groups = dict.fromkeys((score.env_id, score.approach) for score in scores)
     rows = []
@@ -45,12 +58,13 @@ def learning_table(scores: Sequence[LearningScore]) -> tuple[list[str], list[lis
                 f"{group[0].steps:,}",
                 ", ".join(f"{score.final:.1f}" for score in group),
                 f"{sum(score.final for score in group) / len(group):.1f}",
-                *(", ".join(_steps(score.reached[one]) for score in group) for one in thresholds),
+                "; ".join(f"{level}: {_by_seed(level, group)}" for level in group[0].reached) or "-",
                 *("-" if value is None else f"{value:g}" for value in published),
             ]
         )
     return heads, rows
 
 
-def _steps(step: int | None) -> str:
-    return "-" if step is None else f"{step / 1000:,.0f}k"
+def _by_seed(level: str, group: Sequence[LearningScore]) -> str:
+    steps = (score.reached[level] for score in group)
+    return ", ".join("-" if step is None else f"{step / 1000:,.0f}k" for step in steps)
