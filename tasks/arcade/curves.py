@@ -110,6 +110,13 @@ def efficiency(name: str, families: Sequence[Family], measure: str, levels: Sequ
     return _steps_figure(name, traces, measure, "x unified", levels)
 
 
+def without_line(families: Sequence[Family]) -> tuple[str, ...]:
+    """Names of the approaches whose runs share no step of a figure: they have no line in it."""
+    grid = _grid(families)
+    bands = ((family.look.name, _band(family, grid)) for family in families)
+    return tuple(name for name, band in bands if band and not np.isfinite(band.value).any())
+
+
 def every_run(name: str, families: Sequence[Family], measure: str) -> str:
     """Each run's own curve, thin, in its approach's colour; otherwise as `efficiency`."""
     grid = _grid(families)
@@ -128,9 +135,11 @@ def evaluation(name: str, families: Sequence[Family], measure: str, levels: Sequ
     grid = _grid(families)
     traces = []
     for family in families:
-        curves = [curve for curve in family.curves if curve.points]
-        traces += [_markers(family.look, curve, alone=len(curves) == 1) for curve in curves]
-        traces += _middle(family, grid)
+        curves, middle = [curve for curve in family.curves if curve.points], _middle(family, grid)
+        for number, curve in enumerate(curves):
+            in_legend = number == 0 and not middle
+            traces.append(_markers(family.look, curve, alone=len(curves) == 1, showlegend=in_legend))
+        traces += middle
     return _steps_figure(name, traces, measure, "closest", levels)
 
 
@@ -222,12 +231,18 @@ def _grid(families: Sequence[Family]) -> FloatArray:
 
 
 def _middle(family: Family, grid: FloatArray) -> list[Trace]:
-    """An approach's interquartile mean over runs, and the shade of its interval."""
+    """An approach's interquartile mean over runs, and the shade of its interval; nothing where no step is shared."""
+    band = _band(family, grid)
+    if band is None or not np.isfinite(band.value).any():
+        return []
+    return [*_shade(family.look, grid, band), _line(family.look, grid, band.value, width=3, showlegend=True)]
+
+
+def _band(family: Family, grid: FloatArray) -> Band | None:
     curves = [curve for curve in family.curves if curve.points]
     if not curves:
-        return []
-    band = scores.band_over_seeds([scores.curve_on_grid(_steps(curve), _values(curve), grid) for curve in curves])
-    return [*_shade(family.look, grid, band), _line(family.look, grid, band.value, width=3, showlegend=True)]
+        return None
+    return scores.band_over_seeds([scores.curve_on_grid(_steps(curve), _values(curve), grid) for curve in curves])
 
 
 def _steps(curve: Curve) -> FloatArray:
@@ -272,13 +287,14 @@ def _shade(look: Look, grid: FloatArray, band: Band) -> list[Trace]:
     return [_line(look, outline, edge, width=0, **filled)]
 
 
-def _markers(look: Look, curve: Curve, *, alone: bool) -> Trace:
+def _markers(look: Look, curve: Curve, *, alone: bool, showlegend: bool) -> Trace:
     """A marker for each point; its interval only where no other run crowds it."""
     trace = _line(
         look,
         _steps(curve),
         _values(curve),
         width=1,
+        showlegend=showlegend,
         opacity=1 if alone else 0.75,
         mode="lines+markers",
         marker={"size": 6, "color": look.colour, "symbol": look.symbol},

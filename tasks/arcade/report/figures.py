@@ -73,13 +73,22 @@ def _about(found: Sequence[Level]) -> str:
 
 
 def _training(ranked: Sequence[Group], measure: str, published: Sequence[Level]) -> Figure:
-    plot = curves.efficiency("training", [_family(group, _logged) for group in ranked], measure, published)
+    families = [_family(group, _logged) for group in ranked]
+    plot = curves.efficiency("training", families, measure, published)
     words = (
         "Mean of the last episodes of training, by steps of training. Line: interquartile mean over runs; "
         "shade: its 95% interval."
     )
-    said = f"{words} {faster(ranked)}".strip() + _about(published)
-    return Figure("Sample efficiency", said, plot, "no return was logged in training")
+    lost = _without_line(families)
+    said = f"{words}{lost} {faster(ranked)}".strip() + _about(published)
+    missing = "the runs of no approach share a step" if lost else "no return was logged in training"
+    return Figure("Sample efficiency", said, plot, missing)
+
+
+def _without_line(families: Sequence[Family]) -> str:
+    """Whose line a reader would look for in vain."""
+    names = curves.without_line(families)
+    return f" No line of {', '.join(names)}, whose runs share no step." if names else ""
 
 
 def _every_seed(ranked: Sequence[Group], measure: str) -> Figure:
@@ -90,12 +99,14 @@ def _every_seed(ranked: Sequence[Group], measure: str) -> Figure:
 
 
 def _evaluation(ranked: Sequence[Group], measure: str, published: Sequence[Level]) -> Figure:
-    plot = curves.evaluation("evaluation", [_family(group, _evaluated) for group in ranked], measure, published)
+    families = [_family(group, _evaluated) for group in ranked]
+    plot = curves.evaluation("evaluation", families, measure, published)
     words = (
         "Each checkpoint on fresh seeds. Markers: a run's mean; line and shade: interquartile mean over runs and its "
         "95% interval; bars of a lone run: 95% interval over episodes."
     )
-    return Figure("Evaluation by checkpoint", words + _about(published), plot, "no checkpoint has been evaluated yet")
+    said = words + _without_line(families) + _about(published)
+    return Figure("Evaluation by checkpoint", said, plot, "no checkpoint has been evaluated yet")
 
 
 def _finals(ranked: Sequence[Group], measure: str) -> Figure:

@@ -210,6 +210,22 @@ def test_evaluation_of_a_lone_run_has_its_interval_over_episodes(run: Run, row: 
     assert points["text"][1] == "mean 4.0, 2 episodes (2 distinct)"
 
 
+def test_an_approach_whose_runs_share_no_step_is_named_and_has_no_line(run: Run, row: Row, compared: Compared) -> None:
+    def until(seed: int, step: int) -> RunView:
+        rows = (row(step, [seed, seed + 1]),)
+        return run("ppo", seed, 0, checkpoints=rows, curve=((step - 1000, 1.0), (step, 2.0)))
+
+    apart = (until(0, 10_000), until(1, 90_000))
+    page = report.render_html(compared(*apart))
+    assert "Nothing to draw: the runs of no approach share a step." in Page(page).words
+    assert [trace["x"] for trace in _traces(page, "evaluation")] == [[10_000], [90_000]]
+    assert [trace["showlegend"] for trace in _traces(page, "evaluation")] == [True, False]
+    beside = report.render_html(compared(*apart, run("random", 0, -9)))
+    assert Page(beside).words.count("No line of ppo, whose runs share no step.") == 2
+    assert {trace["legendgroup"] for trace in _traces(beside, "training")} == {"random"}
+    assert "No line of" not in Page(report.render_html(compared(until(0, 60_000), run("ppo", 1, 0)))).words
+
+
 def test_published_scores_are_lines_where_they_are_near(run: Run, compared: Compared) -> None:
     page = report.render_html(compared(run("ppo", 0, -15), run("ppo", 1, 12)))
     assert page.count("Published: random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
