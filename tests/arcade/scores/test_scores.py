@@ -362,6 +362,17 @@ def test_verdict_over_games(a: list[list[list[int]]], b: list[list[list[int]]], 
     assert scores.judge_games("a", a, "b", b).sentence.startswith(words)
 
 
+def test_games_are_not_decided_by_pairs_that_say_the_opposite_of_all_seeds() -> None:
+    """Every seed that is tested favours a, and those that are left over turn the probability to b's side."""
+    a, b = [[5], [6], [5.5]], [[0], [1], [2], [9], [8], [7], [9.5]]
+    assert scores.games_p_value([a, a], [b[:3], b[:3]]) == 2 / 64
+    for found in (scores.judge_games("a", [a, a], "b", [b, b]), scores.judge_games("b", [b, b], "a", [a, a])):
+        assert found.p_value == 1
+        assert not found.decided
+        assert not found.worse
+        assert found.sentence.startswith("2 games, 7 and 3 seeds cannot tell b and a apart")
+
+
 def test_games_must_be_the_same() -> None:
     with pytest.raises(ValueError, match="the same games"):
         scores.judge_games("a", [[[1]]], "b", [])
