@@ -11,7 +11,7 @@ import numpy as np
 from tasks.arcade import scores
 from tasks.arcade.references import REFERENCES
 from tasks.arcade.report.values import CheckpointRow, Comparison, RunView, best_checkpoint
-from tasks.arcade.scores import Estimate
+from tasks.arcade.scores import Estimate, FloatArray
 
 # Okabe and Ito's colours, told apart by colour-blind eyes, the blue lighter for dark pages; where they begin anew the
 # dashes differ.
@@ -72,9 +72,23 @@ class Group:
 
     @property
     def distinct_episodes(self) -> int:
-        """By their RAM, over all runs: what samples no actions plays the same episodes whatever its seed."""
-        told = {(run.rom, digest) for run, row in self.finals for digest in row.digests}
-        return len(told) + sum(row.distinct_episodes for row in self.rows if not row.digests)
+        return scores.distinct(self._told)
+
+    @property
+    def distinct_returns(self) -> FloatArray:
+        """Of the last checkpoints' episodes that are no copy of another one: float64, shape (distinct,)."""
+        return scores.without_copies([value for row in self.rows for value in row.returns], self._told)
+
+    @property
+    def _told(self) -> list[str]:
+        """What tells each episode from the others: over all runs, for what samples no actions plays the same episodes
+        whatever its seed; of what was not played here no RAM is known, and what stands for it is its run's own.
+        """
+        return [
+            f"{run.rom if run.played_here else run.run_id} {digest}"
+            for run, row in self.finals
+            for digest in row.digests
+        ]
 
     @property
     def size(self) -> str:

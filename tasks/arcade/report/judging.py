@@ -60,10 +60,8 @@ def _judge(one: Group, other: Group) -> Verdict:
         games = _common(one, other)
         sides = ([group.returns_by_seed(game) for game in games] for group in (one, other))
         return scores.judge_games(one.approach, next(sides), other.approach, next(sides))
-    against_a_baseline = "baseline" in (one.side, other.side)
-    if against_a_baseline and min(one.seeds, other.seeds) == 1:
-        # One trained agent against another: there are no seeds to judge by, but this is not about approaches.
-        return scores.judge_runs(one.approach, _distinct(one), other.approach, _distinct(other))
+    if _by_episodes(one, other):
+        return scores.judge_runs(one.approach, one.distinct_returns, other.approach, other.distinct_returns)
     return scores.judge(
         one.approach,
         one.returns_by_seed(),
@@ -73,8 +71,9 @@ def _judge(one: Group, other: Group) -> Verdict:
     )
 
 
-def _distinct(group: Group) -> list[float]:
-    return [value for row in group.rows for value in row.distinct_returns]
+def _by_episodes(one: Group, other: Group) -> bool:
+    """Whether agents are judged and not approaches: one is held against a baseline, and a side has but one seed."""
+    return not one.normalised and "baseline" in (one.side, other.side) and min(one.seeds, other.seeds) == 1
 
 
 def worse(found: Findings) -> bool:
@@ -102,6 +101,7 @@ def cautions(found: Findings) -> tuple[str, ...]:
     comparison, ranked = found.comparison, found.groups
     return (
         *_about_seeds(ranked),
+        *_about_agents(found),
         *_about_episodes(ranked),
         *_about_games(comparison, ranked),
         *_about_parameters(ranked, comparison),
@@ -120,6 +120,17 @@ def _about_seeds(ranked: Sequence[Group]) -> list[str]:
             "(in simulations those of 3 seeds hold the truth in 78 to 100% of cases, of 2 seeds in 56 to 100%)."
         )
     return found
+
+
+def _about_agents(found: Findings) -> list[str]:
+    by_name = {group.approach: group for group in found.groups}
+    pairs = [(by_name[one], by_name[other]) for one, other, _ in found.pairs]
+    return [
+        f"{one.approach} against {other.approach}: a side has one seed, so these very agents are judged, by their "
+        "episodes, and not the approaches, by their seeds."
+        for one, other in pairs
+        if _by_episodes(one, other) and max(len(one.finals), len(other.finals)) > 1
+    ]
 
 
 def _about_episodes(ranked: Sequence[Group]) -> list[str]:

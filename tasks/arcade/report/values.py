@@ -46,18 +46,15 @@ class CheckpointRow(Settings):
     high: float | None
     returns: tuple[float, ...] = Field(description="of every episode")
     lengths: tuple[int, ...] = Field(default=(), description="steps of every episode; empty: unknown")
-    digests: tuple[str, ...] = Field(default=(), description="of every episode's RAM, or what stands for it")
+    digests: tuple[str, ...] = Field(description="of every episode's RAM, or what stands for it within the run")
 
     @model_validator(mode="after")
-    def _one_return_an_episode(self) -> CheckpointRow:
+    def _one_return_and_digest_an_episode(self) -> CheckpointRow:
         if len(self.returns) != self.episodes:
             raise ValueError(f"{self.episodes} episodes have {self.episodes} returns: got {len(self.returns)}")
+        if len(self.digests) != self.episodes:
+            raise ValueError(f"{self.episodes} episodes have {self.episodes} digests: got {len(self.digests)}")
         return self
-
-    @property
-    def distinct_returns(self) -> tuple[float, ...]:
-        """Of episodes that are no copies; of all of them where nothing tells copies."""
-        return tuple(scores.without_copies(self.returns, self.digests)) if self.digests else self.returns
 
 
 class BestCheckpoint(Settings):

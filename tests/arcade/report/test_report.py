@@ -321,6 +321,34 @@ def test_one_agent_against_another_is_judged_by_episodes(run: Run, row: Row, com
     assert not report.worse(same)
 
 
+def test_the_same_episodes_as_several_seeds_beat_nothing(run: Run, row: Row, compared: Compared) -> None:
+    """What samples no actions plays the same five episodes, whatever its seed."""
+    same = checkpoint_row(9, [5, 6, 7, 8, 9], list("abcde"))
+    noop = [run("noop", seed, 0, checkpoints=(same,)) for seed in range(4)]
+    few = run("ppo", 0, 0, checkpoints=(row(9, [4.5, 4.6, 4.7, 5.5, 6.5]),), side="baseline")
+    assert report.verdicts(compared(*noop, few, baseline="champion"))[0].startswith("5 episodes cannot tell ")
+    own = run("noop", 9, 0, checkpoints=(same,), played_here=False)
+    held = compared(*noop, own, few, baseline="champion")
+    assert report.verdicts(held)[0].endswith(", 10 and 5 episodes"), "of what was not played here no RAM is known"
+
+
+def test_it_is_said_where_agents_are_judged_and_not_approaches(run: Run, row: Row, compared: Compared) -> None:
+    champion = run("ppo", 0, 15, side="baseline", run_id="c")
+    held = compared(*(run("ppo", seed, 0) for seed in range(3)), champion, baseline="champion")
+    said = (
+        "ppo against ppo (champion): a side has one seed, so these very agents are judged, by their episodes, and not "
+        "the approaches, by their seeds."
+    )
+    assert said in report.cautions(held)
+    words = Page(report.render_html(held)).words
+    assert said in words
+    assert "Where a side has one seed, P and p are of the distinct episodes" in words
+    lone = compared(run("ppo", 0, 0), champion, baseline="champion")
+    several = compared(*(run("ppo", seed, 0, side=side) for seed in (0, 1) for side in ("candidate", "baseline")))
+    for other in (lone, several, compared(*(run("ppo", seed, 0) for seed in range(3)), run("dqn", 0, 0))):
+        assert not any("these very agents" in sentence for sentence in report.cautions(other))
+
+
 def test_games_are_compared_in_human_normalised_scores(run: Run, row: Row, compared: Compared) -> None:
     def on(game: str, approach: str, seed: int, returns: list[float]) -> RunView:
         return run(approach, seed, 0, env_id=f"ALE/{game}-v5", rom=game.lower(), checkpoints=(row(9, returns),))
@@ -497,7 +525,6 @@ def test_cost_is_told_a_run_and_in_all(run: Run, compared: Compared) -> None:
 def test_checkpoint_row_makes_no_interval_of_copies() -> None:
     copies = checkpoint_row(10, [11, 11, 11, 16], ["a", "a", "a", "a"])
     assert (copies.episodes, copies.distinct_episodes, copies.low, copies.high) == (4, 1, None, None)
-    assert copies.distinct_returns == (11,)
     row = checkpoint_row(10, [1, 2, 3, 100], list("abcd"))
     assert (row.mean, row.iqm, row.median) == (26.5, 2.5, 2.5)
     assert row.std == pytest.approx(np.std([1, 2, 3, 100]))
@@ -509,6 +536,8 @@ def test_checkpoint_row_makes_no_interval_of_copies() -> None:
 def test_values_that_contradict_themselves_are_refused(row: Row, compared: Compared) -> None:
     with pytest.raises(ValidationError, match="3 episodes have 3 returns: got 4"):
         CheckpointRow.model_validate(row(1, [1, 2, 3, 4]).model_dump() | {"episodes": 3})
+    with pytest.raises(ValidationError, match="2 episodes have 2 digests: got 1"):
+        CheckpointRow.model_validate(row(1, [1, 2]).model_dump() | {"digests": ["a"]})
     with pytest.raises(ValueError, match="finite"):
         row(1, [1, float("nan")])
     with pytest.raises(ValidationError, match="at least 1"):
