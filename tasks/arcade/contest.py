@@ -61,12 +61,18 @@ def played(evaluation: Evaluation) -> Played:
     return Played(checkpoint=evaluation.checkpoint, episodes=evaluation.episodes)
 
 
-def chance(better: Played, worse: Played) -> float:
-    """How likely chance alone parts two equal ones this far, in this direction: 1 where `better` is not better."""
+def chance(better: Played, worse: Played, level: float = 1 - scores.CONFIDENCE) -> float:
+    """How likely chance alone parts two equal ones this far, in this direction: 1 where `better` is not better.
+
+    Args:
+        better: what one played.
+        worse: what the other played.
+        level: what the likelihood is held against; it can be told from a tenth of that.
+    """
     ours, theirs = _each_alone(better), _each_alone(worse)
     if better.mean <= worse.mean or scores.probability_of_improvement(ours, theirs).value <= 0.5:
         return 1.0
-    return scores.permutation_p_value(ours, theirs)
+    return scores.permutation_p_value(ours, theirs, level=level)
 
 
 def _each_alone(played: Played) -> list[list[float]]:
@@ -103,11 +109,15 @@ def decide(challenger: Played, champion: Played | None, why_alone: str = "") -> 
 
 def suspicious(now: Played, before: Played) -> bool:
     """Whether a checkpoint plays worse than it did, by more than chance."""
-    return chance(before, now) <= SUSPICION
+    return chance(before, now, SUSPICION) <= SUSPICION
 
 
 def collapsed(evaluations: Sequence[Evaluation]) -> str:
     """What a training's last checkpoint has lost, in words; empty if it has not collapsed.
+
+    Few episodes show no collapse, whatever the test: the more checkpoints there are, the better the best of them looks
+    by chance. Before the last one there may be 900 checkpoints of 10 distinct episodes each, or 4 of 6; of 5 episodes
+    two checkpoints are too many.
 
     Args:
         evaluations: of its checkpoints, by step.
@@ -119,6 +129,7 @@ def collapsed(evaluations: Sequence[Evaluation]) -> str:
     gained = earlier[best].mean - min(one.mean for one in earlier[: best + 1])
     lost = earlier[best].mean - last.mean
     # The best of many looks better than it is.
-    if lost <= COLLAPSE * gained or chance(earlier[best], last) > SUSPICION / len(earlier):
+    level = SUSPICION / len(earlier)
+    if lost <= COLLAPSE * gained or chance(earlier[best], last, level) > level:
         return ""
     return f"mean return {last.mean:.1f} at its end, after {earlier[best].mean:.1f} at step {evaluations[best].step:,}"

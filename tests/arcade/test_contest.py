@@ -86,3 +86,8 @@ def test_a_training_has_collapsed_when_most_of_its_gain_is_lost(means: tuple[int
     assert bool(collapsed(curve)) is has
     if has:
         assert "at step 300" in collapsed(curve)
+
+
+def test_a_collapse_is_seen_however_many_checkpoints_came_before() -> None:
+    rising = [evaluation(100 * at, 10 * at, seed=at) for at in range(1, 61)]
+    assert "at step 6,000" in collapsed([*rising, evaluation(6100, 0, seed=99)])

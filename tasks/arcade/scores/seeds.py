@@ -10,6 +10,7 @@ So it draws the interval, and an exact permutation test of the seeds decides whe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import scipy
 
 from tasks.arcade.scores.curves import Band
 from tasks.arcade.scores.estimates import (
+    CONFIDENCE,
     Estimate,
     FloatArray,
     IndexArray,
@@ -30,7 +32,7 @@ from tasks.arcade.scores.estimates import (
 Seeds = Sequence[Returns]
 
 PERMUTATIONS = 9999
-"""Up to 7 seeds against 7 every permutation is tried; beyond that this many, drawn at random."""
+"""Up to 7 seeds against 7 every permutation is tried; beyond that at least this many, drawn at random."""
 
 
 def checked_seeds(returns_by_seed: Seeds) -> list[FloatArray]:
@@ -199,11 +201,17 @@ def _share_of_wins(x: FloatArray, ordered: FloatArray) -> float:
     return float((below + not_above) / (2 * len(x) * len(ordered)))
 
 
-def permutation_p_value(a: Seeds, b: Seeds, seed: int = 0) -> float:
+def permutation_p_value(a: Seeds, b: Seeds, seed: int = 0, *, level: float = 1 - CONFIDENCE) -> float:
     """How often seeds dealt out to `a` and `b` by chance are as far from P = 0.5 as these are, two-sided.
 
     Exact up to 7 seeds a side. Three seeds a side never get below 0.1, four can reach 0.03. One seed on a side shows
     nothing of how much seeds differ: 1.
+
+    Args:
+        a: for each seed its returns.
+        b: likewise.
+        seed: of the generator.
+        level: what the value is to be held against; the smaller it is, the more permutations are tried.
 
     Raises:
         ValueError: no seed, a seed without a return, or a return that is not finite.
@@ -216,7 +224,8 @@ def permutation_p_value(a: Seeds, b: Seeds, seed: int = 0) -> float:
         rows, columns = np.moveaxis(i, axis, -1).astype(np.intp), np.moveaxis(j, axis, -1).astype(np.intp)
         return np.asarray(np.abs(wins[rows[..., :, None], columns[..., None, :]].mean(axis=(-2, -1)) - 0.5))
 
-    return permuted((np.arange(len(a)), np.arange(len(a), len(a) + len(b))), distance, "independent", seed)
+    samples = np.arange(len(a)), np.arange(len(a), len(a) + len(b))
+    return permuted(samples, distance, "independent", seed, level)
 
 
 def permuted(
@@ -224,6 +233,7 @@ def permuted(
     distance: Callable[..., FloatArray],
     kind: Literal["independent", "samples"],
     seed: int,
+    level: float = 1 - CONFIDENCE,
 ) -> float:
     """How often two samples are as far apart when they are dealt out anew, by scipy.
 
@@ -232,13 +242,15 @@ def permuted(
         distance: called as scipy.stats.permutation_test calls it, `axis=-1`.
         kind: between both samples, or only within each pair (`permutation_type`).
         seed: of the generator.
+        level: that the share is to be held against.
     """
     test = scipy.stats.permutation_test(
         samples,
         distance,
         permutation_type=kind,
         vectorized=True,
-        n_resamples=PERMUTATIONS,
+        # Of so many drawn at random even none at all as far apart is a tenth of the level.
+        n_resamples=max(PERMUTATIONS, ceil(10 / level)),
         batch=500,
         alternative="greater",
         rng=np.random.default_rng(seed),
