@@ -73,17 +73,16 @@ class Evaluation(Settings):
 
         `…_low` and `…_high` are the 95% interval over distinct episodes; they are left out where there is none.
         """
-        returns = distinct_returns(self.episodes)
+        digests = [episode.ram_digest for episode in self.episodes]
         found = {
-            "eval/mean_reward": self.mean_return,
-            "eval/iqm_reward": scores.interquartile_mean(self.returns),
             "eval/median_reward": self.returns[chosen_episode(self.returns)],
             "eval/mean_ep_length": scores.mean([episode.length for episode in self.episodes]),
             "eval/episodes": len(self.episodes),
             "eval/distinct_episodes": self.distinct_episodes,
         }
         for name, statistic in (("mean", scores.mean), ("iqm", scores.interquartile_mean)):
-            estimate = scores.estimate(returns, statistic)
+            estimate = scores.estimate_over_distinct(self.returns, digests, statistic)
+            found[f"eval/{name}_reward"] = estimate.value
             if estimate.low is not None and estimate.high is not None:
                 found |= {f"eval/{name}_reward_low": estimate.low, f"eval/{name}_reward_high": estimate.high}
         return found

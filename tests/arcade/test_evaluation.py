@@ -9,7 +9,7 @@ from tasks.arcade.asked import EvaluationSettings, FilmSettings
 from tasks.arcade.checkpoint import read
 from tasks.arcade.episodes.proof import verify, verify_decisions
 from tasks.arcade.episodes.trace import Trace, read_trace
-from tasks.arcade.evaluation import Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
+from tasks.arcade.evaluation import EpisodeScore, Evaluation, FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.films.mark import read_mark
 
 PLAIN = FilmSettings(panel=False)
@@ -73,6 +73,26 @@ def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
     assert metrics["eval/distinct_episodes"] == 1
     assert "eval/mean_reward_low" not in metrics, "no interval is computed from copies"
     assert evaluation.choice == "median of 4 episodes (1 distinct)"
+
+
+def test_the_interval_in_the_metrics_holds_the_value_of_all_episodes() -> None:
+    episodes = tuple(
+        EpisodeScore(
+            seed=seed,
+            episode_return=0 if seed < 9 else 100,
+            length=10,
+            frames=40,
+            ram_digest=str(min(seed, 9)),
+            ended="terminated",
+        )
+        for seed in range(50)
+    )
+    metrics = Evaluation(
+        checkpoint="c" * 64, step=10, settings=EvaluationSettings(), episodes=episodes, filmed=0, film_frames=1
+    ).metrics()
+    assert (metrics["eval/mean_reward"], metrics["eval/iqm_reward"]) == (82, 100)
+    assert metrics["eval/mean_reward_low"] < metrics["eval/mean_reward_high"] == 82
+    assert metrics["eval/iqm_reward_low"] < metrics["eval/iqm_reward_high"] == 100
 
 
 def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ class Comparison(Settings):
 def checkpoint_row(
     step: int, returns: Sequence[float], digests: Sequence[str], seed: int = 0, lengths: Sequence[int] = ()
 ) -> CheckpointRow:
-    """A checkpoint's row from its episodes: the statistics are of all of them, the interval of the distinct ones.
+    """A checkpoint's row from its episodes: statistics of all of them, the interval as `estimate_over_distinct` has it.
 
     Args:
         step: the checkpoint's.
@@ -147,17 +147,17 @@ def checkpoint_row(
     Raises:
         ValueError: no return, one that is not finite, or not as many digests.
     """
-    interval = scores.estimate(scores.without_copies(returns, digests), scores.mean, seed)
+    mean = scores.estimate_over_distinct(returns, digests, scores.mean, seed)
     return CheckpointRow(
         step=step,
         episodes=len(returns),
-        distinct_episodes=scores.distinct(digests),
-        mean=scores.mean(returns),
+        distinct_episodes=mean.n,
+        mean=mean.value,
         iqm=scores.interquartile_mean(returns),
         median=float(np.median(returns)),
         std=float(np.std(returns)),
-        low=interval.low,
-        high=interval.high,
+        low=mean.low,
+        high=mean.high,
         returns=tuple(returns),
         lengths=tuple(lengths),
         digests=tuple(digests),

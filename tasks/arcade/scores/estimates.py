@@ -130,6 +130,30 @@ def without_copies(returns: Returns, digests: Sequence[str]) -> FloatArray:
     return np.asarray(values[sorted(first.values())])
 
 
+def estimate_over_distinct(returns: Returns, digests: Sequence[str], statistic: Statistic, seed: int = 0) -> Estimate:
+    """A statistic of all episodes of one run, with an interval over the distinct ones.
+
+    Copies weigh on the value and not on the interval, so that the value may lie outside: then the interval is widened
+    to hold it.
+
+    Args:
+        returns: one an episode, shape (n,).
+        digests: of the episodes' RAM, one an episode, by which copies are known.
+        statistic: of a float64 array of shape (n,).
+        seed: of the bootstrap's generator.
+
+    Returns:
+        The estimate; its `n` is the number of distinct episodes.
+
+    Raises:
+        ValueError: not as many digests as returns, no return, or one that is not finite.
+    """
+    value, found = float(statistic(checked(returns))), estimate(without_copies(returns, digests), statistic, seed)
+    if found.low is None or found.high is None:
+        return Estimate(value, None, None, found.n)
+    return Estimate(value, min(found.low, value), max(found.high, value), found.n)
+
+
 def checked(returns: Returns) -> FloatArray:
     """The returns as float64, shape (n,).
 

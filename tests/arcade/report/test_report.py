@@ -533,6 +533,15 @@ def test_checkpoint_row_makes_no_interval_of_copies() -> None:
     assert 1 <= row.low < 26.5 < row.high <= 100
 
 
+def test_the_bars_of_a_lone_run_reach_from_its_mean_outwards(run: Run, compared: Compared) -> None:
+    """Nine distinct episodes of 0 and one of 100 that was played 41 times: the mean of all is above their interval."""
+    many = checkpoint_row(10, [0.0] * 9 + [100.0] * 41, [*"abcdefghi", *"j" * 41])
+    assert many.mean == many.high == 82
+    points, _ = _traces(report.render_html(compared(run("ppo", 0, 0, checkpoints=(many,)))), "evaluation")
+    assert points["error_y"]["array"] == [0]
+    assert points["error_y"]["arrayminus"][0] > 0
+
+
 def test_values_that_contradict_themselves_are_refused(row: Row, compared: Compared) -> None:
     with pytest.raises(ValidationError, match="3 episodes have 3 returns: got 4"):
         CheckpointRow.model_validate(row(1, [1, 2, 3, 4]).model_dump() | {"episodes": 3})

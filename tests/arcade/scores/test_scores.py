@@ -194,6 +194,21 @@ def test_copies_of_an_episode_are_counted_once() -> None:
         scores.without_copies([1, 2], ["a"])
 
 
+def test_an_interval_of_distinct_episodes_holds_the_value_of_all_of_them() -> None:
+    returns, digests = [0.0] * 9 + [100.0] * 41, [*"abcdefghi", *"j" * 41]
+    found = scores.estimate_over_distinct(returns, digests, scores.mean)
+    alone = scores.estimate([0.0] * 9 + [100.0], scores.mean)
+    assert alone.high is not None
+    assert found == Estimate(82.0, alone.low, 82.0, 10)
+    assert alone.high < 82
+    low = scores.estimate_over_distinct([-one for one in returns], digests, scores.mean)
+    assert (low.low, low.value) == (-82.0, -82.0)
+    apart = [str(number) for number in range(50)]
+    every = np.random.default_rng(0).normal(size=50)
+    assert scores.estimate_over_distinct(every, apart, scores.mean, 3) == scores.estimate(every, scores.mean, 3)
+    assert scores.estimate_over_distinct([1, 1, 1], list("aab"), scores.mean) == Estimate(1.0, None, None, 2)
+
+
 def test_a_curve_is_read_between_its_points_and_nowhere_else() -> None:
     read = scores.curve_on_grid([20, 10, 30], [2.0, 1.0, 0.0], [5, 10, 15, 25, 30, 31])
     np.testing.assert_array_equal(read, [np.nan, 1.0, 1.5, 1.0, 0.0, np.nan])
