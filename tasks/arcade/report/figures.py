@@ -42,7 +42,7 @@ def figures(of: Findings) -> tuple[Figure, ...]:
     ranked = of.groups
     measure = "human-normalised score" if of.comparison.normalised else "episode return"
     found = [
-        _training(ranked, measure, levels(of)),
+        _training(of, measure, levels(of)),
         _evaluation(ranked, measure, levels(of)),
         _finals(ranked, measure),
         _pairs(of),
@@ -72,15 +72,15 @@ def _about(found: Sequence[Level]) -> str:
     )
 
 
-def _training(ranked: Sequence[Group], measure: str, published: Sequence[Level]) -> Figure:
-    families = [_family(group, _logged) for group in ranked]
+def _training(of: Findings, measure: str, published: Sequence[Level]) -> Figure:
+    families = [_family(group, _logged) for group in of.groups]
     plot = curves.efficiency("training", families, measure, published)
     words = (
         "Mean of the last episodes of training, by steps of training. Line: interquartile mean over runs; "
         "shade: its 95% interval."
     )
     lost = _without_line(families)
-    said = f"{words}{lost} {faster(ranked)}".strip() + _about(published)
+    said = f"{words}{lost} {faster(of)}".strip() + _about(published)
     missing = "the runs of no approach share a step" if lost else "no return was logged in training"
     return Figure("Sample efficiency", said, plot, missing)
 
@@ -181,16 +181,21 @@ def _actions(ranked: Sequence[Group]) -> Figure:
     return Figure("Actions", words, curves.bars("actions", shares))
 
 
-def faster(ranked: Sequence[Group]) -> str:
-    """How much sooner the best approach is where the next one ends: a sentence, or nothing where none is true."""
-    known = [(group, *_curve(group)) for group in ranked if any(run.curve for run in group.runs)]
+def faster(of: Findings) -> str:
+    """How much sooner the best approach is where the next one ends: a sentence, or nothing where none is true.
+
+    Nothing either where the two cannot be told apart, or the next one has learned nothing that it could be late with.
+    """
+    known = [(group, *_curve(group)) for group in of.groups if any(run.curve for run in group.runs)]
     if len(known) < 2:
         return ""
     (first, grid, values), (second, _, others) = known[:2]
-    end = others[np.isfinite(others)]
-    if not len(end) or not np.isfinite(values).any():
+    both, learned = {first.approach, second.approach}, others[np.isfinite(others)]
+    if not any(verdict.decided for one, other, verdict in of.pairs if {one, other} == both):
         return ""
-    level, last = float(end[-1]), float(_last_step(second))
+    if not len(learned) or learned[-1] <= learned[0]:
+        return ""
+    level, last = float(learned[-1]), float(_last_step(second))
     step = scores.first_reached(grid, values, level)
     if step is None or step >= last or step <= 0:
         return ""

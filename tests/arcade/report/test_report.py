@@ -264,12 +264,21 @@ def test_actions_are_shares(page: str) -> None:
 
 
 def test_how_much_sooner_is_said_only_where_it_is_so(run: Run, compared: Compared) -> None:
-    slow = run("ppo", 0, 0, curve=((10_000, 0.0), (100_000, 9.0)))
-    quick = run("ppo-tuned", 0, 5, curve=((10_000, 0.0), (20_000, 9.0), (100_000, 12.0)))
+    def seeds(approach: str, level: float, *curve: tuple[int, float], **more: Any) -> list[RunView]:
+        return [run(approach, seed, level, curve=curve, **more) for seed in range(4)]
+
+    slow = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0))
+    quick = seeds("ppo-tuned", 5, (10_000, 0.0), (20_000, 9.0), (100_000, 12.0))
     words = "ppo-tuned is where ppo ends (9.0) after 20,000 steps instead of 100,000: 5.0 times fewer."
-    assert words in Page(report.render_html(compared(slow, quick))).words
-    late = quick.model_copy(update={"curve": ((10_000, 0.0), (200_000, 9.0))})
-    assert "times fewer" not in Page(report.render_html(compared(slow, late))).words
+    assert words in Page(report.render_html(compared(*slow, *quick))).words
+    held = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0), side="baseline")
+    against = compared(*held, *quick, baseline="champion")
+    assert words.replace("where ppo", "where ppo (champion)") in Page(report.render_html(against)).words
+    late = seeds("ppo-tuned", 5, (10_000, 0.0), (200_000, 9.0))
+    equal = seeds("ppo-tuned", 0, (10_000, 0.0), (20_000, 9.0), (100_000, 12.0))
+    flat = seeds("random", 0, (10_000, 0.1), (100_000, 0.0))
+    for runs in ((*slow, *late), (*equal, *slow), (slow[0], quick[0]), (*flat, *quick)):
+        assert "times fewer" not in Page(report.render_html(compared(*runs))).words
 
 
 def test_the_best_checkpoint_is_reported_on_other_episodes_than_chose_it(run: Run, row: Row) -> None:
