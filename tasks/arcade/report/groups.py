@@ -20,6 +20,10 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
 
 
+Played = Sequence[tuple[RunView, Sequence[float]]]
+"""Runs, each with the returns of some of its episodes."""
+
+
 @dataclass(frozen=True)
 class Group:
     """The runs of one approach on one side.
@@ -98,10 +102,17 @@ class Group:
 
     def returns_by_seed(self, game: str | None = None) -> list[list[float]]:
         """Of the last checkpoints, on one game or on the only one; normalised if the comparison is."""
+        return self._by_seed(self._last, game)
+
+    @property
+    def _last(self) -> Played:
+        return [(run, row.returns) for run, row in self.finals]
+
+    def _by_seed(self, played: Played, game: str | None = None) -> list[list[float]]:
         by_seed: dict[int, list[float]] = {}
-        for run, row in self.finals:
+        for run, returns in played:
             if game in (None, run.rom):
-                by_seed.setdefault(run.seed, []).extend(self.scaled(run, row.returns))
+                by_seed.setdefault(run.seed, []).extend(self.scaled(run, returns))
         return [by_seed[seed] for seed in sorted(by_seed)]
 
     def scaled(self, run: RunView, returns: Sequence[float]) -> list[float]:
@@ -116,11 +127,12 @@ class Group:
     @cached_property
     def iqm(self) -> Estimate | None:
         """Of the last checkpoints: of their episodes, or of the runs' mean scores over games; none before any."""
-        if not self.finals:
-            return None
+        return self._interquartile_mean(self._last) if self.finals else None
+
+    def _interquartile_mean(self, played: Played) -> Estimate:
         if self.normalised:
-            return scores.iqm_over_games([self.returns_by_seed(game) for game in self.games])
-        return scores.estimate_over_seeds(self.returns_by_seed(), scores.interquartile_mean, copies=self.copies)
+            return scores.iqm_over_games([self._by_seed(played, game) for game in self.games])
+        return scores.estimate_over_seeds(self._by_seed(played), scores.interquartile_mean, copies=self.copies)
 
     @cached_property
     def mean(self) -> float | None:
@@ -131,14 +143,9 @@ class Group:
 
     @cached_property
     def best(self) -> Estimate | None:
-        """Mean over runs of each one's best checkpoint, on seeds that did not choose it; none if a run has none."""
-        found = [(run, best_checkpoint(run)) for run in self.runs if run.last]
-        by_run = [self.scaled(run, best.returns) for run, best in found if best]
-        if not by_run or len(by_run) < len(found):
-            return None
-        if len(self.games) > 1:
-            return Estimate(float(np.mean([np.mean(returns) for returns in by_run])), None, None, len(by_run))
-        return scores.estimate_over_seeds(by_run, scores.interquartile_mean, copies=self.copies)
+        """As `iqm`, of each run's best checkpoint, on seeds that did not choose it; none if a run has none."""
+        played = [(run, best.returns) for run, _ in self.finals if (best := best_checkpoint(run))]
+        return self._interquartile_mean(played) if played and len(played) == len(self.finals) else None
 
 
 def counted(number: int, what: str, many: str | None = None) -> str:

@@ -305,6 +305,34 @@ def test_the_luckiest_of_equal_checkpoints_is_not_praised_for_its_luck(run: Run,
     assert np.mean(naive) > 0.4
 
 
+def test_best_checkpoints_are_judged_as_last_ones_are(run: Run, row: Row, compared: Compared) -> None:
+    """What is reported of a best checkpoint is in a run of its own a last checkpoint's episodes."""
+    breakout = {"env_id": "ALE/Breakout-v5", "rom": "breakout"}
+
+    def best_and_last(returns: list[float], seed: int, **more: Any) -> RunView:
+        chosen = [value for value in returns for _ in ("chooses", "is reported")]
+        return run("ppo", seed, 0, checkpoints=(row(1, chosen), row(2, [-99.0, -99.0])), **more)
+
+    def last(returns: list[float], seed: int, **more: Any) -> RunView:
+        return run("ppo", seed, 0, checkpoints=(row(2, returns),), **more)
+
+    def found(make: Callable[..., RunView]) -> list[RunView]:
+        return [make([3.0 * seed + offset for offset in (0, 1, 2, 9)], seed) for seed in range(3)]
+
+    def on_breakout(make: Callable[..., RunView]) -> list[RunView]:
+        return [make([20.0 * seed + offset for offset in (0, 1, 2, 9)], seed, **breakout) for seed in range(3)]
+
+    (group,) = compared(*found(best_and_last)).groups
+    assert group.best == compared(*found(last)).groups[0].iqm
+    twice = compared(*found(best_and_last), best_and_last([30, 31], 0, run_id="again")).groups[0]
+    assert twice.best is not None
+    assert twice.best.n == twice.seeds == 3
+    games = compared(*found(best_and_last), *on_breakout(best_and_last), normalised=True).groups[0]
+    assert games.best == compared(*found(last), *on_breakout(last), normalised=True).groups[0].iqm
+    assert games.best is not None
+    assert games.best.low is not None
+
+
 def test_against_a_baseline_every_approach_is_held_against_it(run: Run, compared: Compared) -> None:
     champion = [run("ppo", seed, 5, side="baseline", run_id=f"c{seed}") for seed in range(4)]
     new = [run("ppo", seed, -15) for seed in range(4)]
