@@ -175,9 +175,8 @@ class Wins:
     @property
     def decided(self) -> bool:
         """Whether no resample can come out otherwise: every episode wins, or none does, or all are equal."""
-        return bool(np.ptp(np.concatenate([self._below, self._not_above])) == 0) or (
-            float(np.ptp(np.concatenate([self._a.values, self._b.values]))) == 0
-        )
+        a, b = self._a.values, self._b.values
+        return bool(a.min() > b.max() or a.max() < b.min() or a.min() == a.max() == b.min() == b.max())
 
     def resampled(self, i: IndexArray, j: IndexArray, axis: int) -> FloatArray:
         """Of resamples of the seeds: shapes (resamples, seeds) to (resamples,)."""

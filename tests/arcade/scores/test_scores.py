@@ -109,6 +109,18 @@ def test_probability_of_improvement_over_seeds() -> None:
     assert found.low < found.value < found.high
     assert scores.probability_of_improvement([[1, 2]], [[1, 2], [0, 3]]).low is None
     assert scores.probability_of_improvement([[5], [6]], [[1], [2]]) == Estimate(1.0, None, None, 2)
+    assert scores.probability_of_improvement([[1], [2]], [[5], [6]]) == Estimate(0.0, None, None, 2)
+    assert scores.probability_of_improvement([[5], [5]], [[5], [5]]) == Estimate(0.5, None, None, 2)
+
+
+def test_seeds_that_lie_between_those_of_the_other_side_are_not_decided() -> None:
+    between, around = [[5], [6], [6], [7]], [[0], [0], [30], [30]]
+    for sides in ((between, around), (around, between)):
+        found = scores.probability_of_improvement(*sides)
+        assert (found.value, found.low, found.high) == (0.5, 0, 1)
+    games = scores.games_probability([between] * 2, [around] * 2)
+    assert games.low is not None
+    assert games.low < 0.5
 
 
 @pytest.mark.parametrize(("n", "expected"), [(1, 1.0), (2, 2 / 6), (3, 2 / 20), (4, 2 / 70), (5, 2 / 252)])
