@@ -520,6 +520,15 @@ def test_cautions_name_what_weakens_the_numbers(run: Run, compared: Compared) ->
     )
 
 
+def test_few_seeds_are_said_to_be_few_where_the_interval_begins_at_nothing_too(
+    run: Run, row: Row, compared: Compared
+) -> None:
+    found = compared(*(run("ppo", seed, 0, checkpoints=(row(9, [0, 1 + seed]),)) for seed in range(3)))
+    assert found.groups[0].iqm is not None
+    assert found.groups[0].iqm.low == 0
+    assert report.cautions(found)[0].startswith("Fewer than 5 seeds of ppo: intervals may be too narrow")
+
+
 def test_a_seed_trained_twice_is_one_seed(run: Run, compared: Compared) -> None:
     (group,) = compared(run("ppo", 0, 0), run("ppo", 0, 5, run_id="other")).groups
     assert group.seeds == 1
