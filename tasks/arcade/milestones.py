@@ -56,6 +56,12 @@ class Reached:
     best_before: float | None
 
     @property
+    def surely(self) -> float | None:
+        """What the mean is above by more than chance: its interval's lower end; none where there is one episode."""
+        # Distinct episodes of one return, as in perfect play, vary in nothing that an interval could show.
+        return self.mean.value if self.mean.low is None and self.mean.n > 1 else self.mean.low
+
+    @property
     def reference(self) -> Reference:
         return REFERENCES.get(self.rom, Reference())
 
@@ -68,7 +74,7 @@ def facts(evaluation: Evaluation, rom: str, best_before: float | None) -> Reache
 
 def _above_random(at: Reached) -> list[Milestone]:
     floor = at.reference.random
-    if floor is None or at.mean.low is None or at.mean.low <= floor:
+    if floor is None or at.surely is None or at.surely <= floor:
         return []
     return [Milestone(name="above-random", words=f"plays better than random ({floor:g})")]
 
@@ -89,7 +95,7 @@ def _human_normalised(at: Reached) -> list[Milestone]:
 
 def _new_best(at: Reached) -> list[Milestone]:
     # Of many equal checkpoints one is always a little better: a best is one that chance does not explain.
-    if at.best_before is None or at.mean.low is None or at.mean.low <= at.best_before:
+    if at.best_before is None or at.surely is None or at.surely <= at.best_before:
         return []
     return [Milestone(name=f"best-{at.step}", words=f"plays the game best so far (before: {at.best_before:.1f})")]
 

@@ -48,6 +48,13 @@ def test_a_game_without_published_figures_has_the_other_milestones() -> None:
     assert names(2_000_000, 1e6, 1.0, rom="tetris", best=0.0) == {"steps-2000000", "best-2000000"}
 
 
+def test_several_episodes_of_one_return_are_perfect_play_and_no_chance() -> None:
+    perfect = Reached(step=1, mean=Estimate(21.0, None, None, 10), rom="pong", best_before=20.9)
+    assert {"above-random", "best-1"} <= {one.name for one in reached(perfect, ())}
+    equal = Reached(step=1, mean=Estimate(21.0, None, None, 10), rom="pong", best_before=21.0)
+    assert "best-1" not in {one.name for one in reached(equal, ())}
+
+
 def test_episodes_that_are_all_one_have_no_interval_and_prove_nothing() -> None:
     at = Reached(step=1, mean=Estimate(21.0, None, None, 1), rom="pong", best_before=3.0)
     assert {one.name for one in reached(at, ())} == {"return-0", "return-18", "human-0.25", "human-0.5", "human-1"}
