@@ -1,0 +1,58 @@
+"""What a browser would see of a report, for its tests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+from tasks.arcade.report import CheckpointRow, Findings, RunView
+
+Run = Callable[..., RunView]
+Row = Callable[..., CheckpointRow]
+Compared = Callable[..., Findings]
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements, what they load, and the text outside scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.attributes: set[str] = set()
+        self.scripts: list[str] = []
+        self.words = ""
+        self.csp = ""
+        self._inside = ""
+        self.feed(text)
+        self.close()
+        self.words = " ".join(self.words.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
+        if tag == "script":
+            self.scripts.append("")
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.csp = dict(attrs)["content"] or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.words += data + " "
+
+
+def traces(page: str, name: str) -> list[dict[str, Any]]:
+    start = re.search(rf'Plotly\.newPlot\(\s*"plot-{name}",\s*', page)
+    assert start is not None
+    traces: list[dict[str, Any]] = json.JSONDecoder().raw_decode(page, start.end())[0]
+    return traces
