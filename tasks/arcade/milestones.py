@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tasks.arcade import scores
-from tasks.arcade.evaluation import Evaluation, distinct_returns
+from tasks.arcade.evaluation import Evaluation
 from tasks.arcade.references import REFERENCES, Reference
 from tasks.arcade.settings import Settings
 
@@ -45,7 +45,7 @@ class Reached:
 
     Attributes:
         step: of training.
-        mean: mean return of its distinct episodes, with its interval.
+        mean: mean return of its episodes, with the interval of the distinct ones.
         rom: ALE's name.
         best_before: the best mean of any earlier checkpoint of the game, of all runs; none if this is the first.
     """
@@ -68,7 +68,8 @@ class Reached:
 
 def facts(evaluation: Evaluation, rom: str, best_before: float | None) -> Reached:
     """What an evaluation says, for `reached`."""
-    mean = scores.estimate(distinct_returns(evaluation.episodes), scores.mean)
+    digests = [episode.ram_digest for episode in evaluation.episodes]
+    mean = scores.estimate_over_distinct(evaluation.returns, digests, scores.mean)
     return Reached(step=evaluation.step, mean=mean, rom=rom, best_before=best_before)
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tasks.arcade.milestones import Reached, reached
+from tasks.arcade.asked import EvaluationSettings
+from tasks.arcade.evaluation import EpisodeScore, Evaluation
+from tasks.arcade.milestones import Reached, facts, reached
 from tasks.arcade.scores import Estimate
 
 
@@ -58,3 +60,15 @@ def test_several_episodes_of_one_return_are_perfect_play_and_no_chance() -> None
 def test_episodes_that_are_all_one_have_no_interval_and_prove_nothing() -> None:
     at = Reached(step=1, mean=Estimate(21.0, None, None, 1), rom="pong", best_before=3.0)
     assert {one.name for one in reached(at, ())} == {"return-0", "return-18", "human-0.25", "human-0.5", "human-1"}
+
+
+def test_the_mean_is_the_one_that_the_metrics_have() -> None:
+    played = [(0.0, str(number)) for number in range(9)] + [(100.0, "again")] * 41
+    episodes = tuple(
+        EpisodeScore(seed=0, episode_return=value, length=1, frames=4, ram_digest=digest, ended="terminated")
+        for value, digest in played
+    )
+    evaluation = Evaluation(
+        checkpoint="c" * 64, step=1, settings=EvaluationSettings(), episodes=episodes, filmed=0, film_frames=1
+    )
+    assert facts(evaluation, "breakout", None).mean.value == evaluation.metrics()["eval/mean_reward"] == 82
