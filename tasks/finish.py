@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.store import RunStatus, store_in_use
+from tasks.store import LeaseError, RunStatus, store_in_use
 
 
 @task(task_run_name="end run: {status}")
 def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> None:
-    """End the MLflow run."""
-    store_in_use().finish_run(run_id, status, reason)
+    """End the MLflow run, unless another process trains it: that one says how it ends."""
+    store = store_in_use()
+    try:
+        store.lease(run_id).refuse_if_held()
+    except LeaseError:
+        return
+    store.finish_run(run_id, status, reason)

@@ -105,7 +105,7 @@ def learn(
         begin: another run's checkpoint that this one begins with; none: from scratch.
 
     Raises:
-        StoreError: the run is being trained by another process.
+        LeaseError: the run is being trained by another process.
         WorkerError: a worker process died, hangs or raised.
     """
     store = store_in_use()

@@ -3,7 +3,7 @@
 from tasks.store.address import find_home
 from tasks.store.atlases import ATLAS, newest_atlas, start_atlas
 from tasks.store.imports import start_import
-from tasks.store.lease import Lease
+from tasks.store.lease import Lease, LeaseError
 from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
@@ -17,6 +17,7 @@ __all__ = [
     "Champion",
     "Film",
     "Lease",
+    "LeaseError",
     "MetricLog",
     "Registry",
     "RunStatus",

@@ -30,6 +30,10 @@ _given_back: set[str] = set()
 """Tokens of this process's leases that are over, whether or not the store could be told."""
 
 
+class LeaseError(StoreError):
+    """Somebody else has the run; the message is one line."""
+
+
 class Lease:
     """The right to train a run while the block lasts, or to do another thing with it that one at a time may do.
 
@@ -40,7 +44,7 @@ class Lease:
         patient: wait on entering as long as somebody else has it.
 
     Raises:
-        StoreError: on entering, somebody else trains the run.
+        LeaseError: on entering, somebody else trains the run.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, tag: str = TAG, *, patient: bool = False) -> None:
@@ -85,24 +89,24 @@ class Lease:
         while True:
             try:
                 return self.refuse_if_held()
-            except StoreError:
+            except LeaseError:
                 time.sleep(_WAIT_SECONDS)
 
     def refuse_if_held(self) -> None:
-        """Raise StoreError if somebody else trains the run."""
+        """Raise LeaseError if somebody else trains the run."""
         held = self._held()
         age = time.time() - float(held.get("beat", 0))
         if age > STALE_SECONDS or self._is_dead(held):
             return
-        raise StoreError(
+        raise LeaseError(
             f"run {self._run_id} is being trained by {_name(held)} (seen {age:.0f} s ago): stop that first, or wait "
             "for its end"
         )
 
     def refuse_if_lost(self) -> None:
-        """Raise StoreError if somebody else has taken the run over, because no beat of ours arrived for too long."""
+        """Raise LeaseError if somebody else has taken the run over, because no beat of ours arrived for too long."""
         if self._taken_by is not None:
-            raise StoreError(
+            raise LeaseError(
                 f"run {self._run_id} was taken over by {_name(self._taken_by)} while its store could not be reached "
                 f"from here for more than {STALE_SECONDS} s: that one goes on with it"
             )

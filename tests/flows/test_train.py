@@ -6,19 +6,24 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prefect import flow
 
-from flows.train import train
+from flows.train import train, trained
 from tasks.arcade.approaches import UnknownApproachError, approach
 from tasks.arcade.asked import TrainSettings
 from tasks.arcade.game import UnknownGameError
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.workers import WorkerError
+from tasks.arcade.settings import RunSettings
 from tasks.audience import before
 from tasks.runs import fetch
-from tasks.store import Store, StoreError
+from tasks.store import LeaseError, Store, StoreError
+from tasks.store.lease import TAG
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +129,59 @@ def test_a_training_that_is_stopped_by_hand_is_killed_and_keeps_its_checkpoints(
     assert run.status == "KILLED"
     assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512]
     assert not mp.active_children()
+
+
+def test_a_training_that_another_process_has_is_not_marked_by_who_is_refused(
+    store: Store, settings: RunSettings, run_id: str
+) -> None:
+    with store.lease(run_id), pytest.raises(LeaseError, match="being trained by"):
+        flow(trained)(run_id, "ppo-7", settings, workers=1)
+    run = store.run(run_id)
+    assert (run.status, run.tags.get("ramreel.reason")) == ("RUNNING", None)
+
+
+def hold(store: Store) -> None:
+    """Another process trains the run that was started last, and holds it for a second."""
+    for beat in range(5):
+        time.sleep(0.2 if beat else 0)
+        other = {"token": "other", "host": "elsewhere", "process": 1, "beat": time.time()}
+        store.set_tag(store.resolve_run("latest"), TAG, json.dumps(other))
+
+
+def go_on() -> None:
+    pass
+
+
+def fail() -> None:
+    raise RuntimeError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("then", "told"),
+    [
+        (go_on, (LeaseError, "taken over by process 1 on elsewhere")),
+        (fail, (RuntimeError, "the disk is full")),
+        (press_ctrl_c, (KeyboardInterrupt, "^$")),
+    ],
+)
+def test_a_training_that_was_taken_over_is_not_marked_by_who_lost_it(
+    then: Callable[[], None],
+    told: tuple[type[BaseException], str],
+    small: TrainSettings,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.store.lease.BEAT_SECONDS", 0.1)
+
+    def take_over() -> None:
+        hold(store)
+        then()
+
+    with before(Spoiler(take_over)), pytest.raises(told[0], match=told[1]):
+        train(small.model_copy(update={"steps": 5000}))
+    run = store.run(store.resolve_run("latest"))
+    assert (run.status, run.tags.get("ramreel.reason")) == ("RUNNING", None)
+    assert json.loads(run.tags[TAG])["host"] == "elsewhere"
 
 
 def test_bad_input_starts_no_run(small: TrainSettings, store: Store) -> None:
