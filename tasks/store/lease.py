@@ -58,7 +58,8 @@ class Lease:
         while self._held().get("token") != self._mine["token"]:
             if self._patient:
                 self.wait_until_free()
-            self.refuse_if_held()
+            else:
+                self.refuse_if_held()
             self._write()
             # Two that came at the same moment both wrote: the one that wrote last has it.
             time.sleep(_SETTLE_SECONDS)

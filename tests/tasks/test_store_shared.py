@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.settings import RunSettings
-from tasks.store import MetricLog, Store, StoreError, open_store
+from tasks.store import Lease, MetricLog, Store, StoreError, open_store
 from tasks.store.address import connect, find_address
 
 Start = Callable[..., str]
@@ -93,6 +93,44 @@ def test_after_a_failed_write_nothing_more_is_tried() -> None:
             server.shutdown()
             serving.join()
     assert asked == ["/api/2.0/mlflow/runs/log-batch"]
+
+
+class Hesitating(Lease):
+    """Somebody who waited until it was free, and whom another one that waited comes before."""
+
+    def __init__(self, store: Store, run_id: str, other: Callable[[], object]) -> None:
+        super().__init__(connect(store.address), run_id, "ramreel.filming", patient=True)
+        self._other = other
+
+    def wait_until_free(self) -> None:
+        super().wait_until_free()
+        self._other()
+
+
+def test_two_that_wait_for_a_lease_get_it_one_after_the_other(
+    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.05)
+    held: list[str] = []
+    begun = []
+
+    def film(name: str, lease: Lease) -> None:
+        with lease:
+            held.append(f"{name} begins")
+            time.sleep(0.1)
+            held.append(f"{name} ends")
+
+    def other() -> None:
+        if not begun:
+            begun.append(pool.submit(film, "other", store.filming(run_id)))
+            while "ramreel.filming" not in store.run(run_id).tags:
+                time.sleep(0.01)
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(film, "one", Hesitating(store, run_id, other))
+        one.result()
+        begun[0].result()
+    assert sorted([held[:2], held[2:]]) == [["one begins", "one ends"], ["other begins", "other ends"]]
 
 
 FIRST_RUN = """
