@@ -105,7 +105,7 @@ def check(address: Address) -> None:
         raise
     except Exception as error:
         # Whatever MLflow, SQLAlchemy or the system make of nonsense.
-        raise StoreError(f"cannot use {address.shown}: {one_line(error)}; right would be {_EXAMPLES}") from error
+        raise StoreError(f"cannot use {address.shown}: {one_line(error)}; right would be {_EXAMPLES}") from None
 
 
 def _check(address: Address) -> None:
@@ -158,7 +158,7 @@ def _check_server(address: Address) -> None:
             timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
         )
     except (MlflowException, OSError) as error:
-        raise _unreachable(address, error) from error
+        raise _unreachable(address, error) from None
 
 
 def _check_sql_server(address: Address) -> None:
@@ -170,7 +170,7 @@ def _check_sql_server(address: Address) -> None:
             pass
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        raise _unreachable(address, error) from error
+        raise _unreachable(address, error) from None
 
 
 def _unreachable(address: Address, error: Exception) -> StoreError:

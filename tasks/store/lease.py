@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from tasks.store.values import StoreError, one_line
+from tasks.store.values import StoreError, one_line, told_in_one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,6 +77,7 @@ class Lease:
             # A lease that is left behind goes stale by itself; what ended the block is worth more.
             logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(failure))
 
+    @told_in_one_line
     def _held(self) -> dict[str, Any]:
         text = self._client.get_run(self._run_id).data.tags.get(self._tag, "{}")
         try:
@@ -126,6 +127,7 @@ class Lease:
             return False
         return False
 
+    @told_in_one_line
     def _write(self) -> None:
         self._client.set_tag(self._run_id, self._tag, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
 

@@ -101,6 +101,4 @@ class MetricLog:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise StoreError(
-                f"metrics of run {self._run_id} could not be written: {one_line(self._failure)}"
-            ) from self._failure
+            raise StoreError(f"metrics of run {self._run_id} could not be written: {one_line(self._failure)}")

@@ -182,7 +182,8 @@ def told_in_one_line(function: Callable[_P, _R]) -> Callable[_P, _R]:
             from mlflow.exceptions import MlflowException
 
             if isinstance(error, MlflowException | OSError):
-                raise StoreError(f"the store failed: {one_line(error)}") from error
+                # Prefect logs what is behind an error too, and MLflow's own words hold the address with its password.
+                raise StoreError(f"the store failed: {one_line(error)}") from None
             raise
 
     return wrapper

@@ -16,6 +16,8 @@ from processes import Command, started, wait_until
 from servers import free_port, mlflow_server, prefect_server, running
 from sizes import takes_minutes
 
+from tasks.store import open_store
+
 PASSWORD = "correct-horse-battery-staple"  # noqa: S105
 TRAIN = [
     *("train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "1", "--workers", "1"),
@@ -105,3 +107,31 @@ def test_passwords_are_in_no_log_no_run_and_no_parameter(home: Path, tmp_path: P
     kept = [path for folder in (home, tmp_path / "mlflow", tmp_path / "prefect") for path in folder.rglob("*")]
     holding = [path for path in kept if path.is_file() and PASSWORD.encode() in path.read_bytes()]
     assert holding == []
+
+
+@pytest.mark.parametrize("once", ["it has begun", "it has a checkpoint"])
+def test_a_training_whose_store_goes_away_for_good_logs_no_password(
+    once: str, home: Path, tmp_path: Path, migrated: Path
+) -> None:
+    with (
+        running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow,
+        running(prefect_server(tmp_path / "prefect")) as prefect,
+    ):
+        address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
+        impatient = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "PREFECT_API_URL": prefect.address}
+        endless = [*TRAIN[:-4], "--steps", "100000000", "--checkpoint-every", "512", "--tracking-uri", address]
+        with started(endless, home, impatient) as command:
+            store = open_store(address)
+            assert wait_until(lambda: store.runs_tagged("ramreel.kind", "training"))
+            run_id = store.resolve_run("latest")
+            assert wait_until(lambda: once == "it has begun" or store.list_checkpoints(run_id))
+            mlflow.kill()
+            code, out, said = command.done()
+    assert code == 1, said
+    assert "API request to http://127.0.0.1" in said
+    assert PASSWORD not in out + said
+    with closing(sqlite3.connect(tmp_path / "prefect/prefect.db")) as kept:
+        logged = "\n".join(row[0] for row in kept.execute("SELECT message FROM log"))
+    assert "Traceback" in logged
+    assert "StoreError" in logged
+    assert PASSWORD not in logged

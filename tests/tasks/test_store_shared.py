@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -158,6 +159,41 @@ def test_several_processes_find_no_store_and_are_quiet(settings: RunSettings, tm
     assert len(run_ids) == 2
     assert {store.resolve_run(run_id) for run_id in run_ids} == run_ids
     assert not list((tmp_path / "mlruns").glob("*.unfinished*"))
+
+
+def _flush(store: Store) -> None:
+    with MetricLog(connect(store.address), "a" * 32) as log:
+        log.log({"a": 1.0}, 1)
+
+
+def _lease(store: Store) -> None:
+    with store.lease("a" * 32):
+        raise AssertionError("there is no such run")
+
+
+ASKED: dict[str, Callable[[Store], object]] = {
+    "a run": lambda store: store.run("a" * 32),
+    "who trains it": lambda store: store.lease("a" * 32).refuse_if_held(),
+    "to train it": _lease,
+    "to keep metrics": _flush,
+    "its checkpoints": lambda store: store.list_checkpoints("a" * 32),
+    "its files": lambda store: store.films("a" * 32),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_a_server_that_went_away_is_told_of_in_one_line_without_its_password(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        store = Store(find_address(f"http://someone:secret@127.0.0.1:{unused.getsockname()[1]}"))
+        with pytest.raises(StoreError) as error:
+            ASKED[what](store)
+    assert "\n" not in str(error.value)
+    assert "API request to http://127.0.0.1" in str(error.value)
+    assert "secret" not in "".join(traceback.format_exception(error.value)), "which is what Prefect logs"
 
 
 @pytest.fixture
