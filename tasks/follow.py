@@ -16,7 +16,7 @@ def earlier_trainings(run_id: str, limit: int) -> tuple[str, ...]:
     store = open_store()
     run = store.run(run_id)
     assert run.settings is not None
-    found = (store.run(other) for other in store.runs_tagged("ramreel.env_id", run.settings.game.env_id))
+    found = store.scan(store.runs_tagged("ramreel.env_id", run.settings.game.env_id))
     fit = (
         other.run_id
         for other in found

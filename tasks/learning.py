@@ -15,10 +15,9 @@ def find_training(settings: TrainSettings) -> tuple[str | None, bool]:
     """A run of the same name and the very same settings, and whether it is finished; so that nothing is done twice."""
     store = open_store()
     wanted = run_settings(settings)
-    for run_id in store.runs_named(settings.name or ""):
-        run = store.run(run_id)
+    for run in store.scan(store.runs_named(settings.name or "")):
         if run.settings == wanted:
-            return run_id, run.status == "FINISHED"
+            return run.run_id, run.status == "FINISHED"
     return None, False
 
 

@@ -56,7 +56,7 @@ def plan(settings: RetrainSettings) -> Plan:
         raise StoreError(f"{settings.env_id} has no champion: there is nothing to train again")
     # One that was started again after a crash is the same one.
     mine = flow_run.root_flow_run_id
-    found = [store.run(run_id) for run_id in store.runs_tagged(_OF, settings.env_id)]
+    found = store.scan(store.runs_tagged(_OF, settings.env_id))
     earlier = [run for run in found if run.tags.get(ROOT) != mine]
     if refused := _refused(store, settings, champion, earlier):
         get_run_logger().warning(refused)

@@ -57,16 +57,16 @@ class Learned(Settings):
 def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Mapping[str, str] | None = None) -> str:
     """Start the MLflow run; returns its id.
 
-    A flow run that is started again, after its process was killed, goes on with the MLflow run that it had. If its
-    first process lives after all, that one is waited for.
+    A flow run that is started again, after its process was killed, goes on with the MLflow run that it had, unless
+    that one had hardly begun. If its first process lives after all, that one is waited for.
     """
     store = open_store()
-    for run_id in store.runs_tagged(ROOT, flow_run.root_flow_run_id):
-        if store.run(run_id).settings == settings:
-            store.lease(run_id).wait_until_free()
-            if store.run(run_id).status != "FINISHED":
-                store.reopen_run(run_id, settings)
-            return run_id
+    for run in store.scan(store.runs_tagged(ROOT, flow_run.root_flow_run_id)):
+        if run.settings == settings:
+            store.lease(run.run_id).wait_until_free()
+            if store.run(run.run_id).status != "FINISHED":
+                store.reopen_run(run.run_id, settings)
+            return run.run_id
     run_id = store.start_run(
         settings,
         name=name,

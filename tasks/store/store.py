@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from tasks.store.starting import create_run, log_params, origin_tags
 from tasks.store.values import RunStatus, StoredRun, StoreError, flatten, one_line, told_in_one_line
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
 _SETTINGS_FILE = "settings.json"
 FOREIGN_FILE = "imported.json"
@@ -32,6 +32,10 @@ IMPORTED = "imported"
 """The kind of a run from elsewhere."""
 _MAX_COMPARED = 240
 """Run ids that fit into one tag of MLflow's, 8,000 characters."""
+
+
+class _UnreadableError(StoreError):
+    """What says of a run what it is was never kept, or is another version's."""
 
 
 @told_in_one_line
@@ -228,8 +232,27 @@ class Store(Checkpoints, Films):
 
     @told_in_one_line
     def run(self, run_id: str) -> StoredRun:
-        """All that MLflow has about a run but its histories and files."""
+        """All that MLflow has about a run but its histories and files.
+
+        Raises:
+            StoreError: there is none, it was stopped while it began, or its settings are another version's.
+        """
         run = self._client.get_run(run_id)
+        return self._stored(run, self._settings(run), self._foreign(run))
+
+    def scan(self, run_ids: Iterable[str]) -> Iterator[StoredRun]:
+        """Runs for whoever looks through many: those that `run` refuses have neither settings nor what is foreign."""
+        return map(self._scanned, run_ids)
+
+    @told_in_one_line
+    def _scanned(self, run_id: str) -> StoredRun:
+        run = self._client.get_run(run_id)
+        try:
+            return self._stored(run, self._settings(run), self._foreign(run))
+        except _UnreadableError:
+            return self._stored(run, None, None)
+
+    def _stored(self, run: Run, settings: RunSettings | None, foreign: ForeignRun | None) -> StoredRun:
         return StoredRun(
             run_id=run.info.run_id,
             name=run.info.run_name or "",
@@ -239,8 +262,8 @@ class Store(Checkpoints, Films):
             params=run.data.params,
             tags=run.data.tags,
             metrics=run.data.metrics,
-            settings=self._settings(run_id) if "ramreel.seed" in run.data.tags else None,
-            foreign=self._foreign(run_id) if run.data.tags.get("ramreel.kind") == IMPORTED else None,
+            settings=settings,
+            foreign=foreign,
             start_ms=run.info.start_time,
             end_ms=run.info.end_time,
         )
@@ -291,20 +314,35 @@ class Store(Checkpoints, Films):
         found = [] if is_fresh(self.address) else finding.runs_tagged(self._client, key, value)
         return tuple(str(run.info.run_id) for run in found)
 
-    def _settings(self, run_id: str) -> RunSettings:
-        with tempfile.TemporaryDirectory() as folder:
-            text = self.fetch_artifact(run_id, _SETTINGS_FILE, Path(folder)).read_text("utf-8")
+    def _settings(self, run: Run) -> RunSettings | None:
+        if "ramreel.seed" not in run.data.tags:
+            return None
+        run_id, raw = run.info.run_id, self._described(run, _SETTINGS_FILE)
         try:
-            return RunSettings.model_validate_json(text)
+            return RunSettings.model_validate_json(raw)
         except ValidationError as error:
-            raise StoreError(
+            raise _UnreadableError(
                 f"the settings of run {run_id} are not this version's: {one_line(error)}; use the ramreel that made it"
             ) from error
 
-    def _foreign(self, run_id: str) -> ForeignRun:
-        with tempfile.TemporaryDirectory() as folder:
-            raw = self.fetch_artifact(run_id, FOREIGN_FILE, Path(folder)).read_bytes()
+    def _foreign(self, run: Run) -> ForeignRun | None:
+        if run.data.tags.get("ramreel.kind") != IMPORTED:
+            return None
+        raw = self._described(run, FOREIGN_FILE)
         try:
             return parsed(ForeignRun, raw)
         except ValueError as error:
-            raise StoreError(f"{FOREIGN_FILE} of run {run_id} cannot be used: {one_line(error)}") from None
+            raise _UnreadableError(
+                f"{FOREIGN_FILE} of run {run.info.run_id} cannot be used: {one_line(error)}"
+            ) from None
+
+    def _described(self, run: Run, path: str) -> bytes:
+        """What says of a run what it is."""
+        run_id = run.info.run_id
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                return self.fetch_artifact(run_id, path, Path(folder)).read_bytes()
+            except StoreError:
+                if path in (file.path for file in self._client.list_artifacts(run_id)):
+                    raise
+        raise _UnreadableError(f"run {run_id} was stopped before its {path} was kept: nothing of it can be used")

@@ -3,10 +3,17 @@
 import os
 
 import pytest
+from prefect import flow
 
+from flows.cli import run as cli
 from flows.train import resume, train
-from tasks.arcade.asked import ResumeSettings, TrainSettings
+from tasks.arcade.approaches import run_settings
+from tasks.arcade.asked import EvaluationSettings, ResumeSettings, TrainSettings
+from tasks.arcade.evaluation import EpisodeScore, Evaluation
+from tasks.follow import earlier_trainings
+from tasks.learning import find_training
 from tasks.store import Store, StoreError
+from tasks.train import start_run
 
 TRAIN = TrainSettings(
     env_id="ALE/Breakout-v5", approach="random", seed=5, steps=16_000, checkpoint_every=4000, workers=2
@@ -18,6 +25,48 @@ def test_a_run_that_is_being_trained_is_not_trained_twice(store: Store) -> None:
     with store.lease(run_id), pytest.raises(StoreError, match=rf"being trained by process {os.getpid()}"):
         resume(ResumeSettings(run=run_id))
     assert store.run(run_id).status == "FINISHED", "the refusal changed nothing"
+
+
+def test_a_training_that_was_stopped_before_it_began_is_in_nobodys_way(
+    small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = small.model_copy(update={"name": "same"})
+    settings, trained = run_settings(asked), [train(asked).run_id for _ in range(2)]
+
+    @flow
+    def start_and_be_started_again() -> tuple[str, str, str]:
+        begun = start_run(settings, "same", None)
+        assert start_run(settings, "same", None) == begun, "one that has its settings is gone on with"
+        forget_settings(store, begun)
+        again = start_run(settings, "same", None)
+        return begun, again, start_run(settings, "same", None)
+
+    begun, again, third = start_and_be_started_again()
+    assert begun != again == third
+    forget_settings(store, again)
+    for run_id in trained:
+        store.save_evaluation(run_id, evaluation_of(store, run_id))
+    assert find_training.fn(asked) == (trained[1], True)
+    assert earlier_trainings.fn(trained[1], 5) == (trained[0],)
+    assert cli(["train", "--resume", begun]) == 2
+    said = capfd.readouterr().err
+    assert f"run {begun} was stopped before its settings.json was kept" in said
+    assert said.count("\n") == 1
+
+
+def forget_settings(store: Store, run_id: str) -> None:
+    """What is left of a run whose process was killed while it began."""
+    assert store.address.artifacts is not None
+    next(store.address.artifacts.rglob(f"{run_id}/artifacts/settings.json")).unlink()
+
+
+def evaluation_of(store: Store, run_id: str) -> Evaluation:
+    last = store.list_checkpoints(run_id)[-1]
+    episode = EpisodeScore(seed=1, episode_return=1, length=10, frames=40, ram_digest="ab", ended="terminated")
+    judged = EvaluationSettings(episodes=1)
+    return Evaluation(
+        checkpoint=last.digest, step=last.step, settings=judged, episodes=(episode,), filmed=0, film_frames=41
+    )
 
 
 def test_a_finished_training_goes_on_past_its_end(store: Store) -> None:

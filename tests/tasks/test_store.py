@@ -35,6 +35,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def settings_file(store: Store, run_id: str) -> Path:
+    assert store.address.artifacts is not None
+    return next(store.address.artifacts.rglob(f"{run_id}/artifacts/settings.json"))
+
+
 def refused(error: pytest.ExceptionInfo[StoreError]) -> str:
     message = str(error.value)
     assert "\n" not in message
@@ -102,6 +107,36 @@ class TestRuns:
         (run,) = client.search_runs([experiment.experiment_id])
         assert run.info.status == "FAILED"
         assert run.data.tags["ramreel.reason"]
+
+    @pytest.mark.parametrize("left", [None, b"", b'{"schema": 99}', b"\xff"])
+    def test_a_run_whose_settings_cannot_be_read_is_scanned_past(
+        self, store: Store, settings: RunSettings, start: Start, run_id: str, left: bytes | None
+    ) -> None:
+        whole = start(store, settings)
+        file = settings_file(store, run_id)
+        file.unlink() if left is None else file.write_bytes(left)
+        with pytest.raises(StoreError) as error:
+            store.run(run_id)
+        told = "was stopped before its settings.json was kept" if left is None else "are not this version's"
+        assert told in refused(error)
+        found = store.scan(store.runs_named("ppo-7"))
+        assert {run.run_id: run.settings for run in found} == {whole: settings, run_id: None}
+
+    def test_an_import_that_was_stopped_while_it_began_is_scanned_past(
+        self, store: Store, settings: RunSettings
+    ) -> None:
+        run_id = store.start_run(settings, name="sb3", command="c", versions={}, commit=None, kind="imported")
+        with pytest.raises(StoreError, match=r"was stopped before its imported\.json was kept"):
+            store.run(run_id)
+        (run,) = store.scan([run_id])
+        assert (run.kind, run.settings, run.foreign) == ("imported", None, None)
+
+    def test_a_run_whose_settings_are_there_and_do_not_come_ends_a_scan(self, store: Store, run_id: str) -> None:
+        file = settings_file(store, run_id)
+        file.unlink()
+        file.symlink_to("/etc/hostname")
+        with pytest.raises(StoreError, match="it is a link"):
+            list(store.scan([run_id]))
 
     @pytest.mark.parametrize(("status", "noted"), [("FINISHED", False), ("FAILED", True), ("KILLED", True)])
     def test_finish(self, store: Store, run_id: str, status: RunStatus, noted: bool) -> None:
