@@ -16,6 +16,7 @@ from tasks.milestones import note_film
 from tasks.record import (
     FilmedCheckpoint,
     checkpoints_to_film,
+    clear_failure,
     film_checkpoint,
     films_of,
     find_atlas,
@@ -79,6 +80,7 @@ def record(settings: RecordSettings) -> RecordedRun:
         with suppress(StoreError):
             note_failure(run_id, str(error))
         raise error
+    clear_failure(run_id, settings.last)
     return RecordedRun(run_id=run_id, films=films, made=tuple(futures), outlined=atlas is not None)
 
 

@@ -173,3 +173,12 @@ def films_of(run_id: str) -> tuple[FilmedCheckpoint, ...]:
 def note_failure(run_id: str, reason: str) -> None:
     """Keep on the run why something made of it failed; the training itself stays as it ended."""
     store_in_use().note_failure(run_id, reason)
+
+
+@task(task_run_name="note that films are there")
+def clear_failure(run_id: str, last: bool) -> None:
+    """Take back what is said of films that failed, once no checkpoint, or not the last one, is without its film."""
+    store = store_in_use()
+    steps = [checkpoint.step for checkpoint in store.list_checkpoints(run_id)]
+    if store.whole_films(run_id).keys() >= set(steps[-1:] if last else steps):
+        store.clear_failure(run_id)

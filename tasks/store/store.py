@@ -26,6 +26,12 @@ from tasks.store.values import RunStatus, StoredRun, StoreError, flatten, one_li
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
+_NOTE = "mlflow.note.content"
+"""Tag with a run's description, as MLflow shows it."""
+_REASON = "ramreel.reason"
+"""Tag with why a run ended, or with what failed of what was made of it since."""
+_OWN_REASON = "ramreel.reason.own"
+"""Tag with why it ended, while the other one says what failed since."""
 _SETTINGS_FILE = "settings.json"
 FOREIGN_FILE = "imported.json"
 IMPORTED = "imported"
@@ -153,18 +159,43 @@ class Store(Checkpoints, Films):
 
     @told_in_one_line
     def finish_run(self, run_id: str, status: RunStatus, reason: str | None = None) -> None:
-        """End a run; the reason becomes the tag `ramreel.reason` and, unless it finished, the run's description."""
+        """End a run; the reason becomes the tag `ramreel.reason` and, unless it finished, the run's description.
+
+        What a person wrote as its description stays.
+        """
         if reason:
-            self._client.set_tag(run_id, "ramreel.reason", reason)
-            if status != "FINISHED":
-                self._client.set_tag(run_id, "mlflow.note.content", reason)
+            self._clear_reason(run_id)
+            self._say(run_id, reason, describe=status != "FINISHED")
         self._client.set_terminated(run_id, status)
 
     @told_in_one_line
     def note_failure(self, run_id: str, reason: str) -> None:
         """Say on a run that something made of it failed, and leave its status as it is."""
-        self._client.set_tag(run_id, "ramreel.reason", reason)
-        self._client.set_tag(run_id, "mlflow.note.content", reason)
+        tags = self._client.get_run(run_id).data.tags
+        if _OWN_REASON not in tags:
+            self._client.set_tag(run_id, _OWN_REASON, tags.get(_REASON, ""))
+        self._say(run_id, reason, describe=True)
+
+    @told_in_one_line
+    def clear_failure(self, run_id: str) -> None:
+        """What failed of what is made of a run is made good: it says again how it ended itself, if that was said."""
+        run = self._client.get_run(run_id)
+        if _OWN_REASON in run.data.tags:
+            self._clear_reason(run_id)
+            if own := run.data.tags[_OWN_REASON]:
+                self._say(run_id, own, describe=run.info.status != "FINISHED")
+
+    def _say(self, run_id: str, reason: str, *, describe: bool) -> None:
+        tags = self._client.get_run(run_id).data.tags
+        self._client.set_tag(run_id, _REASON, reason)
+        if describe and not _described_by_a_person(tags):
+            self._client.set_tag(run_id, _NOTE, reason)
+
+    def _clear_reason(self, run_id: str) -> None:
+        tags = self._client.get_run(run_id).data.tags
+        ours = {_REASON, _OWN_REASON} if _described_by_a_person(tags) else {_REASON, _OWN_REASON, _NOTE}
+        for key in ours & tags.keys():
+            self._client.delete_tag(run_id, key)
 
     @told_in_one_line
     def set_tag(self, run_id: str, key: str, value: str) -> None:
@@ -205,15 +236,14 @@ class Store(Checkpoints, Films):
     @told_in_one_line
     def reopen_run(self, run_id: str, settings: RunSettings) -> None:
         """A training goes on: the run is under way again, with these settings."""
-        self._client.update_run(run_id, status="RUNNING")
-        if "ramreel.reason" in self._client.get_run(run_id).data.tags:
-            self._client.delete_tag(run_id, "ramreel.reason")
+        self.continue_run(run_id)
         self.log_text(run_id, settings.model_dump_json(indent=2), _SETTINGS_FILE)
 
     @told_in_one_line
     def continue_run(self, run_id: str) -> None:
         """Something else than a training goes on: the run is under way again."""
         self._client.update_run(run_id, status="RUNNING")
+        self._clear_reason(run_id)
 
     @told_in_one_line
     def is_there(self, run_id: str) -> bool:
@@ -346,3 +376,7 @@ class Store(Checkpoints, Films):
                 if path in (file.path for file in self._client.list_artifacts(run_id)):
                     raise
         raise _UnreadableError(f"run {run_id} was stopped before its {path} was kept: nothing of it can be used")
+
+
+def _described_by_a_person(tags: Mapping[str, str]) -> bool:
+    return tags.get(_NOTE, "") not in ("", tags.get(_REASON))

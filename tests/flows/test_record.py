@@ -82,7 +82,10 @@ def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
         record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
     assert store.films(run_id) == {}
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
-    assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512, 1024)
+    record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(1024,)))
+    assert "1 of 1 films failed: step 512" in store.run(run_id).tags["ramreel.reason"], "it is not made good yet"
+    assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512,)
+    assert not {"ramreel.reason", "mlflow.note.content"} & store.run(run_id).tags.keys()
 
 
 def test_films_outline_what_decides_where_there_is_an_atlas_that_can_be_read(

@@ -40,6 +40,12 @@ def settings_file(store: Store, run_id: str) -> Path:
     return next(store.address.artifacts.rglob(f"{run_id}/artifacts/settings.json"))
 
 
+def reasons(store: Store, run_id: str) -> tuple[str | None, str | None]:
+    """Why it ended or failed, and its description in MLflow."""
+    tags = store.run(run_id).tags
+    return tags.get("ramreel.reason"), tags.get("mlflow.note.content")
+
+
 def refused(error: pytest.ExceptionInfo[StoreError]) -> str:
     message = str(error.value)
     assert "\n" not in message
@@ -154,6 +160,42 @@ class TestRuns:
         run = store.run(run_id)
         assert (run.status, run.tags["ramreel.reason"]) == ("FINISHED", "the encoder died")
         assert run.tags["mlflow.note.content"] == "the encoder died"
+
+    @pytest.mark.parametrize("described", [None, "my best one"])
+    def test_what_goes_on_no_longer_says_why_it_ended(
+        self, store: Store, settings: RunSettings, run_id: str, described: str | None
+    ) -> None:
+        for go_on in (lambda: store.reopen_run(run_id, settings), lambda: store.continue_run(run_id)):
+            store.note_failure(run_id, "1 of 2 films failed")
+            store.finish_run(run_id, "FAILED", "the disk is full")
+            if described:
+                store.set_tag(run_id, "mlflow.note.content", described)
+                store.finish_run(run_id, "FAILED", "the disk is full again")
+                assert reasons(store, run_id) == ("the disk is full again", described)
+            go_on()
+            assert store.run(run_id).status == "RUNNING"
+            assert reasons(store, run_id) == (None, described)
+            store.clear_failure(run_id)
+            assert reasons(store, run_id) == (None, described)
+
+    def test_a_failure_that_was_made_good_leaves_what_the_run_said_of_itself(self, store: Store, run_id: str) -> None:
+        store.finish_run(run_id, "KILLED", "stopped by hand")
+        store.clear_failure(run_id)
+        assert reasons(store, run_id) == ("stopped by hand", "stopped by hand")
+        for _ in range(2):
+            store.note_failure(run_id, "the encoder died")
+            store.note_failure(run_id, "the encoder died again")
+            assert reasons(store, run_id) == ("the encoder died again", "the encoder died again")
+            store.clear_failure(run_id)
+            assert reasons(store, run_id) == ("stopped by hand", "stopped by hand")
+
+    def test_a_failure_that_was_made_good_leaves_what_a_person_wrote(self, store: Store, run_id: str) -> None:
+        store.finish_run(run_id, "FINISHED")
+        store.set_tag(run_id, "ramreel.reason", "pruned at step 100")
+        store.note_failure(run_id, "the encoder died")
+        store.set_tag(run_id, "mlflow.note.content", "my best one")
+        store.clear_failure(run_id)
+        assert reasons(store, run_id) == ("pruned at step 100", "my best one")
 
     def test_comparison(self, store: Store, run_id: str, tmp_path: Path) -> None:
         comparison = store.start_comparison(
