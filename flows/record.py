@@ -25,7 +25,7 @@ from tasks.record import (
     show_films,
 )
 from tasks.restarts import refuse_crash_loop
-from tasks.store import StoreError, open_store
+from tasks.store import StoreError, one_line, open_store
 from tasks.titles import titled
 
 
@@ -69,7 +69,7 @@ def record(settings: RecordSettings) -> RecordedRun:
             checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film, atlas)
             for checkpoint in due
         }
-        failed = {step: reason for step, future in futures.items() if (reason := _failure(future))}
+        failed = {step: reason for step, future in futures.items() if (reason := why_it_failed(future))}
         for step in sorted(futures.keys() - failed):
             note_film(run_id, step)
     films = films_of(run_id)
@@ -84,7 +84,7 @@ def record(settings: RecordSettings) -> RecordedRun:
     return RecordedRun(run_id=run_id, films=films, made=tuple(futures), outlined=atlas is not None)
 
 
-def _failure(future: PrefectFuture[FilmedCheckpoint]) -> str | None:
+def why_it_failed(future: PrefectFuture[FilmedCheckpoint]) -> str | None:
     """Why a film failed, in one line; none if it did not."""
     outcome = future.result(raise_on_failure=False)
-    return str(outcome).splitlines()[0] if isinstance(outcome, Exception) else None
+    return one_line(outcome) if isinstance(outcome, Exception) else None

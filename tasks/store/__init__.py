@@ -8,7 +8,16 @@ from tasks.store.metrics import MetricLog
 from tasks.store.registry import DROPPED, Champion, Registry
 from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.sweeps import BEST_SETTINGS, start_sweep, study_file
-from tasks.store.values import Film, RunStatus, StoredCheckpoint, StoredRun, StoreError, step_name, without_passwords
+from tasks.store.values import (
+    Film,
+    RunStatus,
+    StoredCheckpoint,
+    StoredRun,
+    StoreError,
+    one_line,
+    step_name,
+    without_passwords,
+)
 
 __all__ = [
     "ATLAS",
@@ -27,6 +36,7 @@ __all__ = [
     "StoredRun",
     "find_home",
     "newest_atlas",
+    "one_line",
     "open_store",
     "start_atlas",
     "start_import",

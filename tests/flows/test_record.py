@@ -5,9 +5,10 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from prefect import flow, task
 
 from flows.atlas import atlas
-from flows.record import RecordedRun, RecordError, record
+from flows.record import FilmedCheckpoint, RecordedRun, RecordError, record, why_it_failed
 from flows.train import train
 from tasks.arcade.asked import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
 from tasks.arcade.films.mark import FilmMark, read_mark
@@ -86,6 +87,18 @@ def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
     assert "1 of 1 films failed: step 512" in store.run(run_id).tags["ramreel.reason"], "it is not made good yet"
     assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512,)
     assert not {"ramreel.reason", "mlflow.note.content"} & store.run(run_id).tags.keys()
+
+
+def test_a_failure_without_words_is_called_by_its_kind() -> None:
+    @task
+    def film() -> FilmedCheckpoint:
+        raise MemoryError
+
+    @flow
+    def film_one() -> str | None:
+        return why_it_failed(film.submit())
+
+    assert film_one() == "MemoryError"
 
 
 def test_films_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
