@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from prefect.exceptions import TerminationSignal
 
 from tasks.finish import finish_run
-from tasks.store import StoreError
+from tasks.store import StoreError, one_line
 
 
 @contextmanager
@@ -17,11 +17,13 @@ def ending(run_id: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit, TerminationSignal):
-        finish_run.fn(run_id, "KILLED", "stopped by hand")
+        # A store that is away makes no failure of a stop.
+        with suppress(StoreError):
+            finish_run.fn(run_id, "KILLED", "stopped by hand")
         raise
     except BaseException as error:
         # A store that cannot take the reason must not hide it: a full disk fails twice.
         with suppress(StoreError):
-            finish_run(run_id, "FAILED", f"{type(error).__name__}: {error}".splitlines()[0])
+            finish_run(run_id, "FAILED", type(error).__name__ + (f": {one_line(error)}" if str(error) else ""))
         raise
     finish_run(run_id, "FINISHED")

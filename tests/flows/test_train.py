@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prefect import flow
 
+from flows.ending import ending
 from flows.train import train, trained
 from tasks.arcade.approaches import UnknownApproachError, approach
 from tasks.arcade.asked import TrainSettings
@@ -182,6 +183,31 @@ def test_a_training_that_was_taken_over_is_not_marked_by_who_lost_it(
     run = store.run(store.resolve_run("latest"))
     assert (run.status, run.tags.get("ramreel.reason")) == ("RUNNING", None)
     assert json.loads(run.tags[TAG])["host"] == "elsewhere"
+
+
+def test_ctrl_c_stays_what_it_is_where_the_store_takes_no_word_of_it(store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), ending("f" * 32):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("no answer\nfrom http://someone:secret@host/"), "RuntimeError: no answer from http://host/"),
+    ],
+)
+def test_a_failure_is_one_line_without_passwords_and_has_a_name(
+    error: Exception, told: str, store: Store, run_id: str
+) -> None:
+    @flow
+    def failing() -> None:
+        with ending(run_id):
+            raise error
+
+    with pytest.raises(type(error)):
+        failing()
+    assert store.run(run_id).tags["ramreel.reason"] == told
 
 
 def test_bad_input_starts_no_run(small: TrainSettings, store: Store) -> None:
