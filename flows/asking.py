@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,15 +80,19 @@ def embedded_store(tracking_uri: str | None) -> Store:
 
 
 def prepare_prefect() -> None:
-    """Prefect's own settings, where the user has not made any."""
+    """Prefect's own settings, where the user has not made any; a place for its database, where it is ours.
+
+    Raises:
+        BadInputError: there can be none.
+    """
     from tasks.store import find_home
 
     home = find_home() / "mlruns"
-    home.mkdir(parents=True, exist_ok=True)
+    database = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
     defaults = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         # A server that is away is asked again for about four minutes, longer each time.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
@@ -98,6 +103,21 @@ def prepare_prefect() -> None:
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
+    from prefect.settings import get_current_settings
+
+    # A server may be named in Prefect's profile as well.
+    if get_current_settings().api.url or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
+        return
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        # Asking for permissions says yes to root even on a read-only disk; an unnamed file leaves no trace.
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"cannot write to {home} ({error.strerror}), where Prefect's database would be: set RAMREEL_HOME to a "
+            "folder that can be, or PREFECT_API_URL to a server"
+        ) from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from processes import started
 
 from flows.cli import run
 from tasks.store import Store, StoreError
@@ -188,6 +189,39 @@ def test_a_directory_that_cannot_be_written_to_is_named(
     said = capfd.readouterr().err
     assert "cannot write to /proc" in said
     assert said.count("\n") == 1
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, migrated: Path) -> dict[str, str]:
+    """What says that the store is elsewhere, and nothing of Prefect's."""
+    (tmp_path / "mlflow.db").write_bytes(migrated.read_bytes())
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "PREFECT_HOME": str(tmp_path / "prefect")}
+
+
+@pytest.mark.parametrize("told_by", ["the environment", "a profile"])
+def test_nothing_is_made_where_both_servers_are_elsewhere(
+    told_by: str, elsewhere: dict[str, str], tmp_path: Path
+) -> None:
+    server = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    if told_by == "a profile":
+        (tmp_path / "prefect").mkdir()
+        profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{server.pop("PREFECT_API_URL")}"\n'
+        (tmp_path / "prefect/profiles.toml").write_text(profile)
+    with started(["status", "--json"], tmp_path / "home", elsewhere | server) as command:
+        code, _, said = command.done()
+    assert code == 0, said
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_place_for_prefects_database_that_cannot_be_made_is_named(elsewhere: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for home in (tmp_path / "file", Path("/proc")):
+        with started(["status"], home, elsewhere) as command:
+            code, _, said = command.done()
+        assert code == 2, said
+        assert f"ramreel: cannot write to {home}/mlruns (" in said
+        assert "set RAMREEL_HOME to a folder that can be, or PREFECT_API_URL to a server" in said
+        assert said.count("\n") == 1
 
 
 def test_up_over_a_tracking_server_that_is_away_names_it(
