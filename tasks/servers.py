@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -195,9 +195,13 @@ def _process(
         )
         try:
             with _watched(-process.pid, patience):
-                yield _Process(name, process, errors)
+                try:
+                    yield _Process(name, process, errors)
+                finally:
+                    _ask_to_end(process, patience)
         finally:
-            _end(process, patience)
+            # Whatever is left, and at once where a second Ctrl-C cuts patience short.
+            _kill(process)
 
 
 @contextmanager
@@ -217,15 +221,16 @@ def _watched(target: int, patience: int) -> Iterator[None]:
         watcher.communicate()
 
 
-def _end(process: subprocess.Popen[bytes], patience: int) -> None:
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, how)
-            process.wait(patience)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
+def _ask_to_end(process: subprocess.Popen[bytes], patience: int) -> None:
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(patience)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_END_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +71,11 @@ def alive(pids: set[int]) -> set[int]:
     return {int(pid) for pid, state in rows if not state.startswith("Z")} & pids
 
 
-def wait_until(true: Callable[[], bool]) -> bool:
+def wait_until(true: Callable[[], object]) -> bool:
     end = time.monotonic() + PATIENCE
     while not true() and time.monotonic() < end:
         time.sleep(0.1)
-    return true()
+    return bool(true())
 
 
 def get(address: str) -> str:
@@ -146,6 +146,32 @@ def test_both_servers_answer_and_end_with_it(up: Up, end: Callable[[Up], None], 
     assert reason in errors
     assert "Traceback" not in errors
     assert wait_until(lambda: not alive(set(family)))
+
+
+def test_a_second_ctrl_c_ends_a_worker_that_does_not_end_by_itself(up: Up) -> None:
+    assert wait_until(lambda: "prefect worker" in " ".join(up.family().values()))
+    family = up.family()
+    (worker,) = (pid for pid, command in family.items() if "prefect worker" in command)
+    try:
+        # A process that is stopped hears of no signal but SIGKILL.
+        os.kill(worker, signal.SIGSTOP)
+        assert wait_until(lambda: status(worker, "State") == "T")
+        ctrl_c(up)
+        assert wait_until(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
+        ctrl_c(up)
+        _, errors = up.process.communicate(timeout=PATIENCE)
+        assert up.process.returncode == 130
+        assert "Traceback" not in errors
+        assert wait_until(lambda: not alive(set(family)))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+
+def status(pid: int, of: str) -> str:
+    """What Linux says of a process: its state; in hexadecimal the signals that wait for it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{of}:"))
 
 
 @pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port"])
