@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from prefect import flow
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.unattended import GuardSettings
 from tasks.champion import Standing, champions, inspect
 from tasks.restarts import refuse_crash_loop
+
+
+class GuardError(RamreelError):
+    """Some champions could not be looked at; the others were. `standings` and `failed` say which."""
+
+    def __init__(self, standings: tuple[Standing, ...], failed: dict[str, str]) -> None:
+        self.standings, self.failed = standings, failed
+        reasons = "; ".join(f"{env_id}: {reason}" for env_id, reason in failed.items())
+        number = len(failed) + len(standings)
+        super().__init__(f"{len(failed)} of {number} champions could not be looked at: {reasons}")
 
 
 @flow(name="guard", flow_run_name="guard {settings.title}")
@@ -15,7 +26,18 @@ def guard(settings: GuardSettings) -> tuple[Standing, ...]:
 
     Raises:
         StoreError: the game that is asked for has no champion, or the store is away.
+        GuardError: some of all champions could not be looked at; the others were.
     """
     refuse_crash_loop()
-    games = (settings.env_id,) if settings.env_id else champions()
-    return tuple(inspect(env_id, settings.episodes) for env_id in games)
+    if settings.env_id:
+        return (inspect(settings.env_id, settings.episodes),)
+    standings, failed = list[Standing](), dict[str, str]()
+    for env_id in champions():
+        outcome = inspect(env_id, settings.episodes, return_state=True).result(raise_on_failure=False)
+        if isinstance(outcome, Standing):
+            standings.append(outcome)
+        else:
+            failed[env_id] = str(outcome).splitlines()[0]
+    if failed:
+        raise GuardError(tuple(standings), failed)
+    return tuple(standings)

@@ -132,13 +132,13 @@ def champions() -> tuple[str, ...]:
 def _look(store: Store, champion: Champion, before: Played, episodes: int) -> tuple[str, bool]:
     """What it plays now, in words, and whether that is worse by more than chance."""
     seed = secrets.randbelow(2**31)
-    now = _play(store, champion.checkpoint, evaluation_seeds(seed, episodes))
+    now = _play_champion(store, champion, evaluation_seeds(seed, episodes))
     means = f"mean return {now.mean:.1f} of {episodes} fresh episodes (seed {seed})"
     words = f"{means}, {before.mean:.1f} when it was crowned"
     if not suspicious(now, before):
         return words, False
     # Its old seeds are a question without chance: where nothing has changed, they are the same games to the byte.
-    again = _play(store, champion.checkpoint, tuple(episode.seed for episode in before.episodes))
+    again = _play_champion(store, champion, tuple(episode.seed for episode in before.episodes))
     if again == before:
         return f"{words}; that is chance: on the seeds of then it plays the very same games", False
     both = Played(checkpoint=now.checkpoint, episodes=(*now.episodes, *again.episodes))
@@ -197,7 +197,7 @@ def _contest(store: Store, challenger: StoredCheckpoint, champion: Champion | No
     seeds = _fresh_seeds(challenger, champion)
     played = _play(store, challenger, seeds)
     try:
-        return decide(played, _play(store, champion.checkpoint, seeds))
+        return decide(played, _play_champion(store, champion, seeds))
     except CheckpointError as error:
         return decide(played, None, f"the champion cannot play ({error})")
 
@@ -207,6 +207,18 @@ def _fresh_seeds(challenger: StoredCheckpoint, champion: Champion | None) -> tup
     both = challenger.digest + (champion.checkpoint.digest if champion else "")
     seed = int.from_bytes(hashlib.sha256(both.encode()).digest()[:4], "big") // 2
     return evaluation_seeds(seed, EPISODES)
+
+
+def _play_champion(store: Store, champion: Champion, seeds: tuple[int, ...]) -> Played:
+    """`_play`; to a champion a checkpoint that was deleted is what a damaged one is, and no reason to try again.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or somebody has deleted it.
+        StoreError: the store is away.
+    """
+    if not Registry(store.address).is_kept(champion):
+        raise CheckpointError("its checkpoint is not in the store any more")
+    return _play(store, champion.checkpoint, seeds)
 
 
 def _play(store: Store, checkpoint: StoredCheckpoint, seeds: tuple[int, ...]) -> Played:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ from flows.asking import (
 )
 
 if TYPE_CHECKING:
+    from tasks.champion import Standing
     from tasks.status import Status
 
 DROPPED = 3
@@ -80,16 +81,22 @@ def guard(
             crowned(store, env_id)
 
     with running("flows.guard", as_json, quiet) as terminal:
+        from flows.guard import GuardError
         from flows.guard import guard as flow
 
-        standings = flow(settings)
+        try:
+            standings = flow(settings)
+        except GuardError as error:
+            terminal.error(str(error), _looked_at(error.standings))
+            raise typer.Exit(1) from None
         lines = [f"{one.env_id} version {one.version}: {one.words}" for one in standings]
-        terminal.results(
-            lines or ["no game has a champion yet"],
-            {"champions": [one.model_dump() for one in standings], "dropped": any(one.dropped for one in standings)},
-        )
+        terminal.results(lines or ["no game has a champion yet"], _looked_at(standings))
         if any(one.dropped for one in standings):
             raise typer.Exit(DROPPED)
+
+
+def _looked_at(standings: tuple[Standing, ...]) -> dict[str, Any]:
+    return {"champions": [one.model_dump() for one in standings], "dropped": any(one.dropped for one in standings)}
 
 
 def _screen(known: Status) -> list[str]:

@@ -19,6 +19,7 @@ ALIAS = "champion"
 DROPPED = "ramreel.dropped"
 """Tag of a version that plays worse than it did: why."""
 _GAME = "ramreel.env_id"
+_STEP, _DIGEST, _MODEL = "ramreel.step", "ramreel.digest", "ramreel.model_id"
 _MEAN = "eval/mean_reward"
 
 
@@ -67,18 +68,18 @@ class Registry:
 
     @told_in_one_line
     def champions(self) -> tuple[Champion, ...]:
-        """The champion of each game that has one, by environment id."""
+        """The champion of each game that has one, by environment id; a version that we did not register is none."""
         if is_fresh(self._address):
             return ()
         models = finding.pages(
             lambda token: self._client.search_registered_models(max_results=finding.PAGE, page_token=token)
         )
-        crowned = [model for model in models if _GAME in model.tags and ALIAS in model.aliases]
-        found = [
-            _champion(model.tags[_GAME], self._client.get_model_version(model.name, str(model.aliases[ALIAS])))
-            for model in crowned
-        ]
-        return tuple(sorted(found, key=lambda champion: champion.env_id))
+        crowned = {
+            model.tags[_GAME]: self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
+            for model in models
+            if _GAME in model.tags and ALIAS in model.aliases
+        }
+        return tuple(_champion(env_id, version) for env_id, version in sorted(crowned.items()) if _is_ours(version))
 
     def champion(self, env_id: str) -> Champion | None:
         """The champion of a game; none if there is none."""
@@ -102,11 +103,7 @@ class Registry:
             _name(env_id),
             source=self._source(checkpoint),
             run_id=checkpoint.run_id,
-            tags={
-                "ramreel.step": str(checkpoint.step),
-                "ramreel.digest": checkpoint.digest,
-                "ramreel.model_id": checkpoint.model_id,
-            },
+            tags={_STEP: str(checkpoint.step), _DIGEST: checkpoint.digest, _MODEL: checkpoint.model_id},
             description=words,
         )
         return _champion(env_id, made)
@@ -120,6 +117,21 @@ class Registry:
     def note(self, champion: Champion, key: str, value: str) -> None:
         """Set a tag of a version."""
         self._client.set_model_version_tag(_name(champion.env_id), str(champion.version), key, value)
+
+    @told_in_one_line
+    def is_kept(self, champion: Champion) -> bool:
+        """Whether its checkpoint is still in the store; false only where somebody has deleted it."""
+        from mlflow.exceptions import MlflowException
+
+        model_id = champion.checkpoint.model_id
+        try:
+            # Asked for by itself: where its files are, MLflow's client remembers.
+            self._client.get_logged_model(model_id)
+            return bool(self._client.list_logged_model_artifacts(model_id))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
 
     @told_in_one_line
     def describe(self, champion: Champion, words: str) -> None:
@@ -148,7 +160,7 @@ class Registry:
         )
         for model in models:
             mean = next((metric.value for metric in model.metrics or () if metric.key == _MEAN), None)
-            this_one = (model.source_run_id, model.tags.get("ramreel.step")) == (run_id, str(but))
+            this_one = (model.source_run_id, model.tags.get(_STEP)) == (run_id, str(but))
             if mean is not None and not this_one and self._game(model.source_run_id) == run.data.tags.get(_GAME):
                 return float(mean)
         return None
@@ -165,7 +177,7 @@ class Registry:
                 f"name = '{_name(env_id)}'", max_results=finding.PAGE, page_token=token
             )
         )
-        return [_champion(env_id, version) for version in found if "ramreel.model_id" in version.tags]
+        return [_champion(env_id, version) for version in found if _is_ours(version)]
 
     def _source(self, checkpoint: StoredCheckpoint) -> str:
         # Within this process MLflow looks `models:/` up wherever its global address points, which need not be here.
@@ -179,6 +191,11 @@ def _name(env_id: str) -> str:
     return env_id.replace("/", "-").replace(":", "-")
 
 
+def _is_ours(version: ModelVersion) -> bool:
+    """Whether it is a checkpoint: a person may register anything in MLflow's UI, and call it champion."""
+    return {_STEP, _DIGEST, _MODEL} <= version.tags.keys()
+
+
 def _champion(env_id: str, version: ModelVersion) -> Champion:
     tags = version.tags
     return Champion(
@@ -186,9 +203,9 @@ def _champion(env_id: str, version: ModelVersion) -> Champion:
         version=int(version.version),
         checkpoint=StoredCheckpoint(
             run_id=version.run_id,
-            step=int(tags["ramreel.step"]),
-            model_id=tags["ramreel.model_id"],
-            digest=tags["ramreel.digest"],
+            step=int(tags[_STEP]),
+            model_id=tags[_MODEL],
+            digest=tags[_DIGEST],
         ),
         words=version.description or "",
         tags=tags,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 
 from flows.follow import follow_up
-from flows.guard import guard
+from flows.guard import GuardError, guard
 from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
@@ -122,6 +123,17 @@ def spoil_weights(store: Store, champion: Champion) -> None:
     file.write_bytes(data)
 
 
+def delete_checkpoint(store: Store, champion: Champion) -> None:
+    """As a person does it in MLflow's UI."""
+    store._client.delete_logged_model(champion.checkpoint.model_id)
+
+
+def delete_files(store: Store, champion: Champion) -> None:
+    """As where somebody makes room on a disk."""
+    location = store._client.get_logged_model(champion.checkpoint.model_id).artifact_location
+    shutil.rmtree(location.removeprefix("file://"))
+
+
 def test_a_champion_is_crowned_watched_and_trained_again(
     small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +218,50 @@ def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
     assert news(webhook) == [f"ramreel: {GAME}: a training has collapsed"]
     begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="collapse"))
     assert begun.begin == now(store).checkpoint
+
+
+def test_a_version_that_a_person_registered_is_not_taken_for_a_champion(small: TrainSettings, store: Store) -> None:
+    crowned = crown(small.model_copy(update={"steps": 512}))
+    ours, client = now(store), store._client
+    (name,) = (model.name for model in client.search_registered_models())
+    model = client.get_logged_model(ours.checkpoint.model_id)
+    theirs = client.create_model_version(name, model.artifact_location)
+    client.set_registered_model_alias(name, "champion", theirs.version)
+    assert Registry(store.address).champions() == ()
+    assert guard(GuardSettings()) == ()
+    assert follow_up(FollowUpSettings(run=crowned.run_id)).champion.crowned
+    assert now(store).version == ours.version
+
+
+def test_a_champion_that_cannot_be_looked_at_does_not_hide_the_others(small: TrainSettings, store: Store) -> None:
+    quick = small.model_copy(update={"steps": 512})
+    crown(quick)
+    crown(quick.model_copy(update={"env_id": "Breakout-v4"}))
+    first = now(store)
+    artifact(store, first.run_id, f"champion/version-{first.version}.json").unlink()
+    with pytest.raises(GuardError, match=f"1 of 2 champions could not be looked at: {GAME}: the store failed: .*json"):
+        guard(GuardSettings(episodes=10))
+    with pytest.raises(GuardError) as caught:
+        guard(GuardSettings(episodes=10))
+    assert [standing.env_id for standing in caught.value.standings] == ["Breakout-v4"]
+    assert caught.value.failed.keys() == {GAME}
+
+
+def test_a_champion_that_was_deleted_is_told_of_and_makes_room(
+    small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = small.model_copy(update={"steps": 512})
+    crown(quick)
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    for seed, delete in ((2, delete_checkpoint), (3, delete_files)):
+        delete(store, now(store))
+        standing = look()
+        assert standing.dropped
+        assert "the champion cannot play: its checkpoint is not in the store" in standing.words
+        assert news(webhook) == [f"ramreel: the champion of {GAME} plays worse"]
+        crown(quick.model_copy(update={"seed": seed}))
+        assert "the champion cannot play (its checkpoint is not in the store" in now(store).words
+        assert news(webhook) == [f"ramreel: {GAME} has a new champion"]
 
 
 def test_a_game_without_champion_cannot_be_guarded() -> None:
