@@ -103,6 +103,8 @@ def inspect(env_id: str, episodes: int) -> Standing:
     except CheckpointError as error:
         return _dropped(store, champion, "checkpoint", f"the champion cannot play: {error}")
     if not worse:
+        if champion.dropped:
+            Registry(store.address).take_back(champion, DROPPED)
         _show(f"guard-{_slug(env_id)}", f"Champion of {env_id}", f"Version {champion.version}: {words}.")
         announce(f"{env_id}: {words}")
         return _standing(champion, words)

@@ -119,6 +119,11 @@ class Registry:
         self._client.set_model_version_tag(_name(champion.env_id), str(champion.version), key, value)
 
     @told_in_one_line
+    def take_back(self, champion: Champion, key: str) -> None:
+        """Delete a tag of a version."""
+        self._client.delete_model_version_tag(_name(champion.env_id), str(champion.version), key)
+
+    @told_in_one_line
     def is_kept(self, champion: Champion) -> bool:
         """Whether its checkpoint is still in the store; false only where somebody has deleted it."""
         from mlflow.exceptions import MlflowException

@@ -220,6 +220,24 @@ def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
     assert begun.begin == now(store).checkpoint
 
 
+def test_a_champion_that_plays_as_before_again_is_dropped_no_longer(
+    small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crown(small.model_copy(update={"steps": 512}))
+    champion = now(store)
+    then = artifact(store, champion.run_id, f"champion/version-{champion.version}.json")
+    as_it_was = then.read_text()
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    for _ in range(2):
+        was_better(store, champion)
+        assert look().dropped
+        assert now(store).dropped == "checkpoint"
+        assert news(webhook) == [f"ramreel: the champion of {GAME} plays worse"], "a new drop is news"
+        then.write_text(as_it_was)
+        assert not look().dropped
+        assert now(store).dropped is None
+
+
 def test_a_version_that_a_person_registered_is_not_taken_for_a_champion(small: TrainSettings, store: Store) -> None:
     crowned = crown(small.model_copy(update={"steps": 512}))
     ours, client = now(store), store._client
