@@ -18,14 +18,14 @@ def learning(settings: LearningSettings) -> tuple[LearningScore, ...]:
     """Train and judge what is not there yet; stopped and started again, it goes on where it was."""
     scores = []
     for env_id, approach, seed in product(settings.env_ids, settings.approaches, settings.seeds):
-        run_id = _trained(settings, env_id, approach, seed)
         judged = EvaluationSettings(episodes=settings.episodes, seed=settings.evaluation_seed)
+        run_id = _trained(settings, judged, env_id, approach, seed)
         record(RecordSettings(run=run_id, evaluation=judged, last=True))
         scores.append(learning_score(run_id))
     return tuple(scores)
 
 
-def _trained(settings: LearningSettings, env_id: str, approach: str, seed: int) -> str:
+def _trained(settings: LearningSettings, judged: EvaluationSettings, env_id: str, approach: str, seed: int) -> str:
     """A finished training's run: found, gone on with, or made."""
     wanted = TrainSettings(
         env_id=env_id,
@@ -34,6 +34,7 @@ def _trained(settings: LearningSettings, env_id: str, approach: str, seed: int) 
         steps=settings.steps,
         checkpoint_every=settings.checkpoint_every,
         name=f"benchmark {env_id} {approach} seed {seed}",
+        evaluation=judged,
     )
     run_id, finished = find_training(wanted)
     if run_id is None:

@@ -37,4 +37,6 @@ def training(settings: PipelineSettings, approach: Approach, seed: int) -> Train
         n_envs=settings.n_envs,
         workers=settings.workers,
         experiment=settings.experiment,
+        # Under `ramreel up` most checkpoints are filmed as soon as they are saved, by another flow run.
+        evaluation=settings.evaluation,
     )

@@ -12,6 +12,7 @@ from tasks.arcade.rollouts.workers import cores
 from tasks.arcade.settings import RunSettings, Settings
 from tasks.record import find_run
 from tasks.restarts import refuse_crash_loop
+from tasks.runs import evaluation_tag
 from tasks.store import StoredCheckpoint
 from tasks.titles import titled
 from tasks.train import SavedCheckpoint, learn, reopen_run, show_checkpoints, start_run
@@ -42,7 +43,8 @@ def train(settings: TrainSettings) -> TrainedRun:
     refuse_crash_loop()
     run = run_settings(settings)
     name = settings.name or f"{run.approach.name} seed {settings.seed}"
-    return trained(start_run(run, name, settings.experiment), name, run, settings.workers)
+    run_id = start_run(run, name, settings.experiment, evaluation_tag(settings.evaluation))
+    return trained(run_id, name, run, settings.workers)
 
 
 @flow(name="resume", flow_run_name=titled("resume"))

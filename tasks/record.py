@@ -17,6 +17,7 @@ from tasks.arcade.settings import Settings
 from tasks.audience import audience
 from tasks.processes import in_a_process
 from tasks.retries import after_a_death
+from tasks.runs import wanted_evaluation
 from tasks.store import Film, Store, StoredCheckpoint, StoreError, newest_atlas, open_store, store_in_use
 
 
@@ -76,20 +77,27 @@ def find_atlas(run_id: str) -> Atlas | None:
     retry_condition_fn=after_a_death,
 )
 def film_checkpoint(
-    checkpoint: StoredCheckpoint, settings: EvaluationSettings, wanted: FilmSettings, atlas: Atlas | None
+    checkpoint: StoredCheckpoint, settings: EvaluationSettings | None, wanted: FilmSettings, atlas: Atlas | None
 ) -> FilmedCheckpoint:
     """Fetch a checkpoint, play it, film the episode that is wanted; films, traces and figures go to the run.
+
+    Args:
+        checkpoint: the checkpoint.
+        settings: how it is judged; none: as was asked for with its training.
+        wanted: which episode is filmed, and what the film shows.
+        atlas: for the outlines; none: there are none.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
         FilmError: the film could not be made.
     """
     store = store_in_use()
+    judged = settings or wanted_evaluation(store.run(checkpoint.run_id))
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
         evaluation = in_a_process(
-            folder, evaluate_and_film, directory, checkpoint.digest, settings, wanted, folder, atlas
+            folder, evaluate_and_film, directory, checkpoint.digest, judged, wanted, folder, atlas
         )
         store.retract_evaluation(checkpoint.run_id, checkpoint.step)
         film = _save(store, checkpoint, evaluation, folder)

@@ -6,8 +6,33 @@ import tempfile
 from pathlib import Path
 
 from tasks.arcade import checkpoint as files
+from tasks.arcade.asked import EvaluationSettings
 from tasks.arcade.checkpoint import Checkpoint
+from tasks.arcade.settings import parsed
 from tasks.store import Store, StoredCheckpoint, StoredRun, StoreError
+
+_EVALUATION = "ramreel.evaluation"
+
+
+def evaluation_tag(evaluation: EvaluationSettings | None) -> dict[str, str]:
+    """What a training's run bears so that whoever films its checkpoints, now or later, judges them alike."""
+    return {_EVALUATION: evaluation.model_dump_json()} if evaluation else {}
+
+
+def wanted_evaluation(run: StoredRun) -> EvaluationSettings:
+    """How the checkpoints of a run are judged, unless somebody asks for something else.
+
+    Raises:
+        StoreError: its tag is not what we wrote.
+    """
+    tag = run.tags.get(_EVALUATION, "{}")
+    try:
+        return parsed(EvaluationSettings, tag.encode())
+    except ValueError as error:
+        raise StoreError(
+            f"the tag {_EVALUATION} of run {run.name} ({run.run_id[:8]}) cannot be used: {error}; right would be "
+            f"{EvaluationSettings().model_dump_json()}, or no such tag"
+        ) from None
 
 
 def resumable(store: Store, run_id: str) -> StoredRun:

@@ -11,7 +11,6 @@ from flows.asking import (
     BadInputError,
     Checkpoint,
     Deterministic,
-    Episodes,
     EvalSeed,
     Json,
     Quiet,
@@ -28,8 +27,14 @@ from flows.asking import (
 
 def record(
     run: Run,
-    episodes: Episodes = 10,
-    seed: EvalSeed = 0,
+    episodes: Annotated[
+        int | None,
+        typer.Option(help="Evaluation episodes of each checkpoint; default: as the pipeline said, else 10."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Seed of the evaluation episodes; default: as the pipeline said, else 0."),
+    ] = None,
     deterministic: Deterministic = False,
     panel: Annotated[
         bool,
@@ -45,8 +50,9 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Film a run's checkpoints: the episode whose return is the median, with its trace."""
-    from tasks.arcade.asked import FilmSettings, RecordSettings
+    from tasks.arcade.asked import EvaluationSettings, FilmSettings, RecordSettings
     from tasks.arcade.films.encoder import find_ffmpeg
+    from tasks.runs import wanted_evaluation
 
     if best + worst + every > 1:
         raise BadInputError("--best, --worst and --all are one choice: give at most one of them")
@@ -54,9 +60,11 @@ def record(
     store = embedded_store(tracking_uri)
     with checking():
         run_id = store.resolve_run(run)
+        asked = {"episodes": episodes, "seed": seed, "deterministic": deterministic or None}
+        given = {key: value for key, value in asked.items() if value is not None}
         settings = RecordSettings(
             run=run_id,
-            evaluation=evaluation(episodes, seed, deterministic),
+            evaluation=EvaluationSettings(**{**wanted_evaluation(store.run(run_id)).model_dump(), **given}),
             film=FilmSettings(episode=episode, panel=panel),
             again=again,
             steps=tuple(checkpoint) if checkpoint else None,

@@ -74,6 +74,14 @@ def short(run: str) -> str:
     return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
 
 
+class EvaluationSettings(Settings):
+    """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
+
+    episodes: int = Field(default=10, ge=1, le=10_000, description="that each checkpoint plays")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
+    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+
+
 class TrainSettings(Settings):
     """What a person asks for when a training is started."""
 
@@ -86,6 +94,9 @@ class TrainSettings(Settings):
     workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
     name: Name | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
     experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
+    evaluation: EvaluationSettings | None = Field(
+        default=None, description="how its checkpoints are judged by whoever films them; none: by 10 episodes"
+    )
 
     @property
     def title(self) -> str:
@@ -106,14 +117,6 @@ class ResumeSettings(Settings):
         return short(self.run)
 
 
-class EvaluationSettings(Settings):
-    """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
-
-    episodes: int = Field(default=10, ge=1, le=10_000, description="that each checkpoint plays")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
-    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
-
-
 class FilmSettings(Settings):
     """Which of a checkpoint's episodes are filmed, and what the films show."""
 
@@ -127,7 +130,9 @@ class RecordSettings(Settings):
     """What a person asks for when a run's checkpoints are filmed."""
 
     run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: EvaluationSettings | None = Field(
+        default=None, description="none: as was asked for with the training, else 10 episodes"
+    )
     film: FilmSettings = FilmSettings()
     again: bool = Field(default=False, description="make films and metrics again that exist already")
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")

@@ -15,6 +15,7 @@ from flows.pipeline import pipeline
 from flows.train import train
 from tasks.arcade.approaches import approach
 from tasks.arcade.asked import CompareSettings, EvaluationSettings, PipelineSettings, TrainSettings
+from tasks.runs import wanted_evaluation
 from tasks.store import Store, StoreError
 
 
@@ -32,6 +33,7 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     kinds = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
     assert kinds == ["ppo-tuned", "mine"]
     for run_id in compared.runs:
+        assert wanted_evaluation(store.run(run_id)).episodes == 2, "whoever films a checkpoint judges it as asked"
         films = store.films(run_id)
         assert len(films) == len(store.list_checkpoints(run_id)) > 0
     assert store.address.artifacts is not None

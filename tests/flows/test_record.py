@@ -8,6 +8,7 @@ import pytest
 from prefect import flow, task
 
 from flows.atlas import atlas
+from flows.cli import run
 from flows.record import FilmedCheckpoint, RecordedRun, RecordError, record, why_it_failed
 from flows.train import train
 from tasks.arcade.asked import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
@@ -48,6 +49,26 @@ def decoded_frames(mp4: Path) -> int:
     return len(subprocess.run(command, capture_output=True, check=True).stdout) // 4
 
 
+def test_checkpoints_are_judged_as_was_asked_for_with_their_training(
+    small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = EvaluationSettings(episodes=2, seed=5, deterministic=True)
+    run_id = train(small.model_copy(update={"evaluation": asked})).run_id
+    # As an automation does it when a checkpoint is saved, and as a person does it later.
+    assert record(RecordSettings(run=run_id, steps=(512,))).made == (512,)
+    assert run(["record", run_id]) == 0
+    assert "films made: 1" in capfd.readouterr().out
+    assert [evaluation.settings for evaluation in store.fetch_evaluations(run_id)] == [asked, asked]
+    assert run(["record", run_id]) == 0
+    assert "films made: 0" in capfd.readouterr().out
+    assert run(["record", run_id, "--seed", "6", "--again", "--checkpoint", "512"]) == 0
+    assert store.fetch_evaluation(run_id, 512).settings == asked.model_copy(update={"seed": 6})
+    capfd.readouterr()
+    store.set_tag(run_id, "ramreel.evaluation", '{"episodes": 0}')
+    assert run(["record", run_id]) == 2
+    assert "the tag ramreel.evaluation of run random seed 1" in capfd.readouterr().err
+
+
 def test_films_are_made_again_only_when_asked_for(small: TrainSettings, store: Store) -> None:
     run_id = train(small).run_id
     record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
@@ -69,9 +90,9 @@ def test_a_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, sto
     ) as caught:
         record(RecordSettings(run=run_id, evaluation=THREE))
     assert [film.step for film in caught.value.films] == [1024], "the others are filmed"
-    run = store.run(run_id)
-    assert run.status == "FINISHED", "the training itself went well"
-    assert "features.safetensors is damaged" in run.tags["ramreel.reason"]
+    trained = store.run(run_id)
+    assert trained.status == "FINISHED", "the training itself went well"
+    assert "features.safetensors is damaged" in trained.tags["ramreel.reason"]
 
 
 def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
