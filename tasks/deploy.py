@@ -26,6 +26,7 @@ from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
 from tasks.arcade.errors import RamreelError
+from tasks.arcade.settings import Settings
 
 POOL = "ramreel"
 TAG = "ramreel"
@@ -36,6 +37,8 @@ _LAST_WORDS = timedelta(seconds=20)
 _ROOT = Path(__file__).parents[1]
 _FOLDER = _ROOT / "deployments"
 _REGISTERED = "ramreel_deployments"
+_SWITCHES = "ramreel_switches"
+"""Variables at Prefect's server. This one is there while deployments are registered, for whoever comes after a kill."""
 
 
 class DeployError(RamreelError):
@@ -46,7 +49,7 @@ def register(api_url: str) -> bool:
     """Register everything in deployments/ that this Prefect server does not have yet; twice is as good as once.
 
     What a person changed in Prefect's UI stays: a schedule that is switched on, a queue's limit, an automation that is
-    switched off.
+    switched off, that of a deployment's trigger too.
 
     Returns:
         Whether anything was registered.
@@ -59,9 +62,12 @@ def register(api_url: str) -> bool:
         if Variable.get(_REGISTERED) == digest and _names() <= before.keys():
             return False
         _create_pool(client)
+        switches = _switches(client, before)
+        Variable.set(_SWITCHES, switches.model_dump(mode="json"), overwrite=True)
         _deploy(api_url)
-        _keep_switched_on(client, before)
+        _set_again(client, switches)
         _create_automations(client)
+        Variable.unset(_SWITCHES)
         Variable.set(_REGISTERED, digest, overwrite=True)
     return True
 
@@ -131,13 +137,38 @@ def _deploy(api_url: str) -> None:
         raise DeployError(f"the deployments could not be registered: {said[-400:]}")
 
 
-def _keep_switched_on(client: SyncPrefectClient, before: Mapping[str, DeploymentResponse]) -> None:
-    """Registering again switches schedules off, as the file has them; a person's switch counts for more."""
-    active = {(name, one.slug) for name, deployment in before.items() for one in deployment.schedules if one.active}
+class _Switches(Settings):
+    """What a person switched otherwise than the files have it.
+
+    Attributes:
+        on: schedules that are on, each as its deployment's name and its slug.
+        off: automations of deployments that are off, by name.
+    """
+
+    on: tuple[tuple[str, str | None], ...]
+    off: tuple[str, ...]
+
+
+def _switches(client: SyncPrefectClient, before: Mapping[str, DeploymentResponse]) -> _Switches:
+    """As they are now, or as they were before a registration that was killed under way."""
+    if kept := Variable.get(_SWITCHES):
+        return _Switches.model_validate(kept)
+    triggers = (trigger["name"] for one in _read("prefect.yaml")["deployments"] for trigger in one.get("triggers", ()))
+    return _Switches(
+        on=tuple((name, one.slug) for name, deployment in before.items() for one in deployment.schedules if one.active),
+        off=tuple(name for name in triggers if any(not one.enabled for one in client.read_automations_by_name(name))),
+    )
+
+
+def _set_again(client: SyncPrefectClient, switches: _Switches) -> None:
+    """Registering again switches all as the files have it; a person's switch counts for more."""
     for name, deployment in deployments(client).items():
         for schedule in deployment.schedules:
-            if (name, schedule.slug) in active and not schedule.active:
+            if (name, schedule.slug) in switches.on and not schedule.active:
                 client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+    for name in switches.off:
+        for automation in client.read_automations_by_name(name):
+            client.pause_automation(automation.id)
 
 
 def _create_automations(client: SyncPrefectClient) -> None:

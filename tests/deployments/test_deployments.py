@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +121,10 @@ def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefec
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
         queue = client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL)
         client.update_work_queue(queue.id, concurrency_limit=3)
-        restart = next(one for one in automations if one.name == AUTOMATIONS[-1]["name"])
-        client.pause_automation(restart.id)
+        off = {AUTOMATIONS[-1]["name"], "ramreel: film each checkpoint"}
+        for one in automations:
+            if one.name in off:
+                client.pause_automation(one.id)
 
         assert deploy.register(api) is False, "nothing is new"
         assert {name: one.updated for name, one in by_name(client).items() if name != "guard"} == {
@@ -134,7 +139,47 @@ def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefec
         assert client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL).concurrency_limit == 3
         again = client.read_automations()
         assert sorted(one.name for one in again) == sorted(one.name for one in automations), "none is there twice"
-        assert next(one for one in again if one.name == restart.name).enabled is False
+        assert {one.name for one in again if not one.enabled} == off
+
+
+# Dies where the deployments are registered, and a person's switches are not set again.
+KILLED = """
+import os, signal, sys
+from tasks import deploy
+
+def deploy_and_die(api_url, registered=deploy._deploy):
+    registered(api_url)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+deploy._deploy = deploy_and_die
+deploy.register(sys.argv[1])
+"""
+
+
+def test_a_persons_switches_outlive_a_kill_while_deployments_are_registered(prefect_server: None) -> None:
+    api = PREFECT_API_URL.value()
+    assert api
+    deploy.register(api)
+    with get_client(sync_client=True) as client:
+        guard = by_name(client)["guard"]
+        client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
+        (follow_up,) = client.read_automations_by_name("ramreel: follow up each training")
+        client.pause_automation(follow_up.id)
+        for _ in range(2):
+            Variable.set("ramreel_deployments", "another", overwrite=True)
+            killed = subprocess.run([sys.executable, "-c", KILLED, api], cwd=FOLDER.parent, check=False)
+            assert killed.returncode == -signal.SIGKILL
+        assert not schedules(client)["guard"], "they are off, and on, as the files have them"
+        assert deploy.register(api) is True
+        assert schedules(client)["guard"]
+        (follow_up,) = client.read_automations_by_name(follow_up.name)
+        assert not follow_up.enabled
+
+        # What was kept for that is not kept for later.
+        client.resume_automation(follow_up.id)
+        Variable.set("ramreel_deployments", "another", overwrite=True)
+        assert deploy.register(api) is True
+        assert client.read_automations_by_name(follow_up.name)[0].enabled
 
 
 def test_what_a_killed_worker_had_taken_starts_again_and_nothing_else(prefect_server: None) -> None:
