@@ -103,10 +103,9 @@ def prepare_prefect() -> None:
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
-    from prefect.settings import get_current_settings
+    from tasks.servers import starts_its_own
 
-    # A server may be named in Prefect's profile as well.
-    if get_current_settings().api.url or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
+    if not starts_its_own() or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
         return
     try:
         home.mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,14 @@ def _worker_settings(store: Store, at: Addresses) -> dict[str, str]:
     }
 
 
+def starts_its_own() -> bool:
+    """Whether Prefect starts a server of its own: none is named, in the environment or in Prefect's profile."""
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings()
+    return not settings.api.url and settings.server.ephemeral.enabled
+
+
 def start_prefect(meanwhile: Callable[[], object]) -> None:
     """Have Prefect start its temporary server over the embedded store, unless another one is set.
 
@@ -133,10 +141,7 @@ def start_prefect(meanwhile: Callable[[], object]) -> None:
     Args:
         meanwhile: done while the server starts.
     """
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings()
-    if settings.api.url or not settings.server.ephemeral.enabled:
+    if not starts_its_own():
         return
     from prefect.server.api.server import SubprocessASGIServer
 
