@@ -79,8 +79,11 @@ def embedded_store(tracking_uri: str | None) -> Store:
         return open_store()
 
 
-def prepare_prefect() -> None:
+def prepare_prefect(*, serves: bool = False) -> None:
     """Prefect's own settings, where the user has not made any; a place for its database, where it is ours.
+
+    Args:
+        serves: a server of ours is started, whichever else is named.
 
     Raises:
         BadInputError: there can be none.
@@ -105,7 +108,7 @@ def prepare_prefect() -> None:
         os.environ.setdefault(key, value)
     from tasks.servers import starts_its_own
 
-    if not starts_its_own() or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
+    if not (serves or starts_its_own()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
         return
     try:
         home.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ def up(
 ) -> None:
     """Run everything by itself until Ctrl-C: Prefect's and MLflow's servers and UIs, and a worker."""
     store = embedded_store(None)
-    prepare_prefect()
+    prepare_prefect(serves=True)
     from tasks.running import addresses
     from tasks.servers import PortTakenError, serve
 

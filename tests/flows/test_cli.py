@@ -224,6 +224,12 @@ def test_a_place_for_prefects_database_that_cannot_be_made_is_named(elsewhere: d
         assert said.count("\n") == 1
 
 
+def test_up_wants_a_place_for_its_own_server_whichever_is_named(elsewhere: dict[str, str]) -> None:
+    with started(["up"], Path("/proc"), elsewhere | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}) as command:
+        code, _, said = command.done()
+    assert (code, said.partition(" (")[0]) == (2, "ramreel: cannot write to /proc/mlruns")
+
+
 def test_up_over_a_tracking_server_that_is_away_names_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
