@@ -176,8 +176,10 @@ class Statistics:
         """Standard deviation of each byte, shape (128,), at least 0.05; 1 before anything was seen."""
         if self.count == 0:
             return np.ones(RAM_SIZE)
-        # Integers: the difference of two large, nearly equal numbers loses nothing.
-        scaled = self.count * self.squares - self.total * self.total
+        # Integers: the difference of two large, nearly equal numbers loses nothing. Python's own: it is larger than 64
+        # bits hold after some ten million steps.
+        squares, total = self.squares.astype(object), self.total.astype(object)
+        scaled: npt.NDArray[np.float64] = (self.count * squares - total * total).astype(np.float64)
         return np.maximum(np.sqrt(scaled) / self.count, _SMALLEST_DEVIATION)
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64]]:

@@ -20,6 +20,27 @@ def test_statistics_are_those_of_numpy(rams: np.ndarray) -> None:
     assert np.allclose(statistics.deviation, np.maximum(rams.std(axis=0), 0.05))
 
 
+@pytest.mark.parametrize("steps", [10**6, 10**9, 10**10])
+def test_the_deviation_is_exact_however_long_a_training_is(steps: int) -> None:
+    """Bytes that are their largest value in one half of the steps and 0 in the other."""
+    top = np.arange(128) * 2 + 1
+    statistics = replace(
+        Statistics.empty().updated(np.zeros((1, 128), np.uint8)),
+        count=steps, total=top * (steps // 2), squares=top * top * (steps // 2),
+    )  # fmt: skip
+    assert (statistics.deviation == top / 2).all()
+    assert (statistics.mean == top / 2).all()
+
+
+@given(RAMS, st.integers(1, 10**5))
+def test_the_deviation_has_the_bits_that_whole_numbers_of_64_bits_gave(rams: np.ndarray, times: int) -> None:
+    """Which is what checkpoints and films of earlier versions were made with."""
+    one = Statistics.empty().updated(rams)
+    statistics = replace(one, count=one.count * times, total=one.total * times, squares=one.squares * times)
+    scaled = statistics.count * statistics.squares - statistics.total * statistics.total
+    assert (statistics.deviation == np.maximum(np.sqrt(scaled) / statistics.count, 0.05)).all()
+
+
 @given(RAMS, st.randoms(use_true_random=False))
 def test_statistics_do_not_depend_on_the_order_or_on_how_steps_are_shared_out(rams: np.ndarray, random) -> None:
     order = list(range(len(rams)))
