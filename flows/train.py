@@ -39,6 +39,7 @@ def train(settings: TrainSettings) -> TrainedRun:
         UnknownApproachError: no such approach.
         StoreError: the store cannot be used.
         WorkerError: a worker process died, hangs or raised.
+        DivergedError: its numbers are none any more.
     """
     refuse_crash_loop()
     run = run_settings(settings)
@@ -56,6 +57,7 @@ def resume(settings: ResumeSettings) -> TrainedRun:
     Raises:
         StoreError: there is no such run, or another process is training it.
         WorkerError: a worker process died, hangs or raised.
+        DivergedError: its numbers are none any more.
     """
     run_id = find_run(settings.run)
     name, run = reopen_run(run_id, settings.steps)

@@ -107,6 +107,7 @@ def learn(
     Raises:
         LeaseError: the run is being trained by another process.
         WorkerError: a worker process died, hangs or raised.
+        DivergedError: its numbers are none any more.
     """
     store = store_in_use()
     with store.lease(run_id) as lease, stoppable() as stop:

@@ -1,6 +1,6 @@
 """Stable-Baselines3 over whole rollouts: the room where learning happens, and the only one that knows it and torch."""
 
-from tasks.arcade.learner.algorithm import RewardScale, RolloutPPO
+from tasks.arcade.learner.algorithm import DivergedError, RewardScale, RolloutPPO
 from tasks.arcade.learner.building import build, ppo_arguments, schedule
 from tasks.arcade.learner.export import ExportError, export
 from tasks.arcade.learner.foreign import ForeignModel, read_zip
@@ -8,6 +8,7 @@ from tasks.arcade.learner.network import PlainRamPolicy, RamPolicy
 from tasks.arcade.learner.training import Listener, Start, train
 
 __all__ = [
+    "DivergedError",
     "ExportError",
     "ForeignModel",
     "Listener",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,21 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.learner.network import arrays_of, only_what_is_shown
 from tasks.arcade.pixels import STACK
 from tasks.arcade.policies.policy import Floats, Weights
 from tasks.arcade.rollouts.rollout import LEAN, Episode, Played, Rollout
 from tasks.arcade.rollouts.workers import WorkerPool
+
+
+class DivergedError(RamreelError):
+    """A training has come to where its numbers are none any more; the message says when, and what would be right."""
+
+    @classmethod
+    def at(cls, step: int, what: str) -> Self:
+        return cls(f"training has diverged at step {step}: {what}: choose a smaller learning_rate")
 
 
 class RolloutVecEnv(VecEnv):
@@ -276,10 +285,20 @@ class Learner(WholeRollouts):
     """Mixed into one that learns by gradients, by a `train()` of its own."""
 
     def train(self) -> None:
-        """Stable-Baselines3's own, each operation on one thread."""
+        """Stable-Baselines3's own, each operation on one thread.
+
+        Raises:
+            DivergedError: preferences are not finite any more.
+        """
         self.ent_coef = self.entropy(self._current_progress_remaining)
-        with one_thread(), only_what_is_shown(self.policy, self.rollout_buffer):
-            super().train()
+        try:
+            with one_thread(), only_what_is_shown(self.policy, self.rollout_buffer):
+                super().train()
+        except ValueError as error:
+            # Of what torch's distributions refuse they print every number.
+            if "invalid values" not in str(error):
+                raise
+            raise DivergedError.at(self.num_timesteps, "the policy's preferences are nan") from None
 
 
 class RolloutPPO(Learner, PPO):

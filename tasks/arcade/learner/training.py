@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.folder import Arrays, DamagedError
 from tasks.arcade.game import action_names
-from tasks.arcade.learner.algorithm import RolloutVecEnv
+from tasks.arcade.learner.algorithm import DivergedError, RolloutVecEnv
 from tasks.arcade.learner.building import Model, build
 from tasks.arcade.learner.offpolicy import OffPolicyRollouts
 from tasks.arcade.progress import Progress
@@ -75,6 +76,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
     Raises:
         WorkerError: a worker died, hangs or raised.
         DamagedError: what `start` holds makes no sense.
+        DivergedError: a loss, or what the policy prefers, is not finite any more.
     """
     rollouts = rollout_settings(settings.game, settings.approach, settings.seed)
     with WorkerPool(rollouts, workers) as pool:
@@ -103,7 +105,8 @@ def _state(model: Model) -> TrainingState:
         step=model.num_timesteps,
         n_updates=model._n_updates,
         returns=tuple(model.ep_info_buffer or ()),
-        pending={key: float(value) for key, value in model.logger.name_to_value.items()},
+        # What is no number is logged nowhere, such as the explained share of a variance that is 0.
+        pending={key: float(value) for key, value in model.logger.name_to_value.items() if math.isfinite(value)},
         numpy_generator=generator | {"state": generator["state"] | {"key": generator["state"]["key"].tolist()}},
         torch_generator=torch.get_rng_state().numpy().tobytes().hex(),
         reward_scale=model.reward_scale.state(),
@@ -220,6 +223,7 @@ class _Reporter(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        self._refuse_divergence()
         step, every = self.num_timesteps, self._settings.checkpoint_every
         if step > self._start:
             progress = self.now()
@@ -230,9 +234,15 @@ class _Reporter(BaseCallback):
             self._save()
 
     def _on_training_end(self) -> None:
+        self._refuse_divergence()
         self._listener.progress(self.now())
         if self._saved_at != self.num_timesteps:
             self._save()
+
+    def _refuse_divergence(self) -> None:
+        for name, value in self.model.logger.name_to_value.items():
+            if name.startswith("train/") and name.endswith("loss") and not math.isfinite(value):
+                raise DivergedError.at(self.num_timesteps, f"{name} is {value}")
 
     def _save(self) -> None:
         self._saved_at = self.num_timesteps

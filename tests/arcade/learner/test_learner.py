@@ -1,5 +1,6 @@
 """Stable-Baselines3 learns from the workers' rollouts as from its own, and the same seed is the same run."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tasks.arcade.approaches import APPROACHES, approach
 from tasks.arcade.checkpoint import read as read_checkpoint
 from tasks.arcade.checkpoint import write as write_checkpoint
 from tasks.arcade.game import make_env, resolve
-from tasks.arcade.learner import RewardScale, Start, build, schedule, train
+from tasks.arcade.learner import DivergedError, RewardScale, Start, build, schedule, train
 from tasks.arcade.learner.algorithm import WholeRollouts
 from tasks.arcade.learner.network import arrays_of
 from tasks.arcade.rollouts.rollout import LEAN, RolloutSettings
@@ -299,3 +300,30 @@ def test_a_training_that_is_worth_no_more_ends_with_a_checkpoint(pipelined: bool
     assert end.step == -(-128 // rollout) * rollout
     assert [checkpoint.step for checkpoint in heard.checkpoints][-1] == end.step
     assert heard.states[-1].counters.step == end.step
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["ppo", "a2c", "dqn"])
+def test_a_training_that_diverges_says_so_in_a_line_before_anything_of_it_is_kept(name: str) -> None:
+    heard, settings = Recorder(), small(name)
+    settings = settings.model_copy(
+        update={"algorithm": settings.algorithm.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30})}
+    )
+    with pytest.raises(DivergedError) as refused:
+        train(run_of(settings, every=1), 1, heard)
+    assert re.fullmatch(
+        r"training has diverged at step \d+: (train/\w*loss is (nan|-?inf)|the policy's preferences are nan): "
+        "choose a smaller learning_rate",
+        str(refused.value),
+    )
+    for checkpoint in heard.checkpoints:
+        assert all(np.isfinite(array).all() for array in checkpoint.weights.values())
+
+
+def test_a_metric_that_is_no_number_is_no_divergence() -> None:
+    """Where nothing is rewarded and nothing is to come there is no variance to explain."""
+    heard, settings = Recorder(), small("ppo", reward="raw")
+    settings = settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"gamma": 0.0})})
+    train(run_of(settings, every=128), 1, heard)
+    assert np.isnan(heard.logged[-1][1]["train/explained_variance"])
+    assert [checkpoint.step for checkpoint in heard.checkpoints] == [128, 256, 384, 512]
