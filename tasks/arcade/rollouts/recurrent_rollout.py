@@ -98,8 +98,11 @@ class RecurrentPlayer(RolloutPlayer):
         states = super().states(before=before)
         return [replace(state, memory=memory.tobytes()) for state, memory in zip(states, memories, strict=True)]
 
-    def restore(self, states: Sequence[EnvironmentState]) -> None:
-        """Bring every environment, and what is remembered of it, back to where `states` found it."""
-        super().restore(states)
+    def restore(self, states: Sequence[EnvironmentState], on_step: Callable[[], None] = lambda: None) -> None:
+        """Bring every environment, and what is remembered of it, back to where `states` found it.
+
+        `on_step` is called at each step played again.
+        """
+        super().restore(states, on_step)
         for memory, state in zip(self._memories, states, strict=True):
             memory[:] = np.frombuffer(state.memory, np.float32).reshape(memory.shape)

@@ -221,14 +221,15 @@ class Environment:
         generator = dict(self._generator.bit_generator.state)
         return lambda: EnvironmentState(start, tuple(since[:length]), generator)
 
-    def restore(self, state: EnvironmentState) -> None:
-        """Bring an environment back to where it was, by playing its episode again."""
+    def restore(self, state: EnvironmentState, on_step: Callable[[], None] = lambda: None) -> None:
+        """Bring an environment back to where it was, by playing its episode again; `on_step` is called at each step."""
         self._emulator.restore(state.start)
         self._start, self._since, self.episode_return = state.start, [], 0.0
         self.previous[:] = self.ram
         if self._eye:
             self._eye.begin()
         for action in state.actions:
+            on_step()
             self.step(action)
         self._generator.bit_generator.state = state.action_generator
 
@@ -356,7 +357,7 @@ class RolloutPlayer:
         """Every environment in flight: as it is, or as it was before the last rollout."""
         return [state() for state in (self._before if before else self._marks())]
 
-    def restore(self, states: Sequence[EnvironmentState]) -> None:
-        """Bring every environment back to where `states` found it."""
+    def restore(self, states: Sequence[EnvironmentState], on_step: Callable[[], None] = lambda: None) -> None:
+        """Bring every environment back to where `states` found it; `on_step` is called at each step played again."""
         for environment, state in zip(self._environments, states, strict=True):
-            environment.restore(state)
+            environment.restore(state, on_step)

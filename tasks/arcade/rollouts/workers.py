@@ -129,7 +129,7 @@ def _answer(player: RolloutPlayer, message: object, beat: Callable[[], None]) ->
         case _Snapshot(before):
             return player.states(before=before)
         case _Restore(states):
-            player.restore(states)
+            player.restore(states, beat)
             return None
         case _:
             raise TypeError(f"unknown message {message!r}")
@@ -223,6 +223,8 @@ class WorkerPool:
 
     def restore(self, states: Sequence[EnvironmentState]) -> None:
         """Bring every environment back to where `snapshot` found it."""
+        # What is played again is wanted, though the rollout before may not have been.
+        self._shared.given_up.value = False
         self._send([_Restore(tuple(states[worker.span.start : worker.span.stop])) for worker in self._workers])
         self._gather()
 

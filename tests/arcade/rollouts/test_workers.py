@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tasks.arcade.approaches import approach
 from tasks.arcade.features import Features, Statistics, feature_size
 from tasks.arcade.game import make_env, resolve
 from tasks.arcade.policies.policy import NetworkPolicy, Weights, weight_shapes
-from tasks.arcade.rollouts.rollout import LEAN, Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.rollout import LEAN, EnvironmentState, Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.workers import WorkerError, WorkerPool
 from tasks.arcade.settings import ApproachSettings, GameSettings, NetworkSettings, PpoSettings
 
@@ -195,6 +196,36 @@ def test_a_worker_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
         os.kill(pool.pids[0], signal.SIGSTOP)
         with pytest.raises(WorkerError, match="worker 0 hangs"):
             pool.finish()
+
+
+def a_long_episode(pool: WorkerPool, steps: int) -> tuple[EnvironmentState, ...]:
+    """Every environment so many steps of doing nothing into its episode."""
+    return tuple(replace(state, actions=(0,) * steps) for state in pool.snapshot())
+
+
+def test_a_worker_that_plays_long_episodes_again_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ball is served in Breakout, where nobody asks for one: 60 frames a step make replaying take seconds."""
+    game = resolve("ALE/Breakout-v5").model_copy(update={"frame_skip": 60})
+    with WorkerPool(RolloutSettings(game, small(n_envs=2), seed=0), 1) as pool:
+        began = time.monotonic()
+        pool.restore(a_long_episode(pool, 30))
+        states = a_long_episode(pool, round(30 * 5 / (time.monotonic() - began)))
+        monkeypatch.setattr(room, "HANG_SECONDS", 2)
+        began = time.monotonic()
+        pool.restore(states)
+        assert time.monotonic() - began > 2
+        assert pool.snapshot() == states
+
+
+def test_environments_are_taken_back_to_where_they_were_though_the_rollout_was_given_up() -> None:
+    settings = RolloutSettings(resolve("ALE/Breakout-v5"), small(n_envs=2, n_steps=20_000), seed=0)
+    with WorkerPool(settings, 2) as pool:
+        states = a_long_episode(pool, 200)
+        pool.restore(states)
+        pool.start(some_weights(settings.approach, 4), Statistics.empty())
+        assert pool.finish(lambda: True) is None
+        pool.take_back()
+        assert pool.snapshot() == states
 
 
 def test_an_unknown_rom_is_the_workers_own_error() -> None:
