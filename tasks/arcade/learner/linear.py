@@ -13,7 +13,11 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-_ONE_DNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+# The operator is torch's own affair: another version may call it otherwise.
+_ONE_DNN = bool(
+    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+)
 
 _WORTH = 2 * 10**6
 """Products of a layer, below which what it takes to call oneDNN is more than what it saves."""
@@ -27,14 +31,15 @@ class Linear(nn.Linear):
 
 
 def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """The rows times the weights, and the bias.
+    """The rows times the weights, and the bias: by torch itself, unless they are float32 and the CPU's.
 
     Args:
-        rows: float32 of shape (n, n_in).
-        weight: float32 of shape (n_out, n_in).
-        bias: float32 of shape (n_out,).
+        rows: of shape (n, n_in).
+        weight: of shape (n_out, n_in).
+        bias: of shape (n_out,).
     """
-    if not _ONE_DNN or len(rows) * weight.numel() < _WORTH:
+    worth = _ONE_DNN and len(rows) * weight.numel() >= _WORTH
+    if not worth or rows.dtype != torch.float32 or not rows.is_cpu:
         return nn.functional.linear(rows, weight, bias)
     product: torch.Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
     return product
