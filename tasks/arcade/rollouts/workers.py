@@ -13,8 +13,9 @@ import multiprocessing as mp
 import os
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import RawArray, RawValue
@@ -33,6 +34,8 @@ HANG_SECONDS = 20
 """A step takes about a millisecond: a worker that plays none for this long hangs."""
 START_SECONDS = 120
 """A worker's first answer waits for Python and its libraries to load, on a busy machine."""
+_OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C and Prefect's cancelling reach the whole process group; the parent decides what they mean."""
 _LOOK_FOR_PARENT_EVERY = 64
 _LOOK_SECONDS = 0.25
 """Between looks, while workers play, at whether they live and whether the rollout is still wanted."""
@@ -90,9 +93,9 @@ class _Failed:
 
 def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connection) -> None:
     """A worker's life: plays what it is asked to, until its parent closes the pipe or is gone."""
-    # Ctrl-C and Prefect's cancelling reach the whole process group; the parent decides what they mean.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _OF_THE_GROUP:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_GROUP)
     with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(1):
         try:
             player, beat = settings.player(span, shared.arrays()), _heart(shared, span)
@@ -103,6 +106,19 @@ def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connect
             raise
         except Exception as error:
             pipe.send(_Failed(f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals to the process group wait; a process that is started meanwhile goes on holding them back itself."""
+    # The first process that is started brings another one along, which lets them through again here.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_GROUP)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _heart(shared: _Shared, span: range) -> Callable[[], None]:
@@ -164,9 +180,10 @@ class WorkerPool:
                 process = context.Process(
                     target=_work, args=(settings, self._shared, span, theirs), name=f"rollouts {span}", daemon=True
                 )
-                process.start()
-                theirs.close()
-                self._workers.append(_Worker(process, ours, span))
+                with _held_back():
+                    process.start()
+                    theirs.close()
+                    self._workers.append(_Worker(process, ours, span))
             self._gather(START_SECONDS)
         except BaseException:
             self.close()

@@ -1,5 +1,6 @@
 """Rollouts are the same whoever plays them, and a worker that fails says so."""
 
+import multiprocessing as mp
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,6 +228,27 @@ def test_environments_are_taken_back_to_where_they_were_though_the_rollout_was_g
         assert pool.finish(lambda: True) is None
         pool.take_back()
         assert pool.snapshot() == states
+
+
+@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
+def test_what_the_whole_process_group_is_sent_ends_no_worker_while_it_starts(what: signal.Signals) -> None:
+    sent: set[int] = set()
+
+    def send() -> None:
+        while len(sent) < 2:
+            for pid in {child.pid for child in mp.active_children()} - sent:
+                os.kill(pid, what)
+                sent.add(pid)
+            time.sleep(0.001)
+
+    mask, settings = signal.pthread_sigmask(signal.SIG_BLOCK, []), RolloutSettings(quick_ends(), small(), seed=0)
+    with ThreadPoolExecutor(1) as executor:
+        sending = executor.submit(send)
+        with WorkerPool(settings, 2) as pool:
+            sending.result(timeout=10)
+            assert sent == set(pool.pids)
+            assert a_rollout(pool, some_weights(settings.approach, 6)).episodes
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask, "the parent hears as before"
 
 
 def test_an_unknown_rom_is_the_workers_own_error() -> None:
