@@ -52,7 +52,7 @@ class Stop:
 
 @contextmanager
 def stoppable() -> Iterator[Stop]:
-    """SIGTERM only asks, at first; `stop_now` or the end of patience has it do what it did before.
+    """SIGTERM only asks, at first; `stop_now`, a failure or the end of patience has it do what it did before.
 
     Outside of the main thread, which alone hears signals, nothing is changed.
     """
@@ -71,6 +71,11 @@ def stoppable() -> Iterator[Stop]:
     signal.signal(signal.SIGTERM, ask)
     try:
         yield stop
+    except Exception:
+        # What failed may be tried again, but not by a process that is to stop.
+        if stop.asked:
+            stop_now()
+        raise
     finally:
         timer.cancel()
         signal.signal(signal.SIGTERM, before)

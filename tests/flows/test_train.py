@@ -4,6 +4,7 @@ import json
 import multiprocessing as mp
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
+from prefect.exceptions import TerminationSignal
 
 from flows.ending import ending
 from flows.train import train, trained
@@ -208,6 +210,28 @@ def test_a_failure_is_one_line_without_passwords_and_has_a_name(
     with pytest.raises(type(error)):
         failing()
     assert store.run(run_id).tags["ramreel.reason"] == told
+
+
+def stop_and_kill_a_worker() -> None:
+    """A process group is told to stop, and not everybody in it knows better than to end at once."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    kill_a_worker()
+
+
+def test_a_training_that_is_told_to_stop_is_not_tried_again_though_a_worker_died(
+    small: TrainSettings, store: Store
+) -> None:
+    heard: list[int] = []
+    outside = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with before(Spoiler(stop_and_kill_a_worker)), pytest.raises(TerminationSignal):
+            train(small.model_copy(update={"steps": 5000}))
+    finally:
+        signal.signal(signal.SIGTERM, outside)
+    run = store.run(store.resolve_run("latest"))
+    assert run.status == "KILLED"
+    assert heard == [signal.SIGTERM], "whoever is outside of the flow hears of it"
+    assert not mp.active_children()
 
 
 def test_bad_input_starts_no_run(small: TrainSettings, store: Store) -> None:
