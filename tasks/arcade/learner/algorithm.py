@@ -21,6 +21,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from tasks.arcade.errors import RamreelError
@@ -246,7 +247,12 @@ class WholeRollouts(OnPolicyAlgorithm):
 
     def dump_logs(self, iteration: int = 0) -> None:
         """As Stable-Baselines3 does it, but a resumed training goes on counting its iterations."""
-        super().dump_logs(iteration and self.num_timesteps // (self.n_steps * self.n_envs))
+        super().dump_logs(iteration and self.rollouts)
+
+    @property
+    def rollouts(self) -> int:
+        """How many were played, before the training was resumed too."""
+        return self.num_timesteps // (self.n_steps * self.n_envs)
 
     def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
         starts, last_starts = rollout.starts, rollout.last_starts
@@ -307,6 +313,18 @@ class RolloutPPO(Learner, PPO):
 
 class RolloutA2C(Learner, A2C):
     """Stable-Baselines3's A2C, its rollouts played by worker processes."""
+
+    def learn(
+        self, total_timesteps: int, callback: MaybeCallback = None, log_interval: int = 100, *args: Any, **kwargs: Any
+    ) -> Self:
+        """As Stable-Baselines3 does it, but every so many rollouts of the whole training are logged."""
+        self._log_interval = log_interval
+        return super().learn(total_timesteps, callback, 1, *args, **kwargs)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """As Stable-Baselines3 does it, where it is due."""
+        if self.rollouts % self._log_interval == 0:
+            super().dump_logs(iteration)
 
 
 class UnlearnedPlay(WholeRollouts):

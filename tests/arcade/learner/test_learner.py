@@ -75,7 +75,11 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pip
 def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
     name: str, pipelined: bool, env_id: str, tmp_path: Path
 ) -> None:
-    settings = run_of(small(name, reward="scaled", pipelined=pipelined), steps=1000, every=500).model_copy(
+    learns = small(name, reward="scaled", pipelined=pipelined)
+    if name == "a2c":
+        # So that the hundredth rollout, after which A2C logs, is played after a checkpoint.
+        learns = learns.model_copy(update={"algorithm": learns.algorithm.model_copy(update={"n_steps": 2})})
+    settings = run_of(learns, steps=1000, every=500).model_copy(
         update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
     )
     whole = Recorder()
@@ -91,6 +95,7 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
         assert same(resumed.states[-1].target, whole.states[-1].target)
         assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
         logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
+        assert logged
         assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 
 
