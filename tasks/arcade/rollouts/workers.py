@@ -12,6 +12,8 @@ import itertools
 import multiprocessing as mp
 import os
 import signal
+import socket
+import struct
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -177,6 +179,7 @@ class WorkerPool:
         try:
             for span in _spans(settings.n_envs, min(workers, settings.n_envs)):
                 ours, theirs = context.Pipe()
+                _be_patient(ours)
                 process = context.Process(
                     target=_work, args=(settings, self._shared, span, theirs), name=f"rollouts {span}", daemon=True
                 )
@@ -268,6 +271,8 @@ class WorkerPool:
                 worker.pipe.send(message)
             except (BrokenPipeError, ConnectionResetError):
                 raise self._death(worker) from None
+            except BlockingIOError:
+                raise self._hanging(worker, "takes") from None
 
     def _gather(self, patience: int | None = None, unwanted: Callable[[], bool] = lambda: False) -> list[Any]:
         limit = patience or HANG_SECONDS
@@ -297,17 +302,33 @@ class WorkerPool:
             answer = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
             raise self._death(worker) from None
+        except BlockingIOError:
+            raise self._hanging(worker, "gives") from None
         if isinstance(answer, _Failed):
             error = WorkerError(f"worker {self._workers.index(worker)} failed: {answer.reason}")
             error.add_note(answer.details)
             raise error
         return answer
 
+    def _hanging(self, worker: _Worker, does: str) -> WorkerError:
+        return WorkerError(f"worker {self._workers.index(worker)} hangs: it {does} nothing in {HANG_SECONDS} seconds")
+
     def _death(self, worker: _Worker) -> WorkerError:
         worker.process.join(timeout=5)
         code = worker.process.exitcode
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
         return WorkerError(f"worker {self._workers.index(worker)} (process {worker.process.pid}) ended {how}")
+
+
+def _be_patient(pipe: Connection) -> None:
+    """Have sending and receiving raise BlockingIOError once nothing is taken or given for `HANG_SECONDS`.
+
+    Weights are more than a pipe holds: sending them would wait for ever for a worker that takes none.
+    """
+    # Pipes to and fro are sockets; options set by a copy are the socket's own.
+    with socket.socket(fileno=os.dup(pipe.fileno())) as same:
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            same.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", HANG_SECONDS, 0))
 
 
 def _spans(n_envs: int, workers: int) -> list[range]:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,6 +200,40 @@ def test_a_worker_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
         os.kill(pool.pids[0], signal.SIGSTOP)
         with pytest.raises(WorkerError, match="worker 0 hangs"):
             pool.finish()
+
+
+def test_a_worker_that_hangs_is_noticed_though_it_is_sent_more_than_a_pipe_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
+    monkeypatch.setattr(room, "HANG_SECONDS", 2)
+    with WorkerPool(settings, 2) as pool:
+        weights = some_weights(settings.approach, 6)
+        a_rollout(pool, weights)
+        os.kill(pool.pids[1], signal.SIGSTOP)
+        started = ThreadPoolExecutor(1).submit(
+            pool.start, weights | {"more": np.zeros(10**6, np.float32)}, Statistics.empty()
+        )
+        with pytest.raises(WorkerError, match="worker 1 hangs: it takes nothing in 2 seconds"):
+            started.result(timeout=20)
+
+
+def test_a_worker_that_hangs_in_the_middle_of_its_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The states of so many environments are more than a pipe holds."""
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_envs=24), seed=0)
+    monkeypatch.setattr(room, "HANG_SECONDS", 2)
+    with WorkerPool(settings, 1) as pool:
+
+        def stopped(*args: Any, **kwargs: Any) -> list[Any]:
+            if ready := connection.wait(*args, **kwargs):
+                os.kill(pool.pids[0], signal.SIGSTOP)
+                os.waitid(os.P_PID, pool.pids[0], os.WSTOPPED)
+            return ready
+
+        monkeypatch.setattr(room, "wait", stopped)
+        seen = ThreadPoolExecutor(1).submit(pool.snapshot)
+        with pytest.raises(WorkerError, match="worker 0 hangs: it gives nothing in 2 seconds"):
+            seen.result(timeout=20)
 
 
 def a_long_episode(pool: WorkerPool, steps: int) -> tuple[EnvironmentState, ...]:
