@@ -23,7 +23,7 @@ from tasks.arcade.folder import DamagedError, pack, read_folder, unpack, write_f
 from tasks.arcade.game import UnknownGameError, rom_digest
 from tasks.arcade.policies.by_approach import check, policy_of
 from tasks.arcade.policies.policy import Weights
-from tasks.arcade.settings import RunSettings, Settings
+from tasks.arcade.settings import RunSettings, Settings, first_problem
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 
@@ -108,11 +108,15 @@ def _read(directory: Path, digest: str | None) -> Checkpoint:
     contents = read_folder(directory, _FILES, digest)
     try:
         description = _Description.model_validate_json(contents["checkpoint.json"])
-        weights = unpack(contents["policy.safetensors"])
-        statistics = Statistics.from_arrays(unpack(contents["features.safetensors"]))
+        weights = unpack(contents, "policy.safetensors")
+        statistics = Statistics.from_arrays(unpack(contents, "features.safetensors"))
         Features(description.settings.approach.features, statistics)
         _check(description, weights)
-    except (ValidationError, ValueError) as error:
+    except ValidationError as error:
+        raise DamagedError(f"checkpoint.json makes no sense: {first_problem(error)}") from None
+    except (DamagedError, UnknownGameError):
+        raise
+    except ValueError as error:
         raise DamagedError(f"its contents make no sense: {str(error).splitlines()[0]}") from None
     return Checkpoint(description.settings, description.step, description.action_names, weights, statistics)
 

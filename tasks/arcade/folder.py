@@ -123,13 +123,15 @@ def pack(arrays: Arrays) -> bytes:
     return bytes(save({name: np.array(array, order="C") for name, array in arrays.items()}))
 
 
-def unpack(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Arrays from safetensors.
+def unpack(contents: Mapping[str, bytes], name: str) -> dict[str, npt.NDArray[Any]]:
+    """Arrays from one of a folder's files, safetensors.
 
     Raises:
-        DamagedError: it is no safetensors.
+        DamagedError: it is no safetensors, or of arrays that NumPy cannot hold.
     """
     try:
-        return load(data)
-    except SafetensorError as error:
-        raise DamagedError(f"its contents make no sense: {str(error).splitlines()[0]}") from None
+        return load(contents[name])
+    except KeyError as error:
+        raise DamagedError(f"{name} makes no sense: it has numbers of the kind {error}, as NumPy has none") from None
+    except (SafetensorError, ValueError, OverflowError) as error:
+        raise DamagedError(f"{name} makes no sense: {str(error).splitlines()[0]}") from None

@@ -134,14 +134,14 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
         raise DamagedError(f"training.json makes no sense: {first_problem(error)}") from None
     if description.checkpoint != checkpoint:
         raise DamagedError(f"it belongs to checkpoint {description.checkpoint[:12]}, not to {checkpoint[:12]}")
-    arrays = unpack(contents["environments.safetensors"])
+    arrays = unpack(contents, "environments.safetensors")
     environments = tuple(_environment(arrays, index, one) for index, one in enumerate(description.environments))
     return TrainingState(
         description.counters,
-        unpack(contents["optimiser.safetensors"]),
+        unpack(contents, "optimiser.safetensors"),
         environments,
-        unpack(contents["playing.safetensors"]),
-        *(unpack(contents[name]) for name in _OFF_POLICY_FILES if name in contents),
+        unpack(contents, "playing.safetensors"),
+        *(unpack(contents, name) for name in _OFF_POLICY_FILES if name in contents),
     )
 
 

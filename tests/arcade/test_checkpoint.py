@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,44 @@ def test_a_newer_schema_and_another_programs_manifest_are_refused(tmp_path: Path
     path.write_text(json.dumps(fields | {"files": {"../../../etc/passwd": "0"}}))
     with pytest.raises(CheckpointError, match="lists"):
         read(tmp_path / "step")
+
+
+def test_what_makes_no_sense_is_named_once_and_in_one_line(tmp_path: Path) -> None:
+    write(a_checkpoint(), tmp_path / "step")
+    description, policy = tmp_path / "step" / "checkpoint.json", tmp_path / "step" / "policy.safetensors"
+    whole = description.read_text()
+    fields = json.loads(whole)
+    fields["settings"]["game"]["speed"] = 3
+    description.write_text(json.dumps(fields))
+    remake_manifest(tmp_path / "step")
+    with pytest.raises(CheckpointError) as refused:
+        read(tmp_path / "step")
+    assert str(refused.value) == (
+        "checkpoint step: checkpoint.json makes no sense: settings.game.speed: Extra inputs are not permitted"
+    )
+    description.write_text(whole.replace('"rom": "pong"', '"rom": "no_such_rom"'))
+    remake_manifest(tmp_path / "step")
+    with pytest.raises(CheckpointError, match=r"^checkpoint step: ale-py \S+ has no ROM 'no_such_rom'"):
+        read(tmp_path / "step")
+    description.write_text(whole)
+    policy.write_bytes(b"no safetensors")
+    remake_manifest(tmp_path / "step")
+    with pytest.raises(CheckpointError) as refused:
+        read(tmp_path / "step")
+    assert re.fullmatch(r"checkpoint step: policy\.safetensors makes no sense: [^\n]+", str(refused.value))
+    assert str(refused.value).count("sense") == 1
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("BF16", [0]), ("F8_E4M3", [0]), ("F32", [0, 2**63]), ("F32", [0] * 99)])
+@pytest.mark.parametrize("name", ["policy.safetensors", "features.safetensors"])
+def test_arrays_that_numpy_cannot_hold_are_refused(name: str, dtype: str, shape: list[int], tmp_path: Path) -> None:
+    write(a_checkpoint(), tmp_path / "step")
+    header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}}).encode()
+    (tmp_path / "step" / name).write_bytes(len(header).to_bytes(8, "little") + header)
+    remake_manifest(tmp_path / "step")
+    with pytest.raises(CheckpointError, match=rf"^checkpoint step: {name} makes no sense: [^\n]+$") as refused:
+        read(tmp_path / "step")
+    assert dtype == "F32" or dtype in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["ppo-tuned", "recurrent-ppo", "dqn", "qrdqn"])
