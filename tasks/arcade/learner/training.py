@@ -87,7 +87,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
                 _restore(model, start)
             except WorkerError:
                 raise
-            except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
                 what = f"{type(error).__name__}: {error}".split("\n", 1)[0]
                 step = start.checkpoint.step
                 raise DamagedError(f"the training's state at step {step} makes no sense: {what}") from error

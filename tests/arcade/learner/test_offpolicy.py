@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,17 +126,14 @@ def test_a_replay_buffer_that_makes_no_sense_is_refused_in_one_line(
     what: str, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
 ) -> None:
     checkpoint, state, _ = trained
-    forged = TrainingState(
-        state.counters,
-        state.optimiser,
-        state.environments,
-        target=state.target,
-        replay_buffer={**state.replay_buffer, what: state.replay_buffer[what] + 90},
-    )
+    forged = replace(state, replay_buffer={**state.replay_buffer, what: state.replay_buffer[what] + 90})
     write_state(forged, "0" * 64, tmp_path / "state")
     start = Start(checkpoint, read_state(tmp_path / "state", "0" * 64))
     with pytest.raises(DamagedError, match=r"^the training's state at step 384 makes no sense: .*replay buffer"):
         train(run_of(small("dqn"), steps=768), 1, Recorder(), start)
+    nothing = replace(state, replay_buffer={**state.replay_buffer, what: state.replay_buffer[what][:0]})
+    with pytest.raises(DamagedError, match=r"^the training's state at step 384 makes no sense"):
+        train(run_of(small("dqn"), steps=768), 1, Recorder(), Start(checkpoint, nothing))
     write_state(TrainingState(state.counters, state.optimiser, state.environments), "0" * 64, tmp_path / "bare")
     start = Start(checkpoint, read_state(tmp_path / "bare", "0" * 64))
     with pytest.raises(DamagedError, match=r"^the training's state at step 384 makes no sense"):
