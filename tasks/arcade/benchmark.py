@@ -1,7 +1,7 @@
 """How fast training is, beside what there is to compare it with, in one run on one machine.
 
 Contenders take turns, round after round, so that a machine whose speed drifts drifts for all of them; medians and
-ratios are what counts. Besides learner.py this is the one room that knows Stable-Baselines3: as the yardstick.
+ratios are what counts. Besides `learner` this is the one room that knows Stable-Baselines3: as the yardstick.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.features import FeatureArray, Features, Statistics
 from tasks.arcade.game import Emulator, Ram, make_env
 from tasks.arcade.learner import PlainRamPolicy, build, ppo_arguments
 from tasks.arcade.rollouts.rollout import RolloutSettings
-from tasks.arcade.rollouts.workers import WorkerPool
+from tasks.arcade.rollouts.workers import START_SECONDS, WorkerPool
 from tasks.arcade.settings import (
     ApproachSettings,
     GameSettings,
@@ -39,6 +42,12 @@ from tasks.arcade.settings import (
 
 ENGINE, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
 SHIPPED, CEILING = "SB3 as shipped, DummyVecEnv", "emulator alone"
+_SHIPPED_ENVS = 8
+"""Stable-Baselines3 as it comes plays so many environments."""
+
+
+class BenchmarkError(RamreelError):
+    """A contender did not come to its end; the message says which, and how it ended."""
 
 
 class SpeedSettings(Settings):
@@ -62,6 +71,18 @@ class SpeedSettings(Settings):
             raise ValueError(f"{value.name} does not learn by PPO: choose an approach that does")
         if value.features.kind == "pixels":
             raise ValueError(f"{value.name} sees no RAM, as all that is measured here: choose an approach that does")
+        return value
+
+    @field_validator("steps")
+    @classmethod
+    def _everybody_has_a_step(cls, value: int, info: ValidationInfo) -> int:
+        workers = info.data.get("workers", 1)
+        least = max(_SHIPPED_ENVS, workers)
+        if value < least:
+            raise ValueError(
+                f"{value} steps are too few for {_SHIPPED_ENVS} environments and {workers} workers: "
+                f"{least} or more would be right"
+            )
         return value
 
 
@@ -192,12 +213,11 @@ def _sb3(settings: SpeedSettings, kind: type[DummyVecEnv] | type[SubprocVecEnv])
 
 
 def _shipped(settings: SpeedSettings) -> float:
-    """Stable-Baselines3's PPO as it comes, on the bytes as they come, in 8 environments."""
-    n_envs = 8
-    env = VecMonitor(DummyVecEnv([lambda: make_env(settings.game)] * n_envs))
+    """Stable-Baselines3's PPO as it comes, on the bytes as they come."""
+    env = VecMonitor(DummyVecEnv([lambda: make_env(settings.game)] * _SHIPPED_ENVS))
     try:
         # Its rollouts are of 2,048 steps; a shorter measurement would not be over after one.
-        model = PPO("MlpPolicy", env, n_steps=min(2048, settings.steps // n_envs), device="cpu")
+        model = PPO("MlpPolicy", env, n_steps=min(2048, settings.steps // _SHIPPED_ENVS), device="cpu")
         return _timed(model, settings.steps)
     finally:
         env.close()
@@ -243,23 +263,45 @@ class _FeatureEnv(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 def _ceiling(settings: SpeedSettings) -> float:
-    """The emulator alone: random actions on all cores at once, no policy and no learning."""
+    """The emulator alone: random actions on all cores at once, no policy and no learning.
+
+    Raises:
+        BenchmarkError: one of its processes died or raised.
+    """
     context = mp.get_context("spawn")
-    barrier, seconds = context.Barrier(settings.workers), context.Queue()
+    barrier = context.Barrier(settings.workers, timeout=START_SECONDS)
     steps = settings.steps // settings.workers
-    processes = [
-        context.Process(target=_act, args=(settings.game, steps, seed, barrier, seconds))
-        for seed in range(settings.workers)
-    ]
-    for process in processes:
-        process.start()
-    speeds = [steps / seconds.get(timeout=600) for _ in processes]
-    for process in processes:
+    processes: dict[Connection, SpawnProcess] = {}
+    try:
+        for seed in range(settings.workers):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_act, args=(settings.game, steps, seed, barrier, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            processes[ours] = process
+        seconds: dict[Connection, float] = {}
+        while len(seconds) < len(processes):
+            for pipe in wait(processes.keys() - seconds.keys()):
+                assert isinstance(pipe, Connection)
+                seconds[pipe] = _seconds(pipe, processes[pipe])
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.join()
+    return sum(steps / taken for taken in seconds.values())
+
+
+def _seconds(pipe: Connection, process: SpawnProcess) -> float:
+    try:
+        return float(pipe.recv())
+    except EOFError:
         process.join()
-    return float(sum(speeds))
+        code = process.exitcode or 0
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        raise BenchmarkError(f"the {CEILING} ended {how}: run the benchmark again") from None
 
 
-def _act(game: GameSettings, steps: int, seed: int, barrier: Barrier, seconds: Any) -> None:
+def _act(game: GameSettings, steps: int, seed: int, barrier: Barrier, seconds: Connection) -> None:
     emulator = Emulator(game)
     actions = np.random.default_rng(seed).integers(emulator.n_actions, size=steps).tolist()
     emulator.reset(seed)
@@ -269,4 +311,4 @@ def _act(game: GameSettings, steps: int, seed: int, barrier: Barrier, seconds: A
         _, terminated, truncated = emulator.step(action)
         if terminated or truncated:
             emulator.reset()
-    seconds.put(time.perf_counter() - started)
+    seconds.send(time.perf_counter() - started)

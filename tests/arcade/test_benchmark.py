@@ -1,9 +1,23 @@
 """The benchmark runs every contender for real and draws its ratios from their medians."""
 
+import multiprocessing as mp
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tasks.arcade.approaches import approach
-from tasks.arcade.benchmark import CEILING, DUMMY, ENGINE, SHIPPED, SUBPROC, Speed, SpeedSettings, measure
+from tasks.arcade.benchmark import (
+    CEILING,
+    DUMMY,
+    ENGINE,
+    SHIPPED,
+    SUBPROC,
+    BenchmarkError,
+    Speed,
+    SpeedSettings,
+    measure,
+)
 from tasks.arcade.game import resolve
 from tasks.arcade.settings import ApproachSettings, NetworkSettings, PpoSettings
 
@@ -13,7 +27,7 @@ def small() -> ApproachSettings:
     return approach("ppo-tuned").model_copy(update={"algorithm": algorithm, "n_envs": 2})
 
 
-def test_every_contender_plays_the_same_number_of_steps() -> None:
+def test_every_contender_is_measured_in_every_round() -> None:
     said: list[str] = []
     settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=128)
     speed = measure(settings, said.append)
@@ -39,3 +53,30 @@ def test_ratios_are_of_medians() -> None:
 def test_what_does_not_learn_is_not_measured() -> None:
     with pytest.raises(ValueError, match="random does not learn by PPO"):
         SpeedSettings(game=resolve("ALE/Pong-v5"), approach=approach("random"), workers=1)
+
+
+@pytest.mark.parametrize(("workers", "steps", "least"), [(1, 7, 8), (2, 1, 8), (16, 15, 16)])
+def test_fewer_steps_than_somebody_needs_are_refused(workers: int, steps: int, least: int) -> None:
+    game, approach_ = resolve("ALE/Pong-v5"), small()
+    with pytest.raises(ValueError, match=rf"{steps} steps are too few for .*: {least} or more would be right"):
+        SpeedSettings(game=game, approach=approach_, workers=workers, steps=steps)
+    SpeedSettings(game=game, approach=approach_, workers=workers, steps=least)
+
+
+def test_an_emulator_that_dies_ends_the_benchmark_in_a_line() -> None:
+    settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=64)
+
+    def kill_one() -> None:
+        while len(children := mp.active_children()) < 2:
+            time.sleep(0.01)
+        children[0].kill()
+
+    with ThreadPoolExecutor(1) as executor:
+
+        def said(line: str) -> None:
+            if SHIPPED in line:
+                executor.submit(kill_one)
+
+        with pytest.raises(BenchmarkError, match=r"^the emulator alone ended by signal 9: run the benchmark again$"):
+            measure(settings, said)
+    assert not mp.active_children()

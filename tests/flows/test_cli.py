@@ -152,6 +152,7 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["games", "qwertz"], "qwertz"),
         (["benchmark", "--approach", "random"], "does not learn by PPO"),
         (["benchmark", "--env", "CartPole-v1"], "no Atari RAM"),
+        (["benchmark", "--steps", "7", "--workers", "1"], "8 or more would be right"),
         (["train", "--resume", "latest", "--seed", "3"], "leave out seed"),
         (["train", "--resume", "nosuch"], "no run"),
         (["train", "--approach", "ppo"], "environment id"),
