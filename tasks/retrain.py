@@ -15,6 +15,7 @@ from tasks.arcade.settings import RunSettings, Settings
 from tasks.arcade.unattended import RetrainSettings
 from tasks.links import link
 from tasks.notify import tell
+from tasks.runs import evaluation_tag, wanted_evaluation
 from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 from tasks.train import ROOT, last_good
 
@@ -96,5 +97,9 @@ def _plan(store: Store, settings: RetrainSettings, champion: Champion, earlier: 
         begin=begin,
         name=f"{run.settings.approach.name} seed {seed}, again {where}",
         experiment=run.experiment,
-        tags={_OF: settings.env_id, _VERSION: str(champion.version)},
+        tags={
+            **evaluation_tag(wanted_evaluation(run)),
+            _OF: settings.env_id,
+            _VERSION: str(champion.version),
+        },
     )

@@ -24,6 +24,7 @@ from tasks.arcade.contest import Contest
 from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSettings
 from tasks.champion import Standing, look_for_collapse
 from tasks.retrain import plan
+from tasks.runs import wanted_evaluation
 from tasks.store import Champion, Registry, Store, StoreError
 
 GAME = "ALE/Breakout-v5"
@@ -209,7 +210,8 @@ def test_a_champion_is_crowned_watched_and_trained_again(
 def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
     small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowned = crown(small.model_copy(update={"steps": 512}))
+    asked = EvaluationSettings(episodes=7, seed=3)
+    crowned = crown(small.model_copy(update={"steps": 512, "evaluation": asked}))
     collapse(store, crowned.run_id)
     monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
     best = store.fetch_evaluation(crowned.run_id, 2).mean_return
@@ -218,6 +220,8 @@ def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
     assert news(webhook) == [f"ramreel: {GAME}: a training has collapsed"]
     begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="collapse"))
     assert begun.begin == now(store).checkpoint
+    judged = store.run(crowned.run_id).model_copy(update={"tags": begun.tags})
+    assert wanted_evaluation(judged) == asked, "it is judged as the champion's own training"
 
 
 def test_a_champion_that_plays_as_before_again_is_dropped_no_longer(
