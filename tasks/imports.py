@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tasks.arcade import scores
 from tasks.arcade.foreign import ForeignError, ForeignLog, ForeignRun, ordinary, read
 from tasks.arcade.learner import ForeignModel, read_zip
 from tasks.arcade.settings import GameSettings
-from tasks.store import Store, start_import
+from tasks.store import Store, StoreError, one_line, start_import
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def keep(store: Store, found: Found, name: str, experiment: str | None) -> str:
                 digest = files.write(checkpoint, Path(folder) / "playing")
                 store.save_checkpoint(run_id, checkpoint.step, Path(folder) / "playing", digest)
     except BaseException as error:
-        store.finish_run(run_id, "FAILED", str(error))
+        # A store that cannot take the reason must not hide it.
+        with suppress(StoreError):
+            store.finish_run(run_id, "FAILED", one_line(error))
         raise
     store.finish_run(run_id, "FINISHED")
     return run_id
