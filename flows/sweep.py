@@ -32,7 +32,7 @@ def sweep(settings: SweepSettings) -> Swept:
     parameters(settings)
     with opened(study_file(open_store()), settings) as search:
         search.run_id = run_id = start(settings, search.run_id)
-        with open_store().lease(run_id), ending(run_id):
+        with ending(run_id), open_store().lease(run_id):
             while _trial(search, settings, run_id):
                 pass
             return write_report(run_id, settings, search.rows(), search.figures())

@@ -19,10 +19,10 @@ from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
 from tasks import events
-from tasks.arcade.asked import EvaluationSettings, RecordSettings, TrainSettings
+from tasks.arcade.asked import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
 from tasks.arcade.contest import Contest
 from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSettings
-from tasks.champion import Standing, look_for_collapse
+from tasks.champion import Standing, challenge, look_for_collapse
 from tasks.retrain import plan
 from tasks.runs import wanted_evaluation
 from tasks.store import Champion, Registry, Store, StoreError
@@ -50,10 +50,22 @@ def news(webhook: Webhook) -> list[str]:
     return [title for title in titles if "plays better than random" not in title]
 
 
-def crown(settings: TrainSettings) -> TrainedRun:
+def filmed(settings: TrainSettings) -> TrainedRun:
     trained = train(settings)
-    record(RecordSettings(run=trained.run_id, evaluation=QUICK))
+    record(RecordSettings(run=trained.run_id, evaluation=QUICK, film=FilmSettings(panel=False)))
+    return trained
+
+
+def followed_up(settings: TrainSettings) -> TrainedRun:
+    trained = filmed(settings)
     follow_up(FollowUpSettings(run=trained.run_id))
+    return trained
+
+
+def crown(settings: TrainSettings) -> TrainedRun:
+    """As `followed_up`, without a report."""
+    trained = filmed(settings)
+    flow(challenge.fn)(trained.run_id)
     return trained
 
 
@@ -139,7 +151,7 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
-    first = crown(small)
+    first = followed_up(small)
     champion = now(store)
     assert (champion.run_id, champion.version) == (first.run_id, 1)
     assert champion.words.startswith("random seed 1, step ")
@@ -148,7 +160,7 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     assert news(webhook) == [f"ramreel: {GAME} has a new champion"]
 
     # An equal one does not take its place.
-    second = crown(small.model_copy(update={"seed": 2, "steps": 512}))
+    second = followed_up(small.model_copy(update={"seed": 2, "steps": 512}))
     assert now(store) == champion
     assert "does not beat the champion: mean return" in store.run(second.run_id).tags["ramreel.champion"]
     comparison = store.run(store.runs_tagged("ramreel.kind", "comparison")[0])

@@ -52,7 +52,7 @@ def decoded_frames(mp4: Path) -> int:
 def test_checkpoints_are_judged_as_was_asked_for_with_their_training(
     small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asked = EvaluationSettings(episodes=2, seed=5, deterministic=True)
+    asked = EvaluationSettings(episodes=2, seed=5)
     run_id = train(small.model_copy(update={"evaluation": asked})).run_id
     # As an automation does it when a checkpoint is saved, and as a person does it later.
     assert record(RecordSettings(run=run_id, steps=(512,))).made == (512,)
