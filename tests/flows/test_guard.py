@@ -273,9 +273,8 @@ def test_a_champion_that_cannot_be_looked_at_does_not_hide_the_others(small: Tra
     crown(quick.model_copy(update={"env_id": "Breakout-v4"}))
     first = now(store)
     artifact(store, first.run_id, f"champion/version-{first.version}.json").unlink()
-    with pytest.raises(GuardError, match=f"1 of 2 champions could not be looked at: {GAME}: the store failed: .*json"):
-        guard(GuardSettings(episodes=10))
-    with pytest.raises(GuardError) as caught:
+    words = f"1 of 2 champions could not be looked at: {GAME}: the store failed: .*json"
+    with pytest.raises(GuardError, match=words) as caught:
         guard(GuardSettings(episodes=10))
     assert [standing.env_id for standing in caught.value.standings] == ["Breakout-v4"]
     assert caught.value.failed.keys() == {GAME}
