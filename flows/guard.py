@@ -8,6 +8,7 @@ from tasks.arcade.errors import RamreelError
 from tasks.arcade.unattended import GuardSettings
 from tasks.champion import Standing, champions, inspect
 from tasks.restarts import refuse_crash_loop
+from tasks.store import one_line
 
 
 class GuardError(RamreelError):
@@ -37,7 +38,7 @@ def guard(settings: GuardSettings) -> tuple[Standing, ...]:
         if isinstance(outcome, Standing):
             standings.append(outcome)
         else:
-            failed[env_id] = str(outcome).splitlines()[0]
+            failed[env_id] = one_line(outcome)
     if failed:
         raise GuardError(tuple(standings), failed)
     return tuple(standings)

@@ -60,7 +60,7 @@ class Evaluation(Settings):
 
     @property
     def distinct_episodes(self) -> int:
-        return scores.distinct(episode.ram_digest for episode in self.episodes)
+        return scores.distinct(_digests(self.episodes))
 
     @property
     def choice(self) -> str:
@@ -68,12 +68,15 @@ class Evaluation(Settings):
         kind = "median" if self.film.episode == "all" else self.film.episode
         return _choice(kind, self.filmed, len(self.episodes), self.distinct_episodes)
 
+    def estimate(self, statistic: scores.Statistic) -> scores.Estimate:
+        """A statistic of the episodes' returns, with the interval of the distinct ones."""
+        return scores.estimate_over_distinct(self.returns, _digests(self.episodes), statistic)
+
     def metrics(self) -> dict[str, float]:
         """Under the names that Stable-Baselines3's users know, and a few more.
 
         `…_low` and `…_high` are the 95% interval over distinct episodes; they are left out where there is none.
         """
-        digests = [episode.ram_digest for episode in self.episodes]
         found = {
             "eval/median_reward": self.returns[chosen_episode(self.returns)],
             "eval/mean_ep_length": scores.mean([episode.length for episode in self.episodes]),
@@ -81,7 +84,7 @@ class Evaluation(Settings):
             "eval/distinct_episodes": self.distinct_episodes,
         }
         for name, statistic in (("mean", scores.mean), ("iqm", scores.interquartile_mean)):
-            estimate = scores.estimate_over_distinct(self.returns, digests, statistic)
+            estimate = self.estimate(statistic)
             found[f"eval/{name}_reward"] = estimate.value
             if estimate.low is not None and estimate.high is not None:
                 found |= {f"eval/{name}_reward_low": estimate.low, f"eval/{name}_reward_high": estimate.high}
@@ -90,8 +93,11 @@ class Evaluation(Settings):
 
 def distinct_returns(episodes: Sequence[EpisodeScore]) -> scores.FloatArray:
     """Of the episodes that are no copy of another one: float64, shape (distinct,)."""
-    digests = [episode.ram_digest for episode in episodes]
-    return scores.without_copies([episode.episode_return for episode in episodes], digests)
+    return scores.without_copies([episode.episode_return for episode in episodes], _digests(episodes))
+
+
+def _digests(episodes: Sequence[EpisodeScore]) -> list[str]:
+    return [episode.ram_digest for episode in episodes]
 
 
 @dataclass(frozen=True)

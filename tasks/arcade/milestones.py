@@ -68,9 +68,7 @@ class Reached:
 
 def facts(evaluation: Evaluation, rom: str, best_before: float | None) -> Reached:
     """What an evaluation says, for `reached`."""
-    digests = [episode.ram_digest for episode in evaluation.episodes]
-    mean = scores.estimate_over_distinct(evaluation.returns, digests, scores.mean)
-    return Reached(step=evaluation.step, mean=mean, rom=rom, best_before=best_before)
+    return Reached(step=evaluation.step, mean=evaluation.estimate(scores.mean), rom=rom, best_before=best_before)
 
 
 def _above_random(at: Reached) -> list[Milestone]:
