@@ -45,7 +45,12 @@ def checkpoints_to_film(
     Raises:
         StoreError: the run has no checkpoint, or not the one that is asked for.
     """
-    store = open_store()
+    return _due(open_store(), run_id, steps, again, last)
+
+
+def _due(
+    store: Store, run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool
+) -> tuple[StoredCheckpoint, ...]:
     wanted = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
     done = {} if again else store.whole_films(run_id)
     return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
@@ -187,6 +192,5 @@ def note_failure(run_id: str, reason: str) -> None:
 def clear_failure(run_id: str, last: bool) -> None:
     """Take back what is said of films that failed, once no checkpoint, or not the last one, is without its film."""
     store = store_in_use()
-    steps = [checkpoint.step for checkpoint in store.list_checkpoints(run_id)]
-    if store.whole_films(run_id).keys() >= set(steps[-1:] if last else steps):
+    if not _due(store, run_id, None, again=False, last=last):
         store.clear_failure(run_id)
