@@ -187,10 +187,11 @@ def _drop(store: Store, champion: Champion, cause: Cause, words: str) -> None:
 
 
 def _best(store: Store, run_id: str) -> StoredCheckpoint:
-    means = {step: store.fetch_evaluation(run_id, step).mean_return for step in store.evaluations(run_id)}
-    if not means:
+    evaluated = set(store.evaluations(run_id))
+    kept = [checkpoint for checkpoint in store.list_checkpoints(run_id) if checkpoint.step in evaluated]
+    if not kept:
         raise StoreError(f"no checkpoint of run {run_id} is evaluated: `ramreel record {run_id[:8]}` does it")
-    return store.checkpoints_at(run_id, (max(means, key=lambda step: means[step]),))[0]
+    return max(kept, key=lambda checkpoint: store.fetch_evaluation(run_id, checkpoint.step).mean_return)
 
 
 def _contest(store: Store, challenger: StoredCheckpoint, champion: Champion | None) -> Contest:
