@@ -176,11 +176,15 @@ class Statistics:
         """Standard deviation of each byte, shape (128,), at least 0.05; 1 before anything was seen."""
         if self.count == 0:
             return np.ones(RAM_SIZE)
+        return np.maximum(np.sqrt(self._spread.astype(np.float64)) / self.count, _SMALLEST_DEVIATION)
+
+    @property
+    def _spread(self) -> npt.NDArray[np.object_]:
+        """The variance of each byte times the square of `count`, as whole numbers, shape (128,)."""
         # Integers: the difference of two large, nearly equal numbers loses nothing. Python's own: it is larger than 64
         # bits hold after some ten million steps.
         squares, total = self.squares.astype(object), self.total.astype(object)
-        scaled: npt.NDArray[np.float64] = (self.count * squares - total * total).astype(np.float64)
-        return np.maximum(np.sqrt(scaled) / self.count, _SMALLEST_DEVIATION)
+        return np.asarray(self.count * squares - total * total, object)
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64]]:
         """As plain arrays, for a checkpoint."""
@@ -200,7 +204,7 @@ class Statistics:
         """From what `arrays` gave.
 
         Raises:
-            ValueError: arrays are missing or of another shape.
+            ValueError: arrays are missing or of another shape, or no bytes have such sums.
         """
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes != _SHAPES:
@@ -210,7 +214,10 @@ class Statistics:
         movers = tuple(int(byte) for byte in arrays["movers"] if byte >= 0)
         if any(byte >= RAM_SIZE for byte in movers):
             raise ValueError(f"feature statistics name byte {max(movers)}: there are {RAM_SIZE}")
-        return cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], survey, movers)
+        read = cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], survey, movers)
+        if read.count < 0 or (read._spread < 0).any():
+            raise ValueError("feature statistics are no sums over bytes: a byte's variance would be negative")
+        return read
 
 
 class Features:

@@ -166,6 +166,10 @@ def test_statistics_that_make_no_sense_are_refused() -> None:
     arrays["movers"][0] = 128
     with pytest.raises(ValueError, match="name byte 128"):
         Statistics.from_arrays(arrays)
+    seen = Statistics.empty().updated(np.full((4, 128), 9, np.uint8)).arrays()
+    seen["total"][5] += 1
+    with pytest.raises(ValueError, match="a byte's variance would be negative"):
+        Statistics.from_arrays(seen)
 
 
 def test_gaps_between_movers_on_a_hand_made_case() -> None:
