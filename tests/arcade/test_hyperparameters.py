@@ -94,6 +94,7 @@ def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(
         ("exploration_fraction = 0", "exploration_fraction: Input should be greater than 0"),
         ("gradient_steps = -2", "gradient_steps"),
         ("train_freq = 'episode'", "train_freq: Input should be a valid integer"),
+        ("train_freq = 1_000_000_000", "train_freq: Input should be less than or equal to 65536"),
     ],
 )
 def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text: str, said: str) -> None:
@@ -121,6 +122,7 @@ def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text:
         ('learning_rate = "linear"', "learning_rate: a number, or a schedule like lin_2.5e-4"),
         ("learning_rate = -1", "learning_rate: a number"),
         ("batch_size = 1", "batch_size: Input should be greater than or equal to 2, got 1"),
+        ("n_steps = 1_000_000_000", "n_steps: Input should be less than or equal to 65536"),
         ("batch_size = true", "batch_size: Input should be a valid integer"),
         ('gamma = "0.9"', "gamma: Input should be a valid number"),
         ("gamma = nan", "gamma: Input should be a finite number"),
