@@ -63,11 +63,27 @@ def test_published_scores_are_lines_where_they_are_near(run: Run, compared: Comp
 
 def _levels(page: str, name: str) -> dict[str, float]:
     """Lines across a figure, by their labels."""
+    return {shape["label"]["text"]: shape["y0"] for shape in _layout(page, name).get("shapes", ())}
+
+
+def test_the_name_of_the_lowest_line_has_room_below_it(run: Run, compared: Compared) -> None:
+    """Curves begin where random play is."""
+    layout = _layout(report.render_html(compared(run("ppo", 0, -20), run("ppo", 1, 12))), "evaluation")
+    below, beside = layout["shapes"]
+    assert below["label"]["text"] == "random -20.7"
+    assert below["label"]["yanchor"] == "top"
+    assert beside["label"]["yanchor"] == "top", "of the topmost too"
+    assert layout["yaxis"]["autorangeoptions"]["include"] < -22
+    far_above = _layout(report.render_html(compared(run("ppo", 0, 18), run("ppo", 1, 19))), "evaluation")
+    assert "autorangeoptions" not in far_above["yaxis"]
+
+
+def _layout(page: str, name: str) -> dict[str, Any]:
     start = re.search(rf'Plotly\.newPlot\(\s*"plot-{name}",\s*', page)
     assert start is not None
     _, end = json.JSONDecoder().raw_decode(page, start.end())
-    layout = json.JSONDecoder().raw_decode(page, page.index("{", end))[0]
-    return {shape["label"]["text"]: shape["y0"] for shape in layout.get("shapes", ())}
+    layout: dict[str, Any] = json.JSONDecoder().raw_decode(page, page.index("{", end))[0]
+    return layout
 
 
 def test_every_figure_says_how_many_seeds_and_episodes(page: str) -> None:
