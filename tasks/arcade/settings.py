@@ -154,14 +154,13 @@ Schedule = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=SCHEDULE
 """A number, or rl-baselines3-zoo's `lin_5e-4` (falls linearly to 0), or `lin_5e-4_5e-5` (falls to the second), or
 `lin_5e-4_5e-5_0.6` (is there after that share of the training, and stays)."""
 
+RolloutSteps = Annotated[int, Field(le=65_536, description="steps of each environment in a rollout")]
+"""At most 65,536, more than the longest episode has (27,000): a rollout is held in memory, whole."""
 
 _RATE = (
     "of the optimiser: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second, or "
     "lin_5e-4_5e-5_0.6, which is there after that share of the training"
 )
-LONGEST_ROLLOUT = 65_536
-"""Steps of each environment, more than the longest episode (27,000): a rollout is held in memory, whole."""
-
 _LIVES = "nothing is to come after a lost life, as learning sees it; played and told of are whole episodes"
 _LAMBDA = "of generalised advantage estimation: 1 looks at all that comes, 0 at the next step"
 
@@ -169,7 +168,7 @@ _LAMBDA = "of generalised advantage estimation: 1 looks at all that comes, 0 at 
 class ActorCriticSettings(Settings):
     """What Stable-Baselines3's on-policy algorithms share, in its names."""
 
-    n_steps: int = Field(ge=1, le=LONGEST_ROLLOUT, description="steps of each environment in a rollout")
+    n_steps: RolloutSteps = Field(ge=1)
     learning_rate: Schedule = Field(description=_RATE)
     gamma: float = Field(default=0.99, ge=0, le=1, description="discount of what comes a step later")
     gae_lambda: float = Field(default=0.95, ge=0, le=1, description=_LAMBDA)
@@ -187,7 +186,7 @@ class ActorCriticSettings(Settings):
 class ClippedSettings(ActorCriticSettings):
     """What PPO and its recurrent kin share; the defaults are Stable-Baselines3's."""
 
-    n_steps: int = Field(default=2048, ge=2, le=LONGEST_ROLLOUT, description="steps of each environment in a rollout")
+    n_steps: RolloutSteps = Field(default=2048, ge=2)
     batch_size: int = Field(default=64, ge=2, description="steps that are learned from at once")
     n_epochs: int = Field(default=10, ge=1, description="how often each rollout is learned from")
     learning_rate: Schedule = Field(default=3e-4, description=_RATE)
@@ -218,7 +217,7 @@ class A2cSettings(ActorCriticSettings):
     """A2C (Mnih et al. 2016, synchronous); the defaults are Stable-Baselines3's."""
 
     algorithm: Literal["a2c"] = Field(default="a2c", description="A2C")
-    n_steps: int = Field(default=5, ge=1, le=LONGEST_ROLLOUT, description="steps of each environment in a rollout")
+    n_steps: RolloutSteps = Field(default=5, ge=1)
     learning_rate: Schedule = Field(default=7e-4, description=_RATE)
     gae_lambda: float = Field(default=1.0, ge=0, le=1, description=_LAMBDA)
 
@@ -245,7 +244,7 @@ class OffPolicySettings(Settings):
     batch_size: int = Field(default=256, ge=1, description="steps that are learned from at once")
     tau: float = Field(default=1.0, gt=0, le=1, description="how much of the target network is renewed; 1: all")
     gamma: float = Field(default=0.99, ge=0, le=1, description="discount of what comes a step later")
-    train_freq: int = Field(default=64, ge=1, le=LONGEST_ROLLOUT, description="steps of each environment in a rollout")
+    train_freq: RolloutSteps = Field(default=64, ge=1)
     gradient_steps: int = Field(
         default=32, ge=-1, description="batches learned from after each rollout; -1: as many as it has steps"
     )
@@ -284,7 +283,7 @@ class UnlearnedSettings(Settings):
     """Nothing learned: uniformly random actions, the floor under every comparison; or never a button pressed."""
 
     algorithm: Literal["random", "noop"] = Field(default="random", description="any action, or no button ever")
-    n_steps: int = Field(default=256, ge=1, le=LONGEST_ROLLOUT, description="steps of each environment in a rollout")
+    n_steps: RolloutSteps = Field(default=256, ge=1)
 
 
 AlgorithmSettings = PpoSettings | RecurrentPpoSettings | A2cSettings | DqnSettings | QrDqnSettings | UnlearnedSettings

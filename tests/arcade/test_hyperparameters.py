@@ -122,6 +122,7 @@ def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text:
         ('learning_rate = "linear"', "learning_rate: a number, or a schedule like lin_2.5e-4"),
         ("learning_rate = -1", "learning_rate: a number"),
         ("batch_size = 1", "batch_size: Input should be greater than or equal to 2, got 1"),
+        ("n_steps = 1", "n_steps: Input should be greater than or equal to 2, got 1"),
         ("n_steps = 1_000_000_000", "n_steps: Input should be less than or equal to 65536"),
         ("batch_size = true", "batch_size: Input should be a valid integer"),
         ('gamma = "0.9"', "gamma: Input should be a valid number"),
