@@ -325,37 +325,35 @@ def _steps_figure(
     return _html(name, traces, _with_levels(axes, levels, traces), hovermode)
 
 
+_NAME = 0.08
+"""A name's share of a figure's height."""
+
+
 def _with_levels(axes: Trace, levels: Sequence[Level], traces: Sequence[Trace]) -> Trace:
     """Lines that leave the curves about half of the height: a human may score a hundred times as much."""
+    if not levels:
+        return axes
     drawn: list[float] = [y for trace in traces for y in trace["y"]]
     low, high = min(drawn), max(drawn)
     # Curves that are flat have a height all the same.
     height = max(high - low, abs(high) / 10)
     near = [level for level in levels if high - 2 * height <= level.value <= low + 2 * height]
-    if not near:
-        return axes
-    values = [level.value for level in near]
-    # Where curves begin, as good as at random play, no name can be read: it stands below its line, where there is room
-    # for it.
-    ground = min(values) if min(values) <= low + height / 10 else None
-    shapes = [_across(level, inside=level.value <= high and level.value != ground) for level in near]
+    # Where curves begin, as good as at random play, no name can be read: it stands below its line, where room is made.
+    ground = min((level.value for level in near if level.value <= low + height / 10), default=None)
+    lines = axes | {"shapes": [_across(level, level.value > high or level.value == ground) for level in near]}
     if ground is None:
-        return axes | {"shapes": shapes}
-    room = ground - _NAME * (max(high, *values) - ground)
-    return axes | {"shapes": shapes, "yaxis": axes["yaxis"] | {"autorangeoptions": {"include": room}}}
+        return lines
+    top = max(high, *(level.value for level in near))
+    return lines | {"yaxis": axes["yaxis"] | {"autorangeoptions": {"include": ground - _NAME * (top - ground)}}}
 
 
-_NAME = 0.08
-"""A name's share of a figure's height."""
-
-
-def _across(level: Level, inside: bool) -> Trace:
-    """A level's line with its name, behind the curves; above it where it lies among them, else below."""
+def _across(level: Level, name_below: bool) -> Trace:
+    """A level's line with its name, behind the curves."""
     line = {"color": "#8a94a1", "width": 1, "dash": "dot"}
     label = {
         "text": _text(level.name),
         "textposition": "start",
-        "yanchor": "bottom" if inside else "top",
+        "yanchor": "top" if name_below else "bottom",
         "font": {"size": 11},
     }
     ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": level.value, "y1": level.value}
