@@ -55,12 +55,17 @@ class Lease:
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
 
     def __enter__(self) -> Self:
-        while self._held().get("token") != self._mine["token"]:
+        while (held := self._held()).get("token") != self._mine["token"]:
             if self._patient:
                 self.wait_until_free()
             else:
                 self.refuse_if_held()
-            self._write()
+            try:
+                self._write()
+            except StoreError:
+                # MLflow lets one of two fail that write or delete a tag at once; if nobody else did, it is the store.
+                if self._held() == held:
+                    raise
             # Two that came at the same moment both wrote: the one that wrote last has it.
             time.sleep(_SETTLE_SECONDS)
         self._beating.start()
@@ -69,13 +74,15 @@ class Lease:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
-        _given_back.add(str(self._mine["token"]))
         try:
             if self._held().get("token") == self._mine["token"]:
                 self._client.delete_tag(self._run_id, self._tag)
         except Exception as failure:
             # A lease that is left behind goes stale by itself; what ended the block is worth more.
             logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(failure))
+        finally:
+            # Not before: who takes what seems free would write the tag while it is being deleted.
+            _given_back.add(str(self._mine["token"]))
 
     @told_in_one_line
     def _held(self) -> dict[str, Any]:

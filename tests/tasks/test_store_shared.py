@@ -134,6 +134,27 @@ def test_two_that_wait_for_a_lease_get_it_one_after_the_other(
     assert sorted([held[:2], held[2:]]) == [["one begins", "one ends"], ["other begins", "other ends"]]
 
 
+def test_many_that_take_a_lease_at_once_do_not_fail_by_each_others_writing(
+    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.store.lease._SETTLE_SECONDS", 0.25)
+
+    def film(number: int) -> int:
+        with store.filming(run_id):
+            return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(film, range(12))) == list(range(12))
+    assert "ramreel.filming" not in store.run(run_id).tags
+
+
+def test_a_lease_that_the_store_does_not_write_is_an_error(store: Store, run_id: str) -> None:
+    connect(store.address).delete_run(run_id)
+    with pytest.raises(StoreError, match="must be in the 'active' state"), store.filming(run_id):
+        raise AssertionError("the run is deleted")
+
+
 FIRST_RUN = """
 import sys
 from tasks.arcade.settings import RunSettings
