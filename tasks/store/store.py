@@ -216,12 +216,16 @@ class Store(Checkpoints, Films):
         self._client.log_batch(run_id, metrics=[self._as_before(run_id, point) for point in points])
 
     def _as_before(self, run_id: str, point: Metric) -> Metric:
-        """The point at the time at which it was written already, if it was: to MLflow that is the same point."""
+        """The point at the time at which it was written already, if it was and is what holds: to MLflow it is the same.
+
+        One that another value has replaced since is written anew: what is written last holds.
+        """
         from mlflow.entities import Metric
 
         history = self._client.get_metric_history(run_id, point.key)
-        times = [old.timestamp for old in history if (old.step, old.value) == (point.step, point.value)]
-        when = min(times, default=point.timestamp)
+        before = [old for old in history if old.step == point.step]
+        last = max(before, key=lambda old: old.timestamp, default=None)
+        when = last.timestamp if last is not None and last.value == point.value else point.timestamp
         return Metric(point.key, point.value, when, point.step, model_id=point.model_id)
 
     @told_in_one_line

@@ -264,6 +264,13 @@ class TestMetrics:
         assert store.history(run_id, "eval/mean_reward") == [(10, 1.0), (20, 2.0), (30, 3.0)]
         assert store.history(run_id, "never/logged") == []
 
+    def test_a_value_that_comes_back_counts_again(self, store: Store, run_id: str) -> None:
+        for value in (1.0, 2.0, 1.0):
+            store.log_metrics(run_id, {"eval/mean_reward": value}, 10)
+            time.sleep(0.002)
+        assert store.history(run_id, "eval/mean_reward") == [(10, 1.0)]
+        assert store.run(run_id).metrics == {"eval/mean_reward": 1.0}
+
     def test_what_is_not_finite_is_dropped(self, store: Store, run_id: str) -> None:
         store.log_metrics(run_id, {"a": float("nan"), "b": float("inf"), "c": 1.5, "d": -float("inf")}, 1)
         store.log_metrics(run_id, {"a": float("nan")}, 2)
