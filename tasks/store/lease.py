@@ -55,6 +55,18 @@ class Lease:
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
 
     def __enter__(self) -> Self:
+        try:
+            self._take()
+        except Exception:
+            raise
+        except BaseException:
+            # A stop that comes before the block does not end it, and the tag may be written.
+            self._give_back()
+            raise
+        self._beating.start()
+        return self
+
+    def _take(self) -> None:
         while (held := self._held()).get("token") != self._mine["token"]:
             if self._patient:
                 self.wait_until_free()
@@ -68,12 +80,13 @@ class Lease:
                     raise
             # Two that came at the same moment both wrote: the one that wrote last has it.
             time.sleep(_SETTLE_SECONDS)
-        self._beating.start()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._beating.join()
+        self._give_back()
+
+    def _give_back(self) -> None:
         try:
             if self._held().get("token") == self._mine["token"]:
                 self._client.delete_tag(self._run_id, self._tag)

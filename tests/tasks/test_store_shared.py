@@ -149,6 +149,20 @@ def test_many_that_take_a_lease_at_once_do_not_fail_by_each_others_writing(
     assert "ramreel.filming" not in store.run(run_id).tags
 
 
+def test_a_stop_while_a_lease_is_taken_leaves_none(
+    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_c(_: float) -> None:
+        assert "ramreel.lease" in store.run(run_id).tags
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.store.lease.time.sleep", ctrl_c)
+    with pytest.raises(KeyboardInterrupt), store.lease(run_id):
+        raise AssertionError("it is not taken yet")
+    assert "ramreel.lease" not in store.run(run_id).tags
+    store.lease(run_id).refuse_if_held()
+
+
 def test_a_lease_that_the_store_does_not_write_is_an_error(store: Store, run_id: str) -> None:
     connect(store.address).delete_run(run_id)
     with pytest.raises(StoreError, match="must be in the 'active' state"), store.filming(run_id):
