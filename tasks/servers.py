@@ -151,13 +151,27 @@ def start_prefect(meanwhile: Callable[[], object]) -> None:
 
     class Watched(SubprocessASGIServer):
         def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-            process = super()._run_uvicorn_command()
+            with _deaf_to_ctrl_c():
+                process = super()._run_uvicorn_command()
             watching.enter_context(_watched(process.pid, _END_SECONDS))
             meanwhile()
             return process
 
     # There is one for the whole process: flows find it running.
     Watched().start()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A process that is started inside never hears Ctrl-C, which a terminal sends to all that a command has started.
+
+    Prefect hears of a flow run's end after that; its client would ask a server that is gone for minutes.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prefect_settings(address: str) -> dict[str, str]:

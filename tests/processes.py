@@ -86,8 +86,8 @@ class Command:
         self.process.wait(PATIENCE)
 
     def ctrl_c(self) -> None:
-        """What a terminal sends."""
-        self.process.send_signal(signal.SIGINT)
+        """What a terminal sends: to the command and to all that it started, but for what has a session of its own."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> None:
         """Whatever is left of it ends."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prefect import flow
 from prefect.exceptions import TerminationSignal
+from processes import started, wait_until
 
 from flows.ending import ending
 from flows.train import train, trained
@@ -132,6 +133,17 @@ def test_a_training_that_is_stopped_by_hand_is_killed_and_keeps_its_checkpoints(
     assert run.status == "KILLED"
     assert [stored.step for stored in store.list_checkpoints(run.run_id)] == [512]
     assert not mp.active_children()
+
+
+def test_ctrl_c_at_a_terminal_ends_a_training_at_once(store: Store, home: Path) -> None:
+    words = ["train", "ALE/Breakout-v5", "--approach", "random", "--steps", "1000000000", "--n-envs", "1"]
+    with started([*words, "--workers", "1"], home) as command:
+        assert wait_until(lambda: "steps" in command.said()[1])
+        command.ctrl_c()
+        assert wait_until(lambda: command.over, 60), "Prefect's server is there until it has heard of the end"
+        code, _, said = command.done()
+    assert (code, said.splitlines()[-1]) == (130, "ramreel: stopped by Ctrl-C; what was finished is kept")
+    assert store.run(store.resolve_run("latest")).status == "KILLED"
 
 
 def test_a_training_that_another_process_has_is_not_marked_by_who_is_refused(
