@@ -76,6 +76,10 @@ def stoppable() -> Iterator[Stop]:
         if stop.asked:
             stop_now()
         raise
+    else:
+        # What was asked for while the last checkpoint was on its way: a pipeline or a sweep would go on otherwise.
+        if stop.asked:
+            stop_now()
     finally:
         timer.cancel()
         signal.signal(signal.SIGTERM, before)

@@ -26,6 +26,7 @@ from tasks.arcade.rollouts.workers import WorkerError
 from tasks.arcade.settings import RunSettings
 from tasks.audience import before
 from tasks.runs import fetch
+from tasks.stopping import stoppable
 from tasks.store import LeaseError, Store, StoreError
 from tasks.store.lease import TAG
 
@@ -144,6 +145,20 @@ def test_ctrl_c_at_a_terminal_ends_a_training_at_once(store: Store, home: Path) 
         code, _, said = command.done()
     assert (code, said.splitlines()[-1]) == (130, "ramreel: stopped by Ctrl-C; what was finished is kept")
     assert store.run(store.resolve_run("latest")).status == "KILLED"
+
+
+def test_a_stop_that_comes_after_the_last_checkpoint_still_stops() -> None:
+    def hear(_: int, __: object) -> None:
+        raise TerminationSignal(signal.SIGTERM)
+
+    other = signal.signal(signal.SIGTERM, hear)
+    try:
+        with pytest.raises(TerminationSignal), stoppable() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked
+        assert signal.getsignal(signal.SIGTERM) is hear
+    finally:
+        signal.signal(signal.SIGTERM, other)
 
 
 def test_a_training_that_another_process_has_is_not_marked_by_who_is_refused(
