@@ -31,7 +31,8 @@ def sweep(settings: SweepSettings) -> Swept:
     resolve(settings.env_id)
     parameters(settings)
     with opened(study_file(open_store()), settings) as search:
-        search.run_id = run_id = start(settings, search.run_id)
+        with search.alone:
+            search.run_id = run_id = start(settings, search.run_id)
         with ending(run_id), open_store().lease(run_id):
             while _trial(search, settings, run_id):
                 pass

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from pydantic import Field
 
 from tasks.arcade.approaches import approach, offer
@@ -139,7 +140,9 @@ def opened(file: Path, settings: SweepSettings) -> Iterator[Search]:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     file.parent.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+    # Optuna makes its tables without a lock: of two sweeps that begin together one would fail.
+    with FileLock(f"{file}.lock"):
+        storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
     try:
         known = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}
         # Another seed for each sitting: with the same one the search would begin with the same trials again.
@@ -158,17 +161,22 @@ def opened(file: Path, settings: SweepSettings) -> Iterator[Search]:
             said = ", ".join(f"{name} is {asked[name]} and was {before[name]}" for name in different)
             raise SweepError(f"{settings.title!r} is there already, and {said}: --name begins another one")
         study.set_user_attr("settings", asked)
-        yield Search(study, settings)
+        yield Search(study, settings, FileLock(f"{file}.lock"))
     finally:
         storage.remove_session()
         storage.engine.dispose()
 
 
 class Search:
-    """A study of Optuna's, as a sweep uses it."""
+    """A study of Optuna's, as a sweep uses it.
 
-    def __init__(self, study: Study, settings: SweepSettings) -> None:
+    Attributes:
+        alone: held while a sweep looks whether it has an MLflow run and makes one, so that two make no two.
+    """
+
+    def __init__(self, study: Study, settings: SweepSettings, alone: FileLock) -> None:
         self._study, self._settings = study, settings
+        self.alone = alone
         self._trial: Trial | None = None
 
     @property

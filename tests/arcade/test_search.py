@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tomllib
 from pathlib import Path
 
@@ -126,3 +127,31 @@ def test_what_cannot_be_searched_for_is_named() -> None:
     with pytest.raises(UnknownApproachError):
         parameters(SETTINGS.model_copy(update={"approach": "nosuch"}))
     assert parameters(SETTINGS) == tuple(SPACE)
+
+
+def _begin(file: Path, names: tuple[str, str]) -> tuple[str | None, str | None]:
+    """Two sweeps at once in threads of a process, and the runs that they have."""
+    both, found = threading.Barrier(2), dict[str, str | None]()
+
+    def begin(name: str) -> None:
+        both.wait()
+        with opened(file, SETTINGS.model_copy(update={"name": name})) as search:
+            with search.alone:
+                search.run_id = search.run_id or f"run of {threading.get_ident()}"
+            found[threading.current_thread().name] = search.run_id
+
+    threads = [threading.Thread(target=begin, args=(name,), name=str(at)) for at, name in enumerate(names)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found.get("0"), found.get("1")
+
+
+def test_sweeps_that_begin_at_once_do_not_fail_and_two_of_one_name_have_one_run(tmp_path: Path) -> None:
+    for number in range(5):
+        one, other = _begin(tmp_path / f"{number}.db", ("one", "other"))
+        assert one and other and one != other
+    for number in range(5, 10):
+        one, other = _begin(tmp_path / f"{number}.db", ("one", "one"))
+        assert one and one == other
