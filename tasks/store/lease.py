@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -50,6 +51,7 @@ class Lease:
     def __init__(self, client: MlflowClient, run_id: str, tag: str = TAG, *, patient: bool = False) -> None:
         self._client, self._run_id, self._tag, self._patient = client, run_id, tag, patient
         self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
+        self._mine["place"] = _place()
         self._over = threading.Event()
         self._taken_by: dict[str, Any] | None = None
         self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
@@ -137,7 +139,7 @@ class Lease:
         """Whether the holder was a process of this machine that is there no more, or is one that has given it back."""
         if held.get("token") in _given_back:
             return True
-        if held.get("host") != self._mine["host"]:
+        if (held.get("host"), held.get("place")) != (self._mine["host"], self._mine["place"]):
             return False
         try:
             os.kill(int(held.get("process", 0)), 0)
@@ -162,6 +164,15 @@ class Lease:
             except Exception as error:
                 # A store that is away for a while must not end a training; its next beat tries again.
                 logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
+
+
+def _place() -> str:
+    """Where a process's number means a process: machines may have one name, and a container that of its machine."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _name(holder: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.settings import RunSettings
-from tasks.store import Lease, MetricLog, Store, StoreError, open_store
+from tasks.store import Lease, LeaseError, MetricLog, Store, StoreError, open_store
 from tasks.store.address import connect, find_address
 
 Start = Callable[..., str]
@@ -149,9 +149,19 @@ def test_many_that_take_a_lease_at_once_do_not_fail_by_each_others_writing(
     assert "ramreel.filming" not in store.run(run_id).tags
 
 
-def test_a_stop_while_a_lease_is_taken_leaves_none(
-    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("place", ["another boot", "another container", None])
+def test_a_process_elsewhere_is_not_dead_because_its_machine_has_our_name(
+    place: str | None, store: Store, run_id: str
 ) -> None:
+    with subprocess.Popen(["true"]) as over:
+        pass
+    held = {"token": "t", "host": socket.gethostname(), "process": over.pid, "beat": time.time(), "place": place}
+    store.set_tag(run_id, "ramreel.lease", json.dumps(held))
+    with pytest.raises(LeaseError, match="being trained by"), store.lease(run_id):
+        raise AssertionError("it may be alive")
+
+
+def test_a_stop_while_a_lease_is_taken_leaves_none(store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def ctrl_c(_: float) -> None:
         assert "ramreel.lease" in store.run(run_id).tags
         raise KeyboardInterrupt
