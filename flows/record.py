@@ -69,9 +69,13 @@ def record(settings: RecordSettings) -> RecordedRun:
             checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film, atlas)
             for checkpoint in due
         }
-        failed = {step: reason for step, future in futures.items() if (reason := why_it_failed(future))}
-        for step in sorted(futures.keys() - failed):
-            note_film(run_id, step)
+        failed = dict[int, str]()
+        for step, future in futures.items():
+            if reason := why_it_failed(future):
+                failed[step] = reason
+            else:
+                # At once, while later ones play: what a recording that is killed has filmed is not filmed again.
+                note_film(run_id, step)
     films = films_of(run_id)
     show_films(run_id, films)
     if failed:

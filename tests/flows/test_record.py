@@ -6,6 +6,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 from prefect import flow, task
+from prefect.futures import PrefectFuture
 
 from flows.atlas import atlas
 from flows.cli import run
@@ -67,6 +68,23 @@ def test_checkpoints_are_judged_as_was_asked_for_with_their_training(
     store.set_tag(run_id, "ramreel.evaluation", '{"episodes": 0}')
     assert run(["record", run_id]) == 2
     assert "the tag ramreel.evaluation of run random seed 1" in capfd.readouterr().err
+
+
+def test_a_film_is_told_of_before_the_next_one_is_waited_for(
+    small: TrainSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, told = train(small).run_id, list[int]()
+
+    def stopped_at_the_second(future: PrefectFuture[FilmedCheckpoint]) -> str | None:
+        if told:
+            raise KeyboardInterrupt
+        return why_it_failed(future)
+
+    monkeypatch.setattr("flows.record.why_it_failed", stopped_at_the_second)
+    monkeypatch.setattr("flows.record.note_film", lambda _, step: told.append(step))
+    with pytest.raises(KeyboardInterrupt):
+        record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
+    assert told == [512], "its film is whole, and is not made again"
 
 
 def test_films_are_made_again_only_when_asked_for(small: TrainSettings, store: Store) -> None:
