@@ -91,7 +91,9 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.convolutions, size = _convolutions(n_features, settings)
         sees_features = not (settings.convolutions or isinstance(settings, RecurrentNetworkSettings))
-        first = self.first if sees_features else self.later
+        # A head without a layer takes features in by Stable-Baselines3's own last one, which wants all of them.
+        all_by_layers = settings.body or (settings.pi and settings.vf)
+        first = self.first if sees_features and all_by_layers else self.later
         self.body, hidden = layers(size, settings.body, settings, first, self.later)
         first = self.later if settings.body else first
         self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings, first, self.later)

@@ -15,6 +15,8 @@ NETWORKS = {
     "shared body": NetworkSettings(body=(256,), pi=(256,), vf=(), layer_norm=True),
 }
 
+NO_LAYERS = NetworkSettings(pi=(), vf=())
+
 
 def _rollout(share_shown: float) -> RolloutBuffer:
     """A rollout of 32 steps in 16 environments, most features of which are 0, and one is not once."""
@@ -67,6 +69,17 @@ def test_a_rollout_not_learned_from_is_left_as_it_was() -> None:
     with only_what_is_shown(policy, buffer):
         assert buffer.observations.shape[:2] == (32, 16)
     assert np.array_equal(buffer.observations, _rollout(0.3).observations)
+
+
+@pytest.mark.parametrize("network", [NetworkSettings(pi=(), vf=(64,)), NetworkSettings(pi=(64,), vf=()), NO_LAYERS])
+def test_a_head_without_layers_is_shown_all_of_it(network: NetworkSettings) -> None:
+    policy, buffer = torch_policy(network, 564), _rollout(0.3)
+    _, wanted = _learned(policy, _rollout(0.3))
+    with only_what_is_shown(policy, buffer):
+        width, found = _learned(policy, buffer)
+    assert width == 564
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_where_nearly_all_is_shown_nothing_is_left_out() -> None:
