@@ -16,6 +16,7 @@ from gymnasium import spaces
 from pydantic import ValidationError
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from tasks.arcade.checkpoint import Checkpoint
 from tasks.arcade.features import Statistics
@@ -110,6 +111,11 @@ def _checkpoint(
         raise _NoCheckpointError(f"its policy is a {name}; an MlpPolicy of PPO or A2C can be played here")
     if not isinstance(seen, spaces.Box) or seen.shape != (RAM_SIZE,) or seen.dtype != np.uint8:
         raise _NoCheckpointError(f"it observes {seen}, not the {RAM_SIZE} bytes of RAM")
+    # What it makes of RAM may leave no weights behind, by which it would be known.
+    extractor = (data.get("policy_kwargs") or {}).get("features_extractor_class", FlattenExtractor)
+    if extractor is not FlattenExtractor:
+        name = getattr(extractor, "__name__", str(extractor))
+        raise _NoCheckpointError(f"its policy sees RAM through a {name}; an MlpPolicy on RAM as it is can be played")
     names, theirs = action_names(game), len(weights.get("action_net.bias", ()))
     if len(names) != theirs:
         raise _NoCheckpointError(f"it has {theirs} actions, {game.env_id} has {len(names)}")

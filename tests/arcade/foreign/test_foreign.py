@@ -15,6 +15,7 @@ import torch
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.utils.tensorboard import SummaryWriter
 
 from tasks.arcade.foreign import ForeignError, read
@@ -171,6 +172,24 @@ def test_what_cannot_be_played_is_said(tmp_path: Path) -> None:
     (tmp_path / "torn.zip").write_bytes((tmp_path / "a2c.zip").read_bytes()[:5000])
     with pytest.raises(ForeignError, match=r"torn\.zip is no zip of Stable-Baselines3: "):
         read_zip(tmp_path / "torn.zip", BREAKOUT, "a2c", 0)
+
+
+class Halved(BaseFeaturesExtractor):
+    """Makes something else of RAM, and has no weights."""
+
+    def __init__(self, seen: gymnasium.spaces.Box) -> None:
+        super().__init__(seen, 128)
+
+    def forward(self, rams: torch.Tensor) -> torch.Tensor:
+        return rams / 2
+
+
+def test_a_policy_that_sees_something_else_than_ram_is_not_played_as_if_it_saw_ram(tmp_path: Path) -> None:
+    env = gymnasium.make("ALE/Breakout-v5", **RAM)
+    A2C("MlpPolicy", env, policy_kwargs={"features_extractor_class": Halved}, device="cpu").save(tmp_path / "a2c.zip")
+    found = read_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0)
+    assert found.checkpoint is None
+    assert found.reason == "its policy sees RAM through a Halved; an MlpPolicy on RAM as it is can be played"
 
 
 HEADER = '#{"t_start": 1.0, "env_id": "ALE/Breakout-v5"}\n'
