@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,35 @@ def test_a_p_value_is_as_small_as_it_has_to_be_told() -> None:
     assert scores.permutation_p_value(high, low) >= 1 / 10_000
     assert scores.permutation_p_value(high, low, level=1e-4) < 1e-4
     assert scores.permutation_p_value(high[:8], low[:8], level=7e-4) == pytest.approx(2 / 12_870)
+
+
+def test_many_episodes_are_judged_in_little_memory() -> None:
+    """A pipeline may be asked for thousands, whose pairs in all permutations would be gigabytes."""
+    a, b = np.random.default_rng(0).normal([[0], [0.3]], 1, (2, 400))
+    tracemalloc.start()
+    try:
+        assert scores.judge_runs("a", a, "b", b).sentence.startswith("b beats a: P = 0.5")
+        assert scores.permutation_p_value([[x] for x in a], [[x] for x in b]) < 0.01
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_a_p_value_counts_whatever_is_as_far_apart(n: int) -> None:
+    """Against whole numbers, which nothing rounds."""
+    generator = np.random.default_rng(n)
+    for _ in range(20):
+        every = generator.normal(size=(2 * n, 7)).round(1)
+        wins = (2 * (every[:, None, :, None] > every[:, None]) + (every[:, None, :, None] == every[:, None])).sum(
+            (2, 3)
+        )
+        apart = []
+        for side in itertools.combinations(range(2 * n), n):
+            other = [seed for seed in range(2 * n) if seed not in side]
+            apart.append(abs(int(wins[np.ix_(side, other)].sum()) - 49 * n * n))
+        expected = np.mean([one >= apart[0] for one in apart])
+        assert scores.permutation_p_value(every[:n].tolist(), every[n:].tolist()) == pytest.approx(expected)
 
 
 def test_many_seeds_are_permuted_at_random_and_alike_every_time() -> None:
