@@ -149,7 +149,8 @@ def _widths(weights: Mapping[str, np.ndarray], net: str) -> tuple[int, ...]:
 
 def _activation(data: Mapping[str, Any]) -> Any:
     kwargs = data.get("policy_kwargs") or {}
-    return kwargs["activation_fn"].__name__.lower() if "activation_fn" in kwargs else "tanh"
+    activation = kwargs.get("activation_fn")
+    return getattr(activation, "__name__", str(activation)).lower() if activation else "tanh"
 
 
 def _on_scaled_ram(weights: Mapping[str, np.ndarray], network: NetworkSettings) -> Weights:
@@ -184,5 +185,9 @@ def _number(value: object) -> float | int | str | None:
     if not callable(value):
         return None
     schedule: Callable[[float], object] = value
-    start, end = (float(str(schedule(progress))) for progress in (1.0, 0.0))
+    try:
+        start, end = (float(str(schedule(progress))) for progress in (1.0, 0.0))
+    # It is anybody's code, and Stable-Baselines3 itself need never have asked it for the end.
+    except Exception:
+        return None
     return start if start == end else f"lin_{start:g}_{end:g}"

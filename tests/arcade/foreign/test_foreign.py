@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import ale_py
@@ -190,6 +191,17 @@ def test_a_policy_that_sees_something_else_than_ram_is_not_played_as_if_it_saw_r
     found = read_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0)
     assert found.checkpoint is None
     assert found.reason == "its policy sees RAM through a Halved; an MlpPolicy on RAM as it is can be played"
+
+
+def test_what_a_zip_holds_of_other_kinds_is_said_or_left_out(tmp_path: Path) -> None:
+    env = gymnasium.make("ALE/Breakout-v5", **RAM)
+    made = {"activation_fn": partial(torch.nn.LeakyReLU)}
+    A2C("MlpPolicy", env, policy_kwargs=made, device="cpu").save(tmp_path / "made.zip")
+    assert "its settings are none: activation" in read_zip(tmp_path / "made.zip", BREAKOUT, "a2c", 0).reason
+    A2C("MlpPolicy", env, learning_rate=lambda progress: 1e-3 / progress, device="cpu").save(tmp_path / "rate.zip")
+    found = read_zip(tmp_path / "rate.zip", BREAKOUT, "a2c", 0)
+    assert found.checkpoint is not None
+    assert "learning_rate" not in found.parameters
 
 
 HEADER = '#{"t_start": 1.0, "env_id": "ALE/Breakout-v5"}\n'
