@@ -254,7 +254,7 @@ class OffPolicySettings(Settings):
     )
     exploration_initial_eps: float = Field(default=1.0, ge=0, le=1, description="share of random actions at first")
     exploration_final_eps: float = Field(
-        default=0.01, ge=0, le=1, description="share of random actions in the end, and when a checkpoint is judged"
+        default=0.01, ge=0, lt=1, description="share of random actions in the end, and when a checkpoint is judged"
     )
     max_grad_norm: float = Field(default=10.0, gt=0, description="longer gradients are cut to this length")
     terminal_on_life_loss: bool = Field(default=False, description=_LIVES)

@@ -92,6 +92,8 @@ def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(
         ("policy_kwargs = { net_arch = { pi = [8] } }", "policy_kwargs.net_arch: Input should be a valid"),
         ("policy_kwargs = { net_arch = [0] }", "policy_kwargs.net_arch: widths from 1"),
         ("exploration_fraction = 0", "exploration_fraction: Input should be greater than 0"),
+        # Of what is played at random alone the likeliest action says nothing.
+        ("exploration_final_eps = 1", "exploration_final_eps: Input should be less than 1"),
         ("gradient_steps = -2", "gradient_steps"),
         ("train_freq = 'episode'", "train_freq: Input should be a valid integer"),
         ("train_freq = 1_000_000_000", "train_freq: Input should be less than or equal to 65536"),
