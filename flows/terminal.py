@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tasks.arcade.asked import is_shown
@@ -41,8 +41,9 @@ class Terminal:
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("steps  {task.fields[speed]:,.0f} steps/s  return {task.fields[mean]}  left"),
+            # Where there is little room it is the bar that gives way.
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[speed]:,.0f} steps/s  return {task.fields[mean]}  left"),
             TimeRemainingColumn(compact=True),
             console=self._errors,
         )

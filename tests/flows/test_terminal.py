@@ -18,9 +18,9 @@ with Terminal(as_json=False, quiet=False) as terminal:
 """
 
 
-def on_a_terminal(program: str) -> str:
+def on_a_terminal(program: str, columns: int = 140) -> str:
     main, side = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "140"}
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": str(columns)}
     subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, stdin=side, stdout=side, stderr=side, check=True
     )
@@ -49,6 +49,13 @@ def test_a_terminal_shows_a_live_bar_that_is_over_before_the_results() -> None:
     assert "return -20.5" in text
     assert text.index("filmed step 5,000") < text.rindex("5000/5000") < text.index("all is done")
     assert text.rstrip().endswith("all is done")
+
+
+def test_a_bar_is_whole_where_a_terminal_has_80_columns() -> None:
+    wide = SHOW.replace('"pong"', '"ppo-tuned seed 1"').replace("5000, 1234.0", "1_000_000, 1234.0")
+    text = on_a_terminal(wide, columns=80)
+    assert "5000/1000000" in text
+    assert "…" not in text
 
 
 def _read(terminal: int) -> bytes:
