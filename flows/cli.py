@@ -34,7 +34,6 @@ NAMES = {"imports": "import"}
 app = typer.Typer(
     name="ramreel",
     help="Train an agent on the 128 bytes of an Atari's RAM; watch it on the screen.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -69,6 +68,10 @@ app.add_typer(benchmarks, name="benchmark")
 def run(arguments: list[str]) -> int:
     """Run a command line; returns the exit code."""
     errors = Terminal(as_json="--json" in arguments, quiet=True)
+    if not arguments:
+        # Typer has the help as an error's message, which is one line here, and cut.
+        run(["--help"])
+        return 2
     try:
         code = int(app(args=arguments, prog_name="ramreel", standalone_mode=False) or 0)
         # Typer makes an exit code of Ctrl-C by itself.

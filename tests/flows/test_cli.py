@@ -19,6 +19,14 @@ def last_line(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
     return values
 
 
+def test_the_bare_command_shows_its_help(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    bare = capfd.readouterr()
+    assert run(["--help"]) == 0
+    assert (bare.out, bare.err) == (capfd.readouterr().out, "")
+    assert "\n  train " in bare.out
+
+
 def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([*TRAIN, "--checkpoint-every", "512", "--json", "--name", "first"]) == 0
     trained = last_line(capfd)
