@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,6 +120,23 @@ def prepare_prefect(*, serves: bool = False) -> None:
         raise BadInputError(
             f"cannot write to {home} ({error.strerror}), where Prefect's database would be: set RAMREEL_HOME to a "
             "folder that can be, or PREFECT_API_URL to a server"
+        ) from None
+    _check_database(home / "prefect.db")
+
+
+def _check_database(file: Path) -> None:
+    """Over what is no database Prefect's server would be started again and again, for minutes."""
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return
+        raise BadInputError(
+            f"cannot use {file}, Prefect's database ({error}): move it away, and a new one is made, or set "
+            "PREFECT_API_URL to a server"
         ) from None
 
 

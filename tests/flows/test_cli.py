@@ -233,6 +233,23 @@ def test_a_place_for_prefects_database_that_cannot_be_made_is_named(elsewhere: d
         assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("what", ["a folder", "no database"])
+def test_what_is_no_database_of_prefects_is_named(what: str, elsewhere: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "home/mlruns/prefect.db"
+    file.parent.mkdir(parents=True)
+    if what == "a folder":
+        file.mkdir()
+    else:
+        file.write_text("something else")
+    with started([*TRAIN], tmp_path / "home", elsewhere) as command:
+        assert wait_until(lambda: command.over, 60), command.said()
+        code, _, said = command.done()
+    assert code == 2, said
+    assert said.startswith(f"ramreel: cannot use {file}, Prefect's database (")
+    assert said.count("\n") == 1
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_up_wants_a_place_for_its_own_server_whichever_is_named(elsewhere: dict[str, str]) -> None:
     with started(["up"], Path("/proc"), elsewhere | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}) as command:
         code, _, said = command.done()
