@@ -71,6 +71,14 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
     assert re.match(r"cannot write to (/proc|.*/file) \(.+\): set RAMREEL_HOME or --tracking-uri", refused(error))
 
 
+@pytest.mark.parametrize("name", ["what?", "100%41"])
+def test_a_folder_whose_name_means_something_else_in_an_address(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match=r"cannot keep databases in .* another folder") as error:
+        open_store(f"sqlite:///{tmp_path / name}/mlflow.db")
+    refused(error)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database at all, but long enough to look like one" * 100)
     with pytest.raises(StoreError) as error:
