@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from processes import started
+from processes import started, wait_until
 
 from flows.cli import run
 from tasks.store import Store, StoreError
