@@ -124,8 +124,8 @@ def _check_folder(database: Path) -> None:
     if odd := [sign for sign in "?%" if sign in str(database.parent)]:
         # SQLAlchemy would take what follows for options or a code, and write to another place.
         raise StoreError(
-            f"cannot keep databases in {database.parent}, for {' and '.join(odd)} in a path means something else in their "
-            "addresses: set RAMREEL_HOME or --tracking-uri to another folder"
+            f"cannot keep databases in {database.parent}, for {' and '.join(odd)} in a path means something else in "
+            "their addresses: set RAMREEL_HOME or --tracking-uri to another folder"
         )
     folder = next(parent for parent in database.parents if parent.exists())
     try:
