@@ -39,12 +39,12 @@ class RecordedRun(Settings):
 
 
 class RecordError(RamreelError):
-    """Some checkpoints could not be filmed; the others are. `films` and `failed` say which."""
+    """Some checkpoints could not be filmed; the others are. `films`, all of the run's, and `failed` say which."""
 
-    def __init__(self, run_id: str, films: tuple[FilmedCheckpoint, ...], failed: dict[int, str]) -> None:
+    def __init__(self, run_id: str, films: tuple[FilmedCheckpoint, ...], failed: dict[int, str], due: int) -> None:
         self.run_id, self.films, self.failed = run_id, films, failed
         reasons = "; ".join(f"step {step}: {reason}" for step, reason in failed.items())
-        super().__init__(f"{len(failed)} of {len(failed) + len(films)} films failed: {reasons}")
+        super().__init__(f"{len(failed)} of {due} films failed: {reasons}")
 
 
 @flow(
@@ -79,7 +79,7 @@ def record(settings: RecordSettings) -> RecordedRun:
     films = films_of(run_id)
     show_films(run_id, films)
     if failed:
-        error = RecordError(run_id, films, failed)
+        error = RecordError(run_id, films, failed, len(due))
         # A store that cannot take the reason must not hide it: a full disk fails twice.
         with suppress(StoreError):
             note_failure(run_id, str(error))

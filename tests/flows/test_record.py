@@ -123,6 +123,11 @@ def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
     assert store.films(run_id) == {}
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
     record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(1024,)))
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    with pytest.raises(RecordError, match="1 of 1 films failed"):
+        # Films that are there already were not asked for.
+        record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
     assert "1 of 1 films failed: step 512" in store.run(run_id).tags["ramreel.reason"], "it is not made good yet"
     assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512,)
     assert not {"ramreel.reason", "mlflow.note.content"} & store.run(run_id).tags.keys()
