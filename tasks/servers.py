@@ -151,8 +151,7 @@ def start_prefect(meanwhile: Callable[[], object]) -> None:
 
     class Watched(SubprocessASGIServer):
         def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-            with _deaf_to_ctrl_c():
-                process = super()._run_uvicorn_command()
+            process = _temporary_server(self.port)
             watching.enter_context(_watched(process.pid, _END_SECONDS))
             meanwhile()
             return process
@@ -161,17 +160,24 @@ def start_prefect(meanwhile: Callable[[], object]) -> None:
     Watched().start()
 
 
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """A process that is started inside never hears Ctrl-C, which a terminal sends to all that a command has started.
+def _temporary_server(port: int | None) -> subprocess.Popen[bytes]:
+    """What Prefect itself would start, but in a process group of its own.
 
-    Prefect hears of a flow run's end after that; its client would ask a server that is gone for minutes.
+    Ctrl-C and `timeout` reach a command's whole group: a server that ended by it would hear no more how the flow run
+    ended, which Prefect then tries for minutes to tell it.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    import prefect
+    from prefect.settings import get_current_settings
+
+    # Where Prefect lies: else the working folder would come first in what the server imports.
+    command = ["uvicorn", "--app-dir", str(prefect.__module_path__.parent), "--host", _HOST, "--port", str(port)]
+    options = ["--log-level", "error", "--lifespan", "on", "--factory", "prefect.server.api.server:create_app"]
+    flags = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *command, *options],
+        env=os.environ | flags | get_current_settings().to_environment_variables(exclude_unset=True),
+        start_new_session=True,
+    )
 
 
 def _prefect_settings(address: str) -> dict[str, str]:
