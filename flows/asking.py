@@ -89,14 +89,15 @@ def prepare_prefect(*, serves: bool = False) -> None:
     Raises:
         BadInputError: there can be none.
     """
+    from tasks.running import prefect_database
     from tasks.store import find_home
 
     home = find_home() / "mlruns"
-    database = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+    ours = prefect_database(find_home())
     defaults = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
+        "PREFECT_API_DATABASE_CONNECTION_URL": ours,
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         # A server that is away is asked again for about four minutes, longer each time.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
@@ -109,7 +110,7 @@ def prepare_prefect(*, serves: bool = False) -> None:
         os.environ.setdefault(key, value)
     from tasks.servers import starts_its_own
 
-    if not (serves or starts_its_own()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
+    if not (serves or starts_its_own()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != ours:
         return
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -158,14 +159,13 @@ def running(flow: str, as_json: bool, quiet: bool = False) -> Iterator[Terminal]
         as_json: standard output is for one JSON object.
         quiet: nothing is said under way.
     """
-    from tasks.servers import start_prefect
+    from tasks.servers import started_prefect
 
     def meanwhile() -> None:
         importlib.import_module(flow)
         leave_imports()
 
-    with shown(as_json, quiet) as terminal:
-        start_prefect(meanwhile)
+    with shown(as_json, quiet) as terminal, started_prefect(meanwhile):
         yield terminal
 
 

@@ -27,6 +27,7 @@ from prefect.workers.process import ProcessWorker
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings import Settings
+from tasks.killed import end_killed
 
 POOL = "ramreel"
 TAG = "ramreel"
@@ -77,10 +78,11 @@ def start_again(api_url: str) -> int:
 
     Without that they hold their places in the queues until their missing heartbeats are noticed, and Prefect lets
     automations hear of what it cannot order, as after a restart of its server, a quarter of an hour late. If a process
-    lives after all, its run's lease keeps the two apart.
+    lives after all, its run's lease keeps the two apart. What killed commands have left behind ends, too.
     """
     taken = {"state": {"type": {"any_": [StateType.PENDING, StateType.RUNNING]}}}
     with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
+        end_killed(client)
         found = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate(taken),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),

@@ -1,4 +1,4 @@
-"""Where a `ramreel up` over this store answers, for whoever wants to show a link or ask how things are."""
+"""Where a `ramreel up` over this store answers, and keeps what Prefect knows."""
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ def addresses(address: Address) -> Addresses | None:
         return None
     # A `ramreel up` that was killed leaves its note behind.
     return at if at and answers(f"{at.api}/health") else None
+
+
+def prefect_database(home: Path) -> str:
+    """Address of Prefect's database, where it is ours."""
+    return f"sqlite+aiosqlite:///{home / 'mlruns' / 'prefect.db'}"
 
 
 def _file(address: Address) -> Path | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tasks.arcade.errors import RamreelError
+from tasks.killed import as_a_command, end_killed
 from tasks.running import Addresses, answers, told
 from tasks.store import Store, find_home
 
@@ -133,8 +134,9 @@ def starts_its_own() -> bool:
     return not settings.api.url and settings.server.ephemeral.enabled
 
 
-def start_prefect(meanwhile: Callable[[], object]) -> None:
-    """Have Prefect start its temporary server over the embedded store, unless another one is set.
+@contextmanager
+def started_prefect(meanwhile: Callable[[], object]) -> Iterator[None]:
+    """For a command's flow runs: have Prefect start its temporary server over its database, unless another one is set.
 
     Left to itself it starts one with the first flow, and leaves it running for ever when this process is killed.
 
@@ -142,7 +144,9 @@ def start_prefect(meanwhile: Callable[[], object]) -> None:
         meanwhile: done while the server starts.
     """
     if not starts_its_own():
+        yield
         return
+    from prefect.client.orchestration import get_client
     from prefect.server.api.server import SubprocessASGIServer
 
     watching = ExitStack()
@@ -158,6 +162,10 @@ def start_prefect(meanwhile: Callable[[], object]) -> None:
 
     # There is one for the whole process: flows find it running.
     Watched().start()
+    with get_client(sync_client=True) as client:
+        end_killed(client)
+    with as_a_command():
+        yield
 
 
 def _temporary_server(port: int | None) -> subprocess.Popen[bytes]:
