@@ -29,6 +29,8 @@ _PLAYS = 8
 """Played apart, each from a seed of its own: as many whatever the cores, so that the atlas is the same everywhere."""
 _RANDOM = "random"
 SHEET = "atlas/atlas.png"
+PAGE = "atlas/atlas.html"
+TABLE = "atlas/atlas.md"
 
 
 class DrawnAtlas(Settings):
@@ -37,6 +39,8 @@ class DrawnAtlas(Settings):
     run_id: str
     atlas: str
     sheet: str
+    page: str
+    table: str
     states: int
     pokes: int
     unsteady: int
@@ -79,6 +83,8 @@ def draw(run_id: str, settings: AtlasSettings) -> DrawnAtlas:
         run_id=run_id,
         atlas=ATLAS,
         sheet=SHEET,
+        page=PAGE,
+        table=TABLE,
         states=atlas.states,
         pokes=atlas.pokes,
         unsteady=atlas.unsteady,
@@ -117,8 +123,8 @@ def _keep(store: Store, run_id: str, drawn: Chart) -> None:
         sheet = folder / Path(SHEET).name
         write_sheet(drawn, sheet)
         (folder / Path(ATLAS).name).write_text(atlas.model_dump_json(indent=2), "utf-8")
-        (folder / "atlas.md").write_text(render_markdown(atlas), "utf-8")
-        (folder / "atlas.html").write_text(render_html(atlas, sheet.read_bytes()), "utf-8")
+        (folder / Path(TABLE).name).write_text(render_markdown(atlas), "utf-8")
+        (folder / Path(PAGE).name).write_text(render_html(atlas, sheet.read_bytes()), "utf-8")
         store.save_files(run_id, folder, str(Path(ATLAS).parent))
     figures = {f"atlas/{kind.replace(' ', '_')}": float(n) for kind, n in _kinds(atlas).items()}
     store.log_metrics(run_id, {**figures, "atlas/pokes": atlas.pokes, "atlas/unsteady": atlas.unsteady}, step=0)

@@ -154,6 +154,8 @@ def test_films_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
     assert not first.outlined
     assert mark_of(store, first, tmp_path).outlines is None
     drawn = atlas(AtlasSettings(env_id="ALE/Breakout-v5", states=2, steps=200))
+    for path in (drawn.atlas, drawn.sheet, drawn.page, drawn.table):
+        assert Path(store.artifact_uri(drawn.run_id, path).removeprefix("file://")).is_file()
     again = record(RecordSettings(run=run_id, evaluation=one, again=True))
     assert again.outlined
     outlines = mark_of(store, again, tmp_path).outlines
