@@ -98,7 +98,7 @@ def test_a_recording_fails_with_the_reason_and_goes_on_when_there_is_room(
     (first,) = store.whole_films(run_id).values()
     film = store.fetch_artifact(run_id, first.mp4, tmp_path / "before").read_bytes()
     disk.fill(len(film) // 2)
-    with pytest.raises(RecordError, match=r"1 of 2 films failed: step 512: ") as failed:
+    with pytest.raises(RecordError, match=r"1 of 1 films failed: step 512: ") as failed:
         record(RecordSettings(run=run_id, evaluation=judged))
     assert re.search(REASON, failed.value.failed[512])
     assert [made.step for made in failed.value.films] == [256]
