@@ -33,10 +33,10 @@ def as_a_command() -> Iterator[None]:
         yield
 
 
-def end_killed(client: SyncPrefectClient) -> int:
-    """Call the flow runs crashed that killed commands have left behind, if no command lives; how many there were."""
+def end_killed(client: SyncPrefectClient) -> None:
+    """Call the flow runs crashed that killed commands have left behind, if no command lives."""
     if (lock := _lock()) is None:
-        return 0
+        return
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
@@ -46,13 +46,11 @@ def end_killed(client: SyncPrefectClient) -> int:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return 0
+            return
         asked = {"state": {"type": {"any_": not_over}}, "tags": {"all_": [TAG]}}
-        left = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(asked))
-        for run in left:
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(asked)):
             crashed: State[None] = Crashed(message="The process of its command was killed.")
             client.set_flow_run_state(run.id, crashed, force=True)
-    return len(left)
 
 
 def _lock() -> Path | None:

@@ -77,6 +77,7 @@ def test_a_training_ends_as_if_nobody_had_killed_anything(
         values = json.loads(out.splitlines()[-1])
         assert nothing_is_left_of(command)
     calm, calm_id = undisturbed
+    assert values["checkpoint_digest"] == calm.list_checkpoints(calm_id)[-1].digest
     runs = store.runs_tagged("ramreel.kind", "training")
     assert values["run_id"] in runs
     for run_id in runs:
