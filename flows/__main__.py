@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from flows.garbage import look_rarely
+from flows.runtime.gc_tuning import look_rarely
 
 
 def main() -> None:
     """The `ramreel` command."""
     look_rarely()
-    from flows.cli import run
+    from flows.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.ending import ending
-from tasks.arcade.asked import AtlasSettings
+from flows.run_status import ending
+from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.atlas import DrawnAtlas, draw, start
 
 

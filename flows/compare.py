@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.ending import ending
-from tasks.arcade.asked import CompareSettings
+from flows.run_status import ending
+from tasks.arcade.inputs.forms import CompareSettings
 from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
-from tasks.restarts import refuse_crash_loop
-from tasks.titles import titled
+from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.execution.flow_run_names import titled
 
 
 @flow(name="compare", flow_run_name=titled("compare"))

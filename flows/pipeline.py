@@ -9,9 +9,9 @@ from prefect import flow
 from flows.compare import compare
 from flows.record import record
 from flows.train import train
-from tasks.arcade.asked import Approach, CompareSettings, PipelineSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import Approach, CompareSettings, PipelineSettings, RecordSettings, TrainSettings
 from tasks.compare import ComparedRuns
-from tasks.restarts import refuse_crash_loop
+from tasks.execution.crash_loop import refuse_crash_loop
 
 
 @flow(name="pipeline", flow_run_name="pipeline {settings.title}")

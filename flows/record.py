@@ -8,10 +8,12 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.arcade.asked import RecordSettings
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.rollouts.workers import cores
-from tasks.arcade.settings import Settings
+from tasks.arcade.inputs.forms import RecordSettings
+from tasks.arcade.rollouts.worker_pool import cores
+from tasks.arcade.settings.algorithms import Settings
+from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.execution.flow_run_names import titled
 from tasks.milestones import note_film
 from tasks.record import (
     FilmedCheckpoint,
@@ -24,9 +26,7 @@ from tasks.record import (
     note_failure,
     show_films,
 )
-from tasks.restarts import refuse_crash_loop
 from tasks.store import StoreError, one_line, open_store
-from tasks.titles import titled
 
 
 class RecordedRun(Settings):

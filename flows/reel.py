@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.arcade.asked import ReelSettings
-from tasks.arcade.films.reel_parts import PARTS
-from tasks.arcade.rollouts.workers import cores
+from tasks.arcade.inputs.forms import ReelSettings
+from tasks.arcade.rollouts.worker_pool import cores
+from tasks.arcade.video.reel_outputs import PARTS
+from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.execution.flow_run_names import titled
 from tasks.reel import MadeReel, choose, keep, make_part, play_checkpoint
-from tasks.restarts import refuse_crash_loop
-from tasks.titles import titled
 
 
 @flow(

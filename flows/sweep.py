@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.ending import ending
+from flows.run_status import ending
 from flows.train import trained
-from tasks.arcade.approaches import run_settings
-from tasks.arcade.asked import TrainSettings
-from tasks.arcade.game import resolve
-from tasks.arcade.search import Search, SweepSettings, opened, parameters
-from tasks.restarts import refuse_crash_loop
-from tasks.stopping import judged
+from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.inputs.forms import TrainSettings
+from tasks.arcade.settings.approaches import run_settings
+from tasks.arcade.tuning import Search, SweepSettings, opened, parameters
+from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.execution.graceful_stop import judged
 from tasks.store import open_store, study_file
 from tasks.sweep import Swept, note_pruned, start, write_report
 from tasks.train import start_run

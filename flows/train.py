@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.ending import ending
-from tasks import events
-from tasks.arcade.approaches import run_settings
-from tasks.arcade.asked import ResumeSettings, TrainSettings
-from tasks.arcade.rollouts.workers import cores
-from tasks.arcade.settings import RunSettings, Settings
+from flows.run_status import ending
+from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
+from tasks.arcade.rollouts.worker_pool import cores
+from tasks.arcade.settings.algorithms import RunSettings, Settings
+from tasks.arcade.settings.approaches import run_settings
+from tasks.execution import events
+from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.execution.flow_run_names import titled
 from tasks.record import find_run
-from tasks.restarts import refuse_crash_loop
-from tasks.runs import evaluation_tag
+from tasks.runs.lookup import evaluation_tag
 from tasks.store import StoredCheckpoint
-from tasks.titles import titled
 from tasks.train import SavedCheckpoint, learn, reopen_run, show_checkpoints, start_run
 
 

@@ -10,19 +10,19 @@ import numpy as np
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
-from tasks import provenance
-from tasks.arcade.asked import AtlasSettings
-from tasks.arcade.atlases.atlas import Atlas, Kind
-from tasks.arcade.atlases.charting import Chart, chart
-from tasks.arcade.atlases.page import render_html, render_markdown
-from tasks.arcade.atlases.poking import PlaySettings, Study
-from tasks.arcade.atlases.sheet import write_sheet
-from tasks.arcade.atlases.studying import hush, study_checkpoint
-from tasks.arcade.game import resolve
-from tasks.arcade.rollouts.workers import cores
-from tasks.arcade.settings import GameSettings, Settings
-from tasks.audience import audience
-from tasks.processes import processes
+from tasks.arcade.atlas.build import Chart, chart
+from tasks.arcade.atlas.model import Atlas, Kind
+from tasks.arcade.atlas.page import render_html, render_markdown
+from tasks.arcade.atlas.perturb import PlaySettings, Study
+from tasks.arcade.atlas.poster import write_sheet
+from tasks.arcade.atlas.worker import hush, study_checkpoint
+from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.inputs.forms import AtlasSettings
+from tasks.arcade.rollouts.worker_pool import cores
+from tasks.arcade.settings.algorithms import GameSettings, Settings
+from tasks.execution import provenance
+from tasks.execution.progress_sink import audience
+from tasks.execution.worker_processes import processes
 from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
 
 _PLAYS = 8

@@ -12,18 +12,27 @@ from typing import NamedTuple
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
-from tasks import events, provenance
-from tasks.arcade.checkpoint import CheckpointError
-from tasks.arcade.contest import EPISODES, Cause, Contest, Played, collapsed, decide, play_seeds, suspicious
-from tasks.arcade.episodes.proof import verify
+from tasks.arcade.checkpoints.checkpoint import CheckpointError
+from tasks.arcade.episodes.head_to_head import (
+    EPISODES,
+    Cause,
+    Contest,
+    Played,
+    collapsed,
+    decide,
+    play_seeds,
+    suspicious,
+)
 from tasks.arcade.episodes.seeds import evaluation_seeds
 from tasks.arcade.episodes.trace import TraceError, read_trace
-from tasks.arcade.rollouts.workers import cores
-from tasks.arcade.settings import Settings
-from tasks.audience import announce
-from tasks.links import link
+from tasks.arcade.episodes.verify import verify
+from tasks.arcade.rollouts.worker_pool import cores
+from tasks.arcade.settings.algorithms import Settings
+from tasks.execution import events, provenance
+from tasks.execution.links import link
+from tasks.execution.progress_sink import announce
+from tasks.execution.worker_processes import processes
 from tasks.notify import tell
-from tasks.processes import processes
 from tasks.store import DROPPED, Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 
 

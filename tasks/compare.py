@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks import provenance
 from tasks.arcade import report
 from tasks.arcade.report import Comparison, Findings
-from tasks.arcade.settings import Settings
-from tasks.clips import with_films
-from tasks.contenders import Contenders, contenders
-from tasks.reading import read_run
+from tasks.arcade.settings.algorithms import Settings
+from tasks.execution import provenance
+from tasks.runs.comparability import Contenders, contenders
+from tasks.runs.report_clips import with_films
+from tasks.runs.report_data import read_run
 from tasks.store import Store, open_store
 
 REPORT = "reports/report.html"

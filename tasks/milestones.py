@@ -7,9 +7,9 @@ import json
 from prefect import task
 from prefect.artifacts import create_link_artifact
 
-from tasks import events
-from tasks.arcade.milestones import Milestone, facts, reached
-from tasks.links import link
+from tasks.arcade.episodes.milestones import Milestone, facts, reached
+from tasks.execution import events
+from tasks.execution.links import link
 from tasks.notify import tell
 from tasks.store import Registry, StoredRun, open_store
 

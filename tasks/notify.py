@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from tasks.arcade.errors import RamreelError
-from tasks.audience import announce
+from tasks.execution.progress_sink import announce
 
 ENVIRONMENT = "RAMREEL_NOTIFY"
 """Apprise's addresses, with spaces between."""

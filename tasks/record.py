@@ -9,15 +9,15 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.arcade.asked import EvaluationSettings, FilmSettings
-from tasks.arcade.atlases.atlas import Atlas
-from tasks.arcade.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
-from tasks.arcade.game import rom_digest
-from tasks.arcade.settings import Settings
-from tasks.audience import audience
-from tasks.processes import in_a_process
-from tasks.retries import after_a_death
-from tasks.runs import wanted_evaluation
+from tasks.arcade.atlas.model import Atlas
+from tasks.arcade.emulator.emulator import rom_digest
+from tasks.arcade.episodes.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
+from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings
+from tasks.arcade.settings.algorithms import Settings
+from tasks.execution.progress_sink import audience
+from tasks.execution.retries import after_a_death
+from tasks.execution.worker_processes import in_a_process
+from tasks.runs.lookup import wanted_evaluation
 from tasks.store import Film, Store, StoredCheckpoint, StoreError, newest_atlas, open_store, store_in_use
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from prefect import task
 
-from tasks.arcade.asked import ReelSettings
 from tasks.arcade.episodes.trace import read_trace
-from tasks.arcade.films.reel import Clip, Reel
-from tasks.arcade.films.reel_parts import Part, make, play_for_reel
-from tasks.arcade.settings import SCHEMA, Settings
-from tasks.audience import audience
-from tasks.casting import Cast, find_cast
-from tasks.processes import in_a_process
-from tasks.retries import after_a_death
+from tasks.arcade.inputs.forms import ReelSettings
+from tasks.arcade.settings.algorithms import SCHEMA, Settings
+from tasks.arcade.video.reel import Clip, Reel
+from tasks.arcade.video.reel_outputs import Part, make, play_for_reel
+from tasks.execution.progress_sink import audience
+from tasks.execution.retries import after_a_death
+from tasks.execution.worker_processes import in_a_process
+from tasks.runs.reel_cast import Cast, find_cast
 from tasks.store import Store, StoredCheckpoint, open_store, step_name, store_in_use
 
 

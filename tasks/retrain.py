@@ -11,11 +11,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from tasks.arcade.settings import RunSettings, Settings
-from tasks.arcade.unattended import RetrainSettings
-from tasks.links import link
+from tasks.arcade.inputs.unattended import RetrainSettings
+from tasks.arcade.settings.algorithms import RunSettings, Settings
+from tasks.execution.links import link
 from tasks.notify import tell
-from tasks.runs import evaluation_tag, wanted_evaluation
+from tasks.runs.lookup import evaluation_tag, wanted_evaluation
 from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 from tasks.train import ROOT, last_good
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from tasks import provenance
-from tasks.arcade.search import Figure, SweepSettings, TrialRow, as_toml, best_of
-from tasks.arcade.settings import Settings
-from tasks.arcade.sweep_page import render_html
+from tasks.arcade.report.sweep_page import render_html
+from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.tuning import Figure, SweepSettings, TrialRow, as_toml, best_of
+from tasks.execution import provenance
 from tasks.store import BEST_SETTINGS, open_store, start_sweep
 
 REPORT = "reports/report.html"

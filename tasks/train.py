@@ -14,22 +14,22 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from tasks import provenance
 from tasks.arcade import learner
-from tasks.arcade.checkpoint import CheckpointError
-from tasks.arcade.folder import DamagedError
+from tasks.arcade.checkpoints.checkpoint import CheckpointError
+from tasks.arcade.checkpoints.training_state import read_state
+from tasks.arcade.checkpoints.verified_folder import DamagedError
 from tasks.arcade.learner import Start
 from tasks.arcade.progress import Progress
-from tasks.arcade.rollouts.workers import WorkerError
-from tasks.arcade.settings import RunSettings, Settings
-from tasks.arcade.training_state import read_state
-from tasks.audience import announce
-from tasks.links import link
-from tasks.reporter import Reporter
-from tasks.retries import only_after
-from tasks.runs import fetch, resumable
-from tasks.stopping import stoppable
+from tasks.arcade.rollouts.worker_pool import WorkerError
+from tasks.arcade.settings.algorithms import RunSettings, Settings
+from tasks.execution import provenance
+from tasks.execution.graceful_stop import stoppable
+from tasks.execution.links import link
+from tasks.execution.progress_sink import announce
+from tasks.execution.retries import only_after
+from tasks.runs.lookup import fetch, resumable
 from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
+from tasks.training_reporter import Reporter
 
 ROOT = "ramreel.root_flow_run_id"
 """Tag of the outermost flow run that a run was made in, which is the same when it is started again."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from inboxes import Webhook
+from helpers.inboxes import Webhook
 
-from flows.garbage import look_rarely
-from tasks.arcade.asked import EvaluationSettings
-from tasks.arcade.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.settings import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
+from flows.runtime.gc_tuning import look_rarely
+from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
+from tasks.arcade.inputs.forms import EvaluationSettings
+from tasks.arcade.settings.algorithms import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
 from tasks.store import Store, open_store
-from tasks.store.address import connect, find_address
+from tasks.store.connection import connect, find_address
 
 PREFECT_SETTINGS = (
     "DO_NOT_TRACK",

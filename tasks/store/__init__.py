@@ -1,14 +1,11 @@
 """What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
 
-from tasks.store.address import find_home
-from tasks.store.atlases import ATLAS, newest_atlas, start_atlas
+from tasks.store.champions import DROPPED, Champion, Registry
+from tasks.store.connection import find_home
 from tasks.store.imports import start_import
 from tasks.store.lease import Lease, LeaseError
-from tasks.store.metrics import MetricLog
-from tasks.store.registry import DROPPED, Champion, Registry
-from tasks.store.store import Store, open_store, store_in_use
-from tasks.store.sweeps import BEST_SETTINGS, start_sweep, study_file
-from tasks.store.values import (
+from tasks.store.metric_writer import MetricLog
+from tasks.store.models import (
     Film,
     RunStatus,
     StoredCheckpoint,
@@ -18,6 +15,9 @@ from tasks.store.values import (
     step_name,
     without_passwords,
 )
+from tasks.store.start_runs import ATLAS, newest_atlas, start_atlas
+from tasks.store.store import Store, open_store, store_in_use
+from tasks.store.sweeps import BEST_SETTINGS, start_sweep, study_file
 
 __all__ = [
     "ATLAS",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from tasks.store.address import Address, connect
-from tasks.store.values import StoreError, safe_path, told_in_one_line
+from tasks.store.connection import Address, connect
+from tasks.store.models import StoreError, safe_path, told_in_one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

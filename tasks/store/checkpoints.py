@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.arcade.settings import SCHEMA
-from tasks.store import finding
+from tasks.arcade.settings.algorithms import SCHEMA
+from tasks.store import queries as finding
 from tasks.store.artifacts import Artifacts
-from tasks.store.values import StoredCheckpoint, StoreError, step_name, told_in_one_line
+from tasks.store.models import StoredCheckpoint, StoreError, step_name, told_in_one_line
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.arcade.foreign import ForeignRun
-from tasks.arcade.settings import RunSettings
-from tasks.store.address import connect
-from tasks.store.starting import create_run, log_params, origin_tags
+from tasks.arcade.external_runs import ForeignRun
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.store.connection import connect
+from tasks.store.create_run import create_run, log_params, origin_tags
+from tasks.store.models import flatten, told_in_one_line
 from tasks.store.store import FOREIGN_FILE, IMPORTED, Store
-from tasks.store.values import flatten, told_in_one_line
 
 
 @told_in_one_line

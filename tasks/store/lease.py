@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from tasks.store.values import StoreError, one_line, told_in_one_line
+from tasks.store.models import StoreError, one_line, told_in_one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from tasks.arcade.foreign import ForeignRun
-from tasks.arcade.settings import RunSettings, parsed
-from tasks.store import finding
-from tasks.store.address import check, find_address, is_fresh
+from tasks.arcade.external_runs import ForeignRun
+from tasks.arcade.settings.algorithms import RunSettings, parsed
+from tasks.store import queries as finding
 from tasks.store.checkpoints import Checkpoints
-from tasks.store.films import Films
+from tasks.store.connection import check, find_address, is_fresh
+from tasks.store.create_run import create_run, log_params, origin_tags
 from tasks.store.lease import Lease
-from tasks.store.metrics import MetricLog, now_ms, to_metrics
-from tasks.store.starting import create_run, log_params, origin_tags
-from tasks.store.values import RunStatus, StoredRun, StoreError, flatten, one_line, told_in_one_line
+from tasks.store.metric_writer import MetricLog, now_ms, to_metrics
+from tasks.store.models import RunStatus, StoredRun, StoreError, flatten, one_line, told_in_one_line
+from tasks.store.videos import Films
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

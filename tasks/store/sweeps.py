@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.arcade.search import SweepSettings
-from tasks.store.address import connect, find_home
-from tasks.store.starting import create_run, log_params, origin_tags
+from tasks.arcade.tuning import SweepSettings
+from tasks.store.connection import connect, find_home
+from tasks.store.create_run import create_run, log_params, origin_tags
+from tasks.store.models import flatten, told_in_one_line
 from tasks.store.store import Store
-from tasks.store.values import flatten, told_in_one_line
 
 BEST_SETTINGS = "reports/best.toml"
 

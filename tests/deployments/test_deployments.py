@@ -20,8 +20,9 @@ from prefect.states import Completed, Pending, Running, Scheduled
 from prefect.utilities.callables import parameter_schema
 from prefect.variables import Variable
 
-from tasks import deploy, events
-from tasks.arcade.approaches import APPROACHES
+from tasks.arcade.settings.approaches import APPROACHES
+from tasks.execution import events
+from tasks.services import deployments as deploy
 
 FOLDER = Path(__file__).parents[2] / "deployments"
 DECLARED: list[dict[str, Any]] = yaml.safe_load((FOLDER / "prefect.yaml").read_text("utf-8"))["deployments"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import typer
 
-from flows.cli import app
-from tasks.arcade.approaches import APPROACHES
+from flows.cli.app import app
+from tasks.arcade.settings.approaches import APPROACHES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from inboxes import Postbox, Webhook, mail_server
-from unattended import Unattended
+from helpers.inboxes import Postbox, Webhook, mail_server
+from helpers.unattended import Unattended
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evidence import histories, whole_checkpoints
-from inboxes import Postbox, Webhook
-from processes import kill, started, wait_until
-from unattended import Unattended
+from helpers.evidence import histories, whole_checkpoints
+from helpers.inboxes import Postbox, Webhook
+from helpers.processes import kill, started, wait_until
+from helpers.unattended import Unattended
 
-from tasks import events
+from tasks.execution import events
+from tasks.runs.verify import verify_run
 from tasks.store import Champion, Registry
-from tasks.verify import verify_run
 
 GAME = "ALE/Breakout-v5"
 # A policy that never moves always loses by 21: whatever comes next is the game's best so far.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sizes import LONG
+from helpers.scale import LONG
 
 
 def pytest_report_header() -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sizes import sized
+from helpers.scale import sized
 
-from tasks.arcade.game import action_names, environment_ids, resolve
-from tasks.arcade.rollouts.rollout import Environment
+from tasks.arcade.emulator.emulator import action_names, environment_ids, resolve
+from tasks.arcade.rollouts.on_policy import Environment
 
 GAMES = [name for name in environment_ids() if name.endswith(("-v5", "-v0")) and "-ram" not in name]
 SOME = ["ALE/Pong-v5", "ALE/Qbert-v5", "Seaquest-v0", "MontezumaRevenge-v0"]

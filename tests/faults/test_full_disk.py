@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disks import REASON, Disk, limited_files, may_mount, small_tmpfs
-from evidence import histories, whole_checkpoints
-from sizes import takes_minutes
+from helpers.disks import REASON, Disk, limited_files, may_mount, small_tmpfs
+from helpers.evidence import histories, whole_checkpoints
+from helpers.scale import takes_minutes
 
 from flows.record import RecordError, record
 from flows.train import resume, train
-from tasks.arcade.asked import EvaluationSettings, RecordSettings, ResumeSettings, TrainSettings
+from tasks.arcade.inputs.forms import EvaluationSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.audience import before
+from tasks.execution.progress_sink import before
+from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, open_store
-from tasks.verify import verify_run
 
 pytestmark = takes_minutes
 KINDS = {"tmpfs": small_tmpfs, "limit": limited_files}

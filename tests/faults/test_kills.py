@@ -9,15 +9,15 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from evidence import histories, whole_checkpoints
-from processes import Command, kill, started, wait_until
-from sizes import sized, takes_minutes
+from helpers.evidence import histories, whole_checkpoints
+from helpers.processes import Command, kill, started, wait_until
+from helpers.scale import sized, takes_minutes
 
 from flows.record import record
 from flows.train import train
-from tasks.arcade.asked import EvaluationSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import EvaluationSettings, RecordSettings, TrainSettings
+from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, open_store
-from tasks.verify import verify_run
 
 TRAIN = TrainSettings(
     env_id="ALE/Breakout-v5", approach="ppo-tuned", seed=5, steps=sized(8_000, 24_000), checkpoint_every=2000,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.arcade.asked import TrainSettings
+from tasks.arcade.inputs.forms import TrainSettings
 from tasks.store import Store, open_store
 
 

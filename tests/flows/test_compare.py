@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import run
-from tasks.arcade.game import resolve
-from tasks.arcade.settings import RunSettings
+from flows.cli.app import run
+from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.settings.algorithms import RunSettings
 from tasks.store import Store
 
 Judged = Callable[..., str]

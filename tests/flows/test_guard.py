@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inboxes import Webhook
+from helpers.inboxes import Webhook
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows.follow import follow_up
+from flows.follow_up import follow_up
 from flows.guard import GuardError, guard
 from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
-from tasks import events
-from tasks.arcade.asked import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
-from tasks.arcade.contest import Contest
-from tasks.arcade.unattended import FollowUpSettings, GuardSettings, RetrainSettings
+from tasks.arcade.episodes.head_to_head import Contest
+from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.unattended import FollowUpSettings, GuardSettings, RetrainSettings
 from tasks.champion import Standing, challenge, look_for_collapse
+from tasks.execution import events
 from tasks.retrain import plan
-from tasks.runs import wanted_evaluation
+from tasks.runs.lookup import wanted_evaluation
 from tasks.store import Champion, Registry, Store, StoreError
 
 GAME = "ALE/Breakout-v5"

@@ -9,13 +9,13 @@ from prefect import flow, task
 from prefect.futures import PrefectFuture
 
 from flows.atlas import atlas
-from flows.cli import run
+from flows.cli.app import run
 from flows.record import FilmedCheckpoint, RecordedRun, RecordError, record, why_it_failed
 from flows.train import train
-from tasks.arcade.asked import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
-from tasks.arcade.films.mark import FilmMark, read_mark
+from tasks.arcade.inputs.forms import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
+from tasks.arcade.video.embedded_trace import FilmMark, read_mark
+from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, newest_atlas
-from tasks.verify import verify_run
 
 THREE = EvaluationSettings(episodes=3)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from flows.cli import run
+from flows.cli.app import run
 from flows.train import train
-from tasks.arcade.asked import TrainSettings
-from tasks.arcade.episodes.proof import verify
 from tasks.arcade.episodes.trace import read_trace
+from tasks.arcade.episodes.verify import verify
+from tasks.arcade.inputs.forms import TrainSettings
 from tasks.store import Store
 
 

@@ -5,13 +5,13 @@ import os
 import pytest
 from prefect import flow
 
-from flows.cli import run as cli
+from flows.cli.app import run as cli
 from flows.train import resume, train
-from tasks.arcade.approaches import run_settings
-from tasks.arcade.asked import EvaluationSettings, ResumeSettings, TrainSettings
-from tasks.arcade.evaluation import EpisodeScore, Evaluation
-from tasks.follow import earlier_trainings
-from tasks.learning import find_training
+from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
+from tasks.arcade.inputs.forms import EvaluationSettings, ResumeSettings, TrainSettings
+from tasks.arcade.settings.approaches import run_settings
+from tasks.follow_up import earlier_trainings
+from tasks.learning_benchmark import find_training
 from tasks.store import Store, StoreError
 from tasks.train import start_run
 

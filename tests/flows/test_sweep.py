@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import run
+from flows.cli.app import run
 from tasks.store import Store
 
 SWEEP = ["sweep", "ALE/Breakout-v5", "--approach", "a2c", "--parameters", "learning_rate,n_steps", "--steps", "2000"]

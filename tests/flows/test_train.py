@@ -12,21 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.processes import started, wait_until
 from prefect import flow
 from prefect.exceptions import TerminationSignal
-from processes import started, wait_until
 
-from flows.ending import ending
+from flows.run_status import ending
 from flows.train import train, trained
-from tasks.arcade.approaches import UnknownApproachError, approach
-from tasks.arcade.asked import TrainSettings
-from tasks.arcade.game import UnknownGameError
+from tasks.arcade.emulator.emulator import UnknownGameError
+from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.arcade.rollouts.workers import WorkerError
-from tasks.arcade.settings import RunSettings
-from tasks.audience import before
-from tasks.runs import fetch
-from tasks.stopping import stoppable
+from tasks.arcade.rollouts.worker_pool import WorkerError
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.approaches import UnknownApproachError, approach
+from tasks.execution.graceful_stop import stoppable
+from tasks.execution.progress_sink import before
+from tasks.runs.lookup import fetch
 from tasks.store import LeaseError, Store, StoreError
 from tasks.store.lease import TAG
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_plays_in_a_fresh_process_from_tracking_uri_and_run_id_alon
     program = """
 import json, sys
 from tasks.arcade.episodes.playing import play
-from tasks.runs import fetch
+from tasks.runs.lookup import fetch
 from tasks.store import open_store
 store = open_store(sys.argv[1])
 checkpoint = fetch(store, store.list_checkpoints(sys.argv[2])[-1])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from inboxes import Webhook, mail_server
+from helpers.inboxes import Webhook, mail_server
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 
 from tasks import notify
-from tasks.audience import before
+from tasks.execution.progress_sink import before
 
 SECRET = "s3cr3t-t0ken"  # noqa: S105 - it is none
 

@@ -9,11 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
-from tasks.arcade.agent import Decide
+from tasks.arcade.emulator.emulator import Emulator, Ram, UnknownGameError, ale_version, rom_digest
+from tasks.arcade.emulator.frame_stack import Senses
 from tasks.arcade.episodes.trace import SHORT, Ended, Trace, TraceError
-from tasks.arcade.game import Emulator, Ram, UnknownGameError, ale_version, rom_digest
-from tasks.arcade.pixels import Senses
-from tasks.arcade.settings import GameSettings
+from tasks.arcade.policies.agent import Decide
+from tasks.arcade.settings.algorithms import GameSettings
 
 
 class Player(Protocol):

@@ -13,7 +13,7 @@ from uuid import uuid4
 from pydantic import ConfigDict, Field, model_validator
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
+from tasks.arcade.settings.algorithms import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
 
 _LONGEST = 1_000_000
 """Steps; as many as there can be frames in `GameSettings`."""

@@ -1,10 +1,10 @@
 """Stable-Baselines3 over whole rollouts: the room where learning happens, and the only one that knows it and torch."""
 
-from tasks.arcade.learner.algorithm import DivergedError, RewardScale, RolloutPPO
-from tasks.arcade.learner.building import build, ppo_arguments, schedule
-from tasks.arcade.learner.export import ExportError, export
-from tasks.arcade.learner.foreign import ForeignModel, read_zip
-from tasks.arcade.learner.network import PlainRamPolicy, RamPolicy
+from tasks.arcade.learner.factory import build, ppo_arguments, schedule
+from tasks.arcade.learner.networks import PlainRamPolicy, RamPolicy
+from tasks.arcade.learner.on_policy import DivergedError, RewardScale, RolloutPPO
+from tasks.arcade.learner.sb3_export import ExportError, export
+from tasks.arcade.learner.sb3_import import ForeignModel, read_zip
 from tasks.arcade.learner.training import Listener, Start, train
 
 __all__ = [

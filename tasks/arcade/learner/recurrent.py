@@ -15,11 +15,11 @@ from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
-from tasks.arcade.learner.algorithm import Learner
-from tasks.arcade.learner.network import ActorCritic
-from tasks.arcade.rollouts.recurrent_rollout import RecurrentRollout
-from tasks.arcade.rollouts.rollout import Rollout
-from tasks.arcade.settings import RecurrentNetworkSettings
+from tasks.arcade.learner.networks import ActorCritic
+from tasks.arcade.learner.on_policy import Learner
+from tasks.arcade.rollouts.on_policy import Rollout
+from tasks.arcade.rollouts.recurrent import RecurrentRollout
+from tasks.arcade.settings.algorithms import RecurrentNetworkSettings
 
 
 class RecurrentRamPolicy(RecurrentActorCriticPolicy):

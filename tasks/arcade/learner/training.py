@@ -14,17 +14,17 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.folder import Arrays, DamagedError
-from tasks.arcade.game import action_names
-from tasks.arcade.learner.algorithm import DivergedError, RolloutVecEnv
-from tasks.arcade.learner.building import Model, build
-from tasks.arcade.learner.offpolicy import OffPolicyRollouts
+from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.checkpoints.training_state import Counters, TrainingState
+from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedError
+from tasks.arcade.emulator.emulator import action_names
+from tasks.arcade.learner.factory import Model, build
+from tasks.arcade.learner.off_policy import OffPolicyRollouts
+from tasks.arcade.learner.on_policy import DivergedError, RolloutVecEnv
 from tasks.arcade.progress import Progress
-from tasks.arcade.rollouts.transitions import rollout_settings
-from tasks.arcade.rollouts.workers import WorkerError, WorkerPool
-from tasks.arcade.settings import RunSettings
-from tasks.arcade.training_state import Counters, TrainingState
+from tasks.arcade.rollouts.off_policy import rollout_settings
+from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
+from tasks.arcade.settings.algorithms import RunSettings
 
 
 class Listener(Protocol):

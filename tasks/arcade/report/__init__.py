@@ -1,13 +1,6 @@
 """Values → one HTML file, Markdown, CSV and Parquet that compare runs."""
 
-from tasks.arcade.report.films import WantedFilm, wanted_films, within_budget
-from tasks.arcade.report.groups import Group, groups
-from tasks.arcade.report.judging import Findings, cautions, verdicts, worse
-from tasks.arcade.report.metrics import by_step
-from tasks.arcade.report.numbers import to_csv, to_parquet
-from tasks.arcade.report.page import render_html, render_markdown
-from tasks.arcade.report.tables import parameter_table, summary_rows
-from tasks.arcade.report.values import (
+from tasks.arcade.report.data import (
     BestCheckpoint,
     CheckpointRow,
     Comparison,
@@ -17,6 +10,13 @@ from tasks.arcade.report.values import (
     best_checkpoint,
     checkpoint_row,
 )
+from tasks.arcade.report.embedded_videos import WantedFilm, wanted_films, within_budget
+from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
+from tasks.arcade.report.groups import Group, groups
+from tasks.arcade.report.mlflow_metrics import by_step
+from tasks.arcade.report.page import render_html, render_markdown
+from tasks.arcade.report.table_export import to_csv, to_parquet
+from tasks.arcade.report.tables import parameter_table, summary_rows
 
 __all__ = [
     "BestCheckpoint",

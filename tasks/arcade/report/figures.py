@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.arcade import curves, scores
-from tasks.arcade.curves import Curve, Dot, Family, Level, Look, Point
-from tasks.arcade.references import REFERENCES, Reference
+from tasks.arcade import scores
+from tasks.arcade.report import plots as curves
+from tasks.arcade.report.data import CheckpointRow, RunView
+from tasks.arcade.report.findings import Findings
+from tasks.arcade.report.formatting import interval_text, number
 from tasks.arcade.report.groups import Group
-from tasks.arcade.report.judging import Findings
-from tasks.arcade.report.values import CheckpointRow, RunView
-from tasks.arcade.report.words import interval_text, number
+from tasks.arcade.report.plots import Curve, Dot, Family, Level, Look, Point
 from tasks.arcade.scores import Estimate, FloatArray
+from tasks.arcade.scores.published import REFERENCES, Reference
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 
 from tasks.arcade import scores
-from tasks.arcade.references import REFERENCES
-from tasks.arcade.report.values import CheckpointRow, Comparison, RunView, best_checkpoint
+from tasks.arcade.report.data import CheckpointRow, Comparison, RunView, best_checkpoint
 from tasks.arcade.scores import Estimate, FloatArray
+from tasks.arcade.scores.published import REFERENCES
 
 # Okabe and Ito's colours, told apart by colour-blind eyes, the blue lighter for dark pages; where they begin anew the
 # dashes differ.

@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tasks.arcade import curves
-from tasks.arcade.pages import render
+from tasks.arcade.report import plots as curves
+from tasks.arcade.report.data import Comparison, FilmView, best_checkpoint
+from tasks.arcade.report.embedded_videos import within_budget
 from tasks.arcade.report.figures import figures, mean_interval, sizes
-from tasks.arcade.report.films import within_budget
+from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
+from tasks.arcade.report.formatting import duration, interval_text, number, score
 from tasks.arcade.report.groups import counted
-from tasks.arcade.report.judging import Findings, cautions, verdicts, worse
+from tasks.arcade.report.html import render
 from tasks.arcade.report.tables import cost_rows, game_table, parameter_table, total_cost
-from tasks.arcade.report.values import Comparison, FilmView, best_checkpoint
-from tasks.arcade.report.words import duration, interval_text, number, score
 
 MANY_RUNS = 12
 """Beyond so many the runs have a table of their own, folded up."""

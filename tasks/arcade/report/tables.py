@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from tasks.arcade.references import REFERENCES
+from tasks.arcade.report.data import Cost, RunView
+from tasks.arcade.report.formatting import duration, number, score
 from tasks.arcade.report.groups import Group
-from tasks.arcade.report.values import Cost, RunView
-from tasks.arcade.report.words import duration, number, score
+from tasks.arcade.scores.published import REFERENCES
 
 
 def differing_parameters(runs: Sequence[RunView]) -> list[str]:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.features import Rams
-from tasks.arcade.folder import Arrays
-from tasks.arcade.game import RAM_SIZE, Ram
-from tasks.arcade.policies.policy import Floats
-from tasks.arcade.rollouts.transitions import End, Transitions
+from tasks.arcade.checkpoints.verified_folder import Arrays
+from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
+from tasks.arcade.policies.actor_critic import Floats
+from tasks.arcade.policies.features import Rams
+from tasks.arcade.rollouts.off_policy import End, Transitions
 
 
 @dataclass(frozen=True)

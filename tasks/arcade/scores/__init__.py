@@ -3,7 +3,6 @@
 The only room that knows scipy.
 """
 
-from tasks.arcade.scores.curves import Band, band_over_seeds, common_grid, curve_on_grid, first_reached
 from tasks.arcade.scores.estimates import (
     CONFIDENCE,
     Estimate,
@@ -19,6 +18,7 @@ from tasks.arcade.scores.estimates import (
     without_copies,
 )
 from tasks.arcade.scores.games import games_p_value, games_probability, iqm_over_games
+from tasks.arcade.scores.learning_curves import Band, band_over_seeds, common_grid, curve_on_grid, first_reached
 from tasks.arcade.scores.seeds import (
     estimate_over_seeds,
     permutation_p_value,

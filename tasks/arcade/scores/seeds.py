@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 import scipy
 
-from tasks.arcade.scores.curves import Band
 from tasks.arcade.scores.estimates import (
     CONFIDENCE,
     Estimate,
@@ -28,6 +27,7 @@ from tasks.arcade.scores.estimates import (
     checked,
     of_rows,
 )
+from tasks.arcade.scores.learning_curves import Band
 
 Seeds = Sequence[Returns]
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from episodes import AnyAction, random_play
+from helpers.episodes import AnyAction, random_play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.arcade.agent import Agent
+from tasks.arcade.emulator.emulator import Emulator, UnknownGameError, ale_version, resolve
 from tasks.arcade.episodes.playing import play, replay
-from tasks.arcade.episodes.proof import verify, verify_decisions
 from tasks.arcade.episodes.seeds import chosen_episode, evaluation_seeds
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace, write_trace
-from tasks.arcade.features import Features, Statistics
-from tasks.arcade.game import Emulator, UnknownGameError, ale_version, resolve
-from tasks.arcade.policies.policy import NetworkPolicy, UniformPolicy, weight_shapes
-from tasks.arcade.settings import FeatureSettings, NetworkSettings
+from tasks.arcade.episodes.verify import verify, verify_decisions
+from tasks.arcade.policies.actor_critic import NetworkPolicy, UniformPolicy, weight_shapes
+from tasks.arcade.policies.agent import Agent
+from tasks.arcade.policies.features import Features, Statistics
+from tasks.arcade.settings.algorithms import FeatureSettings, NetworkSettings
 
 GAMES = [
     "Pong",

@@ -6,24 +6,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.training_runs import (
+    Impatient,
+    Recorder,
+    Silent,
+    assert_same_end,
+    near,
+    run_of,
+    same,
+    scaled,
+    small,
+    timeless,
+)
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
-from trainings import Impatient, Recorder, Silent, assert_same_end, near, run_of, same, scaled, small, timeless
 
-from tasks.arcade.approaches import APPROACHES, approach
-from tasks.arcade.checkpoint import read as read_checkpoint
-from tasks.arcade.checkpoint import write as write_checkpoint
-from tasks.arcade.game import make_env, resolve
+from tasks.arcade.checkpoints.checkpoint import read as read_checkpoint
+from tasks.arcade.checkpoints.checkpoint import write as write_checkpoint
+from tasks.arcade.checkpoints.training_state import read_state, write_state
+from tasks.arcade.emulator.emulator import make_env, resolve
 from tasks.arcade.learner import DivergedError, RewardScale, Start, build, schedule, train
-from tasks.arcade.learner.algorithm import WholeRollouts
-from tasks.arcade.learner.network import arrays_of
-from tasks.arcade.rollouts.rollout import LEAN, RolloutSettings
-from tasks.arcade.rollouts.transitions import rollout_settings
-from tasks.arcade.rollouts.workers import WorkerPool
-from tasks.arcade.settings import ApproachSettings, PpoSettings, RunSettings
-from tasks.arcade.training_state import read_state, write_state
+from tasks.arcade.learner.networks import arrays_of
+from tasks.arcade.learner.on_policy import WholeRollouts
+from tasks.arcade.rollouts.off_policy import rollout_settings
+from tasks.arcade.rollouts.on_policy import LEAN, RolloutSettings
+from tasks.arcade.rollouts.worker_pool import WorkerPool
+from tasks.arcade.settings.algorithms import ApproachSettings, PpoSettings, RunSettings
+from tasks.arcade.settings.approaches import APPROACHES, approach
 
 
 @pytest.mark.parametrize("name", APPROACHES)

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.training_runs import Impatient, Recorder, Silent, assert_same_end, run_of, same, scaled, small, timeless
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
-from trainings import Impatient, Recorder, Silent, assert_same_end, run_of, same, scaled, small, timeless
 
-from tasks.arcade.approaches import approach
-from tasks.arcade.checkpoint import Checkpoint
-from tasks.arcade.checkpoint import read as read_checkpoint
-from tasks.arcade.checkpoint import write as write_checkpoint
-from tasks.arcade.folder import DamagedError
-from tasks.arcade.game import make_env, resolve
-from tasks.arcade.hyperparameters import HyperparameterError, adapted, read
+from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.checkpoints.checkpoint import read as read_checkpoint
+from tasks.arcade.checkpoints.checkpoint import write as write_checkpoint
+from tasks.arcade.checkpoints.training_state import TrainingState, read_state, write_state
+from tasks.arcade.checkpoints.verified_folder import DamagedError
+from tasks.arcade.emulator.emulator import make_env, resolve
+from tasks.arcade.inputs.settings_file import HyperparameterError, adapted, read
 from tasks.arcade.learner import Start, build, train
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
-from tasks.arcade.rollouts.transitions import rollout_settings
-from tasks.arcade.rollouts.workers import WorkerPool
-from tasks.arcade.settings import FeatureSettings, RecurrentPpoSettings, RunSettings
-from tasks.arcade.training_state import TrainingState, read_state, write_state
+from tasks.arcade.rollouts.off_policy import rollout_settings
+from tasks.arcade.rollouts.worker_pool import WorkerPool
+from tasks.arcade.settings.algorithms import FeatureSettings, RecurrentPpoSettings, RunSettings
+from tasks.arcade.settings.approaches import approach
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from pages import Compared, Page, Row, Run, traces
+from helpers.report_pages import Compared, Page, Row, Run, traces
 
 from tasks.arcade import report
 from tasks.arcade.report import RunView, checkpoint_row

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from helpers.report_pages import Compared, Page, Row, Run, traces
 from markdown_it import MarkdownIt
-from pages import Compared, Page, Row, Run, traces
 from pydantic import ValidationError
 
 from tasks.arcade import report
 from tasks.arcade.report import CheckpointRow, Cost, FilmView, Findings
+from tasks.arcade.report.formatting import duration, number
 from tasks.arcade.report.tables import total_cost
-from tasks.arcade.report.words import duration, number
 
 EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script> | **x** [y](javascript:z)'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Tab, chromium, needs_chromium, visit
+from helpers.browser import Tab, chromium, needs_chromium, visit
 
 from tasks.arcade import report
 from tasks.arcade.report import Findings

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from trainings import small
+from helpers.training_runs import small
 
-from tasks.arcade.features import Statistics, feature_size
-from tasks.arcade.game import make_env, resolve
-from tasks.arcade.policies.q_policy import EXPLORATION, q_weight_shapes
+from tasks.arcade.emulator.emulator import make_env, resolve
+from tasks.arcade.policies.features import Statistics, feature_size
+from tasks.arcade.policies.q_network import EXPLORATION, q_weight_shapes
+from tasks.arcade.rollouts.off_policy import End, TransitionPlayer, Transitions, TransitionSettings
 from tasks.arcade.rollouts.replay_buffer import Batch, TransitionBuffer
-from tasks.arcade.rollouts.transitions import End, TransitionPlayer, Transitions, TransitionSettings
-from tasks.arcade.settings import DqnSettings
+from tasks.arcade.settings.algorithms import DqnSettings
 
 N_ENVS, ROLLOUTS = 4, 16
 SETTINGS = TransitionSettings(

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.arcade import scores
-from tasks.arcade.references import REFERENCES
 from tasks.arcade.scores import Estimate
+from tasks.arcade.scores.published import REFERENCES
 
 SEEDS = st.lists(st.lists(st.integers(-21, 21), min_size=1, max_size=6), min_size=1, max_size=4)
 QUICK = settings(deadline=None, derandomize=True, max_examples=50, database=None)

@@ -1,0 +1,1 @@
+"""Checkpoint and training-state files, written atomically and verified when read."""

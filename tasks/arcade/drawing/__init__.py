@@ -1,0 +1,1 @@
+"""Canvas, text, widgets, and the MP4 encoder and decoder."""

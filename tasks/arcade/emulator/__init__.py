@@ -1,0 +1,1 @@
+"""Environment ids, emulators and frame stacks."""

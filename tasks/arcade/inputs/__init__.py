@@ -1,0 +1,1 @@
+"""What a user may request: Prefect forms, command options, TOML settings files."""

@@ -1,0 +1,255 @@
+"""A policy as the core sees it, and its forward pass in NumPy: no torch where games are played.
+
+Every row is multiplied by itself, so that its result depends neither on how many others were asked for at once nor on
+its place among them: one environment in a film, sixteen in a worker and four in another worker decide alike, to the
+bit. In a product of matrices that is not so: BLAS may sum the seventh row in another order than the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from math import prod
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
+
+from tasks.arcade.emulator.frame_stack import STACK
+from tasks.arcade.policies.convolutions import Convolutions, convolution_shapes, convolved
+from tasks.arcade.policies.features import FeatureArray
+from tasks.arcade.settings.algorithms import NetworkSettings
+
+Floats = npt.NDArray[np.float32]
+Weights = Mapping[str, Floats]
+"""A policy's arrays under the names that Stable-Baselines3's state dict gives them."""
+
+_NORM_EPSILON = np.float32(1e-5)
+_CONVOLUTIONS = "mlp_extractor.convolutions"
+
+
+class Policy(Protocol):
+    """What decides: preferences over actions, and the value, of each row of features."""
+
+    n_actions: int
+
+    def logits(self, features: FeatureArray) -> Floats:
+        """Preferences over actions, float32 of shape (n, n_actions)."""
+        ...
+
+    def values(self, features: FeatureArray) -> Floats:
+        """The value of each row, float32 of shape (n,)."""
+        ...
+
+
+class UniformPolicy:
+    """Every action is as likely as any other; every value is 0."""
+
+    def __init__(self, n_actions: int) -> None:
+        self.n_actions = n_actions
+
+    def logits(self, features: FeatureArray) -> Floats:
+        return np.zeros((len(features), self.n_actions), np.float32)
+
+    def values(self, features: FeatureArray) -> Floats:
+        return np.zeros(len(features), np.float32)
+
+
+class NoopPolicy(UniformPolicy):
+    """Never presses a button: action 0 of every game does nothing."""
+
+    def logits(self, features: FeatureArray) -> Floats:
+        out = np.full((len(features), self.n_actions), -np.inf, np.float32)
+        out[:, 0] = 0
+        return out
+
+
+def unlearned_policy(algorithm: Literal["random", "noop"], n_actions: int) -> Policy:
+    """What an approach that learns nothing plays by."""
+    return NoopPolicy(n_actions) if algorithm == "noop" else UniformPolicy(n_actions)
+
+
+Layer = Callable[[Floats], Floats]
+
+
+class NetworkPolicy:
+    """The actor-critic network of an `ApproachSettings`, from its weights.
+
+    Attributes:
+        convolves: whether there are convolutions, which policy and value share: `both` costs half of one by one.
+
+    Raises:
+        ValueError: arrays are missing, too many, or of shapes that do not fit the settings.
+    """
+
+    def __init__(self, settings: NetworkSettings, n_features: int, weights: Weights) -> None:
+        check_weights(settings, n_features, weights)
+        activation = _tanh if settings.activation == "tanh" else _relu
+        build = _Builder(weights, activation, settings.layer_norm)
+        self._convolutions = (
+            Convolutions(_CONVOLUTIONS, settings.convolutions, STACK, weights, tanh=settings.activation == "tanh")
+            if settings.convolutions
+            else None
+        )
+        self.convolves = bool(settings.convolutions)
+        self._body = build.layers("mlp_extractor.body", settings.body)
+        self._pi = [*build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
+        self._vf = [*build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
+        self.n_actions = len(weights["action_net.bias"])
+
+    def logits(self, features: FeatureArray) -> Floats:
+        if self.convolves:
+            return self.both(features)[0]
+        return _row_by_row([*self._body, *self._pi], _floats(features))
+
+    def values(self, features: FeatureArray) -> Floats:
+        if self.convolves:
+            return self.both(features)[1]
+        return _row_by_row([*self._body, *self._vf], _floats(features))[:, 0]
+
+    def values_together(self, features: FeatureArray) -> Floats:
+        """As `values`, as one product, in a third of the time: a value's last bits depend on how many they are.
+
+        Of a network without convolutions.
+        """
+        return _through([*self._body, *self._vf], _floats(features))[:, 0]
+
+    def both(self, features: FeatureArray) -> tuple[Floats, Floats]:
+        """Logits and values, what they share computed once."""
+        # Products as large as these are shared out among threads, and how changes their last bits.
+        with _libraries().limit(limits=1, user_api="blas"):
+            rows = self._convolutions(features) if self._convolutions else _floats(features)
+            shared = _row_by_row(self._body, rows)
+            return _row_by_row(self._pi, shared), _row_by_row(self._vf, shared)[:, 0]
+
+
+def _floats(features: FeatureArray) -> Floats:
+    """Features as they are, where they are no pixels."""
+    return features.astype(np.float32, copy=False)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every array of a network."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def add(name: str, widths: tuple[int, ...], n_in: int) -> int:
+        for width, (linear, norm) in zip(widths, _names(name, widths, settings.layer_norm), strict=True):
+            shapes[f"{linear}.weight"], shapes[f"{linear}.bias"] = (width, n_in), (width,)
+            if norm:
+                shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (width,)
+            n_in = width
+        return n_in
+
+    if settings.convolutions:
+        shapes |= convolution_shapes(_CONVOLUTIONS, settings.convolutions, STACK[0])
+        n_features = prod(convolved(settings.convolutions, STACK))
+    hidden = add("mlp_extractor.body", settings.body, n_features)
+    n_pi = add("mlp_extractor.policy_net", settings.pi, hidden)
+    n_vf = add("mlp_extractor.value_net", settings.vf, hidden)
+    shapes["action_net.weight"], shapes["action_net.bias"] = (n_actions, n_pi), (n_actions,)
+    shapes["value_net.weight"], shapes["value_net.bias"] = (1, n_vf), (1,)
+    return shapes
+
+
+def check_weights(settings: NetworkSettings, n_features: int, weights: Weights) -> None:
+    """Raise ValueError unless the arrays are those of this network."""
+    n_actions = len(weights.get("action_net.bias", ()))
+    check_shapes(weights, weight_shapes(settings, n_features, n_actions))
+
+
+def check_shapes(weights: Weights, wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless the arrays have these names and shapes."""
+    found = {name: array.shape for name, array in weights.items()}
+    if found != wanted:
+        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise ValueError(f"weights do not fit the network: {', '.join(wrong[:3])}")
+
+
+def _names(name: str, widths: tuple[int, ...], layer_norm: bool) -> list[tuple[str, str | None]]:
+    """Names of (linear, norm) layers, numbered as torch's Sequential numbers them."""
+    stride = 3 if layer_norm else 2
+    return [(f"{name}.{stride * at}", f"{name}.{stride * at + 1}" if layer_norm else None) for at in range(len(widths))]
+
+
+class _Builder:
+    def __init__(self, weights: Weights, activation: Layer, layer_norm: bool) -> None:
+        self._weights, self._activation, self._layer_norm = weights, activation, layer_norm
+
+    def layers(self, name: str, widths: tuple[int, ...]) -> list[Layer]:
+        built: list[Layer] = []
+        for linear, norm in _names(name, widths, self._layer_norm):
+            built.append(self.linear(linear, centred=norm is not None))
+            if norm:
+                built.append(self._norm(norm))
+            built.append(self._activation)
+        return built
+
+    def linear(self, name: str, centred: bool = False) -> Layer:
+        matrix, bias = self._weights[f"{name}.weight"].T, self._weights[f"{name}.bias"]
+        if centred:
+            # LayerNorm takes the mean off its inputs: done to the weights once, it is done to every row.
+            matrix, bias = matrix - matrix.mean(axis=1, keepdims=True), bias - bias.mean()
+        matrix = np.ascontiguousarray(matrix, np.float32)
+
+        def layer(rows: Floats) -> Floats:
+            out: Floats = rows @ matrix
+            out += bias
+            return out
+
+        return layer
+
+    def _norm(self, name: str) -> Layer:
+        gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        share = np.float32(1 / len(gain))
+
+        def layer(centred: Floats) -> Floats:
+            variance = np.einsum("...j,...j->...", centred, centred) * share
+            centred *= (1 / np.sqrt(variance + _NORM_EPSILON))[..., None]
+            centred *= gain
+            centred += bias
+            return centred
+
+        return layer
+
+
+def _row_by_row(layers: list[Layer], rows: Floats) -> Floats:
+    """A product of its own for each row: it comes out the same alone and among others."""
+    return _through(layers, rows[:, None])[:, 0]
+
+
+def _through(layers: list[Layer], rows: Floats) -> Floats:
+    for layer in layers:
+        rows = layer(rows)
+    return rows
+
+
+def _tanh(rows: Floats) -> Floats:
+    return np.tanh(rows, out=rows)
+
+
+def _relu(rows: Floats) -> Floats:
+    return np.maximum(rows, np.float32(0), out=rows)
+
+
+def sample(logits: Floats, uniforms: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Draw actions by inverting the cumulative distribution.
+
+    Args:
+        logits: float32 of shape (n, n_actions).
+        uniforms: float64 of shape (n,), in [0, 1).
+
+    Returns:
+        actions, int64 of shape (n,), and their log-probabilities, float32 of shape (n,).
+    """
+    shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
+    cumulative = np.cumsum(np.exp(shifted), axis=1)
+    total = cumulative[:, -1]
+    actions = (cumulative <= (uniforms * total)[:, None]).sum(axis=1)
+    chosen = shifted[np.arange(len(actions)), actions]
+    return actions, (chosen - np.log(total)).astype(np.float32)

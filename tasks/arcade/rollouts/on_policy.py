@@ -1,0 +1,363 @@
+"""What a rollout is, and how one process plays it: a NumPy copy of the policy over some environments.
+
+Everything random belongs to an environment, never to the process that plays it, so that it makes no difference how
+environments are shared out (tasks/arcade/rollouts/worker_pool.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, EpisodeStart, Ram
+from tasks.arcade.emulator.frame_stack import STACK, Eye, Stack
+from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Policy, Weights, sample
+from tasks.arcade.policies.factory import forgetful_policy
+from tasks.arcade.policies.features import FeatureArray, Features, Rams, Statistics, feature_size
+from tasks.arcade.settings.algorithms import ApproachSettings, GameSettings
+
+LEAN = "lean"
+"""Among the weights that a rollout is played with: the deviation of what is added to each environment's preferences."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode that ended in training: at which step of the rollout, in which environment, with what return."""
+
+    step: int
+    environment: int
+    episode_return: float
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What the workers played, arrays of shape (n_steps, n_envs, ...), valid until the next rollout begins.
+
+    Attributes:
+        rams: uint8 (n_steps, n_envs, 128).
+        actions: int64 (n_steps, n_envs).
+        rewards: float32, the game's own.
+        starts: float32, 1 where a step is the first of an episode.
+        episodes: those that ended, in the order of steps, then of environments.
+    """
+
+    rams: Rams
+    actions: npt.NDArray[np.int64]
+    rewards: Floats
+    starts: Floats
+    episodes: tuple[Episode, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout(Played):
+    """What an on-policy algorithm learns from.
+
+    Attributes:
+        features: float32 (n_steps, n_envs, n_features), what the policy was shown; of pixels uint8.
+        values: float32, the policy's value of each step.
+        log_probs: float32, of the actions.
+        lost: float32, 1 where a step lost a life.
+        bootstraps: float32, the value of the state at which the time limit cut an episode; 0 elsewhere.
+        last_values: float32 (n_envs,), the value after the last step.
+        last_starts: float32 (n_envs,), 1 where the last step ended an episode.
+    """
+
+    features: FeatureArray
+    values: Floats
+    log_probs: Floats
+    lost: Floats
+    bootstraps: Floats
+    last_values: Floats
+    last_starts: Floats
+
+    def starts_of_lives(self) -> tuple[Floats, Floats]:
+        """`starts` and `last_starts`, where the step after a lost life is the first of an episode as well."""
+        starts = self.starts.copy()
+        starts[1:] = np.maximum(starts[1:], self.lost[:-1])
+        return starts, np.maximum(self.last_starts, self.lost[-1])
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """One environment in flight: its episode's start and the actions since, which are played again to bring it back.
+
+    A state cloned in the middle of an episode would not do: ALE leaves the last executed action out of it, which a
+    sticky action repeats.
+
+    What a policy remembers of the episode cannot be computed again, for its weights were others then: `memory` is one
+    row of a `Memory`, its float32 numbers one after the other; empty where the policy has none.
+    """
+
+    start: EpisodeStart
+    actions: tuple[int, ...]
+    action_generator: dict[str, Any]
+    memory: bytes = b""
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """What it takes to play rollouts.
+
+    Attributes:
+        game: the game.
+        approach: features, network and number of environments.
+        seed: of the run; environment i draws its own two seeds from it.
+    """
+
+    game: GameSettings
+    approach: ApproachSettings
+    seed: int
+
+    @property
+    def n_envs(self) -> int:
+        return self.approach.n_envs
+
+    @property
+    def n_steps(self) -> int:
+        return self.approach.algorithm.n_steps
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes that a policy remembers of an episode."""
+        return 0
+
+    def layout(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+        """Name, shape and dtype of every array of a rollout."""
+        grid, features = (self.n_steps, self.n_envs), self.approach.features
+        return {
+            "rams": ((*grid, RAM_SIZE), np.uint8),
+            "features": ((*grid, feature_size(features)), np.uint8 if features.kind == "pixels" else np.float32),
+            "actions": (grid, np.int64),
+            **dict.fromkeys(("rewards", "starts", "values", "log_probs"), (grid, np.float32)),
+            **dict.fromkeys(("lost", "bootstraps"), (grid, np.float32)),
+            "last_values": ((self.n_envs,), np.float32),
+            "last_starts": ((self.n_envs,), np.float32),
+        }
+
+    def player(self, span: range, arrays: Mapping[str, npt.NDArray[Any]]) -> RolloutPlayer:
+        """Who plays some of the environments."""
+        return RolloutPlayer(self, span, arrays)
+
+    def played(self, arrays: Mapping[str, npt.NDArray[Any]], episodes: tuple[Episode, ...]) -> Played:
+        """What was played, from the whole arrays of `layout`."""
+        return Rollout(**arrays, episodes=episodes)
+
+
+class Environment:
+    """One environment in training: an emulator, its own action generator, and the episode under way.
+
+    Args:
+        game: the game.
+        seed: of the run.
+        index: which of the run's environments.
+        ram: where its RAM is kept, uint8 of shape (128,).
+        previous: where the RAM one step before is kept; at an episode's start the same.
+        stack: where the last pictures are kept, for a policy on pixels; none: nobody looks at the screen.
+
+    Attributes:
+        lost_life: the last step lost one; never in games that count none.
+    """
+
+    def __init__(
+        self, game: GameSettings, seed: int, index: int, ram: Ram, previous: Ram, stack: Stack | None = None
+    ) -> None:
+        reset_seed, action_seed = np.random.SeedSequence(seed, spawn_key=(0, index)).generate_state(2)
+        self._emulator = Emulator(game, int(reset_seed), ram)
+        self._eye = None if stack is None else Eye(self._emulator, stack)
+        self._generator = np.random.default_rng(int(action_seed))
+        self.ram, self.previous = ram, previous
+        self.lost_life = False
+        self._begin(int(reset_seed))
+
+    def _begin(self, seed: int | None = None) -> None:
+        self._emulator.reset(seed)
+        self._start = self._emulator.episode_start()
+        self._since: list[int] = []
+        self.episode_return = 0.0
+        self.previous[:] = self.ram
+        if self._eye:
+            self._eye.begin()
+
+    @property
+    def length(self) -> int:
+        """Steps of the episode under way."""
+        return len(self._since)
+
+    @property
+    def n_actions(self) -> int:
+        """How many actions there are."""
+        return self._emulator.n_actions
+
+    def uniforms(self, n: int) -> npt.NDArray[np.float64]:
+        """The next n numbers of this environment's own generator, in [0, 1)."""
+        return self._generator.random(n)
+
+    def leaning(self) -> Floats:
+        """Actions that this environment leans to, drawn anew: float32 of shape (n_actions,), of deviation 1."""
+        return self._generator.standard_normal(self.n_actions, np.float32)
+
+    def step(self, action: int) -> tuple[float, bool, bool]:
+        self.previous[:] = self.ram
+        lives = self._emulator.lives
+        reward, terminated, truncated = self._emulator.step(action)
+        self.lost_life = self._emulator.lives < lives
+        if self._eye:
+            self._eye.see()
+        self._since.append(action)
+        self.episode_return += reward
+        return reward, terminated, truncated
+
+    def begin_next(self) -> None:
+        self._begin()
+
+    def mark(self) -> Callable[[], EnvironmentState]:
+        """What tells, then or later, the state that the environment is in now."""
+        start, since, length = self._start, self._since, self.length
+        generator = dict(self._generator.bit_generator.state)
+        return lambda: EnvironmentState(start, tuple(since[:length]), generator)
+
+    def restore(self, state: EnvironmentState, on_step: Callable[[], None] = lambda: None) -> None:
+        """Bring an environment back to where it was, by playing its episode again; `on_step` is called at each step."""
+        self._emulator.restore(state.start)
+        self._start, self._since, self.episode_return = state.start, [], 0.0
+        self.previous[:] = self.ram
+        if self._eye:
+            self._eye.begin()
+        for action in state.actions:
+            on_step()
+            self.step(action)
+        self._generator.bit_generator.state = state.action_generator
+
+
+def _at_once(policy: Policy) -> TypeGuard[NetworkPolicy]:
+    """Whether a step's value comes with its logits, nearly for nothing."""
+    return isinstance(policy, NetworkPolicy) and policy.convolves
+
+
+class RolloutPlayer:
+    """Plays rollouts of some of the environments, and writes into its columns of the rollout's arrays.
+
+    Args:
+        settings: of the rollouts.
+        span: which environments.
+        arrays: the whole rollout's arrays, as `RolloutSettings.layout` has them.
+    """
+
+    def __init__(self, settings: RolloutSettings, span: range, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self._settings, self._span = settings, span
+        columns = slice(span.start, span.stop)
+        self._out = {name: array[columns] if array.ndim == 1 else array[:, columns] for name, array in arrays.items()}
+        self._rams, previous = np.zeros((2, len(span), RAM_SIZE), np.uint8)
+        kept, self._seen, self._past = [self._rams, previous], self._rams, previous
+        if settings.approach.features.kind == "pixels":
+            # Pictures hold their own past.
+            self._seen = self._past = np.zeros((len(span), *STACK), np.uint8)
+            kept.append(self._seen)
+        self._environments = [
+            Environment(settings.game, settings.seed, index, *rows) for index, *rows in zip(span, *kept, strict=True)
+        ]
+        self._n_actions = self._environments[0].n_actions
+        self._before = self._marks()
+        self._leaning: Floats | None = None
+
+    def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
+        """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
+        weights, features, uniforms = self._begin(weights, statistics)
+        policy = self._policy(weights)
+
+        def values(rows: slice) -> Floats:
+            return policy.values(features(self._seen[rows], self._past[rows]))
+
+        episodes: list[Episode] = []
+        self._out["bootstraps"][:] = 0
+        for step in range(self._settings.n_steps):
+            on_step()
+            actions = self._decide(step, features, policy, uniforms[:, step])
+            for row, action in enumerate(actions):
+                episodes += self._advance(step, row, action, values)
+        self._out["last_starts"][:] = self._starts()
+        self._out["last_values"][:] = values(slice(None))
+        if not _at_once(policy):
+            # No step waits for its value. They are computed together, but of each environment on its own, so that it
+            # makes no difference how many a worker has.
+            together = policy.values_together if isinstance(policy, NetworkPolicy) else policy.values
+            for column in range(len(self._span)):
+                self._out["values"][:, column] = together(self._out["features"][:, column])
+        return episodes
+
+    def _begin(self, weights: Weights, statistics: Statistics) -> tuple[Weights, Features, npt.NDArray[np.float64]]:
+        """The policy's weights, how a rollout is seen, and a number for every environment and step.
+
+        The numbers are of shape (n_envs, n_steps).
+        """
+        self._before = self._marks()
+        uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
+        self._leaning = None
+        if LEAN in weights:
+            self._leaning = weights[LEAN] * np.stack([environment.leaning() for environment in self._environments])
+            weights = {name: array for name, array in weights.items() if name != LEAN}
+        return weights, Features(self._settings.approach.features, statistics), uniforms
+
+    def _policy(self, weights: Weights) -> Policy:
+        return forgetful_policy(self._settings.approach, self._n_actions, weights)
+
+    def _starts(self) -> list[bool]:
+        """Whether an episode starts here, of every environment."""
+        return [environment.length == 0 for environment in self._environments]
+
+    def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
+        inputs = self._look(step, features)
+        if _at_once(policy):
+            logits, self._out["values"][step] = policy.both(inputs)
+        else:
+            logits = policy.logits(inputs)
+        return self._choose(step, logits, uniforms)
+
+    def _look(self, step: int, features: Features) -> FeatureArray:
+        """What every environment shows at a step, written down."""
+        out = self._out
+        out["rams"][step], out["starts"][step] = self._rams, self._starts()
+        inputs: FeatureArray = features(self._seen, self._past)
+        out["features"][step] = inputs
+        return inputs
+
+    def _choose(self, step: int, logits: Floats, uniforms: npt.NDArray[np.float64]) -> list[int]:
+        """Actions drawn by preferences, written down."""
+        # PPO weighs each step by the probability that its action was really played with.
+        leant = logits if self._leaning is None else logits + self._leaning
+        actions, self._out["log_probs"][step] = sample(leant, uniforms)
+        self._out["actions"][step] = actions
+        chosen: list[int] = actions.tolist()
+        return chosen
+
+    def _advance(self, step: int, row: int, action: int, values: Callable[[slice], Floats]) -> list[Episode]:
+        """Play an action on; `values` says what is to come of what some environments show now."""
+        environment = self._environments[row]
+        self._out["rewards"][step, row], terminated, truncated = environment.step(action)
+        self._out["lost"][step, row] = environment.lost_life
+        if truncated and not terminated:
+            self._out["bootstraps"][step, row] = values(slice(row, row + 1))[0]
+        return [self._ended(step, row)] if terminated or truncated else []
+
+    def _ended(self, step: int, row: int) -> Episode:
+        environment = self._environments[row]
+        ended = Episode(step, self._span[row], environment.episode_return, environment.length)
+        environment.begin_next()
+        return ended
+
+    def _marks(self) -> list[Callable[[], EnvironmentState]]:
+        return [environment.mark() for environment in self._environments]
+
+    def states(self, *, before: bool) -> list[EnvironmentState]:
+        """Every environment in flight: as it is, or as it was before the last rollout."""
+        return [state() for state in (self._before if before else self._marks())]
+
+    def restore(self, states: Sequence[EnvironmentState], on_step: Callable[[], None] = lambda: None) -> None:
+        """Bring every environment back to where `states` found it; `on_step` is called at each step played again."""
+        for environment, state in zip(self._environments, states, strict=True):
+            environment.restore(state, on_step)

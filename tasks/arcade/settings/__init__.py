@@ -1,0 +1,1 @@
+"""Every setting as a frozen pydantic value, and the named approaches."""

@@ -1,0 +1,1 @@
+"""How flow runs behave: events, progress, names, graceful stop, retries, provenance."""

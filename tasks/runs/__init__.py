@@ -1,0 +1,1 @@
+"""Runs as the flows need them: lookup, comparability, report data, imports."""

@@ -1,0 +1,114 @@
+"""Runs, read from MLflow as a report shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tasks.arcade.emulator.emulator import action_names
+from tasks.arcade.episodes.evaluation import Evaluation
+from tasks.arcade.external_runs import ForeignEvaluation, ForeignRun
+from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
+from tasks.arcade.settings.algorithms import GameSettings
+from tasks.runs.comparability import Contenders, game_of
+from tasks.store import Store, StoredRun, StoreError
+
+
+def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
+    """A run, without its films.
+
+    Raises:
+        StoreError: it cannot be read, or a return in it is no number.
+    """
+    run = store.run(run_id)
+    game = game_of(run)
+    baseline = run_id in found.baseline
+    last = found.step if baseline else None
+    evaluations = [one for one in store.fetch_evaluations(run_id) if last is None or one.step <= last]
+    view = _view(store, run, game, evaluations)
+    if run.foreign is not None:
+        view = _imported(view, run, run.foreign)
+    return view.model_copy(update={"side": "baseline" if baseline else "candidate"})
+
+
+def _imported(view: RunView, run: StoredRun, foreign: ForeignRun) -> RunView:
+    """With what is known from elsewhere, unless it was played here."""
+    update: dict[str, object] = {"origin": foreign.origin, "steps": foreign.steps, "cost": Cost()}
+    if not view.checkpoints:
+        rows = tuple(_foreign_row(run, foreign, one) for one in foreign.evaluations)
+        update |= {"checkpoints": rows, "judged_by": foreign.judged_by, "played_here": False}
+    return view.model_copy(update=update)
+
+
+def _foreign_row(run: StoredRun, foreign: ForeignRun, evaluation: ForeignEvaluation) -> CheckpointRow:
+    # Nobody kept the RAM. Where nothing but the seed decides, episodes of one return and length are one episode.
+    sticky = foreign.game.repeat_action_probability > 0 or not evaluation.lengths
+    places = range(len(evaluation.returns))
+    played = places if sticky else zip(evaluation.returns, evaluation.lengths, strict=True)
+    return _checked_row(run, evaluation.step, evaluation.returns, [str(one) for one in played], evaluation.lengths)
+
+
+def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequence[Evaluation]) -> RunView:
+    run_id, known = run.run_id, run.settings or run.foreign
+    assert known is not None
+    return RunView(
+        run_id=run_id,
+        run_name=run.name,
+        approach=known.approach if isinstance(known, ForeignRun) else known.approach.name,
+        seed=known.seed,
+        env_id=game.env_id,
+        rom=game.rom,
+        frame_skip=_frame_skip(game),
+        sticky=game.repeat_action_probability,
+        steps=int(run.metrics.get("time/total_timesteps", 0)),
+        checkpoints=tuple(_row(run, evaluation) for evaluation in evaluations),
+        curve=tuple(store.history(run_id, "rollout/ep_rew_mean")),
+        actions=_actions(game, evaluations[-1]) if evaluations else (),
+        parameters=dict(run.params),
+        cost=_cost(store, run),
+        command=run.tags.get("ramreel.command", ""),
+        versions=run.versions,
+        commit=run.tags.get("ramreel.commit"),
+        deterministic=evaluations[-1].settings.deterministic if evaluations else None,
+    )
+
+
+def _row(run: StoredRun, evaluation: Evaluation) -> CheckpointRow:
+    episodes = evaluation.episodes
+    digests = [episode.ram_digest for episode in episodes]
+    return _checked_row(run, evaluation.step, evaluation.returns, digests, [episode.length for episode in episodes])
+
+
+def _checked_row(
+    run: StoredRun, step: int, returns: Sequence[float], digests: Sequence[str], lengths: Sequence[int]
+) -> CheckpointRow:
+    try:
+        return checkpoint_row(step, returns, digests, lengths=lengths)
+    except ValueError as error:
+        raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {step}: {error}") from None
+
+
+def _cost(store: Store, run: StoredRun) -> Cost:
+    """Of every sitting that came to its end; older runs know only when they began and ended."""
+    known = {
+        key: sum(value for _, value in store.history(run.run_id, f"time/{key}"))
+        for key in ("wall_seconds", "cpu_seconds")
+        if f"time/{key}" in run.metrics
+    }
+    if "wall_seconds" not in known and run.end_ms is not None:
+        known["wall_seconds"] = (run.end_ms - run.start_ms) / 1000
+    return Cost(steps_per_second=run.metrics.get("time/fps"), **known)
+
+
+def _actions(game: GameSettings, evaluation: Evaluation) -> tuple[tuple[str, int], ...]:
+    counts = Counter[int]()
+    for episode in evaluation.episodes:
+        counts.update(dict(enumerate(episode.actions)))
+    if not counts:
+        return ()
+    return tuple((name, counts[number]) for number, name in enumerate(action_names(game)))
+
+
+def _frame_skip(game: GameSettings) -> str:
+    skip = game.frame_skip
+    return f"{skip[0]} to {skip[1] - 1}" if isinstance(skip, tuple) else str(skip)

@@ -1,0 +1,1 @@
+"""The servers behind `ramreel up`: start, deployments, status, orphaned runs."""

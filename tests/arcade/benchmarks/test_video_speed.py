@@ -1,0 +1,65 @@
+"""Films are timed beside RecordVideo and their ceilings; ratios are of medians."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli.app import run
+from tasks.arcade.benchmarks.video_speed import (
+    DRAWING,
+    ENCODING,
+    PANEL,
+    PLAIN,
+    RECORD_VIDEO,
+    SMALL,
+    FilmSpeed,
+    FilmSpeedSettings,
+    measure,
+)
+from tasks.arcade.emulator.emulator import resolve
+
+CEILINGS = [DRAWING, *(ENCODING + name for name in (SMALL, PLAIN, PANEL))]
+
+
+def test_every_contender_films_the_same_episode(tmp_path: Path) -> None:
+    pytest.importorskip("moviepy", reason="RecordVideo's moviepy wants an older Pillow than ramreel")
+    said: list[str] = []
+    speed = measure(FilmSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
+    assert list(speed.rounds) == [RECORD_VIDEO, SMALL, PLAIN, PANEL, *CEILINGS]
+    assert all(value > 0 for values in speed.rounds.values() for value in values)
+    assert len(said) == len(speed.rounds)
+    assert len(list(tmp_path.glob("peer/*.mp4"))) == 1, "RecordVideo did write its film"
+
+
+def test_ratios_are_of_medians() -> None:
+    rounds = {RECORD_VIDEO: (1.0, 100.0, 900.0), SMALL: (300.0, 1.0, 301.0), PLAIN: (200.0, 200.0, 0.1)}
+    rounds |= {PANEL: (60.0, 50.0, 70.0), DRAWING: (600.0, 600.0, 600.0)}
+    rounds |= {ENCODING + name: (240.0, 240.0, 240.0) for name in (SMALL, PLAIN, PANEL)}
+    speed = FilmSpeed(settings=FilmSpeedSettings(game=resolve("ALE/Pong-v5")), rounds=rounds)
+    assert speed.vs_record_video == {SMALL: 3, PLAIN: 2, PANEL: 0.6}
+    assert speed.of_ceilings == {SMALL: (0.5, 1.25), PLAIN: (200 / 600, 200 / 240), PANEL: (0.1, 0.25)}
+
+
+def test_without_moviepy_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "moviepy", None)
+    assert run(["benchmark", "film"]) == 2
+    said = capfd.readouterr().err
+    assert "pip install --no-deps moviepy" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [(["--frames", "3"], "frames"), (["--env", "CartPole-v1"], "no Atari RAM")]
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(
+    options: list[str], why: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["benchmark", "film", *options]) == 2
+    said = capfd.readouterr().err
+    assert why in said
+    assert said.count("\n") == 1

@@ -1,0 +1,208 @@
+"""A policy on pixels sees the usual pictures, wherever it plays, and goes through the same flows as one on RAM."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from gymnasium import spaces
+from helpers.episodes import CAPTION, a_checkpoint, an_episode
+from helpers.training_runs import Recorder, run_of, same, small, timeless
+from stable_baselines3 import PPO
+from threadpoolctl import threadpool_limits
+
+from tasks.arcade.checkpoints.checkpoint import read, write
+from tasks.arcade.checkpoints.training_state import read_state, write_state
+from tasks.arcade.drawing.canvas import Canvas
+from tasks.arcade.drawing.mp4_decoder import Decoder
+from tasks.arcade.emulator.emulator import Emulator, make_env, resolve
+from tasks.arcade.emulator.frame_stack import STACK, Eye, shrink
+from tasks.arcade.episodes.playing import emulator_of, replay
+from tasks.arcade.episodes.verify import verify, verify_decisions
+from tasks.arcade.inputs.settings_file import HyperparameterError, adapted
+from tasks.arcade.inputs.settings_file import read as own_approach
+from tasks.arcade.learner import RamPolicy, Start, train
+from tasks.arcade.learner import export
+from tasks.arcade.learner.networks import arrays_of
+from tasks.arcade.policies.actor_critic import NetworkPolicy, sample, weight_shapes
+from tasks.arcade.policies.convolutions import convolved
+from tasks.arcade.policies.features import Statistics
+from tasks.arcade.rollouts.on_policy import RolloutPlayer, RolloutSettings
+from tasks.arcade.settings.algorithms import ApproachSettings, PpoSettings
+from tasks.arcade.settings.approaches import approach
+from tasks.arcade.video.panel import HEIGHT, WIDTH, Panel
+from tasks.arcade.video.render import film
+from tasks.arcade.video.verify import verify_pictures
+
+Stacks = npt.NDArray[np.uint8]
+
+
+def the_network() -> Any:
+    algorithm = approach("ppo-pixels").algorithm
+    assert isinstance(algorithm, PpoSettings)
+    return algorithm.network
+
+
+def some_stacks(n: int) -> Stacks:
+    return np.random.default_rng(0).integers(0, 256, (n, *STACK), dtype=np.uint8)
+
+
+def small_pixels(n_envs: int = 3, n_steps: int = 16) -> ApproachSettings:
+    settings = small("ppo-pixels", n_envs=n_envs)
+    algorithm = settings.algorithm.model_copy(update={"n_steps": n_steps, "batch_size": 24})
+    return settings.model_copy(update={"algorithm": algorithm})
+
+
+@pytest.mark.parametrize("size", [(210, 160), (250, 160), (30, 20)])
+def test_a_small_picture_is_made_of_the_means_of_equal_areas(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    down, across = (84 // np.gcd(84, n) for n in size)
+    parts = picture.repeat(down, axis=0).repeat(across, axis=1).reshape(84, size[0] * down // 84, 84, -1)
+    assert (shrink(picture) == np.rint(parts.mean(axis=(1, 3)))).all()
+
+
+@pytest.mark.parametrize(("env_id", "skip"), [("ALE/Asteroids-v5", 4), ("SeaquestNoFrameskip-v4", 1)])
+def test_the_last_four_pictures_are_those_of_gymnasiums_frames(env_id: str, skip: int) -> None:
+    """Gymnasium's environment of greys plays the same frame by frame; the two last ones of a step are its picture."""
+    game = resolve(env_id)
+    emulator = Emulator(game, 5)
+    eye, env = Eye(emulator), make_env(game.model_copy(update={"frame_skip": 1}), obs_type="grayscale")
+    frames = [env.reset(seed=5)[0]] * 2
+    emulator.reset(5)
+    eye.begin()
+    pictures = [shrink(frames[0])] * 4
+    differ = 0
+    for action in np.random.default_rng(6).integers(emulator.n_actions, size=60).tolist():
+        assert (eye.stack == np.stack(pictures[-4:])).all()
+        frames += [env.step(action)[0] for _ in range(skip)]
+        emulator.step(action)
+        eye.see()
+        pictures.append(shrink(np.maximum(*frames[-2:])))
+        differ += bool((frames[-2] != frames[-1]).any())
+    assert differ > 20
+    env.close()
+
+
+def test_the_numpy_forward_is_torchs_and_decides_alike_alone_and_on_any_number_of_threads() -> None:
+    network, stacks = the_network(), some_stacks(9)
+    torch.manual_seed(0)
+    theirs = RamPolicy(spaces.Box(0, 255, STACK, np.uint8), spaces.Discrete(6), lambda _: 0.0, network=network)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    ours, rows = NetworkPolicy(network, stacks[0].size, arrays_of(theirs)), stacks.reshape(9, -1)
+    logits, values = ours.logits(rows), ours.values(rows)
+    actions, log_probs = sample(logits, np.random.default_rng(1).random(9))
+    with torch.no_grad():
+        torch_values, torch_log_probs, _ = theirs.evaluate_actions(torch.from_numpy(stacks), torch.from_numpy(actions))
+    assert np.ptp(values) > 0.05, "they tell pictures apart"
+    assert np.abs(values - torch_values[:, 0].numpy()).max() < 1e-5
+    assert np.abs(log_probs - torch_log_probs.numpy()).max() < 1e-5
+    for low, high in [(0, 1), (3, 4), (2, 8)]:
+        assert (ours.logits(rows[low:high]) == logits[low:high]).all()
+        assert (ours.values(rows[low:high]) == values[low:high]).all()
+    with threadpool_limits(1):
+        assert all((one == other).all() for one, other in zip(ours.both(rows), (logits, values), strict=True))
+
+
+def test_a_restored_environment_sees_what_it_saw_even_where_the_first_picture_is_in_no_state() -> None:
+    """Berzerk's first reset draws another picture than those that follow; ALE's state does not hold it."""
+    settings = RolloutSettings(resolve("ALE/Berzerk-v5"), small_pixels(n_envs=2, n_steps=3), seed=3)
+    assert isinstance(settings.approach.algorithm, PpoSettings)
+    shapes = weight_shapes(settings.approach.algorithm.network, int(np.prod(STACK)), 18)
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+    one, other = ({name: np.zeros(*of) for name, of in settings.layout().items()} for _ in range(2))
+    first = RolloutPlayer(settings, range(2), one)
+    first.play(weights, Statistics.empty(), lambda: None)
+    states = first.states(before=True)
+    second = RolloutPlayer(settings, range(2), other)
+    second.play(weights, Statistics.empty(), lambda: None)
+    second.restore(states)
+    for array in other.values():
+        array[:] = 0
+    second.play(weights, Statistics.empty(), lambda: None)
+    assert one["features"].dtype == np.uint8
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(tmp_path: Path) -> None:
+    settings = run_of(small_pixels(), steps=140, every=40).model_copy(
+        update={"game": resolve("ALE/Berzerk-v5").model_copy(update={"max_episode_frames": 100})}
+    )
+    whole, resumed = Recorder(), Recorder()
+    train(settings, 2, whole)
+    checkpoint, state = whole.checkpoints[0], whole.states[0]
+    digest = write(checkpoint, tmp_path / "checkpoint")
+    write_state(state, digest, tmp_path / "state")
+    start = Start(read(tmp_path / "checkpoint", digest), read_state(tmp_path / "state", digest))
+    assert start.state.environments == state.environments
+    train(settings, 1, resumed, start)
+    assert same(resumed.checkpoints[-1].weights, whole.checkpoints[-1].weights)
+    assert not same(resumed.checkpoints[-1].weights, checkpoint.weights)
+    assert resumed.states[-1].environments == whole.states[-1].environments
+    logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
+    assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+
+
+def test_a_film_shows_what_the_policy_sees_and_the_checkpoint_decides_it_again(tmp_path: Path) -> None:
+    checkpoint, path = a_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "film.mp4"
+    trace = an_episode(checkpoint, 6)
+    assert verify(trace).ok
+    assert verify_decisions(trace, checkpoint.agent()).ok
+    weights = {**checkpoint.weights, "action_net.weight": -checkpoint.weights["action_net.weight"]}
+    assert not verify_decisions(trace, replace(checkpoint, weights=weights).agent()).ok
+    film(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    assert verify_pictures(path).ok
+    emulator = emulator_of(trace)
+    eye = Eye(emulator)
+    with Decoder(path) as decoder:
+        pictures = [picture.copy() for picture in decoder]
+    for step in replay(trace, emulator=emulator):
+        if step.number == trace.length:
+            break
+        eye.see() if step.number else eye.begin()
+        luma = Canvas(WIDTH, HEIGHT, picture=pictures[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
+        wanted = 16 + eye.stack * (219 / 255)
+        newest = wanted[-1].repeat(176, axis=0).repeat(176, axis=1)[42::84, 42::84]
+        assert np.abs(luma[54:230, 884:1060] - newest).mean() < 2, step.number
+        for number, (y, x) in enumerate([(54, 1084), (54, 1176), (146, 1084), (146, 1176)]):
+            assert np.abs(luma[y : y + 84, x : x + 84] - wanted[number]).mean() < 2, (step.number, number)
+
+
+def test_stable_baselines3_opens_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:
+    checkpoint = a_checkpoint("ALE/Pong-v5", "ppo-pixels")
+    export(checkpoint, tmp_path / "model.zip")
+    model, agent = PPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent()
+    assert model.observation_space == spaces.Box(0, 255, STACK, np.uint8)
+    chosen = set()
+    for at, noise in enumerate(some_stacks(16)):
+        # Noise all over looks alike to any network: light in different places does not.
+        seen = noise * np.kron([[at & 1, at & 2], [at & 4, at & 8]], np.ones((42, 42))).astype(np.bool_)
+        action, _ = model.predict(seen, deterministic=True)
+        assert action == agent.begin()(seen, seen, None)
+        chosen.add(int(action))
+    assert len(chosen) > 1
+
+
+def test_a_file_of_rl_baselines3_zoo_says_cnn_policy_where_pixels_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('approach = "ppo-pixels"\npolicy = "CnnPolicy"\nn_epochs = 3')
+    assert own_approach(path).approach.features.kind == "pixels"
+    path.write_text('approach = "ppo-pixels"\npolicy = "MlpPolicy"')
+    with pytest.raises(HyperparameterError, match="pixels are played by a CnnPolicy, got 'MlpPolicy'"):
+        own_approach(path)
+
+
+def test_pixels_and_convolutions_come_together() -> None:
+    for name, features in (("ppo-pixels", "scaled"), ("ppo", "pixels")):
+        with pytest.raises(HyperparameterError, match="pixels need convolutions"):
+            adapted(approach(name), {"features": {"kind": features}})
+    with pytest.raises(ValueError, match="4 x 4 does not fit a picture of 3 x 3"):
+        convolved(the_network().convolutions, (4, 16, 16))

@@ -1,0 +1,178 @@
+"""A settings file in rl-baselines3-zoo's words becomes an approach, or is refused in one line that names the word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.arcade.inputs.forms import TrainSettings
+from tasks.arcade.inputs.settings_file import HyperparameterError, adapted, read
+from tasks.arcade.settings.algorithms import NetworkSettings, PpoSettings, QNetworkSettings, QrDqnSettings
+from tasks.arcade.settings.approaches import UnknownApproachError, approach
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    return tmp_path / "My settings.toml"
+
+
+def test_a_file_becomes_an_approach(written: Path) -> None:
+    written.write_text("""
+        approach = "ppo-tuned"
+        policy = "MlpPolicy"
+        n_timesteps = 1e6
+        n_envs = 4
+        n_steps = 64
+        batch_size = 32
+        learning_rate = "lin_2.5e-4"
+        gamma = 1
+        reward = "raw"
+        features.movers = 0
+        policy_kwargs = { net_arch = [32, 16], activation_fn = "nn.Tanh" }
+    """)
+    own, base = read(written), approach("ppo-tuned")
+    assert (own.based_on, own.n_timesteps, own.approach.name) == ("ppo-tuned", 1_000_000, "my-settings")
+    assert (own.approach.n_envs, own.approach.reward, own.approach.features.movers) == (4, "raw", 0)
+    algorithm = own.approach.algorithm
+    assert isinstance(algorithm, PpoSettings)
+    given = {"n_steps": 64, "batch_size": 32, "learning_rate": "lin_2.5e-4", "gamma": 1.0}
+    assert algorithm.model_dump(include=set(given)) == given
+    assert algorithm.network == NetworkSettings(pi=(32, 16), vf=(32, 16), activation="tanh", layer_norm=False)
+    kept = ("n_epochs", "ent_coef", "gae_lambda", "clip_range", "vf_coef")
+    assert algorithm.model_dump(include=set(kept)) == base.algorithm.model_dump(include=set(kept))
+    assert own.approach.features.difference_scale == base.features.difference_scale
+    asked = TrainSettings(env_id="ALE/Pong-v5", approach=own.approach)
+    assert TrainSettings.model_validate_json(asked.model_dump_json()) == asked, "Prefect keeps it as JSON"
+
+
+def test_it_is_called_and_built_as_one_says(written: Path) -> None:
+    written.write_text('name = "fast"\nlearning_rate = 0.01\napproach = "ppo"')
+    assert read(written).approach.name == "fast"
+    own = read(written, "a2c")
+    assert (own.based_on, own.approach.algorithm.algorithm) == ("a2c", "a2c"), "what is typed goes first"
+
+
+def test_layers_are_named_as_in_stable_baselines3() -> None:
+    changed = adapted(approach("ppo"), {"policy_kwargs": {"net_arch": {"pi": [8], "vf": [16, 16]}}})
+    assert isinstance(changed.algorithm, PpoSettings)
+    assert changed.algorithm.network == NetworkSettings(pi=(8,), vf=(16, 16))
+
+
+def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(written: Path) -> None:
+    written.write_text("""
+        approach = "qrdqn"
+        n_timesteps = 1e7
+        buffer_size = 100000
+        learning_rate = "lin_1e-4"
+        batch_size = 32
+        learning_starts = 1000
+        target_update_interval = 1000
+        train_freq = 4
+        gradient_steps = -1
+        exploration_fraction = 0.025
+        exploration_final_eps = 0.02
+        policy_kwargs = { net_arch = [32, 16], n_quantiles = 25, activation_fn = "nn.Tanh" }
+    """)
+    algorithm = read(written).approach.algorithm
+    assert isinstance(algorithm, QrDqnSettings)
+    assert (algorithm.buffer_size, algorithm.train_freq, algorithm.gradient_steps) == (100_000, 4, -1)
+    assert (algorithm.exploration_fraction, algorithm.exploration_final_eps) == (0.025, 0.02)
+    assert (algorithm.n_quantiles, algorithm.tau) == (25, 1.0)
+    assert algorithm.network == QNetworkSettings(layers=(32, 16), activation="tanh", layer_norm=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("n_steps = 5", "n_steps is no hyper-parameter of dqn"),
+        ("target_update = 5", "did you mean target_update_interval?"),
+        ("n_quantiles = 5", "n_quantiles is no hyper-parameter of dqn"),
+        ("policy_kwargs = { n_quantiles = 5 }", "policy_kwargs.n_quantiles is no one of policy_kwargs"),
+        ("policy_kwargs = { net_arch = { pi = [8] } }", "policy_kwargs.net_arch: Input should be a valid"),
+        ("policy_kwargs = { net_arch = [0] }", "policy_kwargs.net_arch: widths from 1"),
+        ("exploration_fraction = 0", "exploration_fraction: Input should be greater than 0"),
+        # Of what is played at random alone the likeliest action says nothing.
+        ("exploration_final_eps = 1", "exploration_final_eps: Input should be less than 1"),
+        ("gradient_steps = -2", "gradient_steps"),
+        ("train_freq = 'episode'", "train_freq: Input should be a valid integer"),
+        ("train_freq = 1_000_000_000", "train_freq: Input should be less than or equal to 65536"),
+    ],
+)
+def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text: str, said: str) -> None:
+    written.write_text(f'approach = "dqn"\n{text}')
+    with pytest.raises(HyperparameterError) as refused:
+        read(written)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("learning_rte = 1", "learning_rte is no hyper-parameter of ppo: did you mean learning_rate? there are "),
+        ("n_timestep = 1", "did you mean n_timesteps?"),
+        (
+            "policy_kwargs = { net_rch = [8] }",
+            "policy_kwargs.net_rch is no one of policy_kwargs: did you mean net_arch",
+        ),
+        ("policy_kwargs = { net_arch = { q = [8] } }", "policy_kwargs.net_arch.q"),
+        ("policy_kwargs = { net_arch = [1.5] }", "policy_kwargs.net_arch.pi"),
+        ("policy_kwargs = { net_arch = [0] }", "widths from 1"),
+        ('policy_kwargs = { activation_fn = "Swish" }', "policy_kwargs.activation_fn"),
+        ('policy_kwargs = "dict(net_arch=[8])"', "policy_kwargs: a table"),
+        ('learning_rate = "linear"', "learning_rate: a number, or a schedule like lin_2.5e-4"),
+        ("learning_rate = -1", "learning_rate: a number"),
+        ("batch_size = 1", "batch_size: Input should be greater than or equal to 2, got 1"),
+        ("n_steps = 1", "n_steps: Input should be greater than or equal to 2, got 1"),
+        ("n_steps = 1_000_000_000", "n_steps: Input should be less than or equal to 65536"),
+        ("batch_size = true", "batch_size: Input should be a valid integer"),
+        ('gamma = "0.9"', "gamma: Input should be a valid number"),
+        ("gamma = nan", "gamma: Input should be a finite number"),
+        ("gamma = 2020-01-01", "gamma"),
+        ("n_envs = 0", "n_envs"),
+        ('reward = "clip"', "reward: Input should be 'raw', 'sign', 'scaled' or 'root', got 'clip'"),
+        ('features.kind = "bitz"', "features.kind"),
+        ("features.kinds = 1", "did you mean kind?"),
+        ('policy = "CnnPolicy"', "an MlpPolicy"),
+        ('n_timesteps = "many"', "n_timesteps"),
+        ("n_timesteps = 0.5", "n_timesteps"),
+        ("n_timesteps = inf", "n_timesteps"),
+        ('name = "ppo"', "ppo is an approach already"),
+        ('name = "A b"', "name"),
+        ("no TOML at all", "is no TOML"),
+        ("a = " + "[" * 5000, "is no TOML"),
+        ("#" * 200_000, "larger than"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(written: Path, text: str, said: str) -> None:
+    written.write_text(f'approach = "ppo"\n{text}')
+    with pytest.raises(HyperparameterError) as refused:
+        read(written)
+    assert str(refused.value).startswith(str(written))
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_it_builds_on_has_to_be_said(written: Path) -> None:
+    written.write_text("n_steps = 8")
+    with pytest.raises(HyperparameterError, match='by approach = "ppo" in it or by --approach'):
+        read(written)
+    written.write_text('approach = "pppo"')
+    with pytest.raises(UnknownApproachError, match="did you mean ppo"):
+        read(written)
+    written.write_text('approach = "random"\nbatch_size = 8')
+    with pytest.raises(HyperparameterError, match="batch_size is no hyper-parameter of random"):
+        read(written)
+    written.write_bytes(b"\xff\xfe")
+    with pytest.raises(HyperparameterError, match="is no TOML"):
+        read(written)
+    with pytest.raises(HyperparameterError, match="cannot be read: No such file"):
+        read(written.with_name("nosuch.toml"))
+
+
+def test_every_word_of_the_readme_is_one(written: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    written.write_text(readme.split("```toml\n")[1].split("```")[0])
+    own = read(written)
+    assert (own.approach.n_envs, own.n_timesteps) == (32, 2_000_000)

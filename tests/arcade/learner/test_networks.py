@@ -1,0 +1,89 @@
+"""A layer that leaves out what is 0 comes to what it comes to with it."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from helpers.torch_reference import torch_policy
+from stable_baselines3.common.buffers import RolloutBuffer
+
+from tasks.arcade.learner.networks import FirstLayer, RamPolicy, only_what_is_shown
+from tasks.arcade.settings.algorithms import NetworkSettings
+
+NETWORKS = {
+    "a head each": NetworkSettings(pi=(256, 256), vf=(256, 128), activation="relu"),
+    "shared body": NetworkSettings(body=(256,), pi=(256,), vf=(), layer_norm=True),
+}
+
+NO_LAYERS = NetworkSettings(pi=(), vf=())
+
+
+def _rollout(share_shown: float) -> RolloutBuffer:
+    """A rollout of 32 steps in 16 environments, most features of which are 0, and one is not once."""
+    seen, generator = spaces.Box(-np.inf, np.inf, (564,), np.float32), np.random.default_rng(0)
+    buffer = RolloutBuffer(32, seen, spaces.Discrete(6), device="cpu", n_envs=16)
+    buffer.observations[:] = generator.normal(size=buffer.observations.shape)
+    buffer.observations[:, :, generator.random(564) > share_shown] = 0
+    buffer.observations[:, :, 5] = 0
+    buffer.observations[3, 7, 5] = 1
+    buffer.actions[:] = generator.integers(6, size=buffer.actions.shape)
+    buffer.full = True
+    return buffer
+
+
+def _learned(policy: RamPolicy, buffer: RolloutBuffer) -> tuple[int, list[torch.Tensor]]:
+    """How many features each row of a rollout has, what the policy says of it, and the gradients that come of that."""
+    np.random.seed(0)
+    batch = next(buffer.get(512))
+    values, log_probs, entropy = policy.evaluate_actions(batch.observations, batch.actions.long().flatten())
+    assert entropy is not None
+    gradients = torch.autograd.grad((values**2).sum() + log_probs.sum() + entropy.sum(), list(policy.parameters()))
+    return batch.observations.shape[1], [values, log_probs, entropy, *gradients]
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_what_is_never_shown_is_left_out_and_changes_nothing(network: NetworkSettings) -> None:
+    policy, buffer = torch_policy(network, 564), _rollout(0.3)
+    ever = buffer.observations.any(axis=(0, 1))
+    width, wanted = _learned(policy, _rollout(0.3))
+    assert width == 564
+    with only_what_is_shown(policy, buffer):
+        width, found = _learned(policy, buffer)
+    assert ever.sum() <= width < ever.sum() + 16
+    assert width % 16 == 0
+    assert width < 0.4 * 564
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-4 * float(other.detach().abs().max()))
+    first = next(layer for layer in policy.modules() if isinstance(layer, FirstLayer))
+    gradient = next(array for array in found if array.shape == first.weight.shape)
+    assert gradient[:, ever].any()
+    assert not gradient[:, ~ever].any()
+    width, again = _learned(policy, buffer)
+    assert width == 564, "afterwards all of it is taken in again"
+    for one, other in zip(again, wanted, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_rollout_not_learned_from_is_left_as_it_was() -> None:
+    policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.3)
+    with only_what_is_shown(policy, buffer):
+        assert buffer.observations.shape[:2] == (32, 16)
+    assert np.array_equal(buffer.observations, _rollout(0.3).observations)
+
+
+@pytest.mark.parametrize("network", [NetworkSettings(pi=(), vf=(64,)), NetworkSettings(pi=(64,), vf=()), NO_LAYERS])
+def test_a_head_without_layers_is_shown_all_of_it(network: NetworkSettings) -> None:
+    policy, buffer = torch_policy(network, 564), _rollout(0.3)
+    _, wanted = _learned(policy, _rollout(0.3))
+    with only_what_is_shown(policy, buffer):
+        width, found = _learned(policy, buffer)
+    assert width == 564
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_where_nearly_all_is_shown_nothing_is_left_out() -> None:
+    policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.97)
+    assert not buffer.observations.any(axis=(0, 1)).all()
+    with only_what_is_shown(policy, buffer):
+        assert _learned(policy, buffer)[0] == 564

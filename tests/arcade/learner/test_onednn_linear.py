@@ -1,0 +1,69 @@
+"""oneDNN's products are torch's own, but for their last bits."""
+
+import pytest
+import torch
+from torch import nn
+
+import tasks.arcade.learner.onednn_linear as room
+from tasks.arcade.learner.onednn_linear import Linear, linear
+
+
+def _gradients(layer: nn.Linear, rows: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
+    out = layer(rows)
+    return [out, *torch.autograd.grad((out * weights).sum(), [rows, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("n", [1, 13, 512])
+@pytest.mark.parametrize(("n_in", "n_out"), [(168, 256), (256, 256), (256, 6), (1, 256)])
+def test_forward_and_backward_are_those_of_torch(n: int, n_in: int, n_out: int) -> None:
+    torch.manual_seed(0)
+    ours = Linear(n_in, n_out)
+    theirs = nn.Linear(n_in, n_out)
+    theirs.load_state_dict(ours.state_dict())
+    rows, weights = torch.randn(n, n_in, requires_grad=True), torch.randn(n, n_out)
+    for one, other in zip(_gradients(ours, rows, weights), _gradients(theirs, rows, weights), strict=True):
+        assert one.shape == other.shape
+        assert torch.allclose(one, other, atol=1e-5 * max(1.0, float(other.detach().abs().max())))
+
+
+def never(*_: object) -> None:
+    raise AssertionError
+
+
+@pytest.mark.skipif(not room._ONE_DNN, reason="this torch has no oneDNN")
+def test_large_products_are_one_dnns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, weight, bias = torch.randn(512, 168), torch.randn(256, 168), torch.randn(256)
+    wanted = torch.nn.functional.linear(rows, weight, bias)
+    monkeypatch.setattr(torch.nn.functional, "linear", never)
+    assert torch.allclose(linear(rows, weight, bias), wanted, atol=1e-4)
+    with pytest.raises(AssertionError):
+        linear(rows[:8], weight, bias)
+
+
+def test_large_products_are_torchs_own_where_there_is_no_one_dnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, weight, bias = torch.randn(512, 168), torch.randn(256, 168), torch.randn(256)
+    monkeypatch.setattr(room, "_ONE_DNN", False)
+    monkeypatch.setattr(room, "_product", never)
+    assert (linear(rows, weight, bias) == torch.nn.functional.linear(rows, weight, bias)).all()
+
+
+@pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float32, "meta")])
+def test_large_products_of_other_numbers_and_of_other_devices_are_torchs_own(
+    dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a zip that was exported here, loaded where there is a GPU; "meta" is a device that every torch has."""
+    layer = Linear(168, 256).to(device, dtype)
+    rows = torch.randn(512, 168, dtype=dtype, device=device, requires_grad=True)
+    monkeypatch.setattr(room, "_product", never)
+    out = layer(rows)
+    assert (out.dtype, out.device.type, out.shape) == (dtype, device, (512, 256))
+    if device == "cpu":
+        assert (out == torch.nn.functional.linear(rows, layer.weight, layer.bias)).all()
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    rows, weight, bias = torch.randn(512, 256), torch.randn(256, 256, requires_grad=True), torch.randn(256)
+    linear(rows, weight, bias).sum().backward()
+    assert weight.grad is not None
+    assert torch.allclose(weight.grad, rows.sum(0).expand(256, 256), atol=1e-3)
+    assert rows.grad is bias.grad is None

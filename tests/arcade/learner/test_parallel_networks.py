@@ -1,0 +1,64 @@
+"""Two networks on two threads come to what they come to one after the other, to the bit."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from tasks.arcade.learner.networks import layers
+from tasks.arcade.learner.on_policy import one_thread
+from tasks.arcade.learner.parallel_networks import side_by_side
+from tasks.arcade.settings.algorithms import NetworkSettings
+
+
+class Noting(nn.Module):
+    """Notes the threads that go through it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.threads = network, set[str]()
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        self.threads.add(threading.current_thread().name)
+        return self.network(rows)
+
+
+def _pair(layer_norm: bool = False) -> tuple[Noting, Noting]:
+    torch.manual_seed(0)
+    settings = NetworkSettings(layer_norm=layer_norm, activation="relu")
+    return Noting(layers(368, (256, 256), settings)[0]), Noting(layers(368, (256, 128), settings)[0])
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_outputs_and_gradients_are_those_of_one_after_the_other(layer_norm: bool) -> None:
+    one, other = _pair(layer_norm)
+    rows = torch.randn(512, 368)
+    weights = [*one.parameters(), *other.parameters()]
+    with one_thread():
+        outputs = side_by_side(one, other, rows)
+        assert one.threads == {"MainThread"}
+        assert other.threads == {"side-by-side_0"}
+        plain = one(rows), other(rows)
+        # In one sum, as a loss has it, whose gradient comes to both at once.
+        gradients = torch.autograd.grad(sum((output**2).sum() for output in outputs), weights)
+        expected = torch.autograd.grad(sum((output**2).sum() for output in plain), weights)
+    for found, wanted in zip((*outputs, *gradients), (*plain, *expected), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_little_work_shared_layers_and_mere_questions_stay_on_one_thread() -> None:
+    one, other = _pair()
+    rows = torch.randn(512, 368)
+    side_by_side(one, other, rows[:64])
+    side_by_side(one, other, rows.clone().requires_grad_())
+    with torch.no_grad():
+        side_by_side(one, other, rows)
+    assert one.threads == other.threads == {"MainThread"}
+
+
+def test_what_the_other_thread_raises_is_raised() -> None:
+    one, _ = _pair()
+    wrong = nn.Linear(367, 256)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        side_by_side(one, wrong, torch.randn(512, 368))

@@ -1,0 +1,78 @@
+"""An exported checkpoint is an ordinary zip of Stable-Baselines3, and plays as the checkpoint does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.wrappers import FrameStackObservation
+from helpers.training_runs import Recorder, run_of, small
+from sb3_contrib import QRDQN
+from stable_baselines3 import A2C, DQN, PPO
+
+from tasks.arcade.learner import ExportError, train
+from tasks.arcade.learner import export
+from tasks.arcade.policies.q_network import QPolicy
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("ppo-tuned", PPO), ("ppo-bits", PPO), ("a2c", A2C)])
+def test_stable_baselines3_opens_it_and_plays_the_same_actions(
+    name: str, algorithm: type[PPO | A2C], tmp_path: Path
+) -> None:
+    heard = Recorder()
+    train(run_of(small(name), steps=9000 if name == "ppo-tuned" else 256), 2, heard)
+    checkpoint = heard.checkpoints[-1]
+    export(checkpoint, tmp_path / "model.zip")
+    model = algorithm.load(tmp_path / "model.zip", device="cpu")
+    assert model.num_timesteps == checkpoint.step
+    agent = checkpoint.agent()
+    decide = agent.begin()
+    env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
+    observation, _ = env.reset(seed=3)
+    for _ in range(200):
+        previous, ram = np.asarray(observation)
+        ours = agent.policy.logits(agent.features(ram[None], previous[None]))[0]
+        with torch.no_grad():
+            tensor, _ = model.policy.obs_to_tensor(observation)
+            theirs = model.policy.get_distribution(tensor).distribution.logits[0].numpy()
+        assert np.abs((ours - ours.max()) - (theirs - theirs.max())).max() < 1e-4
+        action, _ = model.predict(observation, deterministic=True)
+        assert action == decide(ram, previous, None)
+        observation, *_ = env.step(action)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+@pytest.mark.parametrize(("name", "algorithm"), [("dqn", DQN), ("qrdqn", QRDQN)])
+def test_value_based_ones_play_the_same_greedy_actions(name: str, algorithm: type[DQN | QRDQN], tmp_path: Path) -> None:
+    heard = Recorder()
+    train(run_of(small(name), steps=512), 2, heard)
+    checkpoint = heard.checkpoints[-1]
+    export(checkpoint, tmp_path / "model.zip")
+    model = algorithm.load(tmp_path / "model.zip", device="cpu")
+    assert (model.num_timesteps, model.exploration_rate) == (512, 0.01)
+    agent = checkpoint.agent()
+    decide = agent.begin()
+    assert isinstance(agent.policy, QPolicy)
+    env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
+    observation, _ = env.reset(seed=3)
+    for _ in range(200):
+        previous, ram = np.asarray(observation)
+        worth = agent.policy.q_values(agent.features(ram[None], previous[None]))[0]
+        with torch.no_grad():
+            tensor, _ = model.policy.obs_to_tensor(observation)
+            theirs = model.q_net(tensor) if isinstance(model, DQN) else model.quantile_net(tensor).mean(dim=1)
+        assert np.abs(worth - theirs[0].numpy()).max() < 1e-4
+        action, _ = model.predict(observation, deterministic=True)
+        assert action == decide(ram, previous, None)
+        observation, *_ = env.step(action)
+
+
+def test_what_learned_nothing_is_not_exported(tmp_path: Path) -> None:
+    heard = Recorder()
+    train(run_of(small("random"), steps=128), 1, heard)
+    with pytest.raises(ExportError, match="random learns nothing"):
+        export(heard.checkpoints[-1], tmp_path / "model.zip")
+    assert list(tmp_path.iterdir()) == []

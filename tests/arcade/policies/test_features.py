@@ -1,0 +1,197 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tasks.arcade.emulator.emulator import Emulator, resolve
+from tasks.arcade.policies.features import Features, Statistics, feature_size
+from tasks.arcade.settings.algorithms import FeatureSettings
+
+RAMS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(128)))
+
+
+@given(RAMS)
+def test_statistics_are_those_of_numpy(rams: np.ndarray) -> None:
+    statistics = Statistics.empty().updated(rams)
+    assert np.allclose(statistics.mean, rams.mean(axis=0))
+    assert np.allclose(statistics.deviation, np.maximum(rams.std(axis=0), 0.05))
+
+
+@pytest.mark.parametrize("steps", [10**6, 10**9, 10**10])
+def test_the_deviation_is_exact_however_long_a_training_is(steps: int) -> None:
+    """Bytes that are their largest value in one half of the steps and 0 in the other."""
+    top = np.arange(128) * 2 + 1
+    statistics = replace(
+        Statistics.empty().updated(np.zeros((1, 128), np.uint8)),
+        count=steps, total=top * (steps // 2), squares=top * top * (steps // 2),
+    )  # fmt: skip
+    assert (statistics.deviation == top / 2).all()
+    assert (statistics.mean == top / 2).all()
+
+
+@given(RAMS, st.integers(1, 10**5))
+def test_the_deviation_has_the_bits_that_whole_numbers_of_64_bits_gave(rams: np.ndarray, times: int) -> None:
+    """Which is what checkpoints and films of earlier versions were made with."""
+    one = Statistics.empty().updated(rams)
+    statistics = replace(one, count=one.count * times, total=one.total * times, squares=one.squares * times)
+    scaled = statistics.count * statistics.squares - statistics.total * statistics.total
+    assert (statistics.deviation == np.maximum(np.sqrt(scaled) / statistics.count, 0.05)).all()
+
+
+@given(RAMS, st.randoms(use_true_random=False))
+def test_statistics_do_not_depend_on_the_order_or_on_how_steps_are_shared_out(rams: np.ndarray, random) -> None:
+    order = list(range(len(rams)))
+    random.shuffle(order)
+    cut = random.randint(0, len(rams))
+    whole = Statistics.empty().updated(rams)
+    parts = Statistics.empty().updated(rams[order[:cut]]).updated(rams[order[cut:]])
+    assert (whole.total == parts.total).all()
+    assert (whole.squares == parts.squares).all()
+    assert whole.count == parts.count
+
+
+def test_statistics_survive_being_written_as_arrays() -> None:
+    statistics = Statistics.empty().updated(np.arange(256, dtype=np.uint8).reshape(2, 128))
+    again = Statistics.from_arrays(statistics.arrays())
+    assert (again.deviation == statistics.deviation).all()
+    with pytest.raises(ValueError, match="not those of this version: movers"):
+        Statistics.from_arrays({"count": np.array([1])})
+
+
+def test_standardised_features_on_a_hand_made_case() -> None:
+    rams = np.zeros((2, 128), np.uint8)
+    rams[:, 0] = [10, 30]
+    statistics = Statistics.empty().updated(rams)
+    features = Features(FeatureSettings(kind="standardised", clip=3, difference_scale=4), statistics)
+    before = rams.copy()
+    before[0, 1], before[1, 2] = 255, 8
+    out = features(rams, before)
+    assert out.shape == (2, 256) == (2, features.size)
+    assert out[:, 0].tolist() == [-1, 1], "mean 20, deviation 10"
+    assert out[0, 129] == 0.25, "255 to 0 is a step of plus one"
+    assert out[1, 130] == -2, "8 to 0, divided by 4"
+    assert np.abs(out).max() <= 3
+
+
+def test_bits_and_scaled_features() -> None:
+    ram = np.full((1, 128), 255, np.uint8)
+    before = np.zeros((1, 128), np.uint8)
+    bits = Features(FeatureSettings(kind="bits"), Statistics.empty())(ram, before)
+    assert bits.shape == (1, 2048)
+    assert bits[0, :1024].all()
+    assert not bits[0, 1024:].any()
+    scaled = Features(FeatureSettings(kind="scaled"), Statistics.empty())(ram, before)
+    assert scaled.shape == (1, 128)
+    assert np.allclose(scaled, 1)
+
+
+@pytest.mark.parametrize("kind", ["scaled", "standardised", "bits"])
+def test_a_row_is_the_same_alone_as_among_others(kind: str) -> None:
+    rams = np.random.default_rng(0).integers(256, size=(17, 128), dtype=np.uint8)
+    before = np.random.default_rng(1).integers(256, size=(17, 128), dtype=np.uint8)
+    settings = FeatureSettings(kind=kind)
+    features = Features(settings, Statistics.empty().updated(rams))
+    together = features(rams, before)
+    assert together.dtype == np.float32
+    assert together.shape == (17, feature_size(settings))
+    for row in range(17):
+        assert (features(rams[row : row + 1], before[row : row + 1]) == together[row]).all()
+
+
+def a_made_up_game() -> tuple[np.ndarray, np.ndarray]:
+    """Byte 0 follows the actions, byte 1 is a ball, byte 2 its copy, byte 3 a counter, byte 4 noise."""
+    generator = np.random.default_rng(0)
+    actions = generator.integers(3, size=(500, 4))
+    rams = np.zeros((500, 4, 128), np.uint8)
+    rams[:, :, 0] = 100 + np.cumsum(np.pad(4 * (actions - 1), ((1, 0), (0, 0)))[:-1], axis=0) % 100
+    rams[:, :, 1] = rams[:, :, 2] = np.abs((7 * np.arange(500)[:, None] + 50 * np.arange(4)) % 200 - 100) + 50
+    rams[:, :, 3] = np.arange(500)[:, None]
+    rams[:, :, 4] = generator.integers(256, size=(500, 4))
+    return rams, actions
+
+
+def test_movers_are_smooth_bytes_and_those_that_follow_the_actions_come_first() -> None:
+    rams, actions = a_made_up_game()
+    settings = FeatureSettings(kind="standardised", movers=4, gap_scales=(4, 16), survey_steps=2000)
+    statistics = Statistics.empty().after(rams[:250], actions[:250], settings)
+    assert statistics.movers == (), "half of the survey"
+    statistics = statistics.after(rams[250:], actions[250:], settings)
+    assert statistics.movers == (0, 1)
+
+
+def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """RAMs, uint8 of shape (steps, 1, 128), and the actions taken at them, int64 of shape (steps, 1)."""
+    emulator = Emulator(resolve(env_id))
+    emulator.reset(0)
+    actions = np.random.default_rng(0).integers(emulator.n_actions, size=(steps, 1))
+    rams = np.empty((steps, 1, 128), np.uint8)
+    for step, action in enumerate(actions[:, 0].tolist()):
+        rams[step, 0] = emulator.ram
+        if emulator.step(action)[1]:
+            emulator.reset()
+    return rams, actions
+
+
+@pytest.mark.parametrize(
+    ("env_id", "published"),
+    [
+        ("ALE/Pong-v5", {49, 54, 51}),  # ball x and y, the player's paddle; the other paddle lies in two bytes
+        ("ALE/Breakout-v5", {99, 72}),  # ball x, paddle
+        ("ALE/Boxing-v5", {32, 34, 33, 35}),  # both boxers, x and y
+    ],
+)
+def test_movers_are_the_positions_that_are_published(env_id: str, published: set[int]) -> None:
+    """Against the RAM maps of AtariARI (Anand et al. 2019)."""
+    settings = FeatureSettings(kind="standardised", movers=8, survey_steps=6000)
+    rams, actions = rollouts_of_random_play(env_id, 6000)
+    statistics = Statistics.empty().after(rams[:3000], actions[:3000], settings)
+    assert statistics.movers == (), "not chosen before enough was seen"
+    statistics = statistics.after(rams[3000:], actions[3000:], settings)
+    assert published <= set(statistics.movers)
+    later = statistics.after(rams[:100], actions[:100], settings)
+    assert later.movers == statistics.movers, "chosen once"
+    again = Statistics.from_arrays(later.arrays())
+    assert again.movers == later.movers
+    assert again.count == 6100
+
+
+def test_statistics_that_make_no_sense_are_refused() -> None:
+    statistics = replace(Statistics.empty(), movers=(3, 7))
+    with pytest.raises(ValueError, match="2 movers were chosen where settings ask for 1"):
+        Features(FeatureSettings(kind="standardised", movers=1), statistics)
+    arrays = statistics.arrays()
+    arrays["movers"][0] = 128
+    with pytest.raises(ValueError, match="name byte 128"):
+        Statistics.from_arrays(arrays)
+    seen = Statistics.empty().updated(np.full((4, 128), 9, np.uint8)).arrays()
+    seen["total"][5] += 1
+    with pytest.raises(ValueError, match="a byte's variance would be negative"):
+        Statistics.from_arrays(seen)
+
+
+def test_gaps_between_movers_on_a_hand_made_case() -> None:
+    settings = FeatureSettings(kind="standardised", movers=2, gap_scales=(4.0, 64.0), still_gain=0.5, clip=3)
+    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
+    ram = np.zeros((1, 128), np.uint8)
+    ram[0, 7], ram[0, 3], ram[0, 9] = 10, 50, 255
+    out = Features(settings, statistics)(ram, ram)
+    assert out.shape == (1, 258)
+    assert out[0, 256:].tolist() == [-3, -0.625], "byte 7 minus byte 3: -40, divided by 4 and cut, and by 64"
+    assert out[0, 9] == 1.5, "a byte that is no mover counts half"
+    assert out[0, 3] == 3
+
+
+def test_waves_of_gaps_on_a_hand_made_case() -> None:
+    """A quarter of a period, then half a one; the third mover there was room for leaves zeros."""
+    settings = FeatureSettings(kind="standardised", movers=3, gap_scales=(16.0,), gap_periods=(160.0, 80.0))
+    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
+    ram = np.zeros((1, 128), np.uint8)
+    ram[0, 7], ram[0, 3] = 50, 10
+    out = Features(settings, statistics)(ram, ram)
+    assert out.shape == (1, 256 + 5 * 3)
+    assert out[0, 256:] == pytest.approx([2.5, 1, 0, 0, -1, *[0] * 10], abs=1e-6)
+    ram[0, 7], ram[0, 3] = 10, 50
+    assert Features(settings, statistics)(ram, ram)[0, 256:261] == pytest.approx([-2.5, -1, 0, 0, -1], abs=1e-6)

@@ -1,0 +1,349 @@
+"""Rollouts are the same whoever plays them, and a worker that fails says so."""
+
+import multiprocessing as mp
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tasks.arcade.rollouts.worker_pool as room
+from tasks.arcade.emulator.emulator import make_env, resolve
+from tasks.arcade.policies.actor_critic import NetworkPolicy, Weights, weight_shapes
+from tasks.arcade.policies.features import Features, Statistics, feature_size
+from tasks.arcade.rollouts.on_policy import LEAN, EnvironmentState, Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
+from tasks.arcade.settings.algorithms import ApproachSettings, GameSettings, NetworkSettings, PpoSettings
+from tasks.arcade.settings.approaches import approach
+
+ROOT = Path(__file__).parents[3]
+
+
+def small(n_envs: int = 5, n_steps: int = 60, reward: str = "raw") -> ApproachSettings:
+    algorithm = PpoSettings(n_steps=n_steps, network=NetworkSettings(pi=(16,), vf=(16,)))
+    return approach("ppo-tuned").model_copy(update={"algorithm": algorithm, "n_envs": n_envs, "reward": reward})
+
+
+def some_weights(settings: ApproachSettings, n_actions: int) -> Weights:
+    assert isinstance(settings.algorithm, PpoSettings)
+    generator = np.random.default_rng(0)
+    shapes = weight_shapes(settings.algorithm.network, feature_size(settings.features), n_actions)
+    return {name: generator.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def quick_ends(env_id: str = "ALE/Pong-v5") -> GameSettings:
+    """Episodes that the time limit cuts after 25 steps, so that rollouts hold their ends."""
+    return resolve(env_id).model_copy(update={"max_episode_frames": 100})
+
+
+def same(one: Rollout, other: Rollout) -> bool:
+    arrays = [name for name in vars(one) if name != "episodes"]
+    return one.episodes == other.episodes and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
+    )
+
+
+def a_rollout(pool: WorkerPool, weights: Weights) -> Rollout:
+    pool.start(weights, Statistics.empty())
+    rollout = pool.finish()
+    assert rollout is not None
+    return rollout
+
+
+def kept(rollout: Rollout) -> Rollout:
+    copies = {name: value.copy() for name, value in vars(rollout).items() if name != "episodes"}
+    return Rollout(**copies, episodes=rollout.episodes)
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
+def test_rollouts_are_the_same_whatever_the_number_of_workers_and_after_a_restore(env_id: str) -> None:
+    settings = RolloutSettings(quick_ends(env_id), small(), seed=3)
+    weights = some_weights(settings.approach, 6 if "Pong" in env_id else 4)
+    played: dict[int, list[Rollout]] = {}
+    for workers in (1, 2, 4):
+        with WorkerPool(settings, workers) as pool:
+            first = kept(a_rollout(pool, weights))
+            states = pool.snapshot()
+            second = kept(a_rollout(pool, weights))
+            pool.restore(states)
+            assert same(second, a_rollout(pool, weights)), "a restored pool plays on as the first did"
+            played[workers] = [first, second]
+    assert first.episodes
+    for one, other in zip(played[1], played[2], strict=True):
+        assert same(one, other)
+    for one, other in zip(played[1], played[4], strict=True):
+        assert same(one, other)
+
+
+def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> None:
+    """Observations, rewards, episode starts, values and time-limit bootstraps, against Gymnasium and the policy."""
+    settings = RolloutSettings(quick_ends(), small(n_envs=3, n_steps=80), seed=1)
+    weights = some_weights(settings.approach, 6)
+    arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
+    episodes = RolloutPlayer(settings, range(3), arrays).play(weights, Statistics.empty(), lambda: None)
+    rollout = Rollout(**arrays, episodes=tuple(episodes))
+    assert isinstance(settings.approach.algorithm, PpoSettings)
+    n_features = feature_size(settings.approach.features)
+    policy = NetworkPolicy(settings.approach.algorithm.network, n_features, weights)
+    features = Features(settings.approach.features, Statistics.empty())
+    for column in range(3):
+        env = make_env(settings.game)
+        reset_seed, _ = np.random.SeedSequence(1, spawn_key=(0, column)).generate_state(2)
+        ram, previous = env.reset(seed=int(reset_seed))[0], None
+        episode_return, ends, shown = 0.0, 0, np.zeros((80, n_features), np.float32)
+        for step in range(80):
+            assert (rollout.rams[step, column] == ram).all()
+            assert rollout.starts[step, column] == (previous is None)
+            before = ram if previous is None else previous
+            shown[step] = features(ram[None], before[None])
+            previous = ram
+            ram, reward, terminated, truncated, _ = env.step(rollout.actions[step, column])
+            assert rollout.rewards[step, column] == reward
+            episode_return += float(reward)
+            assert not terminated
+            cut = policy.values(features(ram[None], previous[None]))[0] if truncated else 0.0
+            assert rollout.bootstraps[step, column] == cut
+            if truncated:
+                ended = next(e for e in episodes if (e.step, e.environment) == (step, column))
+                assert (ended.episode_return, ended.length) == (episode_return, 25)
+                ends += 1
+                ram, previous, episode_return = env.reset()[0], None, 0.0
+        assert (rollout.values[:, column] == policy.values_together(shown)).all()
+        before = ram if previous is None else previous
+        assert rollout.last_values[column] == policy.values(features(ram[None], before[None]))[0]
+        assert rollout.last_starts[column] == (previous is None)
+        assert ends == 3
+        env.close()
+
+
+def test_environments_that_lean_keep_to_actions_of_their_own_and_say_how_likely_they_were() -> None:
+    settings = RolloutSettings(quick_ends(), small(n_envs=8), seed=2)
+    weights = some_weights(settings.approach, 6)
+    with WorkerPool(settings, 2) as pool:
+        before = pool.snapshot()
+        fair = kept(a_rollout(pool, weights))
+        pool.restore(before)
+        leant = kept(a_rollout(pool, weights | {LEAN: np.array(1e6, np.float32)}))
+        fair_again = kept(a_rollout(pool, weights))
+        pool.restore(before)
+        assert same(leant, a_rollout(pool, weights | {LEAN: np.array(1e6, np.float32)}))
+    assert (leant.actions == leant.actions[0]).all() and len(set(leant.actions[0].tolist())) > 1
+    assert (leant.log_probs > -1e-6).all()
+    for rollout in (fair, fair_again):
+        assert min(len(set(column.tolist())) for column in rollout.actions.T) >= 4
+        assert rollout.log_probs.max() < -0.5
+
+
+def test_a_lost_life_is_noted_at_the_step_that_lost_it() -> None:
+    game = resolve("ALE/Breakout-v5")
+    settings = RolloutSettings(game, small(n_envs=2, n_steps=400), seed=1)
+    arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
+    episodes = RolloutPlayer(settings, range(2), arrays).play(
+        some_weights(settings.approach, 4), Statistics.empty(), lambda: None
+    )
+    rollout = Rollout(**arrays, episodes=tuple(episodes))
+    starts, last_starts = rollout.starts_of_lives()
+    for column in range(2):
+        env = make_env(game)
+        reset_seed, _ = np.random.SeedSequence(1, spawn_key=(0, column)).generate_state(2)
+        lives = env.reset(seed=int(reset_seed))[1]["lives"]
+        for step in range(400):
+            before = lives
+            _, _, terminated, truncated, info = env.step(rollout.actions[step, column])
+            lives = info["lives"]
+            assert rollout.lost[step, column] == (lives < before)
+            later = last_starts[column] if step == 399 else starts[step + 1, column]
+            assert later == (lives < before or terminated)
+            if terminated or truncated:
+                lives = env.reset()[1]["lives"]
+        env.close()
+    assert rollout.lost.sum() > len(episodes) > 0, "more lives were lost than games"
+
+
+def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
+    with (
+        WorkerPool(settings, 2) as pool,
+        pytest.raises(WorkerError, match=r"worker [01] failed: ValueError: weights do not"),
+    ):
+        a_rollout(pool, {})
+
+
+def test_a_worker_that_is_killed_ends_the_run_within_seconds() -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
+    with WorkerPool(settings, 2) as pool:
+        pool.start(some_weights(settings.approach, 6), Statistics.empty())
+        victim, began = pool.pids[1], time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(WorkerError, match=rf"worker 1 \(process {victim}\) ended by signal 9"):
+            pool.finish()
+        assert time.monotonic() - began < 10
+        pids = pool.pids
+    assert_gone(pids)
+
+
+def test_a_worker_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
+    with WorkerPool(settings, 1) as pool:
+        monkeypatch.setattr(room, "HANG_SECONDS", 2)
+        pool.start(some_weights(settings.approach, 6), Statistics.empty())
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        with pytest.raises(WorkerError, match="worker 0 hangs"):
+            pool.finish()
+
+
+def test_a_worker_that_hangs_is_noticed_though_it_is_sent_more_than_a_pipe_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
+    monkeypatch.setattr(room, "HANG_SECONDS", 2)
+    with WorkerPool(settings, 2) as pool:
+        weights = some_weights(settings.approach, 6)
+        a_rollout(pool, weights)
+        os.kill(pool.pids[1], signal.SIGSTOP)
+        started = ThreadPoolExecutor(1).submit(
+            pool.start, weights | {"more": np.zeros(10**6, np.float32)}, Statistics.empty()
+        )
+        with pytest.raises(WorkerError, match="worker 1 hangs: it takes nothing in 2 seconds"):
+            started.result(timeout=20)
+
+
+def test_a_worker_that_hangs_in_the_middle_of_its_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The states of so many environments are more than a pipe holds."""
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_envs=24), seed=0)
+    monkeypatch.setattr(room, "HANG_SECONDS", 2)
+    with WorkerPool(settings, 1) as pool:
+
+        def stopped(*args: Any, **kwargs: Any) -> list[Any]:
+            if ready := connection.wait(*args, **kwargs):
+                os.kill(pool.pids[0], signal.SIGSTOP)
+                os.waitid(os.P_PID, pool.pids[0], os.WSTOPPED)
+            return ready
+
+        monkeypatch.setattr(room, "wait", stopped)
+        seen = ThreadPoolExecutor(1).submit(pool.snapshot)
+        with pytest.raises(WorkerError, match="worker 0 hangs: it gives nothing in 2 seconds"):
+            seen.result(timeout=20)
+
+
+def a_long_episode(pool: WorkerPool, steps: int) -> tuple[EnvironmentState, ...]:
+    """Every environment so many steps of doing nothing into its episode."""
+    return tuple(replace(state, actions=(0,) * steps) for state in pool.snapshot())
+
+
+def test_a_worker_that_plays_long_episodes_again_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ball is served in Breakout, where nobody asks for one: 60 frames a step make replaying take seconds."""
+    game = resolve("ALE/Breakout-v5").model_copy(update={"frame_skip": 60})
+    with WorkerPool(RolloutSettings(game, small(n_envs=2), seed=0), 1) as pool:
+        began = time.monotonic()
+        pool.restore(a_long_episode(pool, 30))
+        states = a_long_episode(pool, round(30 * 5 / (time.monotonic() - began)))
+        monkeypatch.setattr(room, "HANG_SECONDS", 2)
+        began = time.monotonic()
+        pool.restore(states)
+        assert time.monotonic() - began > 2
+        assert pool.snapshot() == states
+
+
+def test_environments_are_taken_back_to_where_they_were_though_the_rollout_was_given_up() -> None:
+    settings = RolloutSettings(resolve("ALE/Breakout-v5"), small(n_envs=2, n_steps=20_000), seed=0)
+    with WorkerPool(settings, 2) as pool:
+        states = a_long_episode(pool, 200)
+        pool.restore(states)
+        pool.start(some_weights(settings.approach, 4), Statistics.empty())
+        assert pool.finish(lambda: True) is None
+        pool.take_back()
+        assert pool.snapshot() == states
+
+
+@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
+def test_what_the_whole_process_group_is_sent_ends_no_worker_while_it_starts(what: signal.Signals) -> None:
+    sent: set[int] = set()
+
+    def send() -> None:
+        while len(sent) < 2:
+            for pid in {child.pid for child in mp.active_children()} - sent:
+                os.kill(pid, what)
+                sent.add(pid)
+            time.sleep(0.001)
+
+    mask, settings = signal.pthread_sigmask(signal.SIG_BLOCK, []), RolloutSettings(quick_ends(), small(), seed=0)
+    with ThreadPoolExecutor(1) as executor:
+        sending = executor.submit(send)
+        with WorkerPool(settings, 2) as pool:
+            sending.result(timeout=10)
+            assert sent == set(pool.pids)
+            assert a_rollout(pool, some_weights(settings.approach, 6)).episodes
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask, "the parent hears as before"
+
+
+def test_an_unknown_rom_is_the_workers_own_error() -> None:
+    game = resolve("ALE/Pong-v5").model_copy(update={"rom": "no_such_rom"})
+    with pytest.raises(WorkerError, match="has no ROM 'no_such_rom'"):
+        WorkerPool(RolloutSettings(game, small(), seed=0), 1)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent("""
+        import signal
+        from tasks.arcade.settings.approaches import approach
+        from tasks.arcade.emulator.emulator import resolve
+        from tasks.arcade.policies.features import Statistics
+        from tasks.arcade.rollouts.on_policy import RolloutSettings
+        from tasks.arcade.rollouts.worker_pool import WorkerPool
+
+        if __name__ == "__main__":
+            # A shell that starts something in the background has it ignore Ctrl-C.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            settings = approach("random").model_copy(update={"n_envs": 2})
+            settings = settings.model_copy(
+                update={"algorithm": settings.algorithm.model_copy(update={"n_steps": 200_000})}
+            )
+            with WorkerPool(RolloutSettings(resolve("ALE/Pong-v5"), settings, seed=0), 2) as pool:
+                pool.start({}, Statistics.empty())
+                print(*pool.pids, flush=True)
+                pool.finish()
+        """)
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    with parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.send_signal(how)
+        parent.wait(timeout=10)
+    assert_gone(pids)
+
+
+def assert_gone(pids: list[int] | tuple[int, ...]) -> None:
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "a worker is still there"
+        time.sleep(0.05)

@@ -1,0 +1,244 @@
+"""What a film outlines lies where the decision's bytes are seen, and is declared: another declaration is found out."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from helpers.episodes import a_checkpoint
+
+from tasks.arcade.atlas.build import chart
+from tasks.arcade.atlas.model import Atlas, Axis, Place
+from tasks.arcade.atlas.perturb import PlaySettings, study
+from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.drawing.canvas import Box, Canvas, GameView, Outline, to_ycc
+from tasks.arcade.drawing.mp4_decoder import Decoder
+from tasks.arcade.drawing.widgets import DECIDING
+from tasks.arcade.emulator.emulator import Emulator, resolve
+from tasks.arcade.episodes.playing import play
+from tasks.arcade.episodes.trace import Trace, TraceError
+from tasks.arcade.video.embedded_trace import FilmMark, add_mark, read_mark
+from tasks.arcade.video.outlines import Outlines
+from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Caption, Panel
+from tasks.arcade.video.render import film
+from tasks.arcade.video.verify import verify_pictures
+
+PONG = resolve("ALE/Pong-v5")
+STEPS = 60
+BALL, PADDLE = (49, 54), 51
+CAPTION = Caption("title", "details")
+Filmed = tuple[Trace, Path, FilmMark]
+
+
+@pytest.fixture(scope="module")
+def pong() -> Atlas:
+    return chart([study(PlaySettings(game=PONG, seed=0, steps=800, states=14))], PONG, seed=0, player="random").atlas
+
+
+def one_that_looks_at(*seen: int) -> Checkpoint:
+    """A network whose decisions depend on these bytes alone."""
+    checkpoint = a_checkpoint("ALE/Pong-v5", "ppo")
+    blind = np.ones(128, np.bool_)
+    blind[list(seen)] = False
+    weights = {key: array.copy() for key, array in checkpoint.weights.items()}
+    for array in weights.values():
+        if array.ndim == 2 and array.shape[1] == 128:
+            array[:, blind] = 0
+    return replace(checkpoint, weights=weights)
+
+
+def filmed(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Filmed:
+    checkpoint = one_that_looks_at(*seen)
+    trace = play(
+        checkpoint.agent(),
+        PONG,
+        3,
+        action_seed=4,
+        deterministic=False,
+        max_steps=STEPS,
+        checkpoint_step=checkpoint.step,
+    )
+    film(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION, atlas=atlas), sound=False)
+    return trace, path, read_mark(path)[0]
+
+
+@pytest.fixture(scope="module")
+def ball(pong: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Filmed:
+    return filmed(BALL, pong, tmp_path_factory.mktemp("ball") / "film.mp4")
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
+    return filmed(BALL, None, tmp_path_factory.mktemp("without") / "film.mp4")
+
+
+def outlines_of(mark: FilmMark) -> Outlines:
+    assert mark.outlines is not None
+    return mark.outlines
+
+
+def extent(lit: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Left, top, right and lower end of what is lit."""
+    (rows,), (columns,) = np.nonzero(lit.any(axis=1)), np.nonzero(lit.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def test_the_balls_outline_lies_around_the_ball_in_the_films_pictures(ball: Filmed) -> None:
+    """Found in the decoded pictures by colour alone: the only white thing in the field is where the blue line is."""
+    _, path, mark = ball
+    field = Box(GAME.x, GAME.y + 3 * 36, GAME.width, 3 * 156)
+    blue = to_ycc(np.array(DECIDING, np.uint8))
+    met = 0
+    with Decoder(path) as decoder:
+        for frame, picture in enumerate(decoder):
+            luma, chroma = Canvas(WIDTH, HEIGHT, picture=picture).within(field)
+            white = (luma > 200) & (chroma[1].repeat(2, axis=0).repeat(2, axis=1) < 140)
+            lines = (np.abs(chroma[0].astype(int) - int(blue[1])) < 24).repeat(2, axis=0).repeat(2, axis=1)
+            outlined = any(strength == 5 for _, strength in outlines_of(mark).steps[max(frame - 1, 0) // 4])
+            if not outlined or not white.any() or extent(white)[1] < 12:
+                continue
+            (left, top, right, lower), (x, y, end_x, end_y) = extent(lines), extent(white)
+            # It flies on by a pixel or two of the game while the frame is drawn: one is 5.25 by 3 of the film.
+            assert abs((left + right) - (x + end_x)) / 2 <= 12, frame
+            assert abs((top + lower) - (y + end_y)) / 2 <= 10, frame
+            assert right - left < 40 and lower - top < 40, "and it is around nothing else"
+            met += 1
+    assert met > STEPS
+
+
+def test_of_a_paddle_that_is_looked_at_no_ball_is_outlined(pong: Atlas, tmp_path: Path) -> None:
+    _, _, mark = filmed((PADDLE,), pong, tmp_path / "film.mp4")
+    (thing,) = {mark.outlines.places[number] for step in outlines_of(mark).steps for number, _ in step}  # type: ignore[union-attr]
+    region = pong.entries[PADDLE].region
+    assert region is not None
+    assert abs(thing.x.offset - (region.x + region.width / 2)) < 4, "at the right, where the player's paddle is"
+    assert thing.y.byte in (51, 60)
+
+
+def test_a_film_with_outlines_is_proved_and_the_emulators_pictures_are_those_of_one_without(
+    ball: Filmed, without: Filmed
+) -> None:
+    trace, path, mark = ball
+    proof = verify_pictures(path)
+    assert proof.ok, proof.what
+    assert proof.frames_checked == trace.frames + 1
+    _, plain, other = without
+    assert other.outlines is None and other.pictures == mark.pictures
+    data = plain.read_bytes()
+    assert b"outlines" not in zlib.decompress(data[data.rindex(b"uuid") + 20 :]), "as films were before"
+
+
+def declared(path: Path, to: Path, outlines: Outlines | None) -> Path:
+    """The same film that says of itself that other outlines are in it."""
+    data, mark = path.read_bytes(), read_mark(path)[0]
+    to.write_bytes(data[: data.rindex(b"uuid") - 4])
+    add_mark(to, mark.model_copy(update={"outlines": outlines}))
+    return to
+
+
+def first_outlined(outlines: Outlines) -> int:
+    return next(step for step, outlined in enumerate(outlines.steps) if outlined)
+
+
+def moved(place: Place) -> Place:
+    return place.model_copy(update={"x": place.x.model_copy(update={"offset": place.x.offset + 4})})
+
+
+def test_another_declaration_is_found_out_where_it_differs_first(ball: Filmed, tmp_path: Path) -> None:
+    _, path, mark = ball
+    real = outlines_of(mark)
+    at = first_outlined(real)
+    last = max(step for step, outlined in enumerate(real.steps) if outlined)
+    strong = next(step for step, outlined in enumerate(real.steps) if outlined and outlined[0][1] == 5)
+    weaker = (((real.steps[strong][0][0], 2), *real.steps[strong][1:]), *real.steps[strong + 1 :])
+    others = {
+        "none at all": (None, at),
+        "one less": (real.model_copy(update={"steps": (*real.steps[:last], (), *real.steps[last + 1 :])}), last),
+        "one weaker": (real.model_copy(update={"steps": (*real.steps[:strong], *weaker)}), strong),
+        "elsewhere": (real.model_copy(update={"places": tuple(map(moved, real.places))}), at),
+    }
+    for name, (outlines, step) in others.items():
+        proof = verify_pictures(declared(path, tmp_path / "other.mp4", outlines))
+        frame = 4 * step + 1 if step else 0
+        assert (proof.ok, proof.first_frame) == (False, frame), name
+        assert "from what the emulator draws" in proof.what
+
+
+def test_outlines_that_are_not_there_are_found_out(ball: Filmed, without: Filmed, tmp_path: Path) -> None:
+    proof = verify_pictures(declared(without[1], tmp_path / "other.mp4", ball[2].outlines))
+    assert not proof.ok and proof.first_frame is not None
+
+
+FAR: dict[str, Any] = {"byte": 1, "scale": 1e300, "offset": 1e300, "extent": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"kind": "plain"}, "a plain film has no outlines"),
+        ({"outlines": {"places": [], "steps": [[]]}}, "disagree on the number of steps"),
+        ({"outlines": {"places": [], "steps": [[[0, 5]]] * STEPS}}, "a place that is not there"),
+        ({"outlines": {"places": [], "steps": [[[0, 6]]] * STEPS}}, "less than or equal to 5"),
+        ({"outlines": {"places": [], "steps": [[[0, 5]] * 4] * STEPS}}, "at most 3"),
+        ({"outlines": {"places": [{"x": FAR, "y": FAR}], "steps": [[[0, 5]]] * STEPS}}, "less than or equal to"),
+    ],
+    ids=["plain", "steps", "places", "strength", "many", "far"],
+)
+def test_a_declaration_that_makes_no_sense_is_told_in_one_line(
+    changes: dict[str, Any], what: str, ball: Filmed, tmp_path: Path
+) -> None:
+    _, path, mark = ball
+    data, changed = path.read_bytes(), tmp_path / "film.mp4"
+    at = data.rindex(b"uuid")
+    packed = zlib.compress(json.dumps(json.loads(mark.model_dump_json(by_alias=True)) | changes).encode())
+    changed.write_bytes(data[: at - 4] + (24 + len(packed)).to_bytes(4, "big") + data[at : at + 20] + packed)
+    with pytest.raises(TraceError, match=what) as caught:
+        read_mark(changed)
+    assert "\n" not in str(caught.value)
+
+
+def test_outlines_leave_nothing_behind_and_the_digest_alone() -> None:
+    emulator = Emulator(resolve("ALE/Seaquest-v5"), 1)
+    canvases = [Canvas(WIDTH, HEIGHT) for _ in range(2)]
+    view, bare = (GameView(canvas, GAME, emulator.screen_size) for canvas in canvases)
+    rng = np.random.default_rng(0)
+    seen = 0
+
+    def draw() -> None:
+        view.draw(emulator)
+        bare.draw(emulator)
+
+    emulator.reset(1)
+    for step in range(60):
+        x, y = int(rng.integers(150)), int(rng.integers(200))
+        outlines = [Outline(x, y, 10, 10, 0.6), Outline(y // 2, x, 30, 8, 1.0)][: step % 3]
+        view.outline(outlines, DECIDING)
+        emulator.step(int(rng.integers(emulator.n_actions)), draw)
+        differs = canvases[0].picture != canvases[1].picture
+        assert differs.any() == bool(outlines)
+        near = np.zeros(differs.shape, np.bool_)
+        for outline in outlines:
+            top, left = GAME.y + 3 * outline.y, GAME.x + outline.x * 21 // 4
+            near[top - 8 : top + 3 * outline.height + 9, left - 8 : left + outline.width * 21 // 4 + 10] = True
+        assert not (differs & ~near)[:HEIGHT].any(), "of the luma, nothing but what is near an outline"
+        seen += int(differs.any())
+    assert seen > 30
+    assert view.digest == bare.digest
+
+
+def test_a_place_is_where_the_ram_says_or_where_it_always_is() -> None:
+    ram = np.zeros(128, np.uint8)
+    ram[49] = 100
+    still = Axis(byte=None, scale=0, offset=20, extent=8)
+    region = Place(x=Axis(byte=49, scale=0.5, offset=10, extent=4), y=still).at(ram, (210, 160))
+    assert region is not None
+    assert (region.x, region.y, region.width, region.height) == (58, 16, 4, 8)
+    gone = Place(x=Axis(byte=49, scale=4096, offset=0, extent=4), y=still)
+    assert gone.at(ram, (210, 160)) is None

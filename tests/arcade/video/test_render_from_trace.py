@@ -1,0 +1,85 @@
+"""`ramreel film TRACE` makes a film again without the policy, or says in one line why not and leaves none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.episodes import random_play
+
+from flows.cli.app import run
+from tasks.arcade.episodes.trace import write_trace
+from tasks.arcade.video.render import film
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    played = random_play("ALE/Pong-v5", 20)
+    write_trace(played, tmp_path / "step-7.trace.json")
+    return tmp_path / "step-7.trace.json"
+
+
+def changed(trace: Path, change: Change) -> Path:
+    fields = json.loads(trace.read_text())
+    change(fields)
+    trace.write_text(json.dumps(fields))
+    return trace
+
+
+def test_the_film_is_the_one_that_was_made_when_it_was_played(
+    trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    film(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert run(["film", str(trace), "--json"]) == 0
+    said = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (said["path"], said["frames"]) == ("step-7.mp4", 81)
+    assert Path("step-7.mp4").read_bytes() == Path("first.mp4").read_bytes()
+    assert run(["film", str(trace)]) == 2, "a film that is there is not written over unasked"
+    assert "--to" in capfd.readouterr().err
+    assert run(["verify", "step-7.mp4", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["films"][0]["to_the_bit"] is True
+
+
+@pytest.mark.parametrize(
+    ("change", "exit_code", "why"),
+    [
+        (lambda fields: fields.update(actions=[], rewards=[], digests=["0" * 8], length=0, frames=0), 2, "actions"),
+        (lambda fields: fields["game"].update(rom="pong_two"), 2, "has no ROM 'pong_two'"),
+        (lambda fields: fields.update(rom_sha256="0" * 64), 2, "is not the one that was played"),
+        (lambda fields: fields["actions"].__setitem__(3, 17), 2, "action 17 does not exist"),
+        (lambda fields: fields["digests"].__setitem__(12, "0" * 8), 1, "other RAM at step 12"),
+        (lambda fields: fields.update(schema=99), 2, "schema 99"),
+    ],
+    ids=["no step", "unknown game", "another ROM", "no such action", "another digest", "newer"],
+)
+def test_a_trace_that_cannot_be_filmed_is_told_in_one_line_and_leaves_nothing(
+    change: Change, exit_code: int, why: str, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["film", str(changed(trace, change)), "--to", str(tmp_path / "film.mp4")]) == exit_code
+    said = capfd.readouterr().err
+    assert why in said
+    assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [trace.name]
+
+
+@pytest.mark.parametrize(("program", "why"), [("/nowhere/ffmpeg", "ffmpeg"), ("/bin/false", "is no ffmpeg")])
+def test_an_ffmpeg_that_is_none_is_named_before_anything_is_done(
+    program: str,
+    why: str,
+    trace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program)
+    assert run(["film", str(trace), "--to", str(tmp_path / "film.mp4")]) == 2
+    said = capfd.readouterr().err
+    assert why in said
+    assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [trace.name]

@@ -1,0 +1,137 @@
+"""What is started listens on loopback only and tells nobody; passwords are kept nowhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import socket
+import sqlite3
+import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from helpers.processes import Command, started, wait_until
+from helpers.scale import takes_minutes
+from helpers.servers import free_port, mlflow_server, prefect_server, running
+
+from tasks.store import open_store
+
+PASSWORD = "correct-horse-battery-staple"  # noqa: S105
+TRAIN = [
+    *("train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "1", "--workers", "1"),
+    *("--steps", "1024", "--checkpoint-every", "512"),
+]
+COMMANDS = [TRAIN, ["record", "latest", "--episodes", "1", "--plain"], ["compare", "latest"]]
+pytestmark = takes_minutes
+
+
+def listening(command: Command) -> set[str]:
+    """Addresses at which the command and all that it started wait for somebody."""
+    sockets: set[str] = set()
+    for pid in command.family():
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    sockets.update(re.findall(r"^socket:\[(\d+)\]$", str(descriptor.readlink())))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = row.split()
+            if state == "0A" and rest[5] in sockets:
+                found.add(str(address_of(local.partition(":")[0])))
+    return found
+
+
+def address_of(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    # The kernel writes words of four bytes in the machine's own order.
+    words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]
+    return ipaddress.ip_address(b"".join(words))
+
+
+def test_a_socket_that_listens_everywhere_would_be_found() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as everywhere, socket.create_server(("127.0.0.1", 0)):  # noqa: S104
+        rows = [row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        (local,) = [row for row in rows if row.endswith(f":{everywhere.getsockname()[1]:04X}")]
+        assert address_of(local.partition(":")[0]) == ipaddress.ip_address("0.0.0.0")  # noqa: S104
+
+
+def test_up_listens_on_loopback_only_and_prefect_tells_nobody(home: Path) -> None:
+    prefect, mlflow = free_port(), free_port()
+    with started(["up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)], home) as up:
+        assert wait_until(lambda: up.over or "Ctrl-C" in up.said()[0])
+        assert not up.over, up.said()
+        assert listening(up) == {"127.0.0.1"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{prefect}/api/admin/settings", timeout=30) as answer:
+            assert json.load(answer)["server"]["analytics_enabled"] is False
+        for pid in up.family():
+            with suppress(OSError):
+                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                assert pid == up.process.pid or b"DO_NOT_TRACK=true" in environment or b"DO_NOT_TRACK=1" in environment
+
+
+def test_a_command_listens_on_loopback_only(home: Path) -> None:
+    heard: set[str] = set()
+    with started([*TRAIN, "--quiet"], home) as command:
+        wait_until(lambda: command.over or heard.update(listening(command)), every=0.2)
+        assert command.done()[0] == 0
+    assert heard == {"127.0.0.1"}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address to tell things to, with a password, at which nobody answers."""
+    return f"json://somebody:{PASSWORD}@127.0.0.1:{free_port()}/{PASSWORD}"
+
+
+def test_passwords_are_in_no_log_no_run_and_no_parameter(home: Path, tmp_path: Path, migrated: Path, told: str) -> None:
+    with (
+        running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow,
+        running(prefect_server(tmp_path / "prefect")) as prefect,
+    ):
+        address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
+        settings = {"RAMREEL_NOTIFY": told, "PREFECT_API_URL": prefect.address}
+        for words in COMMANDS:
+            with started([*words, "--tracking-uri", address, "--json"], home, settings) as command:
+                code, out, said = command.done()
+            assert code == 0, said
+            assert PASSWORD not in out + said
+        with started(["train", "ALE/Breakout-v5", "--name", " ", "--tracking-uri", address], home) as command:
+            assert command.done()[0] == 2
+            assert PASSWORD not in "".join(command.said())
+    with closing(sqlite3.connect(tmp_path / "mlflow/mlflow.db")) as store:
+        commands = [row[0] for row in store.execute("SELECT value FROM tags WHERE key = 'ramreel.command'")]
+    assert len(commands) == 2
+    assert all("--tracking-uri http://127.0.0.1" in command for command in commands)
+    kept = [path for folder in (home, tmp_path / "mlflow", tmp_path / "prefect") for path in folder.rglob("*")]
+    holding = [path for path in kept if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    assert holding == []
+
+
+@pytest.mark.parametrize("once", ["it has begun", "it has a checkpoint"])
+def test_a_training_whose_store_goes_away_for_good_logs_no_password(
+    once: str, home: Path, tmp_path: Path, migrated: Path
+) -> None:
+    with (
+        running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow,
+        running(prefect_server(tmp_path / "prefect")) as prefect,
+    ):
+        address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
+        impatient = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "PREFECT_API_URL": prefect.address}
+        endless = [*TRAIN[:-4], "--steps", "100000000", "--checkpoint-every", "512", "--tracking-uri", address]
+        with started(endless, home, impatient) as command:
+            store = open_store(address)
+            assert wait_until(lambda: store.runs_tagged("ramreel.kind", "training"))
+            run_id = store.resolve_run("latest")
+            assert wait_until(lambda: once == "it has begun" or store.list_checkpoints(run_id))
+            mlflow.kill()
+            code, out, said = command.done()
+    assert code == 1, said
+    assert "API request to http://127.0.0.1" in said
+    assert PASSWORD not in out + said
+    with closing(sqlite3.connect(tmp_path / "prefect/prefect.db")) as kept:
+        logged = "\n".join(row[0] for row in kept.execute("SELECT message FROM log"))
+    assert "Traceback" in logged
+    assert "StoreError" in logged
+    assert PASSWORD not in logged

@@ -1,0 +1,201 @@
+"""Nonsense on the command line: one clear line, the exit code that was promised, nothing written, nothing executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from helpers.checkpoints import a_checkpoint
+from helpers.invalid_input import many, words
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from flows.cli.app import run
+from tasks.arcade.checkpoints import checkpoint as files
+from tasks.arcade.emulator.emulator import environment_ids
+from tasks.arcade.inputs.forms import is_shown
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.approaches import APPROACHES
+from tasks.store import Store, open_store
+from tests.conftest import forget_settings
+
+Refused = Callable[[list[str]], str]
+RUN = "the only one"
+
+
+@pytest.fixture
+def refused(
+    home: Path, settings: RunSettings, start: Callable[..., str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> Iterator[Refused]:  # fmt: skip
+    """Runs a command line that has to be refused, over a store that has a run; returns the line that says why."""
+    monkeypatch.setenv("RAMREEL_HOME", str(home))
+    forget_settings(monkeypatch)
+    # A command that is not refused would begin: here it fails at once, for there is no server.
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    store = open_store()
+    keep_a_run(store, start(store, settings, RUN), tmp_path)
+    assert run(["reel", "x", "--quiet"]) == 2
+    capfd.readouterr()
+    before = everything(home)
+    with closing(sqlite3.connect(home / "mlruns/mlflow.db")) as watch:
+        version = watch.execute("PRAGMA data_version").fetchone()
+
+        def refuse(arguments: list[str]) -> str:
+            code = run(arguments)
+            # The address that was asked for holds for what the command starts.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            said = capfd.readouterr()
+            lines = said.err.splitlines()
+            assert code == 2, ascii((arguments, said.err[-2000:]))
+            assert len(lines) == 1, lines
+            assert lines[0].startswith("ramreel: ")
+            assert len(lines[0]) < 1000
+            assert is_shown(lines[0]), "nothing that moves a terminal's cursor"
+            out = [json.loads(line) for line in said.out.splitlines()]
+            assert [list(one) for one in out] == ([["error"]] if "--json" in arguments else [])
+            assert watch.execute("PRAGMA data_version").fetchone() == version, "the store is as it was"
+            assert everything(home) == before, "so is the disk"
+            return lines[0]
+
+        yield refuse
+
+
+def keep_a_run(store: Store, run_id: str, folder: Path) -> None:
+    checkpoint = folder / "checkpoint"
+    store.save_checkpoint(run_id, 4096, checkpoint, files.write(a_checkpoint(), checkpoint))
+
+
+def everything(home: Path) -> dict[str, int]:
+    found = {str(path): path.stat().st_size for path in home.rglob("*") if path.is_file() or path.is_symlink()}
+    return {path: size for path, size in found.items() if not path.endswith(("-wal", "-shm"))}
+
+
+def is_whole_number(text: str) -> bool:
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True
+
+
+def not_between(low: int, high: float) -> st.SearchStrategy[str]:
+    outside = st.one_of(st.integers(max_value=low - 1), st.integers(min_value=int(high) + 1) if high else st.nothing())
+    return st.one_of(words.filter(lambda text: not is_whole_number(text)), outside.map(str))
+
+
+def not_among(names: list[str]) -> st.SearchStrategy[str]:
+    return words.filter(lambda text: text not in names)
+
+
+steps, seed = not_between(1, 10**10), not_between(0, 2**31 - 1)
+episodes, n_envs, workers = not_between(1, 10_000), not_between(1, 1024), not_between(1, 256)
+approach = not_among(list(APPROACHES))
+approaches = approach.filter(lambda text: not {word.strip() for word in text.split(",")} - {""} <= APPROACHES.keys())
+seeds = not_between(0, 2**31 - 1).filter(lambda text: "," not in text)
+every, checkpoint = not_between(1, 0), not_between(4097, 0).filter(lambda text: text.strip() != "4096")
+env_id = not_among(environment_ids())  # type: ignore[arg-type]
+reference = words.filter(lambda text: text not in (RUN, "latest", "--help"))
+uri = words.filter(bool)
+name = st.sampled_from(["", "a\nb", "\x1b[31m", "\udcff", "x" * 2000, "\x07"])
+
+WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
+    "train": (["ALE/Pong-v5"], {
+        "--approach": approach, "--seed": seed, "--steps": steps, "--checkpoint-every": every, "--n-envs": n_envs,
+        "--workers": workers, "--name": name, "--experiment": name, "--tracking-uri": uri, "--resume": reference,
+        "--settings": words,
+    }),
+    "record": ([RUN], {"--episodes": episodes, "--seed": seed, "--checkpoint": checkpoint, "--tracking-uri": uri}),
+    "reel": ([RUN], {
+        "--seconds": words.filter(lambda text: text.strip() not in ("1", "20")), "--seed": seed, "--tracking-uri": uri,
+    }),
+    "watch": ([RUN], {"--checkpoint": checkpoint, "--seed": seed, "--tracking-uri": uri}),
+    "export": ([RUN], {
+        "--to": st.sampled_from(["", "/", "no/such/x.zip", "x" * 300, ".."]), "--checkpoint": checkpoint,
+    }),
+    "compare": ([RUN], {
+        "--against": reference.filter(lambda text: text != "champion"), "--name": name, "--experiment": name,
+        "--tracking-uri": uri,
+    }),
+    "pipeline": (["ALE/Pong-v5"], {
+        "--approaches": approaches, "--seeds": seeds, "--steps": steps, "--checkpoint-every": every, "--name": name,
+        "--episodes": episodes, "--n-envs": n_envs, "--workers": workers, "--experiment": name, "--tracking-uri": uri,
+        "--settings": words,
+    }),
+    "sweep": (["ALE/Breakout-v5"], {
+        "--approach": approach, "--parameters": words.filter(lambda text: text.strip(", ")), "--trials": episodes,
+        "--steps": steps, "--seed": seed, "--workers": workers, "--name": name, "--experiment": name,
+        "--tracking-uri": uri,
+    }),
+    "import": (["nosuch"], {
+        "--env": env_id, "--approach": words, "--seed": seed, "--name": name, "--experiment": name,
+        "--tracking-uri": uri,
+    }),
+    "atlas": (["ALE/Pong-v5"], {
+        "--states": episodes, "--seed": seed, "--run": reference, "--name": name, "--experiment": name,
+    }),
+    "guard": (["ALE/Pong-v5"], {"--episodes": not_between(10, 10_000), "--tracking-uri": uri}),
+    "status": ([], {"--tracking-uri": uri}),
+    "up": ([], {"--prefect-port": not_between(1, 65535), "--mlflow-port": not_between(1, 65535)}),
+    "benchmark": ([], {
+        "--env": env_id, "--approach": approach, "--rounds": every, "--steps": every, "--workers": workers,
+    }),
+    "benchmark film": ([], {"--env": env_id, "--rounds": every, "--frames": every}),
+    "benchmark learning": ([], {
+        "--envs": env_id.filter(lambda text: "," not in text), "--approaches": approaches, "--seeds": seeds,
+        "--steps": steps, "--episodes": episodes, "--tracking-uri": uri,
+    }),
+}  # fmt: skip
+"""What each command needs, and options with values that no option may have."""
+
+
+@many
+@given(data=st.data())
+@pytest.mark.parametrize("command", WRONG)
+def test_an_option_that_cannot_be(command: str, data: st.DataObject, refused: Refused) -> None:
+    needed, options = WRONG[command]
+    option = data.draw(st.sampled_from(sorted(options)), label="option")
+    value = data.draw(options[option], label="value")
+    json_too = data.draw(st.sampled_from([[], ["--json"]])) if command != "up" else []
+    given_too = ["--to", "model.zip"] if command == "export" and option != "--to" else []
+    if command == "import" and option != "--env":
+        given_too = ["--env", "ALE/Pong-v5"]
+    if option == "--resume":
+        needed = []
+    refused([*command.split(), *json_too, *given_too, f"{option}={value}", "--", *needed])
+
+
+GAMES = ["train", "pipeline", "sweep", "atlas", "guard"]
+RUNS = ["record", "reel", "watch", "compare", "export"]
+
+
+@many
+@given(word=env_id)
+@example(word="ALE/Pong-v5 ")
+@pytest.mark.parametrize("command", GAMES)
+def test_a_game_that_is_none(command: str, word: str, refused: Refused) -> None:
+    refused([command, "--", word])
+
+
+@many
+@given(word=reference, more=st.lists(words, max_size=2))
+@pytest.mark.parametrize("command", [*RUNS, "verify", "film", "import"])
+def test_a_run_or_file_that_is_none(command: str, word: str, more: list[str], refused: Refused) -> None:
+    to = {"export": ["--to", "model.zip"], "import": ["--env", "ALE/Pong-v5"]}.get(command, [])
+    refused([command, *to, "--", word, *(more if command in ("reel", "compare") else [])])
+
+
+@many
+@given(typed=st.lists(words, min_size=1, max_size=4))
+def test_words_that_are_no_command(typed: list[str], refused: Refused) -> None:
+    assume(typed[0] not in WRONG.keys() | {"--help", "games", "film", "verify"})
+    refused(typed)

@@ -1,0 +1,106 @@
+"""Runs from elsewhere join a comparison, and the report says where a number comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from stable_baselines3 import A2C
+
+from flows.cli.app import run
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.store import Store
+
+Judged = Callable[..., str]
+
+
+@pytest.fixture
+def evaluations(tmp_path: Path) -> Path:
+    """As Stable-Baselines3's EvalCallback writes them."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    results = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    np.savez(folder / "evaluations.npz", timesteps=[10, 20], results=results, ep_lengths=[[9, 8, 7]] * 2)
+    return folder
+
+
+def said(capfd: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
+    values = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert isinstance(values, dict)
+    return values
+
+
+def test_a_run_from_elsewhere_is_compared_with_ours(
+    store: Store,
+    settings: RunSettings,
+    judged: Judged,
+    evaluations: Path,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (evaluations / "monitor.csv").write_text('#{"t_start": 1.0, "env_id": "ALE/Pong-v5"}\nr,l,t\n1.0,10,1\n3.0,10,2\n')
+    ours = judged(store, settings, {10: [1.0, 2.0], 20: [2.0, 3.0]}, "ours")
+    asked = ["import", str(evaluations), "--env", "ALE/Pong-v5", "--approach", "sb3-ppo", "--seed", "4", "--json"]
+    assert run(asked) == 0
+    (imported,) = said(capfd)["runs"]
+    assert imported["run_name"] == "sb3-ppo seed 4"
+    kept = store.run(imported["run_id"])
+    assert (kept.kind, kept.status, kept.settings, kept.experiment) == ("imported", "FINISHED", None, "ALE/Pong-v5")
+    assert store.history(kept.run_id, "eval/mean_reward") == [(10, 2.0), (20, 5.0)]
+    assert store.history(kept.run_id, "rollout/ep_rew_mean") == [(10, 1.0), (20, 2.0)]
+    assert kept.params["game.repeat_action_probability"] == "0.25"
+
+    assert run(["compare", "sb3-ppo seed 4", "ours", "--json"]) == 0
+    compared = said(capfd)
+    assert compared["runs"] == [kept.run_id, ours]
+    markdown = store.fetch_artifact(str(compared["run_id"]), "reports/report.md", tmp_path).read_text()
+    assert "Imported, and not played here: sb3-ppo seed 4 (rl-baselines3-zoo's evaluations" in markdown
+    assert "| sb3-ppo | 1 | 3 | 3 | 5.0 |" in markdown
+    assert run(["train", "--resume", "sb3-ppo seed 4"]) == 2
+    assert "only a training can go on" in capfd.readouterr().err
+
+
+def test_a_zip_is_played_and_judged_like_ours(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    env = gymnasium.make("ALE/Breakout-v5", obs_type="ram")
+    A2C("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=1, device="cpu").save(tmp_path / "a2c.zip")
+    asked = ["import", str(tmp_path / "a2c.zip"), "--env", "BreakoutDeterministic-v4", "--approach", "a2c-elsewhere"]
+    assert run(asked) == 2
+    refused = capfd.readouterr().err
+    assert "reading one can run code that is in it: --trust says that you trust whoever made it" in refused
+    assert refused.count("\n") == 1
+    assert run([*asked, "--trust", "--json"]) == 0
+    (imported,) = said(capfd)["runs"]
+    assert imported["playable"]
+    (stored,) = store.list_checkpoints(imported["run_id"])
+    kept = store.run(imported["run_id"])
+    assert kept.settings is not None
+    assert kept.settings.approach.name == "a2c-elsewhere"
+    assert kept.params["approach.algorithm.n_steps"] == "5"
+    assert kept.tags["ramreel.imported_from"].startswith("Stable-Baselines3's zip ")
+    assert stored.step == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["{}", "--env", "ALE/Pnog-v5"], "ALE/Pong-v5"),
+        (["{}", "nosuch", "--env", "ALE/Pong-v5"], "nosuch cannot be read"),
+        (["{}", "{}", "--env", "ALE/Pong-v5", "--name", "one"], "--name is of one run"),
+        (["{}", "--env", "ALE/Pong-v5", "--approach", "My PPO"], "approach"),
+        (["{}", "--env", "ALE/Pong-v5", "--seed", "-1"], "seed"),
+        (["{}"], "--env"),
+    ],
+)
+def test_what_cannot_be_imported_leaves_nothing(
+    arguments: list[str], hint: str, evaluations: Path, home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = set(home.rglob("*"))
+    assert run(["import", *(word.format(evaluations) for word in arguments)]) == 2
+    told = capfd.readouterr()
+    assert hint in told.err
+    assert told.err.count("\n") == 1
+    assert {path for path in home.rglob("*") if "mlflow.db" not in path.name} <= before

@@ -1,0 +1,38 @@
+"""The learning benchmark trains what is not there yet, judges it, and puts it beside what is published."""
+
+from flows.learning_benchmark import learning
+from tasks.arcade.inputs.forms import LearningSettings
+from tasks.arcade.report.learning_table import first_reached, learning_table
+from tasks.runs.lookup import wanted_evaluation
+from tasks.store import Store
+
+
+def test_it_judges_last_checkpoints_and_goes_on_where_it_was(store: Store) -> None:
+    settings = LearningSettings(
+        env_ids=("ALE/Breakout-v5",), approaches=("random",), seeds=(1, 2), steps=2048, checkpoint_every=10_000,
+        episodes=3,
+    )  # fmt: skip
+    first = learning(settings.model_copy(update={"seeds": (1,)}))
+    both = learning(settings)
+    assert both[0] == first[0], "what was there is not made again"
+    assert [score.seed for score in both] == [1, 2]
+    assert both[0].episodes == 3
+    assert wanted_evaluation(store.run(both[0].run_id)).episodes == 3, "whoever films a checkpoint judges it as asked"
+    evaluation = store.fetch_evaluation(both[0].run_id, both[0].steps)
+    assert both[0].final == sum(evaluation.returns) / 3
+    assert both[0].reached == {"10": None, "100": None, "400": None}
+    heads, rows = learning_table(both)
+    assert len(rows) == 1
+    row = dict(zip(heads, rows[0], strict=True))
+    assert row["game"] == "ALE/Breakout-v5"
+    assert row["random"] == "1.7"
+    assert row["human"] == "30.5"
+    assert row["first reached"] == "10: -, -; 100: -, -; 400: -, -"
+    assert len(row["final return by seed"].split(", ")) == 2
+
+
+def test_what_a_training_reached_first_is_told_of_its_own_game() -> None:
+    curve = [(1000, -20.0), (2000, 0.0), (3000, -1.0), (4000, 5.0)]
+    assert first_reached("pong", curve) == {"0": 2000, "18": None}
+    assert first_reached("freeway", curve) == {"20": None, "30": None}
+    assert first_reached("tetris", curve) == {}

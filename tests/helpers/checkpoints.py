@@ -1,0 +1,36 @@
+"""A checkpoint, its files, and what a forger would do to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.emulator.emulator import action_names, resolve
+from tasks.arcade.policies.factory import shapes_of
+from tasks.arcade.policies.features import Statistics
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.approaches import approach
+
+FILES = ["manifest.json", "checkpoint.json", "policy.safetensors", "features.safetensors"]
+
+
+def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
+    game, settings = resolve("ALE/Pong-v5"), approach(name)
+    run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
+    generator = np.random.default_rng(0)
+    shapes = shapes_of(settings, 6)
+    weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
+    statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
+    return Checkpoint(run, step, action_names(game), weights, statistics)
+
+
+def remake_manifest(directory: Path) -> None:
+    """What a forger would do: hash the changed files anew."""
+    path = directory / "manifest.json"
+    fields = json.loads(path.read_text())
+    fields["files"] = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in fields["files"]}
+    path.write_text(json.dumps(fields))

@@ -1,0 +1,68 @@
+"""A checkpoint of random weights, and what it plays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tasks.arcade.checkpoints.checkpoint import Checkpoint, write
+from tasks.arcade.emulator.emulator import Emulator, Ram, action_names, resolve
+from tasks.arcade.episodes.playing import play
+from tasks.arcade.episodes.trace import Trace
+from tasks.arcade.policies.agent import Decide
+from tasks.arcade.policies.factory import shapes_of
+from tasks.arcade.policies.features import Statistics
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.approaches import approach
+from tasks.arcade.video.panel import Caption
+
+STEPS = 24
+CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
+
+
+def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Checkpoint:
+    """A network with weights drawn at random, and statistics of random play."""
+    game, settings = resolve(env_id), approach(name)
+    emulator, rng = Emulator(game), np.random.default_rng(0)
+    emulator.reset(0)
+    seen = []
+    for _ in range(200):
+        emulator.step(int(rng.integers(emulator.n_actions)))
+        seen.append(emulator.ram.copy())
+    shapes = shapes_of(settings, emulator.n_actions)
+    weights = {key: (rng.normal(size=shape) * 2 / shape[-1] ** 0.5).astype(np.float32) for key, shape in shapes.items()}
+    run = RunSettings(game=game, approach=settings, seed=0, steps=10, checkpoint_every=10)
+    return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(seen)))
+
+
+def an_episode(checkpoint: Checkpoint, steps: int = STEPS) -> Trace:
+    return play(checkpoint.agent(), checkpoint.settings.game, 3, action_seed=4, deterministic=False, max_steps=steps)
+
+
+def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
+    game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
+    settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
+    names = action_names(game)
+    return write(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
+
+
+class AnyAction:
+    """Uniform over the first `n_actions`; keeps what it was given."""
+
+    def __init__(self, n_actions: int) -> None:
+        self.n_actions = n_actions
+        self.seen: list[tuple[bytes, bytes, float | None]] = []
+
+    def begin(self) -> Decide:
+        return self.decide
+
+    def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
+        self.seen.append((ram.tobytes(), previous.tobytes(), uniform))
+        return 0 if uniform is None else int(uniform * self.n_actions)
+
+
+def random_play(env_id: str, steps: int | None, *, seed: int = 7, **changes: int) -> Trace:
+    game = resolve(env_id).model_copy(update=changes)
+    player = AnyAction(len(action_names(game)))
+    return play(player, game, seed, action_seed=seed + 1, deterministic=False, max_steps=steps, checkpoint_step=250_000)

@@ -1,0 +1,99 @@
+"""Real servers of MLflow and Prefect, on loopback, that can be killed and started again over the same data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from helpers.processes import wait_until
+from tasks.store import open_store
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@dataclass
+class Server:
+    """A server's process group; `start` and `kill` as often as wanted."""
+
+    command: list[str]
+    folder: Path
+    address: str
+    health: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env={**os.environ, **self.settings}, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        assert wait_until(self.answers, every=0.2), (self.folder / "log").read_text()[-2000:]
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.address + self.health, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def post(self, path: str, body: object) -> Any:
+        """What the server answers, from its JSON."""
+        request = urllib.request.Request(
+            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.process is not None:
+            server.kill()
+
+
+def mlflow_server(folder: Path, migrated: Path) -> Server:
+    """MLflow's own, which hands artifacts through."""
+    folder.mkdir()
+    (folder / "mlflow.db").write_bytes(migrated.read_bytes())
+    port = free_port()
+    command = open_store(f"sqlite:///{folder}/mlflow.db").server_command("127.0.0.1", port)
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Server(command, folder, f"http://127.0.0.1:{port}", "/health", settings)
+
+
+def prefect_server(folder: Path) -> Server:
+    """Prefect's own."""
+    folder.mkdir()
+    port = free_port()
+    settings = {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    return Server([*command, "--no-ui"], folder, f"http://127.0.0.1:{port}/api", "/health", settings)

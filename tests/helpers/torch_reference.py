@@ -1,0 +1,91 @@
+"""The same networks and features in torch, by whose autograd ours are judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from tasks.arcade.emulator.emulator import Ram
+from tasks.arcade.learner import RamPolicy
+from tasks.arcade.policies.features import Statistics
+from tasks.arcade.settings.algorithms import FeatureSettings, NetworkSettings
+
+# Clips that no whole number of steps lands on: at a kink there is no derivative.
+MOVERS = FeatureSettings(kind="standardised", movers=8, difference_scale=8.0, clip=1.9)
+FEATURES = {
+    "scaled": FeatureSettings(kind="scaled"),
+    "standardised": FeatureSettings(kind="standardised", clip=2.9),
+    "movers": MOVERS,
+    "waves": MOVERS.model_copy(update={"gap_scales": (24.0,), "gap_periods": (50.0, 120.0)}),
+    "bits": FeatureSettings(kind="bits"),
+}
+ACTION = 4
+
+
+def torch_policy(network: NetworkSettings, n_features: int = 256) -> RamPolicy:
+    torch.manual_seed(0)
+    policy = RamPolicy(
+        spaces.Box(-np.inf, np.inf, (n_features,), np.float32), spaces.Discrete(6), lambda _: 0.0, network=network
+    )
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return policy
+
+
+def some_statistics(settings: FeatureSettings) -> Statistics:
+    rng = np.random.default_rng(3)
+    # A few bytes that hardly move, so that others stand far outside what was seen.
+    seen = (rng.normal(128, rng.uniform(0.5, 60, 128), (500, 128)) % 256).astype(np.uint8)
+    statistics = Statistics.empty().updated(seen)
+    movers = (5, 17, 9, 100, 101) if settings.movers else ()
+    return Statistics(statistics.count, statistics.total, statistics.squares, statistics.survey, movers)
+
+
+def two_rams(seed: int = 0) -> tuple[Ram, Ram]:
+    rng = np.random.default_rng(seed)
+    previous = rng.integers(0, 256, 128).astype(np.uint8)
+    return previous + rng.integers(-20, 20, 128).astype(np.uint8), previous
+
+
+def by_torch(
+    settings: FeatureSettings, statistics: Statistics, policy: RamPolicy, ram: Ram, previous: Ram, *remembered: object
+) -> Ram:
+    """The features once more, in torch and in float64, so that autograd goes through them.
+
+    What a recurrent policy remembers, and whether an episode starts, is the rest of what it is given.
+    """
+    byte = torch.tensor(ram.astype(np.float64), requires_grad=True)
+    bits = torch.tensor(np.unpackbits(np.concatenate([ram, previous])).astype(np.float64), requires_grad=True)
+    match settings.kind:
+        case "scaled":
+            features = byte / 255
+        case "bits":
+            features = bits
+        case "standardised":
+            wrapped = torch.tensor((ram - previous).view(np.int8) - ram.astype(np.float64)) + byte
+            own = (byte - torch.tensor(statistics.mean)) / torch.tensor(statistics.deviation)
+            pairs = [(a, b) for i, a in enumerate(statistics.movers) for b in statistics.movers[i + 1 :]]
+            gaps = torch.stack([byte[a] - byte[b] for a, b in pairs]) if pairs else torch.zeros(0)
+            lines = [(gaps / scale).clamp(-settings.clip, settings.clip) for scale in settings.gap_scales]
+            turns = [gaps * 2 * torch.pi / period for period in settings.gap_periods]
+            waves = [wave(turn) for turn in turns for wave in (torch.sin, torch.cos)]
+            room = (
+                (len(settings.gap_scales) + 2 * len(settings.gap_periods))
+                * settings.movers
+                * (settings.movers - 1)
+                // 2
+            )
+            gain = torch.full((128,), settings.still_gain if statistics.movers else 1.0, dtype=torch.float64)
+            gain[list(statistics.movers)] = 1
+            clipped = [part.clamp(-settings.clip, settings.clip) for part in (own, wrapped / settings.difference_scale)]
+            features = torch.cat([part * gain for part in clipped])
+            if settings.movers:
+                told = torch.cat([*lines, *waves])
+                features = torch.cat([features, told, torch.zeros(room - len(told), dtype=torch.float64)])
+    _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]), *remembered)
+    log_prob.sum().backward()
+    if settings.kind == "bits":
+        return np.linalg.norm(bits.grad.numpy()[:1024].reshape(128, 8), axis=1)
+    return byte.grad.numpy()

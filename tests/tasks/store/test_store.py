@@ -1,0 +1,455 @@
+from __future__ import annotations
+
+import pickle
+import re
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from mlflow import MlflowClient
+
+from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
+from tasks.arcade.episodes.trace import Ended
+from tasks.arcade.inputs.forms import EvaluationSettings
+from tasks.arcade.settings.algorithms import RunSettings
+from tasks.store import RunStatus, Store, StoreError
+from tasks.store import queries as finding
+from tasks.store.connection import connect
+from tasks.store.models import flatten, safe_path, step_name
+
+Start = Callable[..., str]
+
+
+def client_of(store: Store) -> MlflowClient:
+    return connect(store.address)
+
+
+def metrics_of(store: Store, model_id: str) -> list[tuple[str, float, int]]:
+    metrics = connect(store.address).get_logged_model(model_id).metrics
+    return [(metric.key, metric.value, metric.step) for metric in metrics or []]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def settings_file(store: Store, run_id: str) -> Path:
+    assert store.address.artifacts is not None
+    return next(store.address.artifacts.rglob(f"{run_id}/artifacts/settings.json"))
+
+
+def reasons(store: Store, run_id: str) -> tuple[str | None, str | None]:
+    """Why it ended or failed, and its description in MLflow."""
+    tags = store.run(run_id).tags
+    return tags.get("ramreel.reason"), tags.get("mlflow.note.content")
+
+
+def refused(error: pytest.ExceptionInfo[StoreError]) -> str:
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def an_evaluation(step: int, score: float) -> Evaluation:
+    episode = EpisodeScore(
+        seed=1, episode_return=score, length=10, frames=40, ram_digest="ab", ended=get_args(Ended)[0]
+    )
+    return Evaluation(
+        checkpoint="d", step=step, settings=EvaluationSettings(), episodes=(episode,), filmed=0, film_frames=40
+    )
+
+
+class TestRuns:
+    def test_every_setting_is_a_parameter(self, store: Store, settings: RunSettings, run_id: str) -> None:
+        run = store.run(run_id)
+        assert run.settings == settings
+        assert run.params["approach.algorithm.learning_rate"] == "lin_5e-4"
+        assert run.params["approach.algorithm.network.pi"] == "[64, 64]"
+        assert run.params["game.frame_skip"] == "4"
+        assert set(run.params) == set(flatten(settings.model_dump(mode="json")))
+        assert (run.name, run.experiment, run.kind, run.status) == ("ppo-7", "ALE/Pong-v5", "training", "RUNNING")
+        expected = {
+            "ramreel.approach": "ppo",
+            "ramreel.env_id": "ALE/Pong-v5",
+            "ramreel.seed": "7",
+            "ramreel.schema": "1",
+            "ramreel.command": "ramreel train ALE/Pong-v5",
+            "ramreel.version.torch": "2.13.0",
+            "ramreel.commit": "abc123",
+        }
+        assert expected.items() <= run.tags.items()
+
+    def test_artifacts_are_beside_the_database(self, store: Store, home: Path, run_id: str) -> None:
+        assert list((home / "mlruns/artifacts").rglob("settings.json")) == [
+            home / f"mlruns/artifacts/ALE-Pong-v5/{run_id}/artifacts/settings.json"
+        ]
+
+    def test_named_experiment_and_the_same_again(self, store: Store, settings: RunSettings) -> None:
+        names = []
+        for _ in range(2):
+            run_id = store.start_run(settings, name="a", command="c", versions={}, commit=None, experiment="../mine")
+            names.append(store.run(run_id).experiment)
+        assert names == ["../mine", "../mine"]
+
+    def test_deleted_experiment(self, store: Store, settings: RunSettings, start: Start, run_id: str) -> None:
+        client = client_of(store)
+        client.delete_experiment(client.get_run(run_id).info.experiment_id)
+        with pytest.raises(StoreError) as error:
+            start(store, settings)
+        assert "'ALE/Pong-v5' is deleted" in refused(error)
+
+    def test_a_run_that_cannot_start_is_failed(
+        self, store: Store, home: Path, settings: RunSettings, start: Start
+    ) -> None:
+        (home / "mlruns/artifacts").write_text("in the way")
+        with pytest.raises(StoreError) as error:
+            start(store, settings)
+        refused(error)
+        client = client_of(store)
+        experiment = client.get_experiment_by_name("ALE/Pong-v5")
+        assert experiment is not None
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert run.info.status == "FAILED"
+        assert run.data.tags["ramreel.reason"]
+
+    @pytest.mark.parametrize("left", [None, b"", b'{"schema": 99}', b"\xff"])
+    def test_a_run_whose_settings_cannot_be_read_is_scanned_past(
+        self, store: Store, settings: RunSettings, start: Start, run_id: str, left: bytes | None
+    ) -> None:
+        whole = start(store, settings)
+        file = settings_file(store, run_id)
+        file.unlink() if left is None else file.write_bytes(left)
+        with pytest.raises(StoreError) as error:
+            store.run(run_id)
+        told = "was stopped before its settings.json was kept" if left is None else "are not this version's"
+        assert told in refused(error)
+        found = store.scan(store.runs_named("ppo-7"))
+        assert {run.run_id: run.settings for run in found} == {whole: settings, run_id: None}
+
+    def test_an_import_that_was_stopped_while_it_began_is_scanned_past(
+        self, store: Store, settings: RunSettings
+    ) -> None:
+        run_id = store.start_run(settings, name="sb3", command="c", versions={}, commit=None, kind="imported")
+        with pytest.raises(StoreError, match=r"was stopped before its imported\.json was kept"):
+            store.run(run_id)
+        (run,) = store.scan([run_id])
+        assert (run.kind, run.settings, run.foreign) == ("imported", None, None)
+
+    def test_a_run_whose_settings_are_there_and_do_not_come_ends_a_scan(self, store: Store, run_id: str) -> None:
+        file = settings_file(store, run_id)
+        file.unlink()
+        file.symlink_to("/etc/hostname")
+        with pytest.raises(StoreError, match="it is a link"):
+            list(store.scan([run_id]))
+
+    @pytest.mark.parametrize(("status", "noted"), [("FINISHED", False), ("FAILED", True), ("KILLED", True)])
+    def test_finish(self, store: Store, run_id: str, status: RunStatus, noted: bool) -> None:
+        store.finish_run(run_id, status, "the encoder died")
+        run = store.run(run_id)
+        assert run.status == status
+        assert run.tags["ramreel.reason"] == "the encoder died"
+        assert run.tags.get("mlflow.note.content") == ("the encoder died" if noted else None)
+        assert run.end_ms is not None
+        assert run.end_ms >= run.start_ms
+
+    def test_a_failure_noted_leaves_the_status(self, store: Store, run_id: str) -> None:
+        store.finish_run(run_id, "FINISHED")
+        store.note_failure(run_id, "the encoder died")
+        run = store.run(run_id)
+        assert (run.status, run.tags["ramreel.reason"]) == ("FINISHED", "the encoder died")
+        assert run.tags["mlflow.note.content"] == "the encoder died"
+
+    @pytest.mark.parametrize("described", [None, "my best one"])
+    def test_what_goes_on_no_longer_says_why_it_ended(
+        self, store: Store, settings: RunSettings, run_id: str, described: str | None
+    ) -> None:
+        for go_on in (lambda: store.reopen_run(run_id, settings), lambda: store.continue_run(run_id)):
+            store.note_failure(run_id, "1 of 2 films failed")
+            store.finish_run(run_id, "FAILED", "the disk is full")
+            if described:
+                store.set_tag(run_id, "mlflow.note.content", described)
+                store.finish_run(run_id, "FAILED", "the disk is full again")
+                assert reasons(store, run_id) == ("the disk is full again", described)
+            go_on()
+            assert store.run(run_id).status == "RUNNING"
+            assert reasons(store, run_id) == (None, described)
+            store.clear_failure(run_id)
+            assert reasons(store, run_id) == (None, described)
+
+    def test_a_failure_that_was_made_good_leaves_what_the_run_said_of_itself(self, store: Store, run_id: str) -> None:
+        store.finish_run(run_id, "KILLED", "stopped by hand")
+        store.clear_failure(run_id)
+        assert reasons(store, run_id) == ("stopped by hand", "stopped by hand")
+        for _ in range(2):
+            store.note_failure(run_id, "the encoder died")
+            store.note_failure(run_id, "the encoder died again")
+            assert reasons(store, run_id) == ("the encoder died again", "the encoder died again")
+            store.clear_failure(run_id)
+            assert reasons(store, run_id) == ("stopped by hand", "stopped by hand")
+
+    def test_a_failure_that_was_made_good_leaves_what_a_person_wrote(self, store: Store, run_id: str) -> None:
+        store.finish_run(run_id, "FINISHED")
+        store.set_tag(run_id, "ramreel.reason", "pruned at step 100")
+        store.note_failure(run_id, "the encoder died")
+        store.set_tag(run_id, "mlflow.note.content", "my best one")
+        store.clear_failure(run_id)
+        assert reasons(store, run_id) == ("pruned at step 100", "my best one")
+
+    def test_comparison(self, store: Store, run_id: str, tmp_path: Path) -> None:
+        comparison = store.start_comparison(
+            "ALE/Pong-v5", "both", [run_id, "b" * 32], command="c", versions={}, commit=None
+        )
+        store.log_report(comparison, "<p>ré", "# ré")
+        run = store.run(comparison)
+        assert (run.kind, run.settings, run.tags["ramreel.runs"]) == ("comparison", None, f"{run_id} {'b' * 32}")
+        assert "ramreel.commit" not in run.tags
+        assert store.fetch_artifact(comparison, "reports/report.html", tmp_path / "x").read_text("utf-8") == "<p>ré"
+        assert store.fetch_artifact(comparison, "reports/report.md", tmp_path / "x").read_text("utf-8") == "# ré"
+
+    def test_comparison_of_too_many(self, store: Store) -> None:
+        with pytest.raises(StoreError, match="at most 240"):
+            store.start_comparison("e", "n", ["a" * 32] * 241, command="c", versions={}, commit=None)
+
+    def test_a_store_travels(self, store: Store, run_id: str) -> None:
+        assert pickle.loads(pickle.dumps(store)).resolve_run(run_id) == run_id  # noqa: S301
+
+
+class TestResolve:
+    def test_ways_to_name_a_run(self, store: Store, settings: RunSettings, start: Start) -> None:
+        first = start(store, settings, "first")
+        time.sleep(0.002)
+        second = store.start_run(settings, name="it's", command="c", versions={}, commit=None, experiment="elsewhere")
+        store.start_comparison("ALE/Pong-v5", "later", [first], command="c", versions={}, commit=None)
+        assert store.resolve_run(first) == first
+        assert store.resolve_run(first[:12]) == first
+        assert store.resolve_run("first") == first
+        assert store.resolve_run("latest") == second
+        for unknown in ("it's", "", "fir", "first%", "' OR ''='", first[:3], "f" * 32):
+            with pytest.raises(StoreError) as error:
+                store.resolve_run(unknown)
+            assert "or `latest`" in refused(error)
+
+    def test_ambiguous_name(self, store: Store, settings: RunSettings, start: Start) -> None:
+        runs = [start(store, settings, "twin") for _ in range(4)]
+        with pytest.raises(StoreError) as error:
+            store.resolve_run("twin")
+        message = refused(error)
+        assert sum(run_id[:12] in message for run_id in runs) == 3
+        assert ", ...; give more" in message
+
+    def test_deleted_runs_are_not_meant(self, store: Store, settings: RunSettings, run_id: str) -> None:
+        client_of(store).delete_run(run_id)
+        for reference in (run_id, "ppo-7", "latest"):
+            with pytest.raises(StoreError):
+                store.resolve_run(reference)
+
+    def test_experiments_beyond_the_first_page(
+        self, store: Store, settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = [
+            store.start_run(settings, name=name, command="c", versions={}, commit=None, experiment=name)
+            for name in ("one", "two", "three")
+        ]
+        monkeypatch.setattr(finding, "PAGE", 1)
+        assert [store.resolve_run(name) for name in ("one", "two", "three")] == runs
+
+
+class TestMetrics:
+    def test_history_by_step_the_last_written_counts(self, store: Store, run_id: str) -> None:
+        for step, value in ((20, 2.0), (10, 5.0), (30, 3.0), (10, 1.0)):
+            store.log_metrics(run_id, {"eval/mean_reward": value}, step)
+            time.sleep(0.002)
+        assert store.history(run_id, "eval/mean_reward") == [(10, 1.0), (20, 2.0), (30, 3.0)]
+        assert store.history(run_id, "never/logged") == []
+
+    def test_a_value_that_comes_back_counts_again(self, store: Store, run_id: str) -> None:
+        for value in (1.0, 2.0, 1.0):
+            store.log_metrics(run_id, {"eval/mean_reward": value}, 10)
+            time.sleep(0.002)
+        assert store.history(run_id, "eval/mean_reward") == [(10, 1.0)]
+        assert store.run(run_id).metrics == {"eval/mean_reward": 1.0}
+
+    def test_what_is_not_finite_is_dropped(self, store: Store, run_id: str) -> None:
+        store.log_metrics(run_id, {"a": float("nan"), "b": float("inf"), "c": 1.5, "d": -float("inf")}, 1)
+        store.log_metrics(run_id, {"a": float("nan")}, 2)
+        assert store.run(run_id).metrics == {"c": 1.5}
+
+    def test_log_never_waits_for_the_store(self, store: Store, home: Path, run_id: str) -> None:
+        with store.metric_log(run_id) as log:
+            log.log({"rollout/ep_rew_mean": 0.0}, 0)
+            log.flush()
+            blocker = sqlite3.connect(home / "mlruns/mlflow.db", isolation_level=None)
+            blocker.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            for step in range(1, 600):
+                log.log({"rollout/ep_rew_mean": step / 2, "time/fps": 1e3, "nan": float("nan")}, step)
+            assert time.monotonic() - began < 1
+            assert len(store.history(run_id, "time/fps")) == 0
+            blocker.rollback()
+            blocker.close()
+        assert store.history(run_id, "rollout/ep_rew_mean") == [(step, step / 2) for step in range(600)]
+        assert len(store.history(run_id, "time/fps")) == 599
+
+    def test_one_time_for_all_of_a_step(self, store: Store, run_id: str) -> None:
+        with store.metric_log(run_id) as log:
+            for _ in range(2):
+                log.log({"a": 1.0}, 10)
+                time.sleep(0.005)
+                log.log({"b": 2.0}, 10)
+        client = client_of(store)
+        (a,), (b,) = client.get_metric_history(run_id, "a"), client.get_metric_history(run_id, "b")
+        assert a.timestamp == b.timestamp
+
+    def test_what_could_not_be_written_is_told(self, store: Store, run_id: str) -> None:
+        with pytest.raises(StoreError) as at_the_end, store.metric_log(run_id) as log:
+            log.log({"a": 1.0}, 1)
+            log.flush()
+            client_of(store).delete_run(run_id)
+            log.log({"a": 2.0}, 2)
+            with pytest.raises(StoreError) as error:
+                log.flush()
+            assert f"metrics of run {run_id} could not be written" in refused(error)
+            client_of(store).restore_run(run_id)
+            with pytest.raises(StoreError):
+                log.log({"a": 3.0}, 3)
+        assert refused(at_the_end) == refused(error)
+        assert store.history(run_id, "a") == [(1, 1.0)]
+
+
+class TestCheckpoints:
+    def test_there_and_back(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
+        training = tmp_path / "training"
+        training.mkdir()
+        (training / "optimiser.safetensors").write_bytes(b"adam")
+        model_id = store.save_checkpoint(
+            run_id, 250_000, checkpoint, "d1", params={"algorithm": "ppo"}, training=training
+        )
+        (stored,) = store.list_checkpoints(run_id)
+        assert (stored.run_id, stored.step, stored.model_id, stored.digest) == (run_id, 250_000, model_id, "d1")
+        assert files_of(store.fetch_checkpoint(stored, tmp_path / "into")) == files_of(checkpoint)
+        back = store.fetch_training(stored, tmp_path / "into")
+        assert files_of(back) == files_of(training)
+        outputs = client_of(store).get_run(run_id).outputs
+        assert outputs is not None
+        assert [(output.model_id, output.step) for output in outputs.model_outputs] == [(model_id, 250_000)]
+
+    def test_metrics_of_a_checkpoint(self, store: Store, run_id: str, checkpoint: Path) -> None:
+        model_id = store.save_checkpoint(run_id, 500, checkpoint, "d")
+        store.log_metrics(run_id, {"eval/mean_reward": -20.5}, 500, model_id)
+        assert metrics_of(store, model_id) == [("eval/mean_reward", -20.5, 500)]
+        assert store.history(run_id, "eval/mean_reward") == [(500, -20.5)]
+
+    def test_listed_by_step_newest_first_page_by_page(
+        self,
+        store: Store,
+        run_id: str,
+        settings: RunSettings,
+        start: Start,
+        checkpoint: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(finding, "PAGE", 2)
+        store.save_checkpoint(start(store, settings), 5, checkpoint, "of another run")
+        for step, digest in ((1000, "a"), (200, "b"), (1000, "newer"), (30, "c"), (4, "d")):
+            store.save_checkpoint(run_id, step, checkpoint, digest)
+            time.sleep(0.002)
+        listed = [(stored.step, stored.digest) for stored in store.list_checkpoints(run_id)]
+        assert listed == [(4, "d"), (30, "c"), (200, "b"), (1000, "newer")]
+
+    def test_one_that_is_not_whole_is_not_listed(
+        self, store: Store, run_id: str, checkpoint: Path, torn_checkpoint: Path
+    ) -> None:
+        with pytest.raises(StoreError) as error:
+            store.save_checkpoint(run_id, 10, checkpoint, "d", training=torn_checkpoint)
+        assert "No such file" in refused(error)
+        assert store.list_checkpoints(run_id) == ()
+        client = client_of(store)
+        (model,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
+        assert str(model.status) == "FAILED"
+
+    def test_there_is_nothing_to_save(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        for folder in (tmp_path / "missing", tmp_path / "empty"):
+            for directory, training in ((folder, None), (checkpoint, folder)):
+                with pytest.raises(StoreError, match=re.escape(str(folder))):
+                    store.save_checkpoint(run_id, 10, directory, "d", training=training)
+        client = client_of(store)
+        assert client.search_logged_models([client.get_run(run_id).info.experiment_id]) == []
+
+    def test_none_at_all(self, store: Store, run_id: str) -> None:
+        assert store.list_checkpoints(run_id) == ()
+        with pytest.raises(StoreError):
+            store.list_checkpoints("f" * 32)
+
+    def test_those_at_some_steps(self, store: Store, run_id: str, checkpoint: Path) -> None:
+        with pytest.raises(StoreError, match="has no checkpoint: `ramreel train"):
+            store.checkpoints_at(run_id)
+        for step in (10, 20, 30):
+            store.save_checkpoint(run_id, step, checkpoint, "d")
+        assert [stored.step for stored in store.checkpoints_at(run_id)] == [10, 20, 30]
+        assert [stored.step for stored in store.checkpoints_at(run_id, [30, 10, 30])] == [10, 30]
+        with pytest.raises(StoreError) as error:
+            store.checkpoints_at(run_id, [10, 25])
+        assert refused(error).endswith("no checkpoint at step 25: there are 10, 20, 30")
+
+
+class TestFilms:
+    def test_there_and_back_and_again(self, store: Store, run_id: str, tmp_path: Path) -> None:
+        mp4, trace = tmp_path / "some.mp4", tmp_path / "other.json"
+        mp4.write_bytes(b"film")
+        trace.write_text("{}")
+        assert store.films(run_id) == {}
+        for step in (1000, 200):
+            store.save_film(run_id, step, mp4, trace)
+        mp4.write_bytes(b"film, made again")
+        store.save_film(run_id, 200, mp4, trace)
+        films = store.films(run_id)
+        assert list(films) == [200, 1000]
+        assert films[200].mp4 == "films/step-000000200.mp4"
+        assert store.fetch_artifact(run_id, films[200].mp4, tmp_path / "x").read_bytes() == b"film, made again"
+        assert store.fetch_artifact(run_id, films[1000].trace, tmp_path / "x").read_text() == "{}"
+
+    def test_half_a_film_is_none(self, store: Store, run_id: str, tmp_path: Path) -> None:
+        trace = tmp_path / "t.json"
+        trace.write_text("{}")
+        with pytest.raises(StoreError) as error:
+            store.save_film(run_id, 1, tmp_path / "missing.mp4", trace)
+        refused(error)
+        store.log_text(run_id, "x", "films/step-000000002.mp4")
+        store.log_text(run_id, "x", "films/notes.txt")
+        assert store.films(run_id) == {}
+
+    @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../b", "", "a//b", "file:x", "a\\b", "."])
+    def test_paths_that_lead_out_are_refused(self, store: Store, run_id: str, tmp_path: Path, path: str) -> None:
+        for use in (
+            lambda: store.fetch_artifact(run_id, path, tmp_path),
+            lambda: store.log_text(run_id, "x", path),
+        ):
+            with pytest.raises(StoreError, match="is not an artifact's path"):
+                use()
+
+    def test_an_artifact_that_is_not_there(self, store: Store, run_id: str, tmp_path: Path) -> None:
+        with pytest.raises(StoreError) as error:
+            store.fetch_artifact(run_id, "films/step-000000001.mp4", tmp_path)
+        refused(error)
+
+    def test_names_sort_as_steps_do(self) -> None:
+        assert step_name(250_000) == "step-000250000"
+        assert safe_path(f"films/{step_name(10**10)}.mp4") == "films/step-10000000000.mp4"
+
+    def test_evaluations(self, store: Store, run_id: str) -> None:
+        assert store.evaluations(run_id) == ()
+        saved = [an_evaluation(step, score) for step, score in ((2000, 3.0), (500, -21.0), (500, -20.0))]
+        for evaluation in saved:
+            store.save_evaluation(run_id, evaluation)
+        assert store.evaluations(run_id) == (500, 2000)
+        assert store.fetch_evaluation(run_id, 500) == saved[-1]
+        with pytest.raises(StoreError):
+            store.fetch_evaluation(run_id, 700)
+        store.log_text(run_id, "{}", "evaluations/step-000000700.json")
+        with pytest.raises(StoreError) as error:
+            store.fetch_evaluation(run_id, 700)
+        assert "is no evaluation" in refused(error)

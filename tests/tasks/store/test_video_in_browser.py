@@ -1,0 +1,88 @@
+"""A film as a person sees and hears it: in MLflow's UI, in headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from helpers.browser import Tab, chromium, needs_chromium, visit
+from helpers.episodes import a_checkpoint, an_episode
+
+from tasks.arcade.episodes.trace import write_trace
+from tasks.arcade.video.panel import Caption, Panel
+from tasks.arcade.video.render import film
+from tasks.execution.endpoints import answers
+from tasks.store import Store
+
+pytestmark = needs_chromium
+
+# What is heard is measured where it is played: silence is 0.
+LISTEN = """(() => {
+    const video = document.querySelector('video'), context = new AudioContext(), ear = context.createAnalyser();
+    context.createMediaElementSource(video).connect(ear);
+    ear.connect(context.destination);
+    const samples = new Float32Array(ear.fftSize);
+    window.loudest = 0;
+    setInterval(() => {
+        ear.getFloatTimeDomainData(samples);
+        window.loudest = Math.max(window.loudest, ...samples.map(Math.abs));
+    }, 20);
+    context.resume().then(() => video.play());
+})()"""
+STATE = """(({videoWidth, videoHeight, duration, error}) => ({videoWidth, videoHeight, duration, error}))(
+    document.querySelector('video'))"""
+AT = "document.querySelector('video').currentTime"
+
+
+@contextmanager
+def mlflow_ui(store: Store) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        store.server_command("127.0.0.1", port),
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 120
+        while not answers(f"http://127.0.0.1:{port}/health"):
+            assert server.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def test_a_film_plays_seeks_and_is_heard_in_mlflows_ui(store: Store, run_id: str, tmp_path: Path) -> None:
+    checkpoint = a_checkpoint("ALE/KingKong-v5")
+    trace = an_episode(checkpoint, 75)
+    look = partial(Panel, checkpoint=checkpoint, caption=Caption("King Kong", "it sings"))
+    made = film(trace, tmp_path / "film.mp4", look)
+    write_trace(trace, tmp_path / "film.json")
+    stored = store.save_film(run_id, 10, tmp_path / "film.mp4", tmp_path / "film.json")
+
+    async def watch(tab: Tab) -> None:
+        await tab.until("document.querySelector('video') !== null")
+        await tab.until("document.querySelector('video').readyState >= 2")
+        shown = await tab.value(STATE)
+        assert (shown["videoWidth"], shown["videoHeight"]) == (1280, 720)
+        assert shown["duration"] == pytest.approx(made.seconds, abs=0.05)
+        await tab.value(LISTEN)
+        await tab.until(f"{AT} > 0.2 && window.loudest > 0.01")
+        await tab.value(f"{AT} = 4")
+        await tab.until(f"{AT} > 4.2")
+        assert (await tab.value(STATE))["error"] is None
+
+    with mlflow_ui(store) as ui, chromium(tmp_path / "profile") as browser:
+        visit(browser, ui + store.page(run_id, stored.mp4), 1280, watch)
