@@ -8,14 +8,9 @@ from prefect import flow
 
 from flows.record import record
 from flows.train import resume, train
-from tasks.arcade.inputs.forms import (
-    EvaluationSettings,
-    LearningSettings,
-    RecordSettings,
-    ResumeSettings,
-    TrainSettings,
-)
+from tasks.arcade.inputs.forms import LearningSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.report.learning_table import LearningScore
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.learning_benchmark import find_training, learning_score
 
 

@@ -9,7 +9,8 @@ from prefect import flow
 from flows.compare import compare
 from flows.record import record
 from flows.train import train
-from tasks.arcade.inputs.forms import Approach, CompareSettings, PipelineSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.fields import Approach
+from tasks.arcade.inputs.forms import CompareSettings, PipelineSettings, RecordSettings, TrainSettings
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
 

@@ -11,7 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.forms import RecordSettings
 from tasks.arcade.rollouts.worker_pool import cores
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import titled
 from tasks.milestones import note_film

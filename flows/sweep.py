@@ -8,7 +8,7 @@ from flows.run_status import ending
 from flows.train import trained
 from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.inputs.forms import TrainSettings
-from tasks.arcade.settings.approaches import run_settings
+from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.tuning import Search, SweepSettings, opened, parameters
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.graceful_stop import judged

@@ -6,9 +6,10 @@ from prefect import flow
 
 from flows.run_status import ending
 from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
+from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.rollouts.worker_pool import cores
-from tasks.arcade.settings.algorithms import RunSettings, Settings
-from tasks.arcade.settings.approaches import run_settings
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import titled

@@ -19,7 +19,8 @@ from tasks.arcade.atlas.worker import hush, study_checkpoint
 from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.arcade.rollouts.worker_pool import cores
-from tasks.arcade.settings.algorithms import GameSettings, Settings
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
 from tasks.execution.progress_sink import audience
 from tasks.execution.worker_processes import processes

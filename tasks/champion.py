@@ -13,21 +13,13 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from tasks.arcade.checkpoints.checkpoint import CheckpointError
-from tasks.arcade.episodes.head_to_head import (
-    EPISODES,
-    Cause,
-    Contest,
-    Played,
-    collapsed,
-    decide,
-    play_seeds,
-    suspicious,
-)
+from tasks.arcade.episodes.head_to_head import Contest, Played, collapsed, decide, play_seeds, suspicious
 from tasks.arcade.episodes.seeds import evaluation_seeds
 from tasks.arcade.episodes.trace import TraceError, read_trace
 from tasks.arcade.episodes.verify import verify
+from tasks.arcade.inputs.forms import EPISODES, Cause
 from tasks.arcade.rollouts.worker_pool import cores
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.execution import events, provenance
 from tasks.execution.links import link
 from tasks.execution.progress_sink import announce

@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.arcade import report
 from tasks.arcade.report import Comparison, Findings
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.execution import provenance
 from tasks.runs.comparability import Contenders, contenders
 from tasks.runs.report_clips import with_films

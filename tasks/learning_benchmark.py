@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.arcade.inputs.forms import TrainSettings
+from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.report.learning_table import LearningScore, first_reached
-from tasks.arcade.settings.approaches import run_settings
 from tasks.store import open_store
 
 

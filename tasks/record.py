@@ -11,9 +11,10 @@ from prefect.logging import get_run_logger
 
 from tasks.arcade.atlas.model import Atlas
 from tasks.arcade.emulator.emulator import rom_digest
-from tasks.arcade.episodes.evaluation import Evaluation, FilmFiles, episode_name, evaluate_and_film
-from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.episodes.evaluation import Evaluation
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+from tasks.arcade.video.checkpoint_video import FilmFiles, episode_name, evaluate_and_film
 from tasks.execution.progress_sink import audience
 from tasks.execution.retries import after_a_death
 from tasks.execution.worker_processes import in_a_process

@@ -9,7 +9,7 @@ from prefect import task
 
 from tasks.arcade.episodes.trace import read_trace
 from tasks.arcade.inputs.forms import ReelSettings
-from tasks.arcade.settings.algorithms import SCHEMA, Settings
+from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.video.reel import Clip, Reel
 from tasks.arcade.video.reel_outputs import Part, make, play_for_reel
 from tasks.execution.progress_sink import audience

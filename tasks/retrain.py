@@ -11,8 +11,9 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from tasks.arcade.inputs.unattended import RetrainSettings
-from tasks.arcade.settings.algorithms import RunSettings, Settings
+from tasks.arcade.inputs.forms import RetrainSettings
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.run import RunSettings
 from tasks.execution.links import link
 from tasks.notify import tell
 from tasks.runs.lookup import evaluation_tag, wanted_evaluation

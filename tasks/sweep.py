@@ -6,7 +6,7 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from tasks.arcade.report.sweep_page import render_html
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.tuning import Figure, SweepSettings, TrialRow, as_toml, best_of
 from tasks.execution import provenance
 from tasks.store import BEST_SETTINGS, open_store, start_sweep

@@ -21,7 +21,8 @@ from tasks.arcade.checkpoints.verified_folder import DamagedError
 from tasks.arcade.learner import Start
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.worker_pool import WorkerError
-from tasks.arcade.settings.algorithms import RunSettings, Settings
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.run import RunSettings
 from tasks.execution import provenance
 from tasks.execution.graceful_stop import stoppable
 from tasks.execution.links import link

@@ -28,7 +28,7 @@ from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.checkpoints.training_state import TrainingState, write_state
 from tasks.arcade.progress import Progress
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events
 from tasks.execution.graceful_stop import Stop, enough, stop_now
 from tasks.execution.progress_sink import audience

@@ -12,8 +12,11 @@ from helpers.inboxes import Webhook
 
 from flows.runtime.gc_tuning import look_rarely
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.inputs.forms import EvaluationSettings
-from tasks.arcade.settings.algorithms import ApproachSettings, FeatureSettings, GameSettings, PpoSettings, RunSettings
+from tasks.arcade.settings.algorithms import PpoSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.run import ApproachSettings, RunSettings
 from tasks.store import Store, open_store
 from tasks.store.connection import connect, find_address
 

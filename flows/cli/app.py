@@ -13,7 +13,7 @@ from flows.cli.commands import games as machine
 from flows.cli.commands import import_runs as imports
 from flows.cli.commands import render as film
 from flows.cli.commands import services as unattended
-from flows.cli.options import BadInputError
+from flows.cli.session import BadInputError
 from flows.cli.terminal import Terminal
 
 INTERRUPTED = 130

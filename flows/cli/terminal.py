@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column, Table
 from rich.text import Text
 
-from tasks.arcade.inputs.forms import is_shown
+from tasks.arcade.inputs.fields import is_shown
 from tasks.arcade.progress import Progress as TrainingProgress
 
 _LINE_SECONDS = 10

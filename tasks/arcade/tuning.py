@@ -16,10 +16,12 @@ from filelock import FileLock
 from pydantic import Field
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.inputs.forms import ApproachName, EnvId, Name, Seed
+from tasks.arcade.inputs.fields import ApproachName, EnvId, Name, Seed
 from tasks.arcade.inputs.settings_file import adapted
-from tasks.arcade.settings.algorithms import ActorCriticSettings, ApproachSettings, Settings, UnlearnedSettings
+from tasks.arcade.settings.algorithms import ActorCriticSettings, UnlearnedSettings
 from tasks.arcade.settings.approaches import approach, offer
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.run import ApproachSettings
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect.events import emit_event
 
-from tasks.arcade.episodes.head_to_head import Cause
 from tasks.arcade.episodes.milestones import Milestone
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.inputs.forms import Cause
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import Champion
 
 CHECKPOINT_SAVED = "ramreel.checkpoint.saved"

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from tasks.arcade.scores.published import REFERENCES
-from tasks.arcade.settings.algorithms import GameSettings, Settings
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.game import GameSettings
 from tasks.store import Registry, Store, StoredRun, StoreError
 
 CHAMPION = "champion"

@@ -11,7 +11,7 @@ from tasks.arcade import scores
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.external_runs import ForeignError, ForeignLog, ForeignRun, ordinary, read
 from tasks.arcade.learner import ForeignModel, read_zip
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
 from tasks.store import Store, StoreError, one_line, start_import
 

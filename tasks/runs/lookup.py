@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.inputs.forms import EvaluationSettings
-from tasks.arcade.settings.algorithms import parsed
+from tasks.arcade.settings.base import parsed
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.store import Store, StoredCheckpoint, StoredRun, StoreError
 
 _EVALUATION = "ramreel.evaluation"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.reel import cast
 from tasks.runs.comparability import contenders
 from tasks.store import Store, StoredCheckpoint, StoreError

@@ -13,7 +13,7 @@ from tasks.arcade.drawing.mp4_encoder import FilmError
 from tasks.arcade.episodes.trace import TraceError, read_trace
 from tasks.arcade.report import FilmView, Findings, WantedFilm
 from tasks.arcade.rollouts.worker_pool import cores
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.clip import Clip, clip
 from tasks.execution.progress_sink import audience
 from tasks.execution.worker_processes import processes

@@ -9,7 +9,7 @@ from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.external_runs import ForeignEvaluation, ForeignRun
 from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 from tasks.runs.comparability import Contenders, game_of
 from tasks.store import Store, StoredRun, StoreError
 

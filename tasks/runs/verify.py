@@ -9,7 +9,7 @@ from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.drawing.mp4_encoder import FilmError
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import Verification, verify, verify_decisions
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import read_mark
 from tasks.arcade.video.verify import verify_pictures
 from tasks.store import Film, Store, StoredCheckpoint

@@ -26,7 +26,7 @@ from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.services.orphans import end_killed
 
 POOL = "ramreel"

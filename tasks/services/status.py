@@ -12,7 +12,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.compare import REPORT
 from tasks.execution.endpoints import addresses, answers
 from tasks.execution.links import link

@@ -2,7 +2,6 @@
 
 from tasks.store.champions import DROPPED, Champion, Registry
 from tasks.store.connection import find_home
-from tasks.store.imports import start_import
 from tasks.store.lease import Lease, LeaseError
 from tasks.store.metric_writer import MetricLog
 from tasks.store.models import (
@@ -15,9 +14,16 @@ from tasks.store.models import (
     step_name,
     without_passwords,
 )
-from tasks.store.start_runs import ATLAS, newest_atlas, start_atlas
+from tasks.store.start_runs import (
+    ATLAS,
+    BEST_SETTINGS,
+    newest_atlas,
+    start_atlas,
+    start_import,
+    start_sweep,
+    study_file,
+)
 from tasks.store.store import Store, open_store, store_in_use
-from tasks.store.sweeps import BEST_SETTINGS, start_sweep, study_file
 
 __all__ = [
     "ATLAS",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.arcade.settings.algorithms import SCHEMA
+from tasks.arcade.settings.base import SCHEMA
 from tasks.store import queries as finding
 from tasks.store.artifacts import Artifacts
 from tasks.store.models import StoredCheckpoint, StoreError, step_name, told_in_one_line

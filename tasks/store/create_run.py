@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.arcade.settings.algorithms import SCHEMA
+from tasks.arcade.settings.base import SCHEMA
 from tasks.store.models import StoreError
 
 if TYPE_CHECKING:

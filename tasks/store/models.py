@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.external_runs import ForeignRun
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 

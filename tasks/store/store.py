@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from tasks.arcade.external_runs import ForeignRun
-from tasks.arcade.settings.algorithms import RunSettings, parsed
+from tasks.arcade.settings.base import parsed
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import queries as finding
 from tasks.store.checkpoints import Checkpoints
 from tasks.store.connection import check, find_address, is_fresh

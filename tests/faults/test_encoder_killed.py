@@ -16,7 +16,8 @@ from helpers.scale import takes_minutes
 
 from flows.record import RecordError, record
 from flows.train import train
-from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
 from tasks.runs.verify import verify_run
 from tasks.store import open_store
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.scale import sized
 
 from tasks.arcade.emulator.emulator import action_names, environment_ids, resolve
-from tasks.arcade.rollouts.on_policy import Environment
+from tasks.arcade.rollouts.environment import Environment
 
 GAMES = [name for name in environment_ids() if name.endswith(("-v5", "-v0")) and "-ram" not in name]
 SOME = ["ALE/Pong-v5", "ALE/Qbert-v5", "Seaquest-v0", "MontezumaRevenge-v0"]

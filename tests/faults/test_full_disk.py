@@ -14,8 +14,9 @@ from helpers.scale import takes_minutes
 
 from flows.record import RecordError, record
 from flows.train import resume, train
-from tasks.arcade.inputs.forms import EvaluationSettings, RecordSettings, ResumeSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.execution.progress_sink import before
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, open_store

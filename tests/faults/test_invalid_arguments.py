@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from flows.cli.app import run
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.emulator.emulator import environment_ids
-from tasks.arcade.inputs.forms import is_shown
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.inputs.fields import is_shown
 from tasks.arcade.settings.approaches import APPROACHES
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store, open_store
 from tests.conftest import forget_settings
 

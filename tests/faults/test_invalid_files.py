@@ -29,8 +29,9 @@ from flows.sweep import sweep
 from flows.train import resume, train
 from tasks.arcade.emulator.emulator import UnknownGameError, resolve
 from tasks.arcade.inputs.forms import TrainSettings
-from tasks.arcade.settings.algorithms import Settings
-from tasks.arcade.settings.approaches import UnknownApproachError, run_settings
+from tasks.arcade.inputs.resolve import run_settings
+from tasks.arcade.settings.approaches import UnknownApproachError
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.tuning import SweepError, parameters
 from tasks.champion import crowned
 from tasks.runs.comparability import contenders

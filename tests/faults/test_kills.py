@@ -15,7 +15,8 @@ from helpers.scale import sized, takes_minutes
 
 from flows.record import record
 from flows.train import train
-from tasks.arcade.inputs.forms import EvaluationSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, open_store
 

@@ -31,8 +31,8 @@ from tasks.arcade.checkpoints.verified_folder import DamagedError
 from tasks.arcade.emulator.emulator import Emulator, resolve
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import verify
-from tasks.arcade.rollouts.on_policy import EnvironmentState
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.rollouts.environment import EnvironmentState
+from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.embedded_trace import _TYPE, read_mark
 from tasks.arcade.video.render import film
 from tasks.store import Store, StoreError

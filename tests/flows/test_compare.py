@@ -10,7 +10,7 @@ import pytest
 
 from flows.cli.app import run
 from tasks.arcade.emulator.emulator import resolve
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store
 
 Judged = Callable[..., str]

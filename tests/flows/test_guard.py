@@ -19,8 +19,8 @@ from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
 from tasks.arcade.episodes.head_to_head import Contest
-from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings, RecordSettings, TrainSettings
-from tasks.arcade.inputs.unattended import FollowUpSettings, GuardSettings, RetrainSettings
+from tasks.arcade.inputs.forms import FollowUpSettings, GuardSettings, RecordSettings, RetrainSettings, TrainSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
 from tasks.champion import Standing, challenge, look_for_collapse
 from tasks.execution import events
 from tasks.retrain import plan

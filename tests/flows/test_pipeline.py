@@ -13,8 +13,9 @@ from prefect.client.orchestration import get_client
 from flows.compare import compare
 from flows.pipeline import pipeline
 from flows.train import train
-from tasks.arcade.inputs.forms import CompareSettings, EvaluationSettings, PipelineSettings, TrainSettings
+from tasks.arcade.inputs.forms import CompareSettings, PipelineSettings, TrainSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.runs.lookup import wanted_evaluation
 from tasks.store import Store, StoreError
 

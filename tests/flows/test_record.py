@@ -12,7 +12,8 @@ from flows.atlas import atlas
 from flows.cli.app import run
 from flows.record import FilmedCheckpoint, RecordedRun, RecordError, record, why_it_failed
 from flows.train import train
-from tasks.arcade.inputs.forms import AtlasSettings, EvaluationSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import AtlasSettings, RecordSettings, TrainSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.video.embedded_trace import FilmMark, read_mark
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, newest_atlas

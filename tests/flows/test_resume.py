@@ -8,8 +8,9 @@ from prefect import flow
 from flows.cli.app import run as cli
 from flows.train import resume, train
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.inputs.forms import EvaluationSettings, ResumeSettings, TrainSettings
-from tasks.arcade.settings.approaches import run_settings
+from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
+from tasks.arcade.inputs.resolve import run_settings
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.follow_up import earlier_trainings
 from tasks.learning_benchmark import find_training
 from tasks.store import Store, StoreError

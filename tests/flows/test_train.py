@@ -22,8 +22,8 @@ from tasks.arcade.emulator.emulator import UnknownGameError
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.worker_pool import WorkerError
-from tasks.arcade.settings.algorithms import RunSettings
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
+from tasks.arcade.settings.run import RunSettings
 from tasks.execution.graceful_stop import stoppable
 from tasks.execution.progress_sink import before
 from tasks.runs.lookup import fetch

@@ -12,8 +12,8 @@ from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.emulator.emulator import action_names, resolve
 from tasks.arcade.policies.factory import shapes_of
 from tasks.arcade.policies.features import Statistics
-from tasks.arcade.settings.algorithms import RunSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.run import RunSettings
 
 FILES = ["manifest.json", "checkpoint.json", "policy.safetensors", "features.safetensors"]
 

@@ -13,8 +13,8 @@ from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.policies.agent import Decide
 from tasks.arcade.policies.factory import shapes_of
 from tasks.arcade.policies.features import Statistics
-from tasks.arcade.settings.algorithms import RunSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.panel import Caption
 
 STEPS = 24

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from tasks.arcade.emulator.emulator import Ram
 from tasks.arcade.learner import RamPolicy
 from tasks.arcade.policies.features import Statistics
-from tasks.arcade.settings.algorithms import FeatureSettings, NetworkSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 # Clips that no whole number of steps lands on: at a kink there is no derivative.
 MOVERS = FeatureSettings(kind="standardised", movers=8, difference_scale=8.0, clip=1.9)

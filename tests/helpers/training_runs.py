@@ -15,17 +15,14 @@ from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.algorithms import (
     A2cSettings,
-    ApproachSettings,
-    NetworkSettings,
     OffPolicySettings,
     PpoSettings,
-    QNetworkSettings,
     QrDqnSettings,
-    RecurrentNetworkSettings,
     RecurrentPpoSettings,
-    RunSettings,
 )
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
+from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
 
 class Recorder:

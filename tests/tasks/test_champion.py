@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.champion import _best
 from tasks.store import Store, StoreError
 

@@ -6,19 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import (
-    BadInputError,
-    Env,
-    Experiment,
-    Json,
-    Name,
-    Quiet,
-    TrackingUri,
-    checking,
-    embedded_store,
-    prepare_prefect,
-    running,
-)
+from flows.cli.options import Env, Experiment, Json, Name, Quiet, TrackingUri
+from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running
 
 
 def atlas(

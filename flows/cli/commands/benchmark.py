@@ -6,22 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import (
-    BadInputError,
-    Episodes,
-    Json,
-    Quiet,
-    Steps,
-    TrackingUri,
-    Workers,
-    checking,
-    embedded_store,
-    listed,
-    numbers,
-    prepare_prefect,
-    running,
-    shown,
-)
+from flows.cli.options import Episodes, Json, Quiet, Steps, TrackingUri, Workers, listed, numbers
+from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running, shown
 
 
 def benchmark(
@@ -130,8 +116,8 @@ def benchmark_learning(
 ) -> None:
     """Measure learning: approaches over games and seeds, beside published figures; goes on where it was stopped."""
     from tasks.arcade.inputs.forms import LearningSettings, TrainSettings
+    from tasks.arcade.inputs.resolve import run_settings
     from tasks.arcade.report.learning_table import learning_table
-    from tasks.arcade.settings.approaches import run_settings
 
     with checking():
         settings = LearningSettings(

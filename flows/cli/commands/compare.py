@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.options import (
-    BadInputError,
     Env,
     Episodes,
     Every,
@@ -19,14 +18,11 @@ from flows.cli.options import (
     Quiet,
     TrackingUri,
     Workers,
-    checking,
-    embedded_store,
     evaluation,
     listed,
     numbers,
-    prepare_prefect,
-    running,
 )
+from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running
 
 WORSE = 3
 """The exit code of a comparison that came out worse."""
@@ -107,8 +103,8 @@ def pipeline(
 ) -> None:
     """Train approaches with several seeds, film every checkpoint, compare: all in one flow."""
     from tasks.arcade.inputs.forms import PipelineSettings, TrainSettings
+    from tasks.arcade.inputs.resolve import run_settings
     from tasks.arcade.inputs.settings_file import read
-    from tasks.arcade.settings.approaches import run_settings
 
     with checking():
         own = [read(path) for path in settings_files or ()]

@@ -7,17 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import (
-    BadInputError,
-    Checkpoint,
-    Json,
-    Run,
-    TrackingUri,
-    checking,
-    embedded_store,
-    shown,
-    writable,
-)
+from flows.cli.options import Checkpoint, Json, Run, TrackingUri, writable
+from flows.cli.session import BadInputError, checking, embedded_store, shown
 
 
 def export(

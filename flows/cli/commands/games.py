@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import BadInputError, Json, shown
+from flows.cli.options import Json
+from flows.cli.session import BadInputError, shown
 
 
 def games(

@@ -7,17 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import (
-    ENV_HELP,
-    BadInputError,
-    Experiment,
-    Json,
-    Name,
-    TrackingUri,
-    checking,
-    embedded_store,
-    shown,
-)
+from flows.cli.options import ENV_HELP, Experiment, Json, Name, TrackingUri
+from flows.cli.session import BadInputError, checking, embedded_store, shown
 
 
 def imports(

@@ -7,22 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.options import (
-    BadInputError,
-    Checkpoint,
-    Deterministic,
-    EvalSeed,
-    Json,
-    Quiet,
-    Run,
-    TrackingUri,
-    checking,
-    embedded_store,
-    evaluation,
-    prepare_prefect,
-    running,
-    shown,
-)
+from flows.cli.options import Checkpoint, Deterministic, EvalSeed, Json, Quiet, Run, TrackingUri, evaluation
+from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running, shown
 
 
 def record(
@@ -51,7 +37,8 @@ def record(
 ) -> None:
     """Film a run's checkpoints: the episode whose return is the median, with its trace."""
     from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
-    from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings, RecordSettings
+    from tasks.arcade.inputs.forms import RecordSettings
+    from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
     from tasks.runs.lookup import wanted_evaluation
 
     if best + worst + every > 1:

@@ -6,16 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import (
-    Deterministic,
-    Json,
-    Quiet,
-    TrackingUri,
-    checking,
-    embedded_store,
-    prepare_prefect,
-    running,
-)
+from flows.cli.options import Deterministic, Json, Quiet, TrackingUri
+from flows.cli.session import checking, embedded_store, prepare_prefect, running
 
 
 def reel(

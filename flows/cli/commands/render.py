@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import BadInputError, Json, checking, shown, writable
+from flows.cli.options import Json, writable
+from flows.cli.session import BadInputError, checking, shown
 
 
 def film(

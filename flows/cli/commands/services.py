@@ -6,18 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.options import (
-    ENV_HELP,
-    BadInputError,
-    Json,
-    Quiet,
-    TrackingUri,
-    checking,
-    embedded_store,
-    prepare_prefect,
-    running,
-    shown,
-)
+from flows.cli.options import ENV_HELP, Json, Quiet, TrackingUri
+from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running, shown
 
 if TYPE_CHECKING:
     from tasks.champion import Standing
@@ -66,7 +56,7 @@ def guard(
 ) -> None:
     """Look whether champions still play as they did when they were crowned; one that does not is told of."""
     from tasks.arcade.emulator.emulator import resolve
-    from tasks.arcade.inputs.unattended import GuardSettings
+    from tasks.arcade.inputs.forms import GuardSettings
 
     with checking():
         settings = GuardSettings(env_id=env_id, episodes=episodes)

@@ -6,20 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import (
-    Env,
-    Experiment,
-    Json,
-    Name,
-    Quiet,
-    TrackingUri,
-    Workers,
-    checking,
-    embedded_store,
-    listed,
-    prepare_prefect,
-    running,
-)
+from flows.cli.options import Env, Experiment, Json, Name, Quiet, TrackingUri, Workers, listed
+from flows.cli.session import checking, embedded_store, prepare_prefect, running
 
 
 def sweep(

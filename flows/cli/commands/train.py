@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.options import (
-    ENV_HELP,
-    BadInputError,
-    Experiment,
-    Json,
-    Name,
-    NEnvs,
-    Quiet,
-    TrackingUri,
-    Workers,
-    checking,
-    embedded_store,
-    prepare_prefect,
-    running,
-)
+from flows.cli.options import ENV_HELP, Experiment, Json, Name, NEnvs, Quiet, TrackingUri, Workers
+from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running
 
 
 def train(
@@ -62,8 +49,8 @@ def train(
         _resume(resume, given, shared, tracking_uri, as_json=as_json, quiet=quiet)
         return
     from tasks.arcade.inputs.forms import TrainSettings
+    from tasks.arcade.inputs.resolve import run_settings
     from tasks.arcade.inputs.settings_file import read
-    from tasks.arcade.settings.approaches import run_settings
 
     if env_id is None:
         raise BadInputError("give an environment id, e.g. ALE/Pong-v5, or --resume RUN")

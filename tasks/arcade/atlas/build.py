@@ -14,7 +14,7 @@ from tasks.arcade.atlas.model import Atlas, Entry, Kind, Region
 from tasks.arcade.atlas.objects import HITS, NEAR, MetThing, find_things, fit, followers, within
 from tasks.arcade.atlas.perturb import Study
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram, Screen, ale_version, rom_digest
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 
 @dataclass(frozen=True)

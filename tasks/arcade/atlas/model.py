@@ -13,7 +13,8 @@ from pydantic import ConfigDict, Field
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
 from tasks.arcade.episodes.trace import Sha256
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings.algorithms import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
+from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, Settings, parsed
+from tasks.arcade.settings.game import GameSettings
 
 _LARGEST_FILE = 1024**2
 """Bytes; an atlas has about 30,000."""

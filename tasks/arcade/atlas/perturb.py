@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Moment, Ram, Screen
 from tasks.arcade.emulator.frame_stack import Senses
 from tasks.arcade.episodes.playing import Player
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 NEAR = (1, 2, 4, 8, 16, 32)
 """Added to a byte and taken from it: what a thing's way across the screen is read from."""

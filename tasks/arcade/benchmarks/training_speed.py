@@ -31,14 +31,10 @@ from tasks.arcade.learner import PlainRamPolicy, build, ppo_arguments
 from tasks.arcade.policies.features import FeatureArray, Features, Statistics
 from tasks.arcade.rollouts.on_policy import RolloutSettings
 from tasks.arcade.rollouts.worker_pool import START_SECONDS, WorkerPool
-from tasks.arcade.settings.algorithms import (
-    ApproachSettings,
-    GameSettings,
-    PpoSettings,
-    RecurrentPpoSettings,
-    RunSettings,
-    Settings,
-)
+from tasks.arcade.settings.algorithms import PpoSettings, RecurrentPpoSettings
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
 ENGINE, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
 SHIPPED, CEILING = "SB3 as shipped, DummyVecEnv", "emulator alone"

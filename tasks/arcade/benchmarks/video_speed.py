@@ -30,8 +30,10 @@ from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.factory import shapes_of
 from tasks.arcade.policies.features import Statistics
-from tasks.arcade.settings.algorithms import GameSettings, RunSettings, Settings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.panel import Caption, Panel
 from tasks.arcade.video.render import Look, Plain, film, form_of, frame_by_frame
 

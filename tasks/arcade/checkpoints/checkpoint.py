@@ -23,7 +23,8 @@ from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.agent import Agent
 from tasks.arcade.policies.factory import check, policy_of
 from tasks.arcade.policies.features import Features, Statistics
-from tasks.arcade.settings.algorithms import RunSettings, Settings, first_problem
+from tasks.arcade.settings.base import Settings, first_problem
+from tasks.arcade.settings.run import RunSettings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 

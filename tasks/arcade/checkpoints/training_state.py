@@ -22,8 +22,8 @@ from pydantic import Field, ValidationError
 from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.emulator.emulator import EpisodeStart
 from tasks.arcade.policies.actor_critic import Weights
-from tasks.arcade.rollouts.on_policy import EnvironmentState
-from tasks.arcade.settings.algorithms import Settings, first_problem
+from tasks.arcade.rollouts.environment import EnvironmentState
+from tasks.arcade.settings.base import Settings, first_problem
 
 _LONGEST = 1_000_000
 """Steps of an episode; as many as there can be frames in `GameSettings`."""

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings.algorithms import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
+from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
 
 MANIFEST = "manifest.json"
 _LARGEST_FILE = 2 * 1024**3

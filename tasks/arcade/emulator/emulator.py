@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ale_py import roms
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 RAM_SIZE = 128
 SCREEN_FPS = 60 * 0.99867

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 from threadpoolctl import threadpool_limits
@@ -17,15 +16,12 @@ from tasks.arcade import scores
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation, distinct_returns, score
 from tasks.arcade.episodes.playing import play
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 
-EPISODES = 30
 SUSPICION = 0.01
 """A drop must be less likely than this by chance, so that it is looked into; chance alone is found out then."""
 COLLAPSE = 0.5
 """A training has collapsed when so much of what it had gained is lost at its end, by more than chance."""
-
-Cause = Literal["game", "checkpoint", "collapse"]
 
 
 class Played(Settings):

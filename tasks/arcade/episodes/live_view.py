@@ -18,7 +18,7 @@ from tasks.arcade.emulator.emulator import Emulator, Ram, make_env, ram_of
 from tasks.arcade.emulator.frame_stack import Senses, sees_pixels
 from tasks.arcade.episodes.playing import Player
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 _SDL_DRIVER = "SDL_VIDEODRIVER"
 

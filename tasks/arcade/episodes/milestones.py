@@ -7,24 +7,13 @@ from dataclasses import dataclass
 
 from tasks.arcade import scores
 from tasks.arcade.episodes.evaluation import Evaluation
-from tasks.arcade.scores.published import REFERENCES, Reference
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.scores.published import REFERENCES, RETURNS, Reference
+from tasks.arcade.settings.base import Settings
 
 STEPS = 1_000_000
 """Every so many steps of training are a milestone."""
 HUMAN_NORMALISED = (0.25, 0.5, 1.0, 2.0)
 """(return - random) / (human - random), of published figures: 0 is random, 1 human (Mnih et al. 2015)."""
-RETURNS: dict[str, tuple[float, ...]] = {
-    "pong": (0, 18),
-    "breakout": (10, 100, 400),
-    "boxing": (50, 90),
-    "freeway": (20, 30),
-    "space_invaders": (500, 1000),
-    "seaquest": (1000, 2000),
-    "ms_pacman": (1000, 3000),
-    "qbert": (5000, 15000),
-}
-"""Mean returns, by ALE's name of the ROM."""
 
 
 class Milestone(Settings):

@@ -13,7 +13,7 @@ from tasks.arcade.emulator.emulator import Emulator, Ram, UnknownGameError, ale_
 from tasks.arcade.emulator.frame_stack import Senses
 from tasks.arcade.episodes.trace import SHORT, Ended, Trace, TraceError
 from tasks.arcade.policies.agent import Decide
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 
 class Player(Protocol):

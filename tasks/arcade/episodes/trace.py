@@ -13,7 +13,8 @@ from uuid import uuid4
 from pydantic import ConfigDict, Field, model_validator
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.settings.algorithms import SCHEMA, GameSettings, NewerSchemaError, Settings, parsed
+from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, Settings, parsed
+from tasks.arcade.settings.game import GameSettings
 
 _LONGEST = 1_000_000
 """Steps; as many as there can be frames in `GameSettings`."""

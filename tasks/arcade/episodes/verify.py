@@ -13,7 +13,7 @@ from tasks.arcade.emulator.emulator import ale_version, make_env
 from tasks.arcade.emulator.frame_stack import Senses
 from tasks.arcade.episodes.playing import Player, Step, difference, emulator_of, how_it_ended, link, replay
 from tasks.arcade.episodes.trace import Trace, TraceError
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 
 
 class Verification(Settings):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.external_runs.runs import ForeignError, ForeignEvaluation, ForeignLog, Source, finite, readable
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 _ARRAYS = ("timesteps", "results", "ep_lengths")
 _LARGEST = 200_000_000

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from tasks.arcade.emulator.emulator import UnknownGameError, resolve
 from tasks.arcade.external_runs.runs import ForeignError, ForeignLog, Source, finite, of_episodes, readable
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 _COLUMNS = ("r", "l", "t")
 

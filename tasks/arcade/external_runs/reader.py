@@ -11,7 +11,7 @@ from tasks.arcade.external_runs import evaluations_npz as evaluations
 from tasks.arcade.external_runs import monitor_csv as monitor
 from tasks.arcade.external_runs import tensorboard_log as event_log
 from tasks.arcade.external_runs.runs import ForeignError, ForeignLog
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 _LARGEST = 500_000_000
 _MOST_FILES = 10_000

@@ -13,8 +13,10 @@ import numpy as np
 from pydantic import Field
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.inputs.forms import Name, Seed
-from tasks.arcade.settings.algorithms import SCHEMA, ApproachId, GameSettings, Settings
+from tasks.arcade.inputs.fields import Name, Seed
+from tasks.arcade.settings.base import SCHEMA, Settings
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.run import ApproachId
 
 WINDOW = 100
 """Episodes in Stable-Baselines3's `rollout/ep_rew_mean`; episodes from elsewhere are averaged the same way."""

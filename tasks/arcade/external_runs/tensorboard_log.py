@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.arcade.external_runs.runs import ForeignError, ForeignLog, Source, finite, of_episodes, readable, thinned
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 _CURVES = ("rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "eval/mean_ep_length", "time/fps")
 """Of Stable-Baselines3's, under the names that ours have."""

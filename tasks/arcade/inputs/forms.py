@@ -2,84 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from tasks.arcade.settings.algorithms import ApproachSettings, Settings
-
-
-def _offer_games(schema: dict[str, Any]) -> None:
-    """A form offers today's games to choose from; an old id can be typed."""
-    from tasks.arcade.emulator.emulator import environment_ids
-
-    games = [name for name in environment_ids() if name.endswith("-v5")]
-    schema["anyOf"] = [
-        {"title": "game", "type": "string", "enum": games},
-        {"title": "any id", "type": schema.pop("type")},
-    ]
-
-
-def _offer_approaches(schema: dict[str, Any]) -> None:
-    """A form offers the named approaches."""
-    from tasks.arcade.settings.approaches import APPROACHES
-
-    schema["enum"] = list(APPROACHES)
-
-
-EnvId = Annotated[
-    str,
-    Field(
-        title="Game",
-        description="environment id, e.g. ALE/Pong-v5; old ones (Pong-ram-v0) are understood",
-        json_schema_extra=_offer_games,
-    ),
-]
-ApproachName = Annotated[
-    str, Field(title="Approach", description="a named way to train", json_schema_extra=_offer_approaches)
-]
-Approach = ApproachName | ApproachSettings
-"""A named one, or a user's own as a value."""
-
-
-def approach_name(approach: Approach) -> str:
-    return approach if isinstance(approach, str) else approach.name
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Characters after which a page shows text the other way round."""
-
-
-def _is_a_name(name: str) -> str:
-    if not name.strip() or not is_shown(name):
-        raise ValueError("a name is a line of text that can be seen, without control characters")
-    return name
-
-
-def is_shown(text: str) -> bool:
-    """Whether a text is one line that is shown as it is: nothing in it moves a cursor, changes a colour or turns."""
-    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _TURNING for one in text)
-
-
-Name = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_is_a_name)]
-"""What a person calls something in MLflow."""
-
-
-def short(run: str) -> str:
-    """A run's id as a person reads it: its first 8 digits; a name stays a name."""
-    return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
-
-
-class EvaluationSettings(Settings):
-    """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
-
-    episodes: int = Field(default=10, ge=1, le=10_000, description="that each checkpoint plays")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
-    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+from tasks.arcade.inputs.fields import Approach, EnvId, Name, Seed, approach_name, short
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
 
 
 class TrainSettings(Settings):
@@ -115,15 +44,6 @@ class ResumeSettings(Settings):
     def title(self) -> str:
         """What a person calls this."""
         return short(self.run)
-
-
-class FilmSettings(Settings):
-    """Which of a checkpoint's episodes are filmed, and what the films show."""
-
-    episode: Literal["median", "best", "worst", "all"] = Field(
-        default="median", description="by their returns; all: every one, and the median one is the checkpoint's film"
-    )
-    panel: bool = Field(default=True, description="beside the game what the policy sees and decides")
 
 
 class RecordSettings(Settings):
@@ -231,3 +151,54 @@ class ReelSettings(Settings):
     def title(self) -> str:
         """What a person calls this reel."""
         return " and ".join(map(short, self.runs))
+
+
+EPISODES = 30
+
+Cause = Literal["game", "checkpoint", "collapse"]
+
+
+class GuardSettings(Settings):
+    """What a person asks for when champions are looked at."""
+
+    env_id: EnvId | None = Field(default=None, description="only this game's champion; none: every champion")
+    episodes: int = Field(default=EPISODES, ge=10, le=10_000, description="fresh episodes that each champion plays")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this look."""
+        return self.env_id or "all champions"
+
+
+class FollowUpSettings(Settings):
+    """What a person asks for when a finished training is looked at."""
+
+    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
+    earlier: int = Field(default=5, ge=0, le=100, description="so many earlier trainings of its game are compared")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this."""
+        return short(self.run)
+
+
+class RetrainSettings(Settings):
+    """What is asked for when a game's champion is no longer what it was."""
+
+    env_id: EnvId
+    cause: Cause = Field(
+        default="checkpoint",
+        description="game: the emulator plays otherwise, so train from scratch; checkpoint, collapse: go on from the "
+        "champion's last good checkpoint",
+    )
+    steps: int | None = Field(
+        default=None, ge=1, le=10**10, description="steps of new training; none: as many as the champion was trained"
+    )
+    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
+    cool_down_hours: float = Field(default=24, ge=0, description="hours between two retrainings of a game")
+    at_most: int = Field(default=3, ge=1, description="retrainings for one champion; then a person is asked")
+
+    @property
+    def title(self) -> str:
+        """What a person calls this retraining."""
+        return f"{self.env_id} ({self.cause})"

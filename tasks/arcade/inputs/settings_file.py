@@ -15,18 +15,16 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.algorithms import (
     ActorCriticSettings,
-    ApproachSettings,
-    FeatureSettings,
-    NetworkSettings,
     OffPolicySettings,
     QrDqnSettings,
-    RecurrentNetworkSettings,
     RecurrentPpoSettings,
     Schedule,
-    Settings,
-    first_problem,
 )
 from tasks.arcade.settings.approaches import APPROACHES, approach, offer
+from tasks.arcade.settings.base import Settings, first_problem
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import NetworkSettings, RecurrentNetworkSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 _ABOUT = ("approach", "name", "description", "n_timesteps", "policy")
 _NETWORK = ("net_arch", "activation_fn", "layer_norm")

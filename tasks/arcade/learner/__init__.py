@@ -2,10 +2,12 @@
 
 from tasks.arcade.learner.factory import build, ppo_arguments, schedule
 from tasks.arcade.learner.networks import PlainRamPolicy, RamPolicy
-from tasks.arcade.learner.on_policy import DivergedError, RewardScale, RolloutPPO
+from tasks.arcade.learner.on_policy import RolloutPPO
+from tasks.arcade.learner.reward_scaling import RewardScale
 from tasks.arcade.learner.sb3_export import ExportError, export
 from tasks.arcade.learner.sb3_import import ForeignModel, read_zip
 from tasks.arcade.learner.training import Listener, Start, train
+from tasks.arcade.learner.vec_env import DivergedError
 
 __all__ = [
     "DivergedError",

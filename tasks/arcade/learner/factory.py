@@ -18,15 +18,10 @@ from tasks.arcade.learner.off_policy import (
     RolloutDQN,
     RolloutQRDQN,
 )
-from tasks.arcade.learner.on_policy import (
-    RewardScale,
-    RolloutA2C,
-    RolloutPPO,
-    RolloutVecEnv,
-    UnlearnedPlay,
-    WholeRollouts,
-)
+from tasks.arcade.learner.on_policy import RolloutA2C, RolloutPPO, UnlearnedPlay, WholeRollouts
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
+from tasks.arcade.learner.reward_scaling import RewardScale
+from tasks.arcade.learner.vec_env import RolloutVecEnv
 from tasks.arcade.rollouts.worker_pool import WorkerPool
 from tasks.arcade.settings.algorithms import (
     SCHEDULE,
@@ -37,9 +32,9 @@ from tasks.arcade.settings.algorithms import (
     PpoSettings,
     QrDqnSettings,
     RecurrentPpoSettings,
-    RunSettings,
     Schedule,
 )
+from tasks.arcade.settings.run import RunSettings
 
 
 def schedule(value: Schedule) -> float | Callable[[float], float]:

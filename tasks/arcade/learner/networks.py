@@ -22,7 +22,7 @@ from tasks.arcade.learner.onednn_linear import Linear, linear
 from tasks.arcade.learner.parallel_networks import side_by_side
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.convolutions import convolved
-from tasks.arcade.settings.algorithms import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
+from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
 
 _WORTH = 0.9
 """Share of the features shown, above which leaving the others out takes longer than it saves."""

@@ -26,13 +26,15 @@ from torch import nn
 
 from tasks.arcade.checkpoints.verified_folder import Arrays
 from tasks.arcade.learner.networks import arrays_of, layers
-from tasks.arcade.learner.on_policy import RewardScale, RolloutVecEnv, episodes_ended, one_thread
+from tasks.arcade.learner.on_policy import episodes_ended, one_thread
+from tasks.arcade.learner.reward_scaling import RewardScale
+from tasks.arcade.learner.vec_env import RolloutVecEnv
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.features import Features
 from tasks.arcade.policies.q_network import EXPLORATION
 from tasks.arcade.rollouts.off_policy import Transitions
 from tasks.arcade.rollouts.replay_buffer import TransitionBuffer
-from tasks.arcade.settings.algorithms import QNetworkSettings
+from tasks.arcade.settings.networks import QNetworkSettings
 
 
 class RamQPolicy(DQNPolicy):

@@ -13,103 +13,20 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from tasks.arcade.emulator.frame_stack import STACK
-from tasks.arcade.errors import RamreelError
 from tasks.arcade.learner.networks import arrays_of, only_what_is_shown
-from tasks.arcade.policies.actor_critic import Floats, Weights
-from tasks.arcade.policies.features import Features, Statistics, feature_size
-from tasks.arcade.rollouts.on_policy import LEAN, Episode, Played, Rollout
-from tasks.arcade.rollouts.worker_pool import WorkerPool
-
-
-class DivergedError(RamreelError):
-    """A training has come to where its numbers are none any more; the message says when, and what would be right."""
-
-    @classmethod
-    def at(cls, step: int, what: str) -> Self:
-        return cls(f"training has diverged at step {step}: {what}: choose a smaller learning_rate")
-
-
-class RolloutVecEnv(VecEnv):
-    """The workers' environments, as Stable-Baselines3 sees them: they play whole rollouts, never single steps.
-
-    Attributes:
-        interrupted: asked while a rollout is played: whether something is to be done that cannot wait for its end.
-        interrupt: does it, with the training as it was before that rollout, which is then played anew.
-    """
-
-    interrupted: Callable[[], bool] = staticmethod(lambda: False)
-    interrupt: Callable[[], None] = staticmethod(lambda: None)
-
-    def __init__(self, pool: WorkerPool, n_actions: int) -> None:
-        self.pool = pool
-        self.statistics = Statistics.empty()
-        self.playing: Weights = {}
-        features = pool.settings.approach.features
-        seen = (
-            spaces.Box(0, 255, STACK, np.uint8)
-            if features.kind == "pixels"
-            else spaces.Box(-np.inf, np.inf, (feature_size(features),), np.float32)
-        )
-        super().__init__(pool.settings.n_envs, seen, spaces.Discrete(n_actions))
-
-    def begin(self, weights: Weights) -> None:
-        """Have the workers play a rollout; `collect` waits for it."""
-        self.playing = weights
-        self.pool.start(weights, self.statistics)
-
-    def collect(self) -> Played:
-        """The rollout that `begin` began; the feature statistics that the next one is played with hold it too."""
-        while (rollout := self.pool.finish(self.interrupted)) is None:
-            self.interrupt()
-            self.pool.take_back()
-            self.begin(self.playing)
-        self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
-        return rollout
-
-    def features(self) -> Features:
-        """By which RAM becomes the network's input, with the statistics as they are now."""
-        return Features(self.pool.settings.approach.features, self.statistics)
-
-    def reset(self) -> npt.NDArray[Any]:
-        return np.zeros((self.num_envs, *(self.observation_space.shape or ())), self.observation_space.dtype)
-
-    def step_async(self, actions: np.ndarray) -> None:
-        raise NotImplementedError("these environments play whole rollouts; use gymnasium.make for single steps")
-
-    def step_wait(self) -> Any:
-        raise NotImplementedError("these environments play whole rollouts; use gymnasium.make for single steps")
-
-    def close(self) -> None:
-        self.pool.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        # Stable-Baselines3 asks for render_mode; workers draw nothing.
-        return [None] * len(self._get_indices_list(indices))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError(f"{attr_name} cannot be set in the workers' environments")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        raise NotImplementedError(f"{method_name} cannot be called in the workers' environments")
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        # As good as wrapped in Monitor: episodes' returns come with each rollout.
-        return [True] * len(self._get_indices_list(indices))
-
-    def _get_indices_list(self, indices: Any) -> list[int]:
-        return list(self._get_indices(indices))
+from tasks.arcade.learner.reward_scaling import RewardScale
+from tasks.arcade.learner.vec_env import DivergedError, RolloutVecEnv
+from tasks.arcade.policies.actor_critic import Weights
+from tasks.arcade.rollouts.environment import LEAN
+from tasks.arcade.rollouts.on_policy import Episode, Rollout
 
 
 def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, list[dict[str, Any]]]:
@@ -125,63 +42,6 @@ def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, 
         ended = {"r": episode.episode_return, "l": episode.length, "t": seconds}
         told.setdefault(episode.step, []).append({"episode": ended})
     return told
-
-
-class RewardScale:
-    """What is learned from, made of the game's reward (`ApproachSettings.reward`).
-
-    Attributes:
-        silent: nothing was rewarded in the last rollout.
-    """
-
-    def __init__(self, kind: str, n_envs: int, gamma: float) -> None:
-        self._kind, self._gamma = kind, gamma
-        self._discounted = np.zeros(n_envs)
-        self._running = RunningMeanStd(shape=())
-        self.silent = False
-
-    def state(self) -> dict[str, Any]:
-        """Its running figures, as plain numbers."""
-        running = {"mean": float(self._running.mean), "var": float(self._running.var), "count": self._running.count}
-        return {"discounted": self._discounted.tolist(), "silent": self.silent, **running}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self._discounted = np.array(state["discounted"])
-        self._running.mean, self._running.var = np.array(state["mean"]), np.array(state["var"])
-        self._running.count = state["count"]
-        self.silent = state.get("silent", False)
-
-    def __call__(self, rewards: Floats, starts: Floats) -> Floats:
-        """Rewards to learn from; rewards and starts are float32 of shape (n_steps, n_envs)."""
-        self.see(rewards, starts)
-        return self.of(rewards)
-
-    def see(self, rewards: Floats, starts: Floats) -> None:
-        """Take a rollout's rewards into the running figures; float32 of shape (n_steps, n_envs) both."""
-        self.silent = not rewards.any()
-        if self._kind not in ("scaled", "root"):
-            return
-        for reward, start in zip(self._shrunk(rewards), starts, strict=True):
-            self._discounted = self._discounted * self._gamma * (1 - start) + reward
-            self._running.update(self._discounted)
-
-    def of(self, rewards: Floats) -> Floats:
-        """What to learn from these rewards, by the figures as they are now; any shape."""
-        if self._kind == "raw":
-            return rewards
-        if self._kind == "sign":
-            signs: Floats = np.sign(rewards)
-            return signs
-        deviation = float(np.sqrt(self._running.var + 1e-8))
-        scaled: Floats = np.clip(self._shrunk(rewards) / np.float32(deviation), -10, 10)
-        return scaled
-
-    def _shrunk(self, rewards: Floats) -> Floats:
-        if self._kind == "scaled":
-            return rewards
-        roots: Floats = np.sign(rewards) * np.sqrt(np.abs(rewards))
-        return roots
 
 
 class WholeRollouts(OnPolicyAlgorithm):

@@ -19,7 +19,7 @@ from tasks.arcade.learner.networks import ActorCritic
 from tasks.arcade.learner.on_policy import Learner
 from tasks.arcade.rollouts.on_policy import Rollout
 from tasks.arcade.rollouts.recurrent import RecurrentRollout
-from tasks.arcade.settings.algorithms import RecurrentNetworkSettings
+from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 
 class RecurrentRamPolicy(RecurrentActorCriticPolicy):

@@ -32,12 +32,12 @@ from tasks.arcade.policies.features import Features, Statistics
 from tasks.arcade.settings.algorithms import (
     A2cSettings,
     DqnSettings,
-    FeatureSettings,
     OffPolicySettings,
     PpoSettings,
     QrDqnSettings,
     RecurrentPpoSettings,
 )
+from tasks.arcade.settings.features import FeatureSettings
 
 
 class ExportError(RamreelError, ValueError):

@@ -23,16 +23,12 @@ from tasks.arcade.emulator.emulator import RAM_SIZE, action_names
 from tasks.arcade.external_runs import ForeignError, ForeignLog, Source, readable
 from tasks.arcade.policies.actor_critic import Weights, check_weights
 from tasks.arcade.policies.features import Statistics
-from tasks.arcade.settings.algorithms import (
-    A2cSettings,
-    ApproachSettings,
-    FeatureSettings,
-    GameSettings,
-    NetworkSettings,
-    PpoSettings,
-    RunSettings,
-    first_problem,
-)
+from tasks.arcade.settings.algorithms import A2cSettings, PpoSettings
+from tasks.arcade.settings.base import first_problem
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.networks import NetworkSettings
+from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
 _NUMBERS = ("n_steps", "gamma", "gae_lambda", "vf_coef", "max_grad_norm", "batch_size", "n_epochs")
 _SCHEDULES = ("learning_rate", "ent_coef", "clip_range")

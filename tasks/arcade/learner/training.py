@@ -20,11 +20,11 @@ from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedError
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.learner.factory import Model, build
 from tasks.arcade.learner.off_policy import OffPolicyRollouts
-from tasks.arcade.learner.on_policy import DivergedError, RolloutVecEnv
+from tasks.arcade.learner.vec_env import DivergedError, RolloutVecEnv
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.off_policy import rollout_settings
 from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 
 
 class Listener(Protocol):

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from tasks.arcade.emulator.frame_stack import STACK
 from tasks.arcade.policies.convolutions import Convolutions, convolution_shapes, convolved
 from tasks.arcade.policies.features import FeatureArray
-from tasks.arcade.settings.algorithms import NetworkSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Floats]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tasks.arcade.settings.algorithms import Convolution
+from tasks.arcade.settings.networks import Convolution
 
 Floats = npt.NDArray[np.float32]
 Shape = tuple[int, int, int]

@@ -13,12 +13,8 @@ from tasks.arcade.policies.actor_critic import (
 from tasks.arcade.policies.features import feature_size
 from tasks.arcade.policies.q_network import QPolicy, check_q_weights, q_weight_shapes
 from tasks.arcade.policies.recurrent import RecurrentPolicy, check_recurrent_weights, recurrent_weight_shapes
-from tasks.arcade.settings.algorithms import (
-    ActorCriticSettings,
-    ApproachSettings,
-    OffPolicySettings,
-    RecurrentPpoSettings,
-)
+from tasks.arcade.settings.algorithms import ActorCriticSettings, OffPolicySettings, RecurrentPpoSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 
 def policy_of(approach: ApproachSettings, n_actions: int, weights: Weights) -> Policy | RecurrentPolicy:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import STACK, Seen
-from tasks.arcade.settings.algorithms import FeatureSettings
+from tasks.arcade.settings.features import FeatureSettings
 
 Rams = npt.NDArray[np.uint8]
 """RAM of n environments or steps: uint8 of shape (n, 128)."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, check_shapes, weight_shapes
 from tasks.arcade.policies.features import FeatureArray
-from tasks.arcade.settings.algorithms import NetworkSettings, OffPolicySettings, QrDqnSettings
+from tasks.arcade.settings.algorithms import OffPolicySettings, QrDqnSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 EXPLORATION = "exploration_rate"
 """Beside the weights that a rollout is played with: the share of random actions, float32 of shape ()."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, check_shapes, weight_shapes
 from tasks.arcade.policies.features import FeatureArray
-from tasks.arcade.settings.algorithms import RecurrentNetworkSettings
+from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 Memory = npt.NDArray[np.float32]
 """What is remembered by n players: float32 of shape (n, 4, units), what the actor's LSTM said (h) and holds (c), then

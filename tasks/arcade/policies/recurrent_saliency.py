@@ -12,7 +12,8 @@ from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.features import Statistics
 from tasks.arcade.policies.recurrent import Memory, check_recurrent_weights, layers_of
 from tasks.arcade.policies.saliency import Backward, Carrier, Layer, Vector, policy_layers
-from tasks.arcade.settings.algorithms import FeatureSettings, RecurrentNetworkSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 
 class RecurrentAttention:

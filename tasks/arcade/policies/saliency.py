@@ -16,7 +16,8 @@ import numpy.typing as npt
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
 from tasks.arcade.policies.actor_critic import Weights, weight_shapes
 from tasks.arcade.policies.features import Features, Statistics
-from tasks.arcade.settings.algorithms import FeatureSettings, NetworkSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 Vector = npt.NDArray[np.float64]
 Backward = Callable[[Vector], Vector]

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.arcade import scores
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 
 
 class FilmView(Settings):

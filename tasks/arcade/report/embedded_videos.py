@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.arcade.report.data import FilmView, RunView
 from tasks.arcade.report.groups import Group
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 
 FILM_BYTES = 6_500_000
 """Of MP4 in one report, which are 8.7 MB of text in it; with plotly.js it is a page below 15 MB."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.arcade.episodes.milestones import RETURNS
-from tasks.arcade.scores.published import REFERENCES
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.scores.published import REFERENCES, RETURNS
+from tasks.arcade.settings.base import Settings
 
 
 class LearningScore(Settings):

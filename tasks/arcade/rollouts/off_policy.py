@@ -15,7 +15,9 @@ from tasks.arcade.policies.actor_critic import Policy, Weights, sample
 from tasks.arcade.policies.features import Features, Rams, Statistics
 from tasks.arcade.rollouts.on_policy import Episode, Played, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.recurrent import RecurrentRolloutSettings
-from tasks.arcade.settings.algorithms import ApproachSettings, GameSettings, OffPolicySettings, RecurrentPpoSettings
+from tasks.arcade.settings.algorithms import OffPolicySettings, RecurrentPpoSettings
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 
 class End(IntEnum):

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from tasks.arcade.policies.actor_critic import Floats, Weights
 from tasks.arcade.policies.features import Statistics, feature_size
 from tasks.arcade.policies.recurrent import PARTS, Memory, RecurrentPolicy
-from tasks.arcade.rollouts.on_policy import EnvironmentState, Episode, Rollout, RolloutPlayer, RolloutSettings
-from tasks.arcade.settings.algorithms import RecurrentNetworkSettings, RecurrentPpoSettings
+from tasks.arcade.rollouts.environment import EnvironmentState
+from tasks.arcade.rollouts.on_policy import Episode, Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.settings.algorithms import RecurrentPpoSettings
+from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 
 @dataclass(frozen=True, kw_only=True)

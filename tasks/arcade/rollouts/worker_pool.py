@@ -30,7 +30,8 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.features import Statistics
-from tasks.arcade.rollouts.on_policy import EnvironmentState, Episode, Played, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.environment import EnvironmentState
+from tasks.arcade.rollouts.on_policy import Episode, Played, RolloutPlayer, RolloutSettings
 
 HANG_SECONDS = 20
 """A step takes about a millisecond: a worker that plays none for this long hangs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 
 
 class Reference(Settings):
@@ -78,3 +78,16 @@ REFERENCES: dict[str, Reference] = {
     "zaxxon": Reference(random=32.5, human=9173.3),
 }
 """By ALE's name of the ROM."""
+
+
+RETURNS: dict[str, tuple[float, ...]] = {
+    "pong": (0, 18),
+    "breakout": (10, 100, 400),
+    "boxing": (50, 90),
+    "freeway": (20, 30),
+    "space_invaders": (500, 1000),
+    "seaquest": (1000, 2000),
+    "ms_pacman": (1000, 3000),
+    "qbert": (5000, 15000),
+}
+"""Mean returns, by ALE's name of the ROM."""

@@ -5,24 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.settings.algorithms import (
     A2cSettings,
-    ApproachSettings,
-    Convolution,
     DqnSettings,
-    FeatureSettings,
-    NetworkSettings,
     PpoSettings,
-    QNetworkSettings,
     QrDqnSettings,
-    RecurrentNetworkSettings,
     RecurrentPpoSettings,
-    RunSettings,
     UnlearnedSettings,
 )
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import Convolution, NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 _TUNED = ApproachSettings(
     name="ppo-tuned",
@@ -186,22 +180,3 @@ def offer(word: str, there: Iterable[str], also: Iterable[str] = ()) -> str:
     near = difflib.get_close_matches(word, [*names, *also], n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}there are {', '.join(names)}"
-
-
-def run_settings(asked: TrainSettings) -> RunSettings:
-    """What was asked for, resolved: game and approach by their names, with what was overridden.
-
-    Raises:
-        UnknownGameError: no such environment id, or one without RAM.
-        UnknownApproachError: no such approach.
-    """
-    settings = approach(asked.approach) if isinstance(asked.approach, str) else asked.approach
-    if asked.n_envs is not None:
-        settings = settings.model_copy(update={"n_envs": asked.n_envs})
-    return RunSettings(
-        game=resolve(asked.env_id),
-        approach=settings,
-        seed=asked.seed,
-        steps=asked.steps,
-        checkpoint_every=asked.checkpoint_every,
-    )

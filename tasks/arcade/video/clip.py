@@ -14,7 +14,7 @@ from pydantic import Field
 from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError
 from tasks.arcade.episodes.playing import difference, emulator_of, replay
 from tasks.arcade.episodes.trace import Trace
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.render import Plain, form_of
 
 _SCALE = 2

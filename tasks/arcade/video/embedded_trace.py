@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from tasks.arcade.episodes.trace import Sha256, Trace, TraceError
-from tasks.arcade.settings.algorithms import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
+from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
 from tasks.arcade.video.outlines import Outlines
 
 _TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes

@@ -17,7 +17,7 @@ from tasks.arcade.atlas.model import Atlas, Place
 from tasks.arcade.drawing.canvas import GameView, Outline
 from tasks.arcade.drawing.widgets import DECIDING
 from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 
 _MOST = 3
 """At once: more of them hide the game."""

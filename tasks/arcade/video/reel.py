@@ -21,7 +21,7 @@ from tasks.arcade.drawing.widgets import BACKGROUND, BRIGHT, CHANGED, DECIDING, 
 from tasks.arcade.emulator.emulator import SAMPLES, Emulator, Screen
 from tasks.arcade.episodes.playing import difference, emulator_of, replay
 from tasks.arcade.episodes.trace import Sha256, Trace
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.render import TELEVISION, form_of
 
 MOST = 16

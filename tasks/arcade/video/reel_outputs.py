@@ -9,7 +9,8 @@ from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.drawing.text import save_animation
 from tasks.arcade.episodes.evaluation import play_episodes
 from tasks.arcade.episodes.trace import Trace, write_trace
-from tasks.arcade.inputs.forms import EvaluationSettings, ReelSettings
+from tasks.arcade.inputs.forms import ReelSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.video.reel import Clip, Reel, evenly, grid, pictures, sequence
 
 _ANIMATION_BYTES = 3_000_000

@@ -14,7 +14,7 @@ from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError, Form, find_ffmp
 from tasks.arcade.emulator.emulator import SAMPLES, Emulator
 from tasks.arcade.episodes.playing import Step, difference, emulator_of, replay
 from tasks.arcade.episodes.trace import Trace
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import FilmMark, add_mark, file_digest
 from tasks.arcade.video.outlines import Outlines
 

@@ -22,7 +22,7 @@ from tasks.arcade.drawing.mp4_decoder import Decoder, Shown
 from tasks.arcade.drawing.mp4_encoder import Form, find_ffmpeg
 from tasks.arcade.emulator.emulator import Emulator
 from tasks.arcade.episodes.playing import Step, emulator_of
-from tasks.arcade.settings.algorithms import Settings
+from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import FilmMark, read_mark
 from tasks.arcade.video.outlines import OutlinedView
 from tasks.arcade.video.panel import GAME

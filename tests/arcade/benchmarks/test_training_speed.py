@@ -18,8 +18,10 @@ from tasks.arcade.benchmarks.training_speed import (
     measure,
 )
 from tasks.arcade.emulator.emulator import resolve
-from tasks.arcade.settings.algorithms import ApproachSettings, NetworkSettings, PpoSettings
+from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.networks import NetworkSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 
 def small() -> ApproachSettings:

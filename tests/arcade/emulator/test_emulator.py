@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.arcade.emulator.emulator import Emulator, UnknownGameError, environment_ids, make_env, resolve
-from tasks.arcade.settings.algorithms import GameSettings
+from tasks.arcade.settings.game import GameSettings
 
 GAMES = ["Pong", "Breakout", "Boxing", "Freeway", "SpaceInvaders", "Seaquest", "MsPacman", "Qbert", "Enduro", "Venture"]
 KINDS = ["ALE/{}-v5", "{}-ram-v0", "{}-ram-v4", "{}-ramNoFrameskip-v4", "{}-ramDeterministic-v0"]

@@ -27,15 +27,15 @@ from tasks.arcade.episodes.playing import emulator_of, replay
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.inputs.settings_file import HyperparameterError, adapted
 from tasks.arcade.inputs.settings_file import read as own_approach
-from tasks.arcade.learner import RamPolicy, Start, train
-from tasks.arcade.learner import export
+from tasks.arcade.learner import RamPolicy, Start, export, train
 from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.policies.actor_critic import NetworkPolicy, sample, weight_shapes
 from tasks.arcade.policies.convolutions import convolved
 from tasks.arcade.policies.features import Statistics
 from tasks.arcade.rollouts.on_policy import RolloutPlayer, RolloutSettings
-from tasks.arcade.settings.algorithms import ApproachSettings, PpoSettings
+from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.run import ApproachSettings
 from tasks.arcade.video.panel import HEIGHT, WIDTH, Panel
 from tasks.arcade.video.render import film
 from tasks.arcade.video.verify import verify_pictures

@@ -19,7 +19,8 @@ from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.policies.actor_critic import NetworkPolicy, UniformPolicy, weight_shapes
 from tasks.arcade.policies.agent import Agent
 from tasks.arcade.policies.features import Features, Statistics
-from tasks.arcade.settings.algorithms import FeatureSettings, NetworkSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 GAMES = [
     "Pong",

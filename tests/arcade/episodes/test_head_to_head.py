@@ -5,7 +5,7 @@ import pytest
 
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.episodes.head_to_head import Played, chance, collapsed, decide, suspicious
-from tasks.arcade.inputs.forms import EvaluationSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings
 
 
 def played(returns, copies: bool = False) -> Played:

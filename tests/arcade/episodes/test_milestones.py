@@ -4,8 +4,8 @@ import pytest
 
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.episodes.milestones import Reached, facts, reached
-from tasks.arcade.inputs.forms import EvaluationSettings
 from tasks.arcade.scores import Estimate
+from tasks.arcade.settings.evaluation import EvaluationSettings
 
 
 def names(step: int, mean: float, spread: float, rom: str = "pong", best: float | None = None, before=()) -> set[str]:

@@ -23,7 +23,8 @@ from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.external_runs import ForeignError, read
 from tasks.arcade.external_runs.runs import WINDOW
 from tasks.arcade.learner import read_zip
-from tasks.arcade.settings.algorithms import A2cSettings, NetworkSettings, PpoSettings
+from tasks.arcade.settings.algorithms import A2cSettings, PpoSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 gymnasium.register_envs(ale_py)
 BREAKOUT = resolve("ALE/Breakout-v5")

@@ -8,8 +8,9 @@ import pytest
 
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.settings_file import HyperparameterError, adapted, read
-from tasks.arcade.settings.algorithms import NetworkSettings, PpoSettings, QNetworkSettings, QrDqnSettings
+from tasks.arcade.settings.algorithms import PpoSettings, QrDqnSettings
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
+from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings
 
 
 @pytest.fixture

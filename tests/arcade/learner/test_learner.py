@@ -30,11 +30,13 @@ from tasks.arcade.emulator.emulator import make_env, resolve
 from tasks.arcade.learner import DivergedError, RewardScale, Start, build, schedule, train
 from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.learner.on_policy import WholeRollouts
+from tasks.arcade.rollouts.environment import LEAN
 from tasks.arcade.rollouts.off_policy import rollout_settings
-from tasks.arcade.rollouts.on_policy import LEAN, RolloutSettings
+from tasks.arcade.rollouts.on_policy import RolloutSettings
 from tasks.arcade.rollouts.worker_pool import WorkerPool
-from tasks.arcade.settings.algorithms import ApproachSettings, PpoSettings, RunSettings
+from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import APPROACHES, approach
+from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
 
 @pytest.mark.parametrize("name", APPROACHES)

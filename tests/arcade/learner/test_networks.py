@@ -8,7 +8,7 @@ from helpers.torch_reference import torch_policy
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from tasks.arcade.learner.networks import FirstLayer, RamPolicy, only_what_is_shown
-from tasks.arcade.settings.algorithms import NetworkSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 NETWORKS = {
     "a head each": NetworkSettings(pi=(256, 256), vf=(256, 128), activation="relu"),

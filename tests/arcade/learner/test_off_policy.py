@@ -18,10 +18,10 @@ from tasks.arcade.checkpoints.verified_folder import DamagedError
 from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.learner import Start, build, train
 from tasks.arcade.learner.off_policy import OffPolicyRollouts, RamReplayBuffer
-from tasks.arcade.learner.on_policy import RolloutVecEnv
+from tasks.arcade.learner.vec_env import RolloutVecEnv
 from tasks.arcade.rollouts.off_policy import rollout_settings
 from tasks.arcade.rollouts.worker_pool import WorkerPool
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 
 
 @pytest.fixture(scope="module")

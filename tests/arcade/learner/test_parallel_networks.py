@@ -9,7 +9,7 @@ from torch import nn
 from tasks.arcade.learner.networks import layers
 from tasks.arcade.learner.on_policy import one_thread
 from tasks.arcade.learner.parallel_networks import side_by_side
-from tasks.arcade.settings.algorithms import NetworkSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 
 class Noting(nn.Module):

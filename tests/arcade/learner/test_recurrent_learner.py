@@ -25,8 +25,10 @@ from tasks.arcade.learner import Start, build, train
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
 from tasks.arcade.rollouts.off_policy import rollout_settings
 from tasks.arcade.rollouts.worker_pool import WorkerPool
-from tasks.arcade.settings.algorithms import FeatureSettings, RecurrentPpoSettings, RunSettings
+from tasks.arcade.settings.algorithms import RecurrentPpoSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.run import RunSettings
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ from helpers.training_runs import Recorder, run_of, small
 from sb3_contrib import QRDQN
 from stable_baselines3 import A2C, DQN, PPO
 
-from tasks.arcade.learner import ExportError, train
-from tasks.arcade.learner import export
+from tasks.arcade.learner import ExportError, export, train
 from tasks.arcade.policies.q_network import QPolicy
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from tasks.arcade.emulator.emulator import Emulator, resolve
 from tasks.arcade.policies.features import Features, Statistics, feature_size
-from tasks.arcade.settings.algorithms import FeatureSettings
+from tasks.arcade.settings.features import FeatureSettings
 
 RAMS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(128)))
 

@@ -13,13 +13,9 @@ from tasks.arcade.policies.agent import Agent
 from tasks.arcade.policies.features import Features, Statistics
 from tasks.arcade.policies.q_network import EXPLORATION, QPolicy, as_actor
 from tasks.arcade.policies.saliency import Attention, advantage
-from tasks.arcade.settings.algorithms import (
-    DqnSettings,
-    FeatureSettings,
-    OffPolicySettings,
-    QNetworkSettings,
-    QrDqnSettings,
-)
+from tasks.arcade.settings.algorithms import DqnSettings, OffPolicySettings, QrDqnSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import QNetworkSettings
 
 ALGORITHMS = {
     "dqn": DqnSettings(network=QNetworkSettings(layers=(48, 32), layer_norm=True)),

@@ -28,7 +28,7 @@ from tasks.arcade.policies.actor_critic import sample
 from tasks.arcade.policies.features import Features
 from tasks.arcade.policies.recurrent import Memory, RecurrentPolicy
 from tasks.arcade.policies.recurrent_saliency import RecurrentAttention
-from tasks.arcade.settings.algorithms import RecurrentNetworkSettings
+from tasks.arcade.settings.networks import RecurrentNetworkSettings
 from tasks.arcade.video.panel import Panel
 from tasks.arcade.video.policy_view import Mind
 from tasks.arcade.video.render import film

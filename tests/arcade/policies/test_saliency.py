@@ -8,7 +8,8 @@ from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.policies.actor_critic import NetworkPolicy
 from tasks.arcade.policies.features import Features, Statistics
 from tasks.arcade.policies.saliency import Attention
-from tasks.arcade.settings.algorithms import FeatureSettings, NetworkSettings
+from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.networks import NetworkSettings
 
 NETWORKS = {
     "as shipped": NetworkSettings(),

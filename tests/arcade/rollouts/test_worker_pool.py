@@ -21,10 +21,14 @@ import tasks.arcade.rollouts.worker_pool as room
 from tasks.arcade.emulator.emulator import make_env, resolve
 from tasks.arcade.policies.actor_critic import NetworkPolicy, Weights, weight_shapes
 from tasks.arcade.policies.features import Features, Statistics, feature_size
-from tasks.arcade.rollouts.on_policy import LEAN, EnvironmentState, Rollout, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.environment import LEAN, EnvironmentState
+from tasks.arcade.rollouts.on_policy import Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
-from tasks.arcade.settings.algorithms import ApproachSettings, GameSettings, NetworkSettings, PpoSettings
+from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.networks import NetworkSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 ROOT = Path(__file__).parents[3]
 

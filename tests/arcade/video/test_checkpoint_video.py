@@ -6,17 +6,11 @@ import pytest
 from helpers.episodes import random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read
-from tasks.arcade.episodes.evaluation import (
-    EpisodeScore,
-    Evaluation,
-    FilmFiles,
-    caption_of,
-    episode_name,
-    evaluate_and_film,
-)
+from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.episodes.trace import Trace, read_trace
 from tasks.arcade.episodes.verify import verify, verify_decisions
-from tasks.arcade.inputs.forms import EvaluationSettings, FilmSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+from tasks.arcade.video.checkpoint_video import FilmFiles, caption_of, episode_name, evaluate_and_film
 from tasks.arcade.video.embedded_trace import read_mark
 
 PLAIN = FilmSettings(panel=False)

@@ -12,7 +12,7 @@ import pytest
 from stable_baselines3 import A2C
 
 from flows.cli.app import run
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store
 
 Judged = Callable[..., str]

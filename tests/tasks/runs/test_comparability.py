@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tasks.arcade.emulator.emulator import resolve
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.runs.comparability import Contenders, contenders, difference
 from tasks.runs.report_data import read_run
 from tasks.store import Store, StoreError

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import Lease, LeaseError, MetricLog, Store, StoreError, open_store
 from tasks.store.connection import connect, find_address
 

@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.episodes.trace import Ended
-from tasks.arcade.inputs.forms import EvaluationSettings
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import RunStatus, Store, StoreError
 from tasks.store import queries as finding
 from tasks.store.connection import connect
