@@ -27,7 +27,7 @@ faults: setup
 	RAMREEL_FAULTS=long $(BIN)/pytest -n auto --dist loadfile tests/faults
 
 hour: setup
-	RAMREEL_HOUR=1 $(BIN)/pytest tests/arcade/films/test_long_film.py
+	RAMREEL_HOUR=1 $(BIN)/pytest tests/arcade/videos/test_long_video.py
 
 e2e: setup
 	$(BIN)/pytest --exitfirst --durations=0 --durations-min=1 tests/e2e

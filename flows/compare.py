@@ -19,7 +19,7 @@ def compare(settings: CompareSettings) -> ComparedRuns:
         StoreError: a run is not there, or the runs cannot be compared.
     """
     refuse_crash_loop()
-    found = find_runs(settings.runs, settings.against, settings.normalised)
+    found = find_runs(settings.runs, settings.against, settings.normalized)
     comparison_id = start_comparison(found, settings.name, settings.experiment)
     with ending(comparison_id):
         return write_report(comparison_id, found)

@@ -1,4 +1,4 @@
-"""What follows a training: the rest of its films, a challenge to the champion, a report beside earlier trainings."""
+"""What follows a training: the rest of its videos, a challenge to the champion, a report beside earlier trainings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flows.compare import compare
 from flows.record import record
 from tasks.arcade.inputs.forms import CompareSettings, FollowUpSettings, RecordSettings
 from tasks.arcade.settings.base import Settings
-from tasks.champion import Standing, challenge, look_for_collapse
+from tasks.champion import ChampionStatus, challenge, look_for_collapse
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import titled
@@ -18,18 +18,18 @@ from tasks.follow_up import earlier_trainings
 class FollowedUp(Settings):
     """What a training came to."""
 
-    champion: Standing
+    champion: ChampionStatus
     collapsed: str
     comparison: ComparedRuns
 
 
 @flow(name="follow-up", flow_run_name=titled("follow up"))
 def follow_up(settings: FollowUpSettings) -> FollowedUp:
-    """Film what is not filmed yet, challenge the champion, compare with the earlier trainings of the game.
+    """Video what is not recorded yet, challenge the champion, compare with the earlier trainings of the game.
 
     Raises:
         StoreError: there is no such training.
-        RecordError: some checkpoints could not be filmed.
+        RecordError: some checkpoints could not be recorded.
     """
     refuse_crash_loop()
     run_id = record(RecordSettings(run=settings.run)).run_id

@@ -1,4 +1,4 @@
-"""All of it: train every approach with every seed, film their checkpoints, compare them."""
+"""All of it: train every approach with every seed, video their checkpoints, compare them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.execution.crash_loop import refuse_crash_loop
 
 @flow(name="pipeline", flow_run_name="pipeline {settings.title}")
 def pipeline(settings: PipelineSettings) -> ComparedRuns:
-    """Train, film and compare, one after the other; each training and each film uses all cores."""
+    """Train, video and compare, one after the other; each training and each video uses all cores."""
     refuse_crash_loop()
     run_ids = []
     for approach, seed in product(settings.approaches, settings.seeds):
@@ -38,6 +38,6 @@ def training(settings: PipelineSettings, approach: Approach, seed: int) -> Train
         n_envs=settings.n_envs,
         workers=settings.workers,
         experiment=settings.experiment,
-        # Under `ramreel up` most checkpoints are filmed as soon as they are saved, by another flow run.
+        # Under `ramreel up` most checkpoints are recorded as soon as they are saved, by another flow run.
         evaluation=settings.evaluation,
     )

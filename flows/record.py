@@ -1,4 +1,4 @@
-"""Film a run's checkpoints: each is reloaded, played on fresh seeds in the same emulator, filmed with its trace."""
+"""Video a run's checkpoints: each is reloaded, played on fresh seeds in the same emulator, recorded with its trace."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import titled
-from tasks.milestones import note_film
+from tasks.milestones import log_milestones
 from tasks.record import (
-    FilmedCheckpoint,
-    checkpoints_to_film,
+    RecordedCheckpoint,
+    checkpoints_to_record,
     clear_failure,
-    film_checkpoint,
-    films_of,
     find_atlas,
     find_run,
     note_failure,
-    show_films,
+    record_checkpoint,
+    show_videos,
+    videos_of,
 )
 from tasks.store import StoreError, one_line, open_store
 
 
 class RecordedRun(Settings):
-    """The films of a run; `outlined` says whether there was an atlas for those that were made."""
+    """The videos of a run; `outlined` says whether there was an atlas for those that were made."""
 
     run_id: str
-    films: tuple[FilmedCheckpoint, ...]
+    videos: tuple[RecordedCheckpoint, ...]
     made: tuple[int, ...]
     outlined: bool
 
 
 class RecordError(RamreelError):
-    """Some checkpoints could not be filmed; the others are. `films`, all of the run's, and `failed` say which."""
+    """Some checkpoints could not be recorded; the others are. `videos`, all of the run's, and `failed` say which."""
 
-    def __init__(self, run_id: str, films: tuple[FilmedCheckpoint, ...], failed: dict[int, str], due: int) -> None:
-        self.run_id, self.films, self.failed = run_id, films, failed
+    def __init__(self, run_id: str, videos: tuple[RecordedCheckpoint, ...], failed: dict[int, str], due: int) -> None:
+        self.run_id, self.videos, self.failed = run_id, videos, failed
         reasons = "; ".join(f"step {step}: {reason}" for step, reason in failed.items())
-        super().__init__(f"{len(failed)} of {due} films failed: {reasons}")
+        super().__init__(f"{len(failed)} of {due} videos failed: {reasons}")
 
 
 @flow(
     name="record",
     flow_run_name=titled("record"),
-    # The films are made in processes; the threads only wait for them.
+    # The videos are made in processes; the threads only wait for them.
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )
 def record(settings: RecordSettings) -> RecordedRun:
-    """Film every checkpoint that has no film yet, side by side on all cores.
+    """Video every checkpoint that has no video yet, side by side on all cores.
 
     Raises:
         StoreError: there is no such run, or it has no checkpoint.
-        RecordError: some checkpoints could not be filmed; the others are.
+        RecordError: some checkpoints could not be recorded; the others are.
     """
     refuse_crash_loop()
     run_id = find_run(settings.run)
-    with open_store().filming(run_id):
-        due = checkpoints_to_film(run_id, settings.steps, settings.again, settings.last)
-        atlas = find_atlas(run_id) if due and settings.film.panel else None
+    with open_store().recording(run_id):
+        due = checkpoints_to_record(run_id, settings.steps, settings.again, settings.last)
+        atlas = find_atlas(run_id) if due and settings.video.panel else None
         futures = {
-            checkpoint.step: film_checkpoint.submit(checkpoint, settings.evaluation, settings.film, atlas)
+            checkpoint.step: record_checkpoint.submit(checkpoint, settings.evaluation, settings.video, atlas)
             for checkpoint in due
         }
         failed = dict[int, str]()
@@ -74,21 +74,21 @@ def record(settings: RecordSettings) -> RecordedRun:
             if reason := why_it_failed(future):
                 failed[step] = reason
             else:
-                # At once, while later ones play: what a recording that is killed has filmed is not filmed again.
-                note_film(run_id, step)
-    films = films_of(run_id)
-    show_films(run_id, films)
+                # At once, while later ones play: what a recording that is killed has recorded is not recorded again.
+                log_milestones(run_id, step)
+    videos = videos_of(run_id)
+    show_videos(run_id, videos)
     if failed:
-        error = RecordError(run_id, films, failed, len(due))
+        error = RecordError(run_id, videos, failed, len(due))
         # A store that cannot take the reason must not hide it: a full disk fails twice.
         with suppress(StoreError):
             note_failure(run_id, str(error))
         raise error
     clear_failure(run_id, settings.last)
-    return RecordedRun(run_id=run_id, films=films, made=tuple(futures), outlined=atlas is not None)
+    return RecordedRun(run_id=run_id, videos=videos, made=tuple(futures), outlined=atlas is not None)
 
 
-def why_it_failed(future: PrefectFuture[FilmedCheckpoint]) -> str | None:
-    """Why a film failed, in one line; none if it did not."""
+def why_it_failed(future: PrefectFuture[RecordedCheckpoint]) -> str | None:
+    """Why a video failed, in one line; none if it did not."""
     outcome = future.result(raise_on_failure=False)
     return one_line(outcome) if isinstance(outcome, Exception) else None

@@ -1,4 +1,4 @@
-"""Film a run's learning: every checkpoint plays the same seeded start, one after the other and side by side."""
+"""Video a run's learning: every checkpoint plays the same seeded start, one after the other and side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.reel import MadeReel, choose, keep, make_part, play_checkpoint
 @flow(
     name="reel",
     flow_run_name=titled("reel"),
-    # Games are played and filmed in processes; the threads only wait for them.
+    # Games are played and recorded in processes; the threads only wait for them.
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )
 def reel(settings: ReelSettings) -> MadeReel:
@@ -25,7 +25,7 @@ def reel(settings: ReelSettings) -> MadeReel:
     Raises:
         StoreError: a run is not there, or cannot be in a reel.
         CheckpointError: a checkpoint is damaged.
-        FilmError: a film could not be made.
+        VideoError: a video could not be made.
     """
     refuse_crash_loop()
     found = choose(settings.runs)

@@ -1,4 +1,4 @@
-"""Search for an approach's hyper-parameters: a training a trial, hopeless ones stopped early."""
+"""Search for an approach's hyper-parameters: a training a trial, should_prune ones stopped early."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _trial(search: Search, settings: SweepSettings, parent: str) -> bool:
     tags = {"mlflow.parentRunId": parent, "ramreel.trial": str(chosen.number)}
     run_id = start_run(run, name, settings.experiment, tags)
     search.began(run_id)
-    with judged(lambda progress: search.hopeless(progress.step, progress.mean_return)):
+    with judged(lambda progress: search.should_prune(progress.step, progress.mean_return)):
         try:
             done = trained(run_id, name, run, settings.workers)
         except Exception:

@@ -15,7 +15,7 @@ from tasks.arcade.atlas.model import Atlas, Kind
 from tasks.arcade.atlas.page import render_html, render_markdown
 from tasks.arcade.atlas.perturb import PlaySettings, Study
 from tasks.arcade.atlas.poster import write_sheet
-from tasks.arcade.atlas.worker import hush, study_checkpoint
+from tasks.arcade.atlas.worker import silence_stderr, study_checkpoint
 from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.arcade.rollouts.worker_pool import cores
@@ -99,7 +99,7 @@ def _studies(
     """The plays, side by side."""
     plays = _plays(settings, resolve(settings.env_id))
     digest = stored.digest if stored else None
-    with processes(min(cores(), len(plays)), folder, hush) as pool:
+    with processes(min(cores(), len(plays)), folder, silence_stderr) as pool:
         futures = {pool.submit(study_checkpoint, play, directory, digest): play for play in plays}
         for number, future in enumerate(as_completed(futures), 1):
             found = future.result()

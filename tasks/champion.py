@@ -28,7 +28,7 @@ from tasks.notify import tell
 from tasks.store import DROPPED, Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 
 
-class Standing(Settings):
+class ChampionStatus(Settings):
     """How a champion stands."""
 
     env_id: str
@@ -41,7 +41,7 @@ class Standing(Settings):
 
 
 @task(task_run_name="challenge the champion with run {run_id}")
-def challenge(run_id: str) -> Standing:
+def challenge(run_id: str) -> ChampionStatus:
     """Register a training's best checkpoint; it is the champion if it beats the one that is, on the same fresh seeds.
 
     Raises:
@@ -90,7 +90,7 @@ def look_for_collapse(run_id: str) -> str:
 
 
 @task(task_run_name="look at the champion of {env_id}")
-def inspect(env_id: str, episodes: int) -> Standing:
+def inspect(env_id: str, episodes: int) -> ChampionStatus:
     """Have a champion play fresh seeds, and say so if it plays worse than when it was crowned.
 
     Raises:
@@ -149,15 +149,15 @@ def _look(store: Store, champion: Champion, before: Played, episodes: int) -> tu
 
 
 def _changed_game(store: Store, champion: Champion) -> str:
-    """How the emulator plays the champion's film otherwise than it did; empty if it does not, or there is no film."""
-    film = store.films(champion.run_id).get(champion.step)
-    if film is None:
+    """How the emulator plays the champion's video otherwise than it did; empty if it does not, or there is no video."""
+    video = store.videos(champion.run_id).get(champion.step)
+    if video is None:
         return ""
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         try:
-            proof = verify(read_trace(store.fetch_artifact(champion.run_id, film.trace, Path(folder))))
+            proof = verify(read_trace(store.fetch_artifact(champion.run_id, video.trace, Path(folder))))
         except TraceError as error:
-            return f"its film's trace cannot be read: {error}"
+            return f"its video's trace cannot be read: {error}"
     return "" if proof.ok else f"the game is not what it was: {proof.what}{_new_versions(store.run(champion.run_id))}"
 
 
@@ -169,7 +169,7 @@ def _new_versions(run: StoredRun) -> str:
     return f" ({', '.join(found)})" if found else ""
 
 
-def _dropped(store: Store, champion: Champion, cause: Cause, words: str) -> Standing:
+def _dropped(store: Store, champion: Champion, cause: Cause, words: str) -> ChampionStatus:
     known = champion.dropped
     _drop(store, champion, cause, words)
     if known != cause:
@@ -246,8 +246,8 @@ def _contest_path(contender: Champion) -> str:
     return f"champion/version-{contender.version}.json"
 
 
-def _standing(champion: Champion, words: str, *, dropped: bool = False, crowned: bool = False) -> Standing:
-    return Standing(
+def _standing(champion: Champion, words: str, *, dropped: bool = False, crowned: bool = False) -> ChampionStatus:
+    return ChampionStatus(
         env_id=champion.env_id,
         version=champion.version,
         run_id=champion.run_id,

@@ -13,7 +13,7 @@ from tasks.arcade.report import Comparison, Findings
 from tasks.arcade.settings.base import Settings
 from tasks.execution import provenance
 from tasks.runs.comparability import Contenders, contenders
-from tasks.runs.report_clips import with_films
+from tasks.runs.report_clips import with_videos
 from tasks.runs.report_data import read_run
 from tasks.store import Store, open_store
 
@@ -32,13 +32,13 @@ class ComparedRuns(Settings):
 
 
 @task(task_run_name="find runs")
-def find_runs(references: tuple[str, ...], against: tuple[str, ...], normalised: bool) -> Contenders:
+def find_runs(references: tuple[str, ...], against: tuple[str, ...], normalized: bool) -> Contenders:
     """The runs that are meant.
 
     Raises:
         StoreError: one of them is not there, is named ambiguously, or they cannot be compared.
     """
-    return contenders(open_store(), references, against, normalised=normalised)
+    return contenders(open_store(), references, against, normalized=normalized)
 
 
 @task(task_run_name="start comparison")
@@ -58,7 +58,7 @@ def start_comparison(found: Contenders, name: str | None, experiment: str | None
 def write_report(comparison_id: str, found: Contenders) -> ComparedRuns:
     """Read the runs, write report, numbers and metrics to MLflow and the report's tables to Prefect."""
     store = open_store()
-    findings = with_films(store, Findings(_read(store, found)), comparison_id)
+    findings = with_videos(store, Findings(_read(store, found)), comparison_id)
     markdown = report.render_markdown(findings)
     store.log_report(comparison_id, report.render_html(findings), markdown)
     for path, made in NUMBERS.items():
@@ -87,7 +87,7 @@ def _read(store: Store, found: Contenders) -> Comparison:
         title=f"{_listed(approaches)} on {where}",
         env_id=games[0],
         runs=runs,
-        normalised=found.normalised,
+        normalized=found.normalized,
         baseline=found.called,
         command=provenance.command(),
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

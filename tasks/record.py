@@ -1,4 +1,4 @@
-"""Recording's side effects: each checkpoint played and filmed in a process of its own, films and figures to MLflow."""
+"""Recording's side effects: each checkpoint played and recorded in a process of its own, videos and figures to MLflow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tasks.arcade.atlas.model import Atlas
 from tasks.arcade.emulator.emulator import rom_digest
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
-from tasks.arcade.video.checkpoint_video import FilmFiles, episode_name, evaluate_and_film
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
+from tasks.arcade.video.checkpoint_video import VideoFiles, episode_name, evaluate_and_record
 from tasks.execution.progress_sink import audience
 from tasks.execution.retries import after_a_death
 from tasks.execution.worker_processes import in_a_process
 from tasks.runs.lookup import wanted_evaluation
-from tasks.store import Film, Store, StoredCheckpoint, StoreError, newest_atlas, open_store, store_in_use
+from tasks.store import Store, StoredCheckpoint, StoreError, Video, newest_atlas, open_store, store_in_use
 
 
-class FilmedCheckpoint(Settings):
-    """A film in the store, and what it shows; paths are artifact paths within the run."""
+class RecordedCheckpoint(Settings):
+    """A video in the store, and what it shows; paths are artifact paths within the run."""
 
     step: int
     path: str
@@ -38,10 +38,10 @@ class FilmedCheckpoint(Settings):
 
 
 @task(task_run_name="look for checkpoints")
-def checkpoints_to_film(
+def checkpoints_to_record(
     run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool = False
 ) -> tuple[StoredCheckpoint, ...]:
-    """The run's checkpoints that have no film or no figures yet, or all of them if asked for again.
+    """The run's checkpoints that have no video or no figures yet, or all of them if asked for again.
 
     Raises:
         StoreError: the run has no checkpoint, or not the one that is asked for.
@@ -53,7 +53,7 @@ def _due(
     store: Store, run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool
 ) -> tuple[StoredCheckpoint, ...]:
     wanted = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
-    done = {} if again else store.whole_films(run_id)
+    done = {} if again else store.complete_videos(run_id)
     return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
 
 
@@ -68,7 +68,7 @@ def find_atlas(run_id: str) -> Atlas | None:
     try:
         atlas = newest_atlas(store, rom)
     except StoreError as error:
-        # A film without outlines is better than none.
+        # A video without outlines is better than none.
         line = f"nothing is outlined: {error}"
         get_run_logger().warning(line)
         audience().said(line)
@@ -77,25 +77,25 @@ def find_atlas(run_id: str) -> Atlas | None:
 
 
 @task(
-    task_run_name="film checkpoint at step {checkpoint.step}",
+    task_run_name="video checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
     retry_condition_fn=after_a_death,
 )
-def film_checkpoint(
-    checkpoint: StoredCheckpoint, settings: EvaluationSettings | None, wanted: FilmSettings, atlas: Atlas | None
-) -> FilmedCheckpoint:
-    """Fetch a checkpoint, play it, film the episode that is wanted; films, traces and figures go to the run.
+def record_checkpoint(
+    checkpoint: StoredCheckpoint, settings: EvaluationSettings | None, wanted: VideoSettings, atlas: Atlas | None
+) -> RecordedCheckpoint:
+    """Fetch a checkpoint, play it, video the episode that is wanted; videos, traces and figures go to the run.
 
     Args:
         checkpoint: the checkpoint.
         settings: how it is judged; none: as was asked for with its training.
-        wanted: which episode is filmed, and what the film shows.
+        wanted: which episode is recorded, and what the video shows.
         atlas: for the outlines; none: there are none.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
-        FilmError: the film could not be made.
+        VideoError: the video could not be made.
     """
     store = store_in_use()
     judged = settings or wanted_evaluation(store.run(checkpoint.run_id))
@@ -103,64 +103,64 @@ def film_checkpoint(
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
         evaluation = in_a_process(
-            folder, evaluate_and_film, directory, checkpoint.digest, judged, wanted, folder, atlas
+            folder, evaluate_and_record, directory, checkpoint.digest, judged, wanted, folder, atlas
         )
         store.retract_evaluation(checkpoint.run_id, checkpoint.step)
-        film = _save(store, checkpoint, evaluation, folder)
+        video = _save(store, checkpoint, evaluation, folder)
     store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
     # Last: what has an evaluation has everything.
     store.save_evaluation(checkpoint.run_id, evaluation)
-    made = filmed(evaluation, film.mp4, film.trace)
+    made = recorded(evaluation, video.mp4, video.trace)
     figures = f"return {made.episode_return:g}, {made.choice}, mean {made.mean_return:.1f}"
     line = f"step {made.step:,}: {figures}"
     get_run_logger().info(line)
-    audience().said(f"filmed {line}")
+    audience().said(f"recorded {line}")
     return made
 
 
-def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Film:
+def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Video:
     run_id, step = checkpoint.run_id, checkpoint.step
-    if evaluation.film.episode == "all":
+    if evaluation.video.episode == "all":
         for number in range(len(evaluation.episodes)):
             name = episode_name(number)
-            files = FilmFiles.within(folder, name)
-            store.save_film(run_id, step, files.mp4, files.trace, episode=name)
-    files = FilmFiles.within(folder)
-    return store.save_film(run_id, step, files.mp4, files.trace)
+            files = VideoFiles.within(folder, name)
+            store.save_video(run_id, step, files.mp4, files.trace, episode=name)
+    files = VideoFiles.within(folder)
+    return store.save_video(run_id, step, files.mp4, files.trace)
 
 
-def filmed(evaluation: Evaluation, path: str, trace: str) -> FilmedCheckpoint:
-    """A film's row, from its checkpoint's evaluation."""
-    return FilmedCheckpoint(
+def recorded(evaluation: Evaluation, path: str, trace: str) -> RecordedCheckpoint:
+    """A video's row, from its checkpoint's evaluation."""
+    return RecordedCheckpoint(
         step=evaluation.step,
         path=path,
         trace=trace,
         choice=evaluation.choice,
-        episode=evaluation.filmed,
-        frames=evaluation.film_frames,
-        episode_return=evaluation.episodes[evaluation.filmed].episode_return,
+        episode=evaluation.recorded,
+        frames=evaluation.video_frames,
+        episode_return=evaluation.episodes[evaluation.recorded].episode_return,
         mean_return=evaluation.mean_return,
         episodes=len(evaluation.episodes),
         distinct_episodes=evaluation.distinct_episodes,
     )
 
 
-@task(task_run_name="list films")
-def show_films(run_id: str, films: tuple[FilmedCheckpoint, ...]) -> None:
-    """A table of the films, in Prefect's UI."""
+@task(task_run_name="list videos")
+def show_videos(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> None:
+    """A table of the videos, in Prefect's UI."""
     rows = [
         {
-            "step": film.step,
-            "mean return": round(film.mean_return, 2),
-            "episodes": f"{film.episodes} ({film.distinct_episodes} distinct)",
-            "return in the film": film.episode_return,
-            "which episode": film.choice,
-            "film": film.path,
+            "step": video.step,
+            "mean return": round(video.mean_return, 2),
+            "episodes": f"{video.episodes} ({video.distinct_episodes} distinct)",
+            "return in the video": video.episode_return,
+            "which episode": video.choice,
+            "video": video.path,
         }
-        for film in films
+        for video in videos
     ]
     name = store_in_use().run(run_id).name
-    create_table_artifact(rows, key=f"films-{run_id[:8]}", description=f"Films of {name}")
+    create_table_artifact(rows, key=f"videos-{run_id[:8]}", description=f"Videos of {name}")
 
 
 @task(task_run_name="find run {reference}")
@@ -173,13 +173,13 @@ def find_run(reference: str) -> str:
     return open_store().resolve_run(reference)
 
 
-@task(task_run_name="look for films")
-def films_of(run_id: str) -> tuple[FilmedCheckpoint, ...]:
-    """The run's films, by step."""
+@task(task_run_name="look for videos")
+def videos_of(run_id: str) -> tuple[RecordedCheckpoint, ...]:
+    """The run's videos, by step."""
     store = store_in_use()
     return tuple(
-        filmed(store.fetch_evaluation(run_id, step), film.mp4, film.trace)
-        for step, film in store.whole_films(run_id).items()
+        recorded(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
+        for step, video in store.complete_videos(run_id).items()
     )
 
 
@@ -189,9 +189,9 @@ def note_failure(run_id: str, reason: str) -> None:
     store_in_use().note_failure(run_id, reason)
 
 
-@task(task_run_name="note that films are there")
+@task(task_run_name="note that videos are there")
 def clear_failure(run_id: str, last: bool) -> None:
-    """Take back what is said of films that failed, once no checkpoint, or not the last one, is without its film."""
+    """Take back what is said of videos that failed, once no checkpoint, or not the last one, is without its video."""
     store = store_in_use()
     if not _due(store, run_id, None, again=False, last=last):
         store.clear_failure(run_id)

@@ -1,4 +1,4 @@
-"""The reel's side effects: checkpoints play one seeded start, in processes; films, animation and traces to MLflow."""
+"""The reel's side effects: checkpoints play one seeded start, in processes; videos, animation and traces to MLflow."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class PlayedCheckpoint(Settings):
 
 
 class MadePart(Settings):
-    """A film or the animation, as an artifact path; `film` says what is in it, frame by frame."""
+    """A video or the animation, as an artifact path; `video` says what is in it, frame by frame."""
 
     path: str
     bytes: int
-    film: Reel | None = None
+    video: Reel | None = None
 
 
 class MadeReel(Settings):
@@ -106,10 +106,10 @@ def play_checkpoint(
     retry_condition_fn=after_a_death,
 )
 def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], settings: ReelSettings) -> MadePart:
-    """Draw the traces into one film, or into the animation; it goes to the run that keeps the reel.
+    """Draw the traces into one video, or into the animation; it goes to the run that keeps the reel.
 
     Raises:
-        FilmError: the film could not be made.
+        VideoError: the video could not be made.
     """
     store = store_in_use()
     with tempfile.TemporaryDirectory(prefix="ramreel-") as temporary:
@@ -119,11 +119,11 @@ def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], set
         ]
         made = place / "made"
         made.mkdir()
-        film = in_a_process(place, make, part, sides, made / part, settings.seconds)
+        video = in_a_process(place, make, part, sides, made / part, settings.seconds)
         size = (made / part).stat().st_size
         store.save_files(found.run_id, made, found.folder)
     audience().said(f"made {part}")
-    return MadePart(path=f"{found.folder}/{part}", bytes=size, film=film)
+    return MadePart(path=f"{found.folder}/{part}", bytes=size, video=video)
 
 
 def _clip(store: Store, found: Cast, played: PlayedCheckpoint, place: Path) -> Clip:

@@ -146,7 +146,7 @@ def _judged(
         )
         judged = EvaluationSettings(episodes=len(episodes))
         evaluation = Evaluation(
-            checkpoint="d" * 64, step=step, settings=judged, episodes=episodes, filmed=0, film_frames=401
+            checkpoint="d" * 64, step=step, settings=judged, episodes=episodes, recorded=0, video_frames=401
         )
         store.save_evaluation(run_id, evaluation)
         store.log_metrics(run_id, {"rollout/ep_rew_mean": float(of_step[0])}, step)
@@ -175,5 +175,5 @@ def torn_checkpoint(checkpoint: Path) -> Path:
     """The same files, and one that cannot be read."""
     copy = checkpoint.with_name("torn")
     shutil.copytree(checkpoint, copy)
-    (copy / "optimiser.safetensors").symlink_to("nowhere")
+    (copy / "optimizer.safetensors").symlink_to("nowhere")
     return copy

@@ -11,7 +11,7 @@ import typer
 from flows.cli.commands import atlas, benchmark, compare, export, record, reel, sweep, train
 from flows.cli.commands import games as machine
 from flows.cli.commands import import_runs as imports
-from flows.cli.commands import render as film
+from flows.cli.commands import render as video
 from flows.cli.commands import services as unattended
 from flows.cli.session import BadInputError
 from flows.cli.terminal import Terminal
@@ -35,7 +35,7 @@ for command in (
     train.train,
     record.record,
     record.verify,
-    film.film,
+    video.video,
     reel.reel,
     record.watch,
     export.export,
@@ -51,7 +51,7 @@ for command in (
 ):
     app.command(NAMES.get(command.__name__))(command)
 benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)
-benchmarks.command("film")(benchmark.benchmark_film)
+benchmarks.command("video")(benchmark.benchmark_video)
 benchmarks.command("learning")(benchmark.benchmark_learning)
 app.add_typer(benchmarks, name="benchmark")
 

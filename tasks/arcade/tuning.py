@@ -223,7 +223,7 @@ class Search:
         assert self._trial is not None
         self._trial.set_user_attr("run_id", run_id)
 
-    def hopeless(self, step: int, mean_return: float | None) -> bool:
+    def should_prune(self, step: int, mean_return: float | None) -> bool:
         """Whether the trial is worse than the others were at this step; asked at any step, answered at `LOOKS`."""
         assert self._trial is not None
         look = step * LOOKS // self._settings.steps
@@ -235,7 +235,7 @@ class Search:
         return self._trial.should_prune()
 
     def ended(self, steps: int, mean_return: float | None) -> None:
-        """The trial's training is over, or was stopped as hopeless."""
+        """The trial's training is over, or was stopped as should_prune."""
         from optuna.trial import TrialState
 
         assert self._trial is not None
@@ -286,7 +286,7 @@ class Search:
 
 
 def _in_our_words(figure: Any) -> Any:
-    """Optuna's figure in the page's words, which also say what colours mean: scales leave a telephone no room."""
+    """Optuna's figure in the page's words, which also say what colors mean: scales leave a telephone no room."""
     match figure:
         case dict():
             return {key: key != "showscale" and _in_our_words(value) for key, value in figure.items()}

@@ -14,7 +14,7 @@ from tasks.store import Champion
 
 CHECKPOINT_SAVED = "ramreel.checkpoint.saved"
 TRAINING_FINISHED = "ramreel.training.finished"
-FILM_RECORDED = "ramreel.film.recorded"
+VIDEO_RECORDED = "ramreel.video.recorded"
 MILESTONE_REACHED = "ramreel.milestone.reached"
 CHAMPION_CROWNED = "ramreel.champion.crowned"
 PERFORMANCE_DROPPED = "ramreel.performance.dropped"
@@ -32,10 +32,10 @@ def training_finished(run_id: str, name: str, run: RunSettings, steps: int, mean
     _emit(TRAINING_FINISHED, f"run.{run_id}", name, run_id, run, said)
 
 
-def film_recorded(run_id: str, name: str, run: RunSettings, step: int, film: str, mean_return: float) -> None:
-    """A checkpoint was played, evaluated and filmed."""
-    said = {"step": step, "film": film, "mean_return": mean_return}
-    _emit(FILM_RECORDED, f"film.{run_id}.{step}", f"{name}, step {step:,}", run_id, run, said)
+def video_recorded(run_id: str, name: str, run: RunSettings, step: int, video: str, mean_return: float) -> None:
+    """A checkpoint was played, evaluated and recorded."""
+    said = {"step": step, "video": video, "mean_return": mean_return}
+    _emit(VIDEO_RECORDED, f"video.{run_id}.{step}", f"{name}, step {step:,}", run_id, run, said)
 
 
 def milestone_reached(

@@ -45,7 +45,7 @@ def before(audience: Audience) -> Iterator[None]:
 
 def announce(line: str) -> None:
     """Say a line in the log of the flow or task that runs, and to whoever listens."""
-    # Whoever hears of films that are proved, or of a benchmark, does not wait for Prefect to be imported.
+    # Whoever hears of videos that are proved, or of a benchmark, does not wait for Prefect to be imported.
     from prefect.logging import get_run_logger
 
     get_run_logger().info(line)

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from tasks.arcade.drawing.mp4_encoder import FilmError
+from tasks.arcade.drawing.mp4_encoder import VideoError
 
 
 def only_after(*passing: type[Exception]) -> Callable[[Any, TaskRun, State[Any]], bool]:
@@ -20,5 +20,5 @@ def only_after(*passing: type[Exception]) -> Callable[[Any, TaskRun, State[Any]]
     return worth_a_retry
 
 
-after_a_death = only_after(FilmError, BrokenProcessPool)
+after_a_death = only_after(VideoError, BrokenProcessPool)
 """An encoder or a process that died may live next time; a damaged checkpoint stays damaged."""

@@ -12,7 +12,7 @@ from tasks.arcade.settings.game import GameSettings
 from tasks.store import Registry, Store, StoredRun, StoreError
 
 CHAMPION = "champion"
-_OFFER = "--normalised compares human-normalised scores instead"
+_OFFER = "--normalized compares human-normalized scores instead"
 
 
 class Contenders(Settings):
@@ -23,14 +23,14 @@ class Contenders(Settings):
         baseline: those that they are held against; empty: nothing is.
         called: what the baseline is called.
         step: the baseline's checkpoint, where it is not the last one: the champion is one checkpoint.
-        normalised: human-normalised scores are compared.
+        normalized: human-normalized scores are compared.
     """
 
     runs: tuple[str, ...] = Field(min_length=1)
     baseline: tuple[str, ...] = ()
     called: str | None = None
     step: int | None = None
-    normalised: bool = False
+    normalized: bool = False
 
     @property
     def everyone(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Contenders(Settings):
 
 
 def contenders(
-    store: Store, references: Sequence[str], against: Sequence[str] = (), *, normalised: bool = False
+    store: Store, references: Sequence[str], against: Sequence[str] = (), *, normalized: bool = False
 ) -> Contenders:
     """The runs that are meant, each once; nothing is read of them but what says whether they can be compared.
 
@@ -46,7 +46,7 @@ def contenders(
         store: where they are.
         references: runs, as a person names them.
         against: the baseline, likewise; or `champion`, that of the runs' game.
-        normalised: runs of several games, or of differing settings, are allowed.
+        normalized: runs of several games, or of differing settings, are allowed.
 
     Raises:
         StoreError: a run is not there, is named ambiguously or has no game; there is no champion, or it was not
@@ -54,13 +54,13 @@ def contenders(
     """
     run_ids = _resolved(store, references)
     if list(against) == [CHAMPION]:
-        found = _with_champion(store, run_ids, normalised)
+        found = _with_champion(store, run_ids, normalized)
     else:
         baseline = _resolved(store, against)
         if both := set(run_ids) & set(baseline):
             raise StoreError(f"run {both.pop()} would be held against itself: name another one")
         found = Contenders(
-            runs=run_ids, baseline=baseline, called="baseline" if baseline else None, normalised=normalised
+            runs=run_ids, baseline=baseline, called="baseline" if baseline else None, normalized=normalized
         )
     _check(store, found)
     return found
@@ -70,7 +70,7 @@ def _resolved(store: Store, references: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(store.resolve_run(reference) for reference in references))
 
 
-def _with_champion(store: Store, run_ids: tuple[str, ...], normalised: bool) -> Contenders:
+def _with_champion(store: Store, run_ids: tuple[str, ...], normalized: bool) -> Contenders:
     env_id = game_of(store.run(run_ids[0])).env_id
     champion = Registry(store.address).champion(env_id)
     if champion is None:
@@ -85,7 +85,7 @@ def _with_champion(store: Store, run_ids: tuple[str, ...], normalised: bool) -> 
     if not others:
         raise StoreError(f"run {champion.run_id} is the champion itself: name another one")
     return Contenders(
-        runs=others, baseline=(champion.run_id,), called=CHAMPION, step=champion.step, normalised=normalised
+        runs=others, baseline=(champion.run_id,), called=CHAMPION, step=champion.step, normalized=normalized
     )
 
 
@@ -107,11 +107,11 @@ def game_of(run: StoredRun) -> GameSettings:
 def _check(store: Store, found: Contenders) -> None:
     runs = [store.run(run_id) for run_id in found.everyone]
     games = [game_of(run) for run in runs]
-    if found.normalised:
+    if found.normalized:
         for game in games:
             reference = REFERENCES.get(game.rom)
             if reference is None or reference.random is None or reference.human is None:
-                raise StoreError(f"no human score is published for {game.rom}: leave it out, or leave out --normalised")
+                raise StoreError(f"no human score is published for {game.rom}: leave it out, or leave out --normalized")
         return
     for run, game in zip(runs, games, strict=True):
         if different := difference(games[0], game):

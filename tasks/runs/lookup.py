@@ -15,7 +15,7 @@ _EVALUATION = "ramreel.evaluation"
 
 
 def evaluation_tag(evaluation: EvaluationSettings | None) -> dict[str, str]:
-    """What a training's run bears so that whoever films its checkpoints, now or later, judges them alike."""
+    """What a training's run bears so that whoever videos its checkpoints, now or later, judges them alike."""
     return {_EVALUATION: evaluation.model_dump_json()} if evaluation else {}
 
 

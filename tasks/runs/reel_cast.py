@@ -62,6 +62,6 @@ def find_cast(store: Store, references: Sequence[str]) -> Cast:
     if sum(len(side.checkpoints) for side in sides) < 2:
         raise StoreError(
             f"run {sides[0].name} ({run_ids[0][:8]}) has one checkpoint: a reel takes two or more, or a second run; "
-            "`ramreel record` films one"
+            "`ramreel record` videos one"
         )
     return Cast(sides=sides, folder="reels" if len(sides) == 1 else f"reels/beside-{run_ids[1][:8]}")

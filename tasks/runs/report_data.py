@@ -15,7 +15,7 @@ from tasks.store import Store, StoredRun, StoreError
 
 
 def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
-    """A run, without its films.
+    """A run, without its videos.
 
     Raises:
         StoreError: it cannot be read, or a return in it is no number.

@@ -1,4 +1,4 @@
-"""Proving films: traces played again, pictures compared, and the checkpoint that is named asked for every decision."""
+"""Proving videos: traces played again, pictures compared, and the checkpoint that is named asked for every decision."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import tempfile
 from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.drawing.mp4_encoder import FilmError
+from tasks.arcade.drawing.mp4_encoder import VideoError
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import Verification, verify, verify_decisions
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.video.embedded_trace import read_mark
+from tasks.arcade.video.embedded_trace import read_embedded_trace
 from tasks.arcade.video.verify import verify_pictures
-from tasks.store import Film, Store, StoredCheckpoint
+from tasks.store import Store, StoredCheckpoint, Video
 
 
 class Proof(Settings):
-    """A film or trace that was checked.
+    """A video or trace that was checked.
 
     `pictures_checked` is 0 for a trace alone; `to_the_bit` says that the pictures are exactly what encoding gives;
-    `by_checkpoint`, that the checkpoint was asked for every action, as it is of a run's films.
+    `by_checkpoint`, that the checkpoint was asked for every action, as it is of a run's videos.
     """
 
     name: str
@@ -46,52 +46,52 @@ class Proof(Settings):
 
 
 def verify_file(path: Path) -> Proof:
-    """Check a trace's file, or a film's with the trace that is in it.
+    """Check a trace's file, or a video's with the trace that is in it.
 
     Raises:
-        TraceError: the file is no trace, or no film with a trace in it.
-        FilmError: the film cannot be decoded.
+        TraceError: the file is no trace, or no video with a trace in it.
+        VideoError: the video cannot be decoded.
     """
     if not path.is_file():
         raise TraceError(f"there is no file {path}")
     with path.open("rb") as file:
-        is_film = file.read(8)[4:] == b"ftyp"
-    if not is_film:
+        is_video = file.read(8)[4:] == b"ftyp"
+    if not is_video:
         return _of_steps(path.name, verify(read_trace(path)))
-    return _film_file(path.name, path)
+    return _video_file(path.name, path)
 
 
-def _film_file(name: str, path: Path) -> Proof:
-    proof = _of_steps(name, verify(read_mark(path)[0].trace))
+def _video_file(name: str, path: Path) -> Proof:
+    proof = _of_steps(name, verify(read_embedded_trace(path)[0].trace))
     return _with_pictures(proof, path) if proof.ok else proof
 
 
 def verify_run(store: Store, run_id: str) -> list[Proof]:
-    """Check every film of a run: its trace's RAM, its pictures, and that its checkpoint decides every action.
+    """Check every video of a run: its trace's RAM, its pictures, and that its checkpoint decides every action.
 
     Raises:
-        TraceError: the run has no film.
+        TraceError: the run has no video.
     """
-    films, checkpoints = store.whole_films(run_id), store.list_checkpoints(run_id)
-    if not films:
-        raise TraceError(f"run {run_id} has no film to verify: `ramreel record {run_id[:8]}` makes them")
+    videos, checkpoints = store.complete_videos(run_id), store.list_checkpoints(run_id)
+    if not videos:
+        raise TraceError(f"run {run_id} has no video to verify: `ramreel record {run_id[:8]}` makes them")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}
-    every = [film for step in films for film in (films[step], *store.episode_films(run_id, step))]
-    return [_verify_film(store, run_id, film, by_step.get(film.step)) for film in every]
+    every = [video for step in videos for video in (videos[step], *store.episode_videos(run_id, step))]
+    return [_verify_video(store, run_id, video, by_step.get(video.step)) for video in every]
 
 
-def _verify_film(store: Store, run_id: str, film: Film, stored: StoredCheckpoint | None) -> Proof:
+def _verify_video(store: Store, run_id: str, video: Video, stored: StoredCheckpoint | None) -> Proof:
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         try:
-            trace = read_trace(store.fetch_artifact(run_id, film.trace, folder))
-            mp4 = store.fetch_artifact(run_id, film.mp4, folder)
-            if read_mark(mp4)[0].trace != trace:
-                return _wrong(film.mp4, trace, "the trace within the film is not the one beside it")
-            proof = _film_file(film.mp4, mp4)
+            trace = read_trace(store.fetch_artifact(run_id, video.trace, folder))
+            mp4 = store.fetch_artifact(run_id, video.mp4, folder)
+            if read_embedded_trace(mp4)[0].trace != trace:
+                return _wrong(video.mp4, trace, "the trace within the video is not the one beside it")
+            proof = _video_file(video.mp4, mp4)
             return _decided(store, proof, trace, stored, folder) if proof.ok else proof
-        except (TraceError, FilmError, files.CheckpointError) as error:
-            return Proof(name=film.mp4, ok=False, steps_checked=0, first_difference=None, what=str(error))
+        except (TraceError, VideoError, files.CheckpointError) as error:
+            return Proof(name=video.mp4, ok=False, steps_checked=0, first_difference=None, what=str(error))
 
 
 def _decided(store: Store, proof: Proof, trace: Trace, stored: StoredCheckpoint | None, folder: Path) -> Proof:

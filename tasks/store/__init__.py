@@ -1,15 +1,15 @@
-"""What came of it: runs, metrics, checkpoints, films and reports in MLflow; the only room that imports mlflow."""
+"""What came of it: runs, metrics, checkpoints, videos and reports in MLflow; the only room that imports mlflow."""
 
 from tasks.store.champions import DROPPED, Champion, Registry
 from tasks.store.connection import find_home
 from tasks.store.lease import Lease, LeaseError
 from tasks.store.metric_writer import MetricLog
 from tasks.store.models import (
-    Film,
     RunStatus,
     StoredCheckpoint,
     StoredRun,
     StoreError,
+    Video,
     one_line,
     step_name,
     without_passwords,
@@ -30,7 +30,6 @@ __all__ = [
     "BEST_SETTINGS",
     "DROPPED",
     "Champion",
-    "Film",
     "Lease",
     "LeaseError",
     "MetricLog",
@@ -40,6 +39,7 @@ __all__ = [
     "StoreError",
     "StoredCheckpoint",
     "StoredRun",
+    "Video",
     "find_home",
     "newest_atlas",
     "one_line",

@@ -1,4 +1,4 @@
-"""Files that came of a run, kept beside it and brought back: the floor that checkpoints, films and runs stand on."""
+"""Files that came of a run, kept beside it and brought back: the floor that checkpoints, videos and runs stand on."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ class StoredCheckpoint(BaseModel):
     digest: str
 
 
-class Film(BaseModel):
-    """A film with its trace, as artifact paths within the run."""
+class Video(BaseModel):
+    """A video with its trace, as artifact paths within the run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -97,21 +97,21 @@ def step_name(step: int) -> str:
     return f"step-{step:09d}"
 
 
-def pair_films(paths: list[str]) -> dict[int, Film]:
-    """Films among artifact paths, by step in rising order: only those whose MP4 and trace are both there."""
-    found: dict[int, Film] = {}
+def pair_videos(paths: list[str]) -> dict[int, Video]:
+    """Videos among artifact paths, by step in rising order: only those whose MP4 and trace are both there."""
+    found: dict[int, Video] = {}
     for name, parts in _by_name(paths).items():
         match = _STEP_NAME.fullmatch(name)
         if match and {"mp4", "trace.json"} <= parts.keys():
             step = int(match["step"])
-            found[step] = Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
+            found[step] = Video(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
     return dict(sorted(found.items()))
 
 
-def pair_episodes(step: int, paths: list[str]) -> list[Film]:
-    """Films of single episodes of one checkpoint among artifact paths, by name."""
+def pair_episodes(step: int, paths: list[str]) -> list[Video]:
+    """Videos of single episodes of one checkpoint among artifact paths, by name."""
     return [
-        Film(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
+        Video(step=step, mp4=parts["mp4"], trace=parts["trace.json"])
         for name, parts in sorted(_by_name(paths).items())
         if _EPISODE_NAME.fullmatch(name) and {"mp4", "trace.json"} <= parts.keys()
     ]

@@ -22,7 +22,7 @@ from tasks.store.create_run import create_run, log_params, origin_tags
 from tasks.store.lease import Lease
 from tasks.store.metric_writer import MetricLog, now_ms, to_metrics
 from tasks.store.models import RunStatus, StoredRun, StoreError, flatten, one_line, told_in_one_line
-from tasks.store.videos import Films
+from tasks.store.videos import Videos
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -71,7 +71,7 @@ def store_in_use() -> Store:
 
 
 @dataclass(frozen=True)
-class Store(Checkpoints, Films):
+class Store(Checkpoints, Videos):
     """Everything that came of training. Cheap to make, copy and send to another process; every method asks MLflow.
 
     Every method raises `StoreError`, one line, when MLflow refuses, cannot be reached any more, or a disk is full.
@@ -259,9 +259,9 @@ class Store(Checkpoints, Films):
         """The right to train a run, as long as the block lasts; nobody else gets it meanwhile."""
         return Lease(self._client, run_id)
 
-    def filming(self, run_id: str) -> Lease:
-        """The right to film a run's checkpoints, waited for on entering: none is played twice."""
-        return Lease(self._client, run_id, "ramreel.filming", patient=True)
+    def recording(self, run_id: str) -> Lease:
+        """The right to video a run's checkpoints, waited for on entering: none is played twice."""
+        return Lease(self._client, run_id, "ramreel.recording", patient=True)
 
     # --- runs, read ---
 

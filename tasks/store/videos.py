@@ -1,4 +1,4 @@
-"""Films and evaluations of a run's checkpoints: a film counts once the evaluation that is kept after it is there."""
+"""Videos and evaluations of a run's checkpoints: a video counts once the evaluation that is kept after it is there."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pydantic import ValidationError
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.store.artifacts import Artifacts
 from tasks.store.models import (
-    Film,
     StoreError,
+    Video,
     evaluated_steps,
     pair_episodes,
-    pair_films,
+    pair_videos,
     step_name,
     told_in_one_line,
 )
 
 _EVALUATIONS = "evaluations"
-_FILMS = "films"
+_VIDEOS = "videos"
 
 
 @dataclass(frozen=True)
-class Films(Artifacts):
-    """The films of runs, and how the checkpoints in them were judged."""
+class Videos(Artifacts):
+    """The videos of runs, and how the checkpoints in them were judged."""
 
     @told_in_one_line
-    def save_film(
+    def save_video(
         self,
         run_id: str,
         step: int,
@@ -37,23 +37,23 @@ class Films(Artifacts):
         trace: Path,
         *,
         episode: str | None = None,
-    ) -> Film:
-        """Keep a film and its trace; one at the same step is replaced.
+    ) -> Video:
+        """Keep a video and its trace; one at the same step is replaced.
 
         Args:
             run_id: the run.
-            step: of the checkpoint filmed.
-            mp4: the film, under whatever name.
+            step: of the checkpoint recorded.
+            mp4: the video, under whatever name.
             trace: its trace, likewise.
-            episode: the name of one episode's film, where it is not the checkpoint's film.
+            episode: the name of one episode's video, where it is not the checkpoint's video.
         """
-        folder, name = (f"{_FILMS}/{step_name(step)}", episode) if episode else (_FILMS, step_name(step))
-        film = Film(
+        folder, name = (f"{_VIDEOS}/{step_name(step)}", episode) if episode else (_VIDEOS, step_name(step))
+        video = Video(
             step=step,
             mp4=f"{folder}/{name}.mp4",
             trace=f"{folder}/{name}.trace.json",
         )
-        files = {film.trace: trace, film.mp4: mp4}
+        files = {video.trace: trace, video.mp4: mp4}
         # MLflow keeps a file under its own name; the link gives it the right one without a copy.
         with tempfile.TemporaryDirectory() as links:
             for path, source in files.items():
@@ -61,24 +61,24 @@ class Films(Artifacts):
                 link.unlink(missing_ok=True)
                 link.symlink_to(source.absolute())
                 self._client.log_artifact(run_id, str(link), str(Path(path).parent))
-        return film
+        return video
 
     @told_in_one_line
-    def films(self, run_id: str) -> dict[int, Film]:
-        """The checkpoints' films of a run by step, in rising order: only those whose trace is there as well."""
-        return pair_films(self._files(run_id, _FILMS))
+    def videos(self, run_id: str) -> dict[int, Video]:
+        """The checkpoints' videos of a run by step, in rising order: only those whose trace is there as well."""
+        return pair_videos(self._files(run_id, _VIDEOS))
 
     @told_in_one_line
-    def episode_films(self, run_id: str, step: int) -> list[Film]:
-        """The films of single episodes of a checkpoint, beside its film; none unless all were asked for."""
-        return pair_episodes(step, self._files(run_id, f"{_FILMS}/{step_name(step)}"))
+    def episode_videos(self, run_id: str, step: int) -> list[Video]:
+        """The videos of single episodes of a checkpoint, beside its video; none unless all were asked for."""
+        return pair_episodes(step, self._files(run_id, f"{_VIDEOS}/{step_name(step)}"))
 
     def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
         """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
         self.log_text(run_id, evaluation.model_dump_json(indent=2), _evaluation_path(evaluation.step))
 
     def retract_evaluation(self, run_id: str, step: int) -> None:
-        """A checkpoint counts as neither evaluated nor filmed, until its next evaluation is kept."""
+        """A checkpoint counts as neither evaluated nor recorded, until its next evaluation is kept."""
         if step in self.evaluations(run_id):
             # Whoever may write may replace; not everybody may delete.
             self.log_text(run_id, "", _evaluation_path(step))
@@ -88,14 +88,14 @@ class Films(Artifacts):
         """Steps of the checkpoints that have been evaluated, in rising order."""
         return evaluated_steps(self._files(run_id, _EVALUATIONS))
 
-    def whole_films(self, run_id: str) -> dict[int, Film]:
-        """The films of a run by step, in rising order: those that are there with all that belongs to them.
+    def complete_videos(self, run_id: str) -> dict[int, Video]:
+        """The videos of a run by step, in rising order: those that are there with all that belongs to them.
 
-        A film that was being written when its process was killed, or its disk was full, is none of them: the
+        A video that was being written when its process was killed, or its disk was full, is none of them: the
         evaluation, which is kept last, is not there.
         """
-        films, evaluated = self.films(run_id), self.evaluations(run_id)
-        return {step: film for step, film in films.items() if step in evaluated}
+        videos, evaluated = self.videos(run_id), self.evaluations(run_id)
+        return {step: video for step, video in videos.items() if step in evaluated}
 
     def fetch_evaluation(self, run_id: str, step: int) -> Evaluation:
         """A checkpoint's evaluation.

@@ -1,4 +1,4 @@
-"""Runs as a report shows them, and a real film."""
+"""Runs as a report shows them, and a real video."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.arcade.report import CheckpointRow, Comparison, Cost, FilmView, Findings, RunView, checkpoint_row
+from tasks.arcade.report import CheckpointRow, Comparison, Cost, Findings, RunView, VideoView, checkpoint_row
 
 FRAMES = 90
 
 
 @pytest.fixture(scope="session")
 def mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A second and a half of grey that grows lighter, 60 frames a second, H.264."""
-    path: Path = tmp_path_factory.mktemp("film") / "film.mp4"
+    """A second and a half of gray that grows lighter, 60 frames a second, H.264."""
+    path: Path = tmp_path_factory.mktemp("video") / "video.mp4"
     writer = imageio_ffmpeg.write_frames(str(path), (64, 48), fps=60, macro_block_size=1)
     writer.send(None)
     for frame in range(FRAMES):
@@ -36,7 +36,7 @@ def a_row(step: int, returns: list[float]) -> CheckpointRow:
     return checkpoint_row(step, returns, digests, lengths=[100 + index for index in range(len(returns))])
 
 
-def a_film(step: int, mp4: bytes, episode_return: float = 4.0, **changes: Any) -> FilmView:
+def a_video(step: int, mp4: bytes, episode_return: float = 4.0, **changes: Any) -> VideoView:
     values: dict[str, Any] = {
         "step": step,
         "episode_return": episode_return,
@@ -45,9 +45,9 @@ def a_film(step: int, mp4: bytes, episode_return: float = 4.0, **changes: Any) -
         "episode_frames": FRAMES,
         "fps": 60,
         "score": ((20, 1.0), (50, 4.0)),
-        "path": f"films/step-{step:09d}.mp4",
+        "path": f"videos/step-{step:09d}.mp4",
     }
-    return FilmView(**values | changes)
+    return VideoView(**values | changes)
 
 
 def a_run(approach: str, seed: int, level: float, mp4: bytes = b"", **changes: Any) -> RunView:
@@ -66,7 +66,7 @@ def a_run(approach: str, seed: int, level: float, mp4: bytes = b"", **changes: A
         "steps": 100_000,
         "checkpoints": rows,
         "curve": tuple((step, level + step / 50_000) for step in range(10_000, 100_001, 10_000)),
-        "films": tuple(a_film(row.step, mp4, row.median) for row in rows) if mp4 else (),
+        "videos": tuple(a_video(row.step, mp4, row.median) for row in rows) if mp4 else (),
         "actions": (("NOOP", 10), ("FIRE", 30)),
         "parameters": {"seed": seed, "approach.algorithm.gamma": 0.99 if approach == "ppo" else 0.9, "n": 8},
         "cost": Cost(wall_seconds=120, cpu_seconds=200, steps_per_second=1234.5),
@@ -90,7 +90,7 @@ def row() -> Callable[..., CheckpointRow]:
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., RunView]:
-    """Makes a run of (approach, seed, level of its returns, film); whatever else by its name."""
+    """Makes a run of (approach, seed, level of its returns, video); whatever else by its name."""
     return a_run
 
 
@@ -102,6 +102,6 @@ def compared() -> Callable[..., Findings]:
 
 @pytest.fixture(scope="session")
 def two_ways(mp4: bytes) -> Findings:
-    """`ppo` and `ppo-tuned`, four seeds each, films of both checkpoints of each."""
+    """`ppo` and `ppo-tuned`, four seeds each, videos of both checkpoints of each."""
     runs = [a_run("ppo", seed, -15, mp4) for seed in range(4)]
     return a_comparison(*runs, *(a_run("ppo-tuned", seed, 5 + seed, mp4) for seed in range(4)))

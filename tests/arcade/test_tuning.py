@@ -1,4 +1,4 @@
-"""A search is Optuna's: it proposes what can be trained, stops what is hopeless, and goes on after any end."""
+"""A search is Optuna's: it proposes what can be trained, stops what is should_prune, and goes on after any end."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_trials_are_proposed_judged_and_gone_on_with(tmp_path: Path) -> None:
             assert str(algorithm.learning_rate).startswith("lin_")
             assert algorithm.batch_size <= algorithm.n_steps * chosen.approach.n_envs
             search.began(f"{number}" * 32)
-            # All alike but the last two: one is hopeless, the other falls silent.
+            # All alike but the last two: one is should_prune, the other falls silent.
             level = {5: -9.0, 6: None}.get(number, float(number))
-            stopped = [step for step in range(25, 1025, 25) if search.hopeless(step, level)]
+            stopped = [step for step in range(25, 1025, 25) if search.should_prune(step, level)]
             assert bool(stopped) == (number == 5)
             assert all(step % (1000 // LOOKS) == 0 and step >= 250 for step in stopped)
             search.ended(stopped[0] if stopped else 1000, level)

@@ -122,7 +122,7 @@ def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefec
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
         queue = client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL)
         client.update_work_queue(queue.id, concurrency_limit=3)
-        off = {AUTOMATIONS[-1]["name"], "ramreel: film each checkpoint"}
+        off = {AUTOMATIONS[-1]["name"], "ramreel: video each checkpoint"}
         for one in automations:
             if one.name in off:
                 client.pause_automation(one.id)

@@ -83,7 +83,7 @@ def test_it_is_there_and_off(up: Unattended) -> None:
     assert f"`ramreel up` runs here already: Prefect at {up.prefect}, MLflow at {up.mlflow}" in said
 
 
-def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox: Webhook, postbox: Postbox) -> None:
+def test_a_schedule_trains_videos_compares_crowns_and_tells(up: Unattended, inbox: Webhook, postbox: Postbox) -> None:
     pipeline = up.deployments()["pipeline"]
     path = f"/deployments/{pipeline['id']}"
     schedule = f"{path}/schedules/{pipeline['schedules'][0]['id']}"
@@ -118,11 +118,11 @@ def test_a_schedule_trains_films_compares_crowns_and_tells(up: Unattended, inbox
         )
     )
     (message,) = filter(told, inbox.got)
-    assert f"Film: {up.mlflow}/#/experiments/" in message["message"]
-    assert f"/runs/{said['payload']['run_id']}/artifacts/films/step-000001024.mp4" in message["message"]
+    assert f"Video: {up.mlflow}/#/experiments/" in message["message"]
+    assert f"/runs/{said['payload']['run_id']}/artifacts/videos/step-000001024.mp4" in message["message"]
 
 
-def test_a_killed_worker_loses_nothing_and_films_appear_by_themselves(up: Unattended, tmp_path: Path) -> None:
+def test_a_killed_worker_loses_nothing_and_videos_appear_by_themselves(up: Unattended, tmp_path: Path) -> None:
     flow_run, run_id = begin(up, seed=1)
     assert soon(lambda: up.store.list_checkpoints(run_id))
     command = up.command
@@ -136,7 +136,7 @@ def test_a_killed_worker_loses_nothing_and_films_appear_by_themselves(up: Unatte
     nothing_is_lost(up, flow_run, run_id, tmp_path)
 
     steps = {checkpoint.step for checkpoint in up.store.list_checkpoints(run_id)}
-    assert soon(lambda: up.store.whole_films(run_id).keys() == steps)
+    assert soon(lambda: up.store.complete_videos(run_id).keys() == steps)
     assert f"record {GAME} ppo-tuned seed 1" in {run["name"] for run in up.runs("record")}
     assert all(proof.ok for proof in verify_run(up.store, run_id))
     assert soon(lambda: champion(up, GAME))
@@ -164,7 +164,7 @@ def test_a_cancelled_training_keeps_a_last_checkpoint(up: Unattended) -> None:
     assert ended - asked < 10
     (kept,) = up.store.list_checkpoints(run_id)
     assert kept.step > 0
-    assert soon(lambda: kept.step in up.store.whole_films(run_id)), "and it is filmed"
+    assert soon(lambda: kept.step in up.store.complete_videos(run_id)), "and it is recorded"
 
 
 def test_a_champion_that_was_spoilt_is_noticed_and_trained_again_once(up: Unattended, inbox: Webhook) -> None:

@@ -53,7 +53,7 @@ def test_all_finish_and_nothing_is_lost(at_home: Path, alone: tuple[Store, str],
         assert histories(store, run_id) == wanted
         assert whole_checkpoints(store, run_id, tmp_path / str(number)) == list(range(1280, SMALL.steps + 1, 1280))
     for run_id, made in zip(due, recorded, strict=True):
-        assert [film["step"] for film in made["films"]] == [1280]
+        assert [video["step"] for video in made["videos"]] == [1280]
         assert [proof.ok for proof in verify_run(store, run_id)] == [True]
     with closing(sqlite3.connect(at_home / "mlruns/prefect.db")) as prefect:
         states = Counter(prefect.execute("SELECT state_type FROM flow_run UNION ALL SELECT state_type FROM task_run"))

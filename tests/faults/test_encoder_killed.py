@@ -1,4 +1,4 @@
-"""The encoder is killed in the middle of a film: no broken film is left, one retry, then a clear failure."""
+"""The encoder is killed in the middle of a video: no broken video is left, one retry, then a clear failure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helpers.scale import takes_minutes
 from flows.record import RecordError, record
 from flows.train import train
 from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.runs.verify import verify_run
 from tasks.store import open_store
 
@@ -29,29 +29,29 @@ DIES_ONCE, ALWAYS_DIES, LIVES = 256, 512, 768
 
 
 class Killer:
-    """Kills the encoders of some checkpoints' films once they have written something; each so many times."""
+    """Kills the encoders of some checkpoints' videos once they have written something; each so many times."""
 
     def __init__(self, temporary: Path, deaths: dict[int, int]) -> None:
         self._temporary, self._deaths = temporary, deaths
         self.killed: Counter[int] = Counter()
 
     def look(self) -> None:
-        if not any(self._temporary.glob("ramreel-*/.film.mp4.*")):
+        if not any(self._temporary.glob("ramreel-*/.video.mp4.*")):
             return
         for entry in Path("/proc").iterdir():
             try:
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
-                film = Path(words[-2].removeprefix("file:")) if "rawvideo" in words else None
-                if film is None or not film.is_relative_to(self._temporary) or not film.stat().st_size:
+                video = Path(words[-2].removeprefix("file:")) if "rawvideo" in words else None
+                if video is None or not video.is_relative_to(self._temporary) or not video.stat().st_size:
                     continue
-                (description,) = film.parent.glob("checkpoint/**/checkpoint.json")
+                (description,) = video.parent.glob("checkpoint/**/checkpoint.json")
                 step = json.loads(description.read_text())["step"]
             except (OSError, ValueError):
                 continue
-            if film.name.startswith(".film.mp4.") and self.killed[step] < self._deaths.get(step, 0):
+            if video.name.startswith(".video.mp4.") and self.killed[step] < self._deaths.get(step, 0):
                 self.killed[step] += kill(int(entry.name))
                 # Until it is gone it would be found, and counted, again.
-                while film.exists():
+                while video.exists():
                     time.sleep(0.01)
 
 
@@ -72,25 +72,25 @@ def at_work(killer: Killer) -> Iterator[None]:
         thread.join()
 
 
-def test_one_retry_then_a_clear_failure_and_the_other_films_are_made(
+def test_one_retry_then_a_clear_failure_and_the_other_videos_are_made(
     at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     store, run_id = open_store(), train(TRAIN).run_id
-    settings = RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), film=FilmSettings(panel=False))
+    settings = RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), video=VideoSettings(panel=False))
     killer = Killer(temporary, {DIES_ONCE: 1, ALWAYS_DIES: 100})
     with at_work(killer), pytest.raises(RecordError) as failed:
         record(settings)
     assert killer.killed == {DIES_ONCE: 1, ALWAYS_DIES: 2}, "one retry"
     assert failed.value.failed.keys() == {ALWAYS_DIES}
-    assert "film.mp4: ffmpeg ended by signal 9 (Killed)" in failed.value.failed[ALWAYS_DIES]
-    assert "1 of 3 films failed: step 512: " in str(failed.value)
+    assert "video.mp4: ffmpeg ended by signal 9 (Killed)" in failed.value.failed[ALWAYS_DIES]
+    assert "1 of 3 videos failed: step 512: " in str(failed.value)
     assert str(failed.value) == store.run(run_id).tags["ramreel.reason"]
-    assert list(store.whole_films(run_id)) == [DIES_ONCE, LIVES]
-    kept = {path.name[:14] for path in (at_home / "mlruns/artifacts").rglob("films/**/step-*")}
-    assert kept == {f"step-{DIES_ONCE:09d}", f"step-{LIVES:09d}"}, "no broken film is left"
+    assert list(store.complete_videos(run_id)) == [DIES_ONCE, LIVES]
+    kept = {path.name[:14] for path in (at_home / "mlruns/artifacts").rglob("videos/**/step-*")}
+    assert kept == {f"step-{DIES_ONCE:09d}", f"step-{LIVES:09d}"}, "no broken video is left"
     assert list(temporary.glob("ramreel-*")) == [], "nor anything half-written"
     assert [proof.ok for proof in verify_run(store, run_id)] == [True, True]
     assert record(settings).made == (ALWAYS_DIES,)

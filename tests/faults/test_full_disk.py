@@ -96,16 +96,16 @@ def test_a_recording_fails_with_the_reason_and_goes_on_when_there_is_room(
     pong = TrainSettings(env_id="ALE/Pong-v5", approach="random", steps=512, checkpoint_every=256, n_envs=1, workers=1)
     run_id, judged = train(pong).run_id, EvaluationSettings(episodes=1)
     record(RecordSettings(run=run_id, evaluation=judged, steps=(256,)))
-    (first,) = store.whole_films(run_id).values()
-    film = store.fetch_artifact(run_id, first.mp4, tmp_path / "before").read_bytes()
-    disk.fill(len(film) // 2)
-    with pytest.raises(RecordError, match=r"1 of 1 films failed: step 512: ") as failed:
+    (first,) = store.complete_videos(run_id).values()
+    video = store.fetch_artifact(run_id, first.mp4, tmp_path / "before").read_bytes()
+    disk.fill(len(video) // 2)
+    with pytest.raises(RecordError, match=r"1 of 1 videos failed: step 512: ") as failed:
         record(RecordSettings(run=run_id, evaluation=judged))
     assert re.search(REASON, failed.value.failed[512])
-    assert [made.step for made in failed.value.films] == [256]
-    assert list(store.whole_films(run_id)) == [256]
+    assert [made.step for made in failed.value.videos] == [256]
+    assert list(store.complete_videos(run_id)) == [256]
     disk.make_space()
-    assert store.fetch_artifact(run_id, first.mp4, tmp_path / "meanwhile").read_bytes() == film
+    assert store.fetch_artifact(run_id, first.mp4, tmp_path / "meanwhile").read_bytes() == video
     assert record(RecordSettings(run=run_id, evaluation=judged)).made == (512,)
     assert [proof.ok for proof in verify_run(store, run_id)] == [True, True]
     leftovers = [path.name for path in disk.folder.iterdir() if path.name.startswith("ramreel-")]

@@ -149,7 +149,7 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "benchmark": ([], {
         "--env": env_id, "--approach": approach, "--rounds": every, "--steps": every, "--workers": workers,
     }),
-    "benchmark film": ([], {"--env": env_id, "--rounds": every, "--frames": every}),
+    "benchmark video": ([], {"--env": env_id, "--rounds": every, "--frames": every}),
     "benchmark learning": ([], {
         "--envs": env_id.filter(lambda text: "," not in text), "--approaches": approaches, "--seeds": seeds,
         "--steps": steps, "--episodes": episodes, "--tracking-uri": uri,
@@ -188,7 +188,7 @@ def test_a_game_that_is_none(command: str, word: str, refused: Refused) -> None:
 
 @many
 @given(word=reference, more=st.lists(words, max_size=2))
-@pytest.mark.parametrize("command", [*RUNS, "verify", "film", "import"])
+@pytest.mark.parametrize("command", [*RUNS, "verify", "video", "import"])
 def test_a_run_or_file_that_is_none(command: str, word: str, more: list[str], refused: Refused) -> None:
     to = {"export": ["--to", "model.zip"], "import": ["--env", "ALE/Pong-v5"]}.get(command, [])
     refused([command, *to, "--", word, *(more if command in ("reel", "compare") else [])])
@@ -197,5 +197,5 @@ def test_a_run_or_file_that_is_none(command: str, word: str, more: list[str], re
 @many
 @given(typed=st.lists(words, min_size=1, max_size=4))
 def test_words_that_are_no_command(typed: list[str], refused: Refused) -> None:
-    assume(typed[0] not in WRONG.keys() | {"--help", "games", "film", "verify"})
+    assume(typed[0] not in WRONG.keys() | {"--help", "games", "video", "verify"})
     refused(typed)

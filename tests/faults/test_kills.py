@@ -133,7 +133,7 @@ def test_a_recording_is_done_as_if_nobody_had_killed_anything(
     killed: list[str] = []
     kind = next(kills)
     while kind:
-        # Films that are there are made again, so that there is always something to kill.
+        # Videos that are there are made again, so that there is always something to kill.
         with started([*words, "--again"], at_home) as command:
             if kind in ("ffmpeg", "player"):
                 hit = kill_one(command, FFMPEG if kind == "ffmpeg" else PLAYER, chance, within=0.5)
@@ -146,16 +146,16 @@ def test_a_recording_is_done_as_if_nobody_had_killed_anything(
         if hit:
             killed.append(kind)
             kind = next(kills, "")
-        for film in store.whole_films(run_id).values():
-            plays(store.fetch_artifact(run_id, film.mp4, tmp_path / f"after {len(killed)}"))
+        for video in store.complete_videos(run_id).values():
+            plays(store.fetch_artifact(run_id, video.mp4, tmp_path / f"after {len(killed)}"))
     assert killed == RECORDING_KILLS
     with started(words, at_home) as command:
         code, _, said = command.done()
         assert code == 0, said
-    films, calm = store.whole_films(run_id), store.whole_films(calm_id)
-    assert films.keys() == calm.keys() == set(range(256, RECORDED.steps + 1, 256))
-    for step, film in films.items():
-        for ours, theirs in ((film.mp4, calm[step].mp4), (film.trace, calm[step].trace)):
+    videos, calm = store.complete_videos(run_id), store.complete_videos(calm_id)
+    assert videos.keys() == calm.keys() == set(range(256, RECORDED.steps + 1, 256))
+    for step, video in videos.items():
+        for ours, theirs in ((video.mp4, calm[step].mp4), (video.trace, calm[step].trace)):
             made = store.fetch_artifact(run_id, ours, tmp_path / "made").read_bytes()
             assert made == store.fetch_artifact(calm_id, theirs, tmp_path / "calm").read_bytes(), ours
         assert store.fetch_evaluation(run_id, step) == store.fetch_evaluation(calm_id, step)
@@ -164,7 +164,7 @@ def test_a_recording_is_done_as_if_nobody_had_killed_anything(
 
 
 def plays(mp4: Path) -> None:
-    """Every byte of a film is decoded, and ffmpeg has nothing to complain of."""
+    """Every byte of a video is decoded, and ffmpeg has nothing to complain of."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(mp4), "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == "", mp4.name

@@ -1,4 +1,4 @@
-"""Checkpoints, films and traces from a stranger: data only, within bounds; nonsense is refused in one line."""
+"""Checkpoints, videos and traces from a stranger: data only, within bounds; nonsense is refused in one line."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import verify
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.settings.run import RunSettings
-from tasks.arcade.video.embedded_trace import _TYPE, read_mark
-from tasks.arcade.video.render import film
+from tasks.arcade.video.embedded_trace import _TYPE, read_embedded_trace
+from tasks.arcade.video.render import video
 from tasks.store import Store, StoreError
 
 OWNER = "0" * 64
-STATE = ["manifest.json", "training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors"]
+STATE = ["manifest.json", "training.json", "optimizer.safetensors", "environments.safetensors", "playing.safetensors"]
 Spoil = Callable[[Path], object]
 
 
@@ -206,9 +206,9 @@ def sparse(path: Path, head: bytes, size: int) -> Path:
 
 
 def with_mark(path: Path, content: bytes) -> Path:
-    """A film whose mark holds this."""
-    film(TRACE, path, sound=False)
-    mark, _ = read_mark(path)
+    """A video whose mark holds this."""
+    video(TRACE, path, sound=False)
+    mark, _ = read_embedded_trace(path)
     raw = path.read_bytes()
     place = raw.rindex(_TYPE) - 8
     assert mark.trace == TRACE
@@ -217,8 +217,8 @@ def with_mark(path: Path, content: bytes) -> Path:
 
 
 def larger(path: Path, **changes: object) -> Path:
-    film(TRACE, path, sound=False)
-    fields = read_mark(path)[0].model_dump(mode="json", by_alias=True)
+    video(TRACE, path, sound=False)
+    fields = read_embedded_trace(path)[0].model_dump(mode="json", by_alias=True)
     return with_mark(path, zlib.compress(json.dumps(fields | changes).encode()))
 
 
@@ -230,12 +230,12 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
     "an episode without end": lambda folder: written(
         folder / "x.json", FIELDS | {"game": FIELDS["game"] | {"max_episode_frames": 10**12}}
     ),
-    "a film with a mark that unpacks without end": lambda folder: with_mark(
+    "a video with a mark that unpacks without end": lambda folder: with_mark(
         folder / "x.mp4", zlib.compress(bytes(2**28), 9)
     ),
-    "a film that says that it is huge": lambda folder: larger(folder / "x.mp4", width=2**31, height=2**31),
-    "a film that says that it is odd": lambda folder: larger(folder / "x.mp4", width=641),
-    "a film that is a list of addresses": lambda folder: written(
+    "a video that says that it is huge": lambda folder: larger(folder / "x.mp4", width=2**31, height=2**31),
+    "a video that says that it is odd": lambda folder: larger(folder / "x.mp4", width=641),
+    "a video that is a list of addresses": lambda folder: written(
         folder / "x.mp4", "xxxxftyp#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n"
     ),
 }
@@ -262,7 +262,7 @@ def test_what_asks_for_more_than_there_is_is_refused_in_bounded_memory_and_time(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_film_that_says_that_it_is_another_size_is_not_proved(tmp_path: Path) -> None:
+def test_a_video_that_says_that_it_is_another_size_is_not_proved(tmp_path: Path) -> None:
     from tasks.runs.verify import verify_file
 
     proof = verify_file(larger(tmp_path / "x.mp4", width=642))
@@ -270,7 +270,7 @@ def test_a_film_that_says_that_it_is_another_size_is_not_proved(tmp_path: Path) 
     assert "\n" not in proof.what
 
 
-@pytest.mark.parametrize("name", ["films/step-000000512.mp4", "reports", "settings.json"])
+@pytest.mark.parametrize("name", ["videos/step-000000512.mp4", "reports", "settings.json"])
 def test_a_link_that_leads_out_of_the_store_is_not_followed(
     name: str, store: Store, settings: RunSettings, start: Callable[..., str], tmp_path: Path
 ) -> None:

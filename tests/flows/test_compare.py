@@ -57,5 +57,5 @@ def test_games_are_compared_if_asked_for(
     refused = capfd.readouterr().err
     assert "cannot be compared: they play ALE/Pong-v5 and ALE/Breakout-v5" in refused
     assert refused.count("\n") == 1
-    assert run(["compare", "on pong", "on breakout", "--normalised", "--json"]) == 0
-    assert said(capfd)["verdict"] == "ppo: interquartile mean human-normalised score 0.31, 1 seed"
+    assert run(["compare", "on pong", "on breakout", "--normalized", "--json"]) == 0
+    assert said(capfd)["verdict"] == "ppo: interquartile mean human-normalized score 0.31, 1 seed"

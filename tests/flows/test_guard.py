@@ -20,8 +20,8 @@ from flows.retrain import retrain
 from flows.train import TrainedRun, train
 from tasks.arcade.episodes.head_to_head import Contest
 from tasks.arcade.inputs.forms import FollowUpSettings, GuardSettings, RecordSettings, RetrainSettings, TrainSettings
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
-from tasks.champion import Standing, challenge, look_for_collapse
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
+from tasks.champion import ChampionStatus, challenge, look_for_collapse
 from tasks.execution import events
 from tasks.retrain import plan
 from tasks.runs.lookup import wanted_evaluation
@@ -56,26 +56,26 @@ def news(webhook: Webhook) -> list[str]:
     return [title for title in titles if "plays better than random" not in title]
 
 
-def filmed(settings: TrainSettings) -> TrainedRun:
+def recorded(settings: TrainSettings) -> TrainedRun:
     trained = train(settings)
-    record(RecordSettings(run=trained.run_id, evaluation=QUICK, film=FilmSettings(panel=False)))
+    record(RecordSettings(run=trained.run_id, evaluation=QUICK, video=VideoSettings(panel=False)))
     return trained
 
 
 def followed_up(settings: TrainSettings) -> TrainedRun:
-    trained = filmed(settings)
+    trained = recorded(settings)
     follow_up(FollowUpSettings(run=trained.run_id))
     return trained
 
 
 def crown(settings: TrainSettings) -> TrainedRun:
     """As `followed_up`, without a report."""
-    trained = filmed(settings)
+    trained = recorded(settings)
     flow(challenge.fn)(trained.run_id)
     return trained
 
 
-def look() -> Standing:
+def look() -> ChampionStatus:
     (standing,) = guard(GuardSettings(episodes=10))
     return standing
 
@@ -126,8 +126,8 @@ def was_better(store: Store, champion: Champion) -> None:
 
 
 def change_game(store: Store, champion: Champion) -> None:
-    """As if the emulator had given other rewards when the champion was filmed."""
-    file = artifact(store, champion.run_id, store.films(champion.run_id)[champion.step].trace)
+    """As if the emulator had given other rewards when the champion was recorded."""
+    file = artifact(store, champion.run_id, store.videos(champion.run_id)[champion.step].trace)
     trace = json.loads(file.read_text())
     trace["rewards"][3] += 1
     trace["episode_return"] += 1
@@ -215,8 +215,8 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     followed = follow_up(FollowUpSettings(run=run.run_id))
     assert "the champion cannot play" in followed.champion.words
     assert now(store).run_id == run.run_id
-    changed = f"A film is left out: random seed 1, step {champion.step:,}: "
-    assert [changed in words for words in reports(store)].count(True) == 1, "the films that are proved are in it"
+    changed = f"A video is left out: random seed 1, step {champion.step:,}: "
+    assert [changed in words for words in reports(store)].count(True) == 1, "the videos that are proved are in it"
 
     # Where the game itself has changed, nothing is gone on from.
     begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="game", cool_down_hours=0))

@@ -17,7 +17,7 @@ def test_it_judges_last_checkpoints_and_goes_on_where_it_was(store: Store) -> No
     assert both[0] == first[0], "what was there is not made again"
     assert [score.seed for score in both] == [1, 2]
     assert both[0].episodes == 3
-    assert wanted_evaluation(store.run(both[0].run_id)).episodes == 3, "whoever films a checkpoint judges it as asked"
+    assert wanted_evaluation(store.run(both[0].run_id)).episodes == 3, "whoever videos a checkpoint judges it as asked"
     evaluation = store.fetch_evaluation(both[0].run_id, both[0].steps)
     assert both[0].final == sum(evaluation.returns) / 3
     assert both[0].reached == {"10": None, "100": None, "400": None}

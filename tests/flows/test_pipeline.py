@@ -1,4 +1,4 @@
-"""The whole of it: a named approach and one of a user's own trained, filmed, compared; a report, Prefect's pages."""
+"""The whole of it: a named approach and one of a user's own trained, recorded, compared; a report, Prefect's pages."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tasks.runs.lookup import wanted_evaluation
 from tasks.store import Store, StoreError
 
 
-def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: Path) -> None:
+def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path: Path) -> None:
     compared = pipeline(
         PipelineSettings(
             env_id="ALE/Breakout-v5",
@@ -34,9 +34,9 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     kinds = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
     assert kinds == ["ppo-tuned", "mine"]
     for run_id in compared.runs:
-        assert wanted_evaluation(store.run(run_id)).episodes == 2, "whoever films a checkpoint judges it as asked"
-        films = store.films(run_id)
-        assert len(films) == len(store.list_checkpoints(run_id)) > 0
+        assert wanted_evaluation(store.run(run_id)).episodes == 2, "whoever videos a checkpoint judges it as asked"
+        videos = store.videos(run_id)
+        assert len(videos) == len(store.list_checkpoints(run_id)) > 0
     assert store.address.artifacts is not None
     kept = [path for path in store.address.artifacts.rglob("*") if path.is_file()]
     data = {".json", ".safetensors", ".mp4", ".html", ".md", ".csv", ".parquet"}
@@ -44,14 +44,14 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     run = store.run(compared.run_id)
     assert (run.kind, run.status) == ("comparison", "FINISHED")
     html = store.fetch_artifact(compared.run_id, compared.report, tmp_path).read_text()
-    films = re.findall(r'data-facts="([^"]+)" src="data:video/mp4;base64,([^"]+)"', html)
-    assert len(films) == sum(len(store.films(run_id)) for run_id in compared.runs)
-    facts = [json.loads(unescape(of_film)) for of_film, _ in films]
+    videos = re.findall(r'data-facts="([^"]+)" src="data:video/mp4;base64,([^"]+)"', html)
+    assert len(videos) == sum(len(store.videos(run_id)) for run_id in compared.runs)
+    facts = [json.loads(unescape(of_video)) for of_video, _ in videos]
     assert all(1 < fact["frames"] <= fact["episode"] for fact in facts)
     linked = re.findall(r'data-file="([^"]+)"', html)
     reports = Path(urlsplit(store.artifact_uri(compared.run_id, "reports")).path)
-    assert len(linked) == len(films)
-    assert all((reports / link).is_file() for link in linked), "whole films are found from the report's folder"
+    assert len(linked) == len(videos)
+    assert all((reports / link).is_file() for link in linked), "whole videos are found from the report's folder"
     numbers = pd.read_parquet(store.fetch_artifact(compared.run_id, "reports/numbers.parquet", tmp_path))
     counts = numbers[numbers.name.str.startswith("action ")].groupby("run_id").value.sum()
     lengths = numbers[(numbers.name == "episode_length")].groupby(["run_id", "step"]).value.sum()
@@ -73,7 +73,7 @@ def test_two_approaches_are_trained_filmed_and_compared(store: Store, tmp_path: 
     assert "record ALE/Breakout-v5 ppo-tuned seed 1" in names
     assert "compare ALE/Breakout-v5 ppo-tuned seed 1, mine seed 1" in names
     assert f"comparison-{compared.run_id[:8]}" in artifacts
-    assert f"films-{compared.runs[0][:8]}" in artifacts
+    assert f"videos-{compared.runs[0][:8]}" in artifacts
 
 
 def test_runs_of_different_games_are_not_compared(small: TrainSettings, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Every checkpoint has a film that is proved to be what it does, and is filmed once."""
+"""Every checkpoint has a video that is proved to be what it does, and is recorded once."""
 
 import subprocess
 from pathlib import Path
@@ -10,42 +10,42 @@ from prefect.futures import PrefectFuture
 
 from flows.atlas import atlas
 from flows.cli.app import run
-from flows.record import FilmedCheckpoint, RecordedRun, RecordError, record, why_it_failed
+from flows.record import RecordedCheckpoint, RecordedRun, RecordError, record, why_it_failed
 from flows.train import train
 from tasks.arcade.inputs.forms import AtlasSettings, RecordSettings, TrainSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings
-from tasks.arcade.video.embedded_trace import FilmMark, read_mark
+from tasks.arcade.video.embedded_trace import EmbeddedTrace, read_embedded_trace
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, newest_atlas
 
 THREE = EvaluationSettings(episodes=3)
 
 
-def test_checkpoints_are_filmed_once_measured_and_proved(small: TrainSettings, store: Store, tmp_path: Path) -> None:
+def test_checkpoints_are_videoed_once_measured_and_proved(small: TrainSettings, store: Store, tmp_path: Path) -> None:
     run_id = train(small).run_id
     first = record(RecordSettings(run=run_id, evaluation=THREE, steps=(512,)))
-    assert [film.step for film in first.films] == [512]
+    assert [video.step for video in first.videos] == [512]
     second = record(RecordSettings(run=run_id[:10], evaluation=THREE))
     assert second.made == (1024,), "only what was saved after the last time"
-    assert [film.step for film in second.films] == [512, 1024]
+    assert [video.step for video in second.videos] == [512, 1024]
     assert record(RecordSettings(run=run_id, evaluation=THREE)).made == ()
-    for film in second.films:
-        mp4 = store.fetch_artifact(run_id, film.path, tmp_path)
-        assert decoded_frames(mp4) == film.frames > 100
-        evaluation = store.fetch_evaluation(run_id, film.step)
+    for video in second.videos:
+        mp4 = store.fetch_artifact(run_id, video.path, tmp_path)
+        assert decoded_frames(mp4) == video.frames > 100
+        evaluation = store.fetch_evaluation(run_id, video.step)
         returns = sorted(episode.episode_return for episode in evaluation.episodes)
-        assert film.episode_return == returns[1], "the median of three"
+        assert video.episode_return == returns[1], "the median of three"
         assert len({episode.ram_digest for episode in evaluation.episodes}) == 3
-        assert dict(store.history(run_id, "eval/mean_reward"))[film.step] == pytest.approx(sum(returns) / 3)
-        assert dict(store.history(run_id, "eval/median_reward"))[film.step] == returns[1]
-        assert dict(store.history(run_id, "eval/distinct_episodes"))[film.step] == 3
+        assert dict(store.history(run_id, "eval/mean_reward"))[video.step] == pytest.approx(sum(returns) / 3)
+        assert dict(store.history(run_id, "eval/median_reward"))[video.step] == returns[1]
+        assert dict(store.history(run_id, "eval/distinct_episodes"))[video.step] == 3
     proofs = verify_run(store, run_id)
     assert [proof.ok for proof in proofs] == [True, True]
     assert all(proof.by_checkpoint for proof in proofs)
 
 
 def decoded_frames(mp4: Path) -> int:
-    """How many pictures ffmpeg gets out of a film."""
+    """How many pictures ffmpeg gets out of a video."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(mp4)]
     command += ["-vf", "scale=2:2", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
     return len(subprocess.run(command, capture_output=True, check=True).stdout) // 4
@@ -59,10 +59,10 @@ def test_checkpoints_are_judged_as_was_asked_for_with_their_training(
     # As an automation does it when a checkpoint is saved, and as a person does it later.
     assert record(RecordSettings(run=run_id, steps=(512,))).made == (512,)
     assert run(["record", run_id]) == 0
-    assert "films made: 1" in capfd.readouterr().out
+    assert "videos made: 1" in capfd.readouterr().out
     assert [evaluation.settings for evaluation in store.fetch_evaluations(run_id)] == [asked, asked]
     assert run(["record", run_id]) == 0
-    assert "films made: 0" in capfd.readouterr().out
+    assert "videos made: 0" in capfd.readouterr().out
     assert run(["record", run_id, "--seed", "6", "--again", "--checkpoint", "512"]) == 0
     assert store.fetch_evaluation(run_id, 512).settings == asked.model_copy(update={"seed": 6})
     capfd.readouterr()
@@ -71,29 +71,29 @@ def test_checkpoints_are_judged_as_was_asked_for_with_their_training(
     assert "the tag ramreel.evaluation of run random seed 1" in capfd.readouterr().err
 
 
-def test_a_film_is_told_of_before_the_next_one_is_waited_for(
+def test_a_video_is_told_of_before_the_next_one_is_waited_for(
     small: TrainSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id, told = train(small).run_id, list[int]()
 
-    def stopped_at_the_second(future: PrefectFuture[FilmedCheckpoint]) -> str | None:
+    def stopped_at_the_second(future: PrefectFuture[RecordedCheckpoint]) -> str | None:
         if told:
             raise KeyboardInterrupt
         return why_it_failed(future)
 
     monkeypatch.setattr("flows.record.why_it_failed", stopped_at_the_second)
-    monkeypatch.setattr("flows.record.note_film", lambda _, step: told.append(step))
+    monkeypatch.setattr("flows.record.log_milestones", lambda _, step: told.append(step))
     with pytest.raises(KeyboardInterrupt):
         record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
-    assert told == [512], "its film is whole, and is not made again"
+    assert told == [512], "its video is whole, and is not made again"
 
 
-def test_films_are_made_again_only_when_asked_for(small: TrainSettings, store: Store) -> None:
+def test_videos_are_made_again_only_when_asked_for(small: TrainSettings, store: Store) -> None:
     run_id = train(small).run_id
     record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
     again = record(RecordSettings(run=run_id, evaluation=THREE, again=True))
     assert again.made == (512, 1024)
-    assert [film.episodes for film in again.films] == [3, 3]
+    assert [video.episodes for video in again.videos] == [3, 3]
 
 
 def test_a_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, store: Store) -> None:
@@ -105,48 +105,48 @@ def test_a_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, sto
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(
-        RecordError, match=r"1 of 2 films failed: step 512: .*features.safetensors is damaged"
+        RecordError, match=r"1 of 2 videos failed: step 512: .*features.safetensors is damaged"
     ) as caught:
         record(RecordSettings(run=run_id, evaluation=THREE))
-    assert [film.step for film in caught.value.films] == [1024], "the others are filmed"
+    assert [video.step for video in caught.value.videos] == [1024], "the others are recorded"
     trained = store.run(run_id)
     assert trained.status == "FINISHED", "the training itself went well"
     assert "features.safetensors is damaged" in trained.tags["ramreel.reason"]
 
 
-def test_an_encoder_that_does_not_work_is_told_and_leaves_no_film(
+def test_an_encoder_that_does_not_work_is_told_and_leaves_no_video(
     small: TrainSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = train(small).run_id
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
-    with pytest.raises(RecordError, match="1 of 1 films failed"):
+    with pytest.raises(RecordError, match="1 of 1 videos failed"):
         record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
-    assert store.films(run_id) == {}
+    assert store.videos(run_id) == {}
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
     record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(1024,)))
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
-    with pytest.raises(RecordError, match="1 of 1 films failed"):
-        # Films that are there already were not asked for.
+    with pytest.raises(RecordError, match="1 of 1 videos failed"):
+        # Videos that are there already were not asked for.
         record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
-    assert "1 of 1 films failed: step 512" in store.run(run_id).tags["ramreel.reason"], "it is not made good yet"
+    assert "1 of 1 videos failed: step 512" in store.run(run_id).tags["ramreel.reason"], "it is not made good yet"
     assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512,)
     assert not {"ramreel.reason", "mlflow.note.content"} & store.run(run_id).tags.keys()
 
 
 def test_a_failure_without_words_is_called_by_its_kind() -> None:
     @task
-    def film() -> FilmedCheckpoint:
+    def video() -> RecordedCheckpoint:
         raise MemoryError
 
     @flow
-    def film_one() -> str | None:
-        return why_it_failed(film.submit())
+    def video_one() -> str | None:
+        return why_it_failed(video.submit())
 
-    assert film_one() == "MemoryError"
+    assert video_one() == "MemoryError"
 
 
-def test_films_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
+def test_videos_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
     small: TrainSettings, store: Store, tmp_path: Path
 ) -> None:
     run_id = train(small.model_copy(update={"steps": 512})).run_id
@@ -167,9 +167,9 @@ def test_films_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
     with pytest.raises(StoreError, match="is no atlas"):
         newest_atlas(store, "breakout")
     third = record(RecordSettings(run=run_id, evaluation=one, again=True))
-    assert third.made and not third.outlined, "an atlas that is damaged costs no film"
+    assert third.made and not third.outlined, "an atlas that is damaged costs no video"
     assert newest_atlas(store, "pong") is None, "another game's"
 
 
-def mark_of(store: Store, recorded: RecordedRun, folder: Path) -> FilmMark:
-    return read_mark(store.fetch_artifact(recorded.run_id, recorded.films[0].path, folder))[0]
+def mark_of(store: Store, recorded: RecordedRun, folder: Path) -> EmbeddedTrace:
+    return read_embedded_trace(store.fetch_artifact(recorded.run_id, recorded.videos[0].path, folder))[0]

@@ -1,4 +1,4 @@
-"""A reel shows every checkpoint of a run, one after the other and side by side, as films that can be decoded."""
+"""A reel shows every checkpoint of a run, one after the other and side by side, as videos that can be decoded."""
 
 from __future__ import annotations
 

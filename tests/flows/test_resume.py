@@ -66,7 +66,7 @@ def evaluation_of(store: Store, run_id: str) -> Evaluation:
     episode = EpisodeScore(seed=1, episode_return=1, length=10, frames=40, ram_digest="ab", ended="terminated")
     judged = EvaluationSettings(episodes=1)
     return Evaluation(
-        checkpoint=last.digest, step=last.step, settings=judged, episodes=(episode,), filmed=0, film_frames=41
+        checkpoint=last.digest, step=last.step, settings=judged, episodes=(episode,), recorded=0, video_frames=41
     )
 
 

@@ -35,13 +35,13 @@ class Command:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._mark = uuid4().hex
+        self._parsed_trace = uuid4().hex
         # Files, not pipes: an orphan would hold a pipe open, and whoever reads it would wait for the orphan.
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-c", _RAMREEL, *self.arguments],
             cwd=ROOT,
-            env={**os.environ, "RAMREEL_HOME": str(self.home), **self.settings, _MARK: self._mark},
+            env={**os.environ, "RAMREEL_HOME": str(self.home), **self.settings, _MARK: self._parsed_trace},
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,
@@ -50,7 +50,7 @@ class Command:
 
     def family(self, what: str = "") -> list[int]:
         """Process ids of itself and of all that it started, those whose command line has these words in it."""
-        mark, words, found = f"{_MARK}={self._mark}".encode(), what.replace(" ", "\0").encode(), []
+        mark, words, found = f"{_MARK}={self._parsed_trace}".encode(), what.replace(" ", "\0").encode(), []
         for entry in Path("/proc").iterdir():
             try:
                 if mark in (entry / "environ").read_bytes() and words in (entry / "cmdline").read_bytes():

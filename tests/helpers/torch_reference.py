@@ -13,11 +13,11 @@ from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
 # Clips that no whole number of steps lands on: at a kink there is no derivative.
-MOVERS = FeatureSettings(kind="standardised", movers=8, difference_scale=8.0, clip=1.9)
+MOVERS = FeatureSettings(kind="standardized", moving_bytes=8, difference_scale=8.0, clip=1.9)
 FEATURES = {
     "scaled": FeatureSettings(kind="scaled"),
-    "standardised": FeatureSettings(kind="standardised", clip=2.9),
-    "movers": MOVERS,
+    "standardized": FeatureSettings(kind="standardized", clip=2.9),
+    "moving_bytes": MOVERS,
     "waves": MOVERS.model_copy(update={"gap_scales": (24.0,), "gap_periods": (50.0, 120.0)}),
     "bits": FeatureSettings(kind="bits"),
 }
@@ -40,8 +40,8 @@ def some_statistics(settings: FeatureSettings) -> Statistics:
     # A few bytes that hardly move, so that others stand far outside what was seen.
     seen = (rng.normal(128, rng.uniform(0.5, 60, 128), (500, 128)) % 256).astype(np.uint8)
     statistics = Statistics.empty().updated(seen)
-    movers = (5, 17, 9, 100, 101) if settings.movers else ()
-    return Statistics(statistics.count, statistics.total, statistics.squares, statistics.survey, movers)
+    moving_bytes = (5, 17, 9, 100, 101) if settings.moving_bytes else ()
+    return Statistics(statistics.count, statistics.total, statistics.squares, statistics.warmup, moving_bytes)
 
 
 def two_rams(seed: int = 0) -> tuple[Ram, Ram]:
@@ -64,25 +64,27 @@ def by_torch(
             features = byte / 255
         case "bits":
             features = bits
-        case "standardised":
+        case "standardized":
             wrapped = torch.tensor((ram - previous).view(np.int8) - ram.astype(np.float64)) + byte
             own = (byte - torch.tensor(statistics.mean)) / torch.tensor(statistics.deviation)
-            pairs = [(a, b) for i, a in enumerate(statistics.movers) for b in statistics.movers[i + 1 :]]
+            pairs = [(a, b) for i, a in enumerate(statistics.moving_bytes) for b in statistics.moving_bytes[i + 1 :]]
             gaps = torch.stack([byte[a] - byte[b] for a, b in pairs]) if pairs else torch.zeros(0)
             lines = [(gaps / scale).clamp(-settings.clip, settings.clip) for scale in settings.gap_scales]
             turns = [gaps * 2 * torch.pi / period for period in settings.gap_periods]
             waves = [wave(turn) for turn in turns for wave in (torch.sin, torch.cos)]
             room = (
                 (len(settings.gap_scales) + 2 * len(settings.gap_periods))
-                * settings.movers
-                * (settings.movers - 1)
+                * settings.moving_bytes
+                * (settings.moving_bytes - 1)
                 // 2
             )
-            gain = torch.full((128,), settings.still_gain if statistics.movers else 1.0, dtype=torch.float64)
-            gain[list(statistics.movers)] = 1
+            gain = torch.full(
+                (128,), settings.static_byte_gain if statistics.moving_bytes else 1.0, dtype=torch.float64
+            )
+            gain[list(statistics.moving_bytes)] = 1
             clipped = [part.clamp(-settings.clip, settings.clip) for part in (own, wrapped / settings.difference_scale)]
             features = torch.cat([part * gain for part in clipped])
-            if settings.movers:
+            if settings.moving_bytes:
                 told = torch.cat([*lines, *waves])
                 features = torch.cat([features, told, torch.zeros(room - len(told), dtype=torch.float64)])
     _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]), *remembered)

@@ -39,7 +39,7 @@ class Listener:
 @flow(name="telling")
 def telling(times: int = 1) -> str:
     for _ in range(times):
-        notify.tell("ramreel: a milestone", "It plays better than random.\nFilm: http://127.0.0.1:5000/film")
+        notify.tell("ramreel: a milestone", "It plays better than random.\nVideo: http://127.0.0.1:5000/video")
     return "trained all the same"
 
 
@@ -57,7 +57,7 @@ def test_a_message_arrives_at_a_webhook_of_the_environment(webhook: Webhook, mon
     assert telling() == "trained all the same"
     (message,) = webhook.got
     assert message["title"] == "ramreel: a milestone"
-    assert "Film: http://127.0.0.1:5000/film" in message["message"]
+    assert "Video: http://127.0.0.1:5000/video" in message["message"]
     assert SECRET not in everything_in_prefect()
 
 

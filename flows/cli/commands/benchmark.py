@@ -1,4 +1,4 @@
-"""`ramreel benchmark`, `benchmark film` and `benchmark learning`."""
+"""`ramreel benchmark`, `benchmark video` and `benchmark learning`."""
 
 from __future__ import annotations
 
@@ -64,22 +64,22 @@ def benchmark(
         )
 
 
-def benchmark_film(
+def benchmark_video(
     env_id: Annotated[str, typer.Option("--env", help="Environment id.")] = "ALE/Boxing-v5",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians of them are printed.")] = 5,
-    frames: Annotated[int, typer.Option(help="Frames of one episode, filmed by each contender.")] = 5_000,
+    frames: Annotated[int, typer.Option(help="Frames of one episode, recorded by each contender.")] = 5_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure films: ramreel, Gymnasium's RecordVideo, the emulator and the encoder alone, on the same frames."""
+    """Measure videos: ramreel, Gymnasium's RecordVideo, the emulator and the encoder alone, on the same frames."""
     import tempfile
     from pathlib import Path
 
-    from tasks.arcade.benchmarks.video_speed import FilmSpeedSettings, NoMoviepyError, measure
+    from tasks.arcade.benchmarks.video_speed import NoMoviepyError, VideoSpeedSettings, measure
     from tasks.arcade.emulator.emulator import resolve
 
     with checking():
-        settings = FilmSpeedSettings(game=resolve(env_id), frames=frames, rounds=rounds)
+        settings = VideoSpeedSettings(game=resolve(env_id), frames=frames, rounds=rounds)
     with shown(as_json, quiet) as terminal, tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         try:
             speed = measure(settings, Path(folder), terminal.said)

@@ -38,8 +38,8 @@ def compare(
         list[str] | None,
         typer.Option(metavar="RUN|champion", help="A run, or the game's champion, to be held against; several: again."),
     ] = None,
-    normalised: Annotated[
-        bool, typer.Option("--normalised", help="Several games, or settings, in human-normalised scores.")
+    normalized: Annotated[
+        bool, typer.Option("--normalized", help="Several games, or settings, in human-normalized scores.")
     ] = False,
     name: Name = None,
     experiment: Experiment = None,
@@ -47,17 +47,17 @@ def compare(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare runs by approach, across seeds: a report with curves and films, in a run of its own."""
+    """Compare runs by approach, across seeds: a report with curves and videos, in a run of its own."""
     from tasks.arcade.inputs.forms import CompareSettings
     from tasks.runs.comparability import CHAMPION, contenders
 
     store = embedded_store(tracking_uri)
     with checking():
-        found = contenders(store, runs, against or (), normalised=normalised)
+        found = contenders(store, runs, against or (), normalized=normalized)
         settings = CompareSettings(
             runs=found.runs,
             against=(found.called,) if found.called == CHAMPION else found.baseline,
-            normalised=normalised,
+            normalized=normalized,
             name=name,
             experiment=experiment,
         )
@@ -72,9 +72,9 @@ def compare(
 
 
 def _comparison(store: Store, compared: ComparedRuns) -> list[str]:
-    films = [f"films:  {store.artifact_uri(run_id, 'films')}" for run_id in compared.runs]
+    videos = [f"videos:  {store.artifact_uri(run_id, 'videos')}" for run_id in compared.runs]
     report = f"report: {store.artifact_uri(compared.run_id, compared.report)}"
-    return [compared.verdict, *films, report, "`ramreel up` shows them in the browser"]
+    return [compared.verdict, *videos, report, "`ramreel up` shows them in the browser"]
 
 
 def pipeline(
@@ -101,7 +101,7 @@ def pipeline(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train approaches with several seeds, film every checkpoint, compare: all in one flow."""
+    """Train approaches with several seeds, video every checkpoint, compare: all in one flow."""
     from tasks.arcade.inputs.forms import PipelineSettings, TrainSettings
     from tasks.arcade.inputs.resolve import run_settings
     from tasks.arcade.inputs.settings_file import read

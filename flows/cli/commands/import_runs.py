@@ -51,5 +51,5 @@ def imports(
             if reason:
                 words.append(f"it cannot be played here, and only what is known of it is kept: {reason}")
             elif playable:
-                words.append(f"film and judge it: ramreel record {run_id[:8]}")
+                words.append(f"video and judge it: ramreel record {run_id[:8]}")
         terminal.results(words, {"runs": runs})

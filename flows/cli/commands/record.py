@@ -26,19 +26,19 @@ def record(
         bool,
         typer.Option("--panel/--plain", help="The game beside what the policy sees and decides, or alone."),
     ] = True,
-    best: Annotated[bool, typer.Option("--best", help="Film the best episode instead of the median one.")] = False,
-    worst: Annotated[bool, typer.Option("--worst", help="Film the worst episode.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Film every episode.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Video the best episode instead of the median one.")] = False,
+    worst: Annotated[bool, typer.Option("--worst", help="Video the worst episode.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Video every episode.")] = False,
     checkpoint: Annotated[list[int] | None, typer.Option(help="Only the checkpoint at this step; repeatable.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Make films and figures again that exist already.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make videos and figures again that exist already.")] = False,
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Film a run's checkpoints: the episode whose return is the median, with its trace."""
+    """Video a run's checkpoints: the episode whose return is the median, with its trace."""
     from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
     from tasks.arcade.inputs.forms import RecordSettings
-    from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+    from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
     from tasks.runs.lookup import wanted_evaluation
 
     if best + worst + every > 1:
@@ -52,7 +52,7 @@ def record(
         settings = RecordSettings(
             run=run_id,
             evaluation=EvaluationSettings(**{**wanted_evaluation(store.run(run_id)).model_dump(), **given}),
-            film=FilmSettings(episode=episode, panel=panel),
+            video=VideoSettings(episode=episode, panel=panel),
             again=again,
             steps=tuple(checkpoint) if checkpoint else None,
         )
@@ -66,38 +66,43 @@ def record(
         try:
             recorded = flow(settings)
         except RecordError as error:
-            terminal.error(str(error), _films(error.run_id, error.films, error.failed))
+            terminal.error(str(error), _videos(error.run_id, error.videos, error.failed))
             raise typer.Exit(1) from None
         lines = [
-            f"step {film.step:>11,}  mean return {film.mean_return:8.2f} of {film.episodes} episodes"
-            f" ({film.distinct_episodes} distinct)  {film.path}"
-            for film in recorded.films
+            f"step {video.step:>11,}  mean return {video.mean_return:8.2f} of {video.episodes} episodes"
+            f" ({video.distinct_episodes} distinct)  {video.path}"
+            for video in recorded.videos
         ]
-        made = f"films made: {len(recorded.made)}; in run {run_id}: {len(recorded.films)}"
+        made = f"videos made: {len(recorded.made)}; in run {run_id}: {len(recorded.videos)}"
         if not recorded.made:
             made += " (--again makes them again)"
         played, hints = store.run(run_id).settings, list[str]()
         on_ram = played is not None and played.approach.features.kind != "pixels"
         if recorded.made and panel and not recorded.outlined and played and on_ram:
             atlas = f"`ramreel atlas {played.game.env_id}`"
-            hints = [f"after {atlas} new films outline on the screen what decisions depend on"]
-        terminal.results([*lines, made, *hints], _films(run_id, recorded.films, {}))
+            hints = [f"after {atlas} new videos outline on the screen what decisions depend on"]
+        terminal.results([*lines, made, *hints], _videos(run_id, recorded.videos, {}))
 
 
-def _films(run_id: str, films: tuple[Any, ...], failed: dict[int, str]) -> dict[str, Any]:
-    listed = [film.model_dump() | {"return": film.episode_return} for film in films]
-    return {"run_id": run_id, "films": listed, "failed": [{"step": step, "error": why} for step, why in failed.items()]}
+def _videos(run_id: str, videos: tuple[Any, ...], failed: dict[int, str]) -> dict[str, Any]:
+    listed = [video.model_dump() | {"return": video.episode_return} for video in videos]
+    return {
+        "run_id": run_id,
+        "videos": listed,
+        "failed": [{"step": step, "error": why} for step, why in failed.items()],
+    }
 
 
 def verify(
     what: Annotated[
-        str, typer.Argument(metavar="RUN|FILE", help="A run whose films are checked, or the file of a film or a trace.")
+        str,
+        typer.Argument(metavar="RUN|FILE", help="A run whose videos are checked, or the file of a video or a trace."),
     ],
     tracking_uri: TrackingUri = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove films: play their traces again, compare RAM at every step and every picture with what is drawn."""
+    """Prove videos: play their traces again, compare RAM at every step and every picture with what is drawn."""
     from tasks.runs.verify import verify_file, verify_run
 
     with checking():
@@ -118,7 +123,7 @@ def verify(
                 "ok": wrong is None,
                 "steps_checked": steps,
                 "first_difference": wrong.first_difference if wrong else None,
-                "films": [proof.model_dump() for proof in checked],
+                "videos": [proof.model_dump() for proof in checked],
             },
         )
     if wrong:

@@ -1,4 +1,4 @@
-"""`ramreel reel`: a run's learning in one film."""
+"""`ramreel reel`: a run's learning in one video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def reel(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Film a run's learning: its checkpoints play the same start, one after the other and side by side."""
+    """Video a run's learning: its checkpoints play the same start, one after the other and side by side."""
     from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
     from tasks.arcade.inputs.forms import ReelSettings
     from tasks.runs.reel_cast import find_cast

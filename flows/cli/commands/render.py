@@ -1,4 +1,4 @@
-"""`ramreel film`: a trace's film, made again."""
+"""`ramreel video`: a trace's video, made again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from flows.cli.options import Json, writable
 from flows.cli.session import BadInputError, checking, shown
 
 
-def film(
+def video(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace's file.")],
-    to: Annotated[Path | None, typer.Option(help="The film's file; default: named as the trace, here.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The video's file; default: named as the trace, here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a film from its trace alone, without the policy that played: the game, with its sound."""
+    """Make a video from its trace alone, without the policy that played: the game, with its sound."""
     from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
     from tasks.arcade.episodes.trace import TraceError, read_trace
-    from tasks.arcade.video.render import film as make
+    from tasks.arcade.video.render import video as make
 
     with checking():
         wanted = read_trace(trace)
@@ -27,7 +27,7 @@ def film(
     path = to or Path(trace.name.removesuffix(".json").removesuffix(".trace") + ".mp4")
     if to is None and path.exists():
         raise BadInputError(f"{path} is there already: name another file with --to")
-    writable(path, "a film")
+    writable(path, "a video")
     with shown(as_json) as terminal:
         try:
             made = make(wanted, path)

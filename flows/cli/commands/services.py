@@ -10,7 +10,7 @@ from flows.cli.options import ENV_HELP, Json, Quiet, TrackingUri
 from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running, shown
 
 if TYPE_CHECKING:
-    from tasks.champion import Standing
+    from tasks.champion import ChampionStatus
     from tasks.services.status import Status
 
 DROPPED = 3
@@ -85,7 +85,7 @@ def guard(
             raise typer.Exit(DROPPED)
 
 
-def _looked_at(standings: tuple[Standing, ...]) -> dict[str, Any]:
+def _looked_at(standings: tuple[ChampionStatus, ...]) -> dict[str, Any]:
     return {"champions": [one.model_dump() for one in standings], "dropped": any(one.dropped for one in standings)}
 
 

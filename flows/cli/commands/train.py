@@ -100,7 +100,7 @@ def _trained(terminal: Terminal, trained: TrainedRun) -> None:
     terminal.results(
         [
             f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
-            f"checkpoints: {len(trained.checkpoints)}; film them: ramreel record {trained.run_id[:8]}",
+            f"checkpoints: {len(trained.checkpoints)}; video them: ramreel record {trained.run_id[:8]}",
         ],
         trained.model_dump()
         | {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas.classify import AXES, FEW, Found, Vote, Votes, movers, together, vote
+from tasks.arcade.atlas.classify import AXES, FEW, Found, Vote, Votes, moving_bytes, together, vote
 from tasks.arcade.atlas.dynamics import Habits, habits
 from tasks.arcade.atlas.model import Atlas, Entry, Kind, Region
 from tasks.arcade.atlas.objects import HITS, NEAR, MetThing, find_things, fit, followers, within
@@ -45,7 +45,7 @@ def chart(studies: Sequence[Study], game: GameSettings, seed: int, player: str) 
     """
     found = together(studies)
     votes = vote(found.evidence)
-    moving = movers(votes)
+    moving = moving_bytes(votes)
     things = find_things(found, votes, moving)
     telling = followers(found, things, votes)
     habit = habits([one.played for one in studies])

@@ -81,7 +81,7 @@ def vote(evidence: Evidence) -> Votes:
     return votes
 
 
-def movers(votes: Votes) -> dict[int, int]:
+def moving_bytes(votes: Votes) -> dict[int, int]:
     """Axis of each byte that moves something."""
     seen = np.maximum((votes != Vote.UNSEEN).sum(axis=0), 1)
     shares = np.stack([(votes == vote).sum(axis=0) / seen for vote in AXES])

@@ -1,6 +1,6 @@
 """What the bytes of a game's RAM do on its screen: the values that an atlas is made of.
 
-poking.py finds out, charting.py judges. Pixels are the game's own, not a film's.
+poking.py finds out, charting.py judges. Pixels are the game's own, not a video's.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Moment, Ram, Screen
-from tasks.arcade.emulator.frame_stack import Senses
+from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram, Screen, Snapshot
+from tasks.arcade.emulator.frame_stack import ObservationBuilder
 from tasks.arcade.episodes.playing import Player
 from tasks.arcade.settings.game import GameSettings
 
@@ -71,13 +71,13 @@ class Evidence:
     """What the changes of each byte did in each state: arrays of shape (states, 128, ...).
 
     The last axis of `conserved`, `slope`, `growth`, `fit` and `span` is 0 for x and 1 for y. What moves along x leaves
-    in each row of the picture the colours that were there, elsewhere; what appears, or looks different, does not.
+    in each row of the picture the colors that were there, elsewhere; what appears, or looks different, does not.
 
     Attributes:
         visible: whether any change was seen.
         area: pixels changed, the median over the changes that were seen.
         steady: how alike those numbers are: their lower quartile, as a share of the upper one.
-        conserved: share of those pixels in rows (columns) that hold the same colours as before; the upper quartile.
+        conserved: share of those pixels in rows (columns) that hold the same colors as before; the upper quartile.
         slope: pixels that the thing moves for one more in the byte; nan if it does not.
         growth: its slope in the last frame drawn, as a share of that in the first one; 1 for a place, 2 for a speed.
         fit: how much of its movement a straight line explains, r squared.
@@ -145,15 +145,15 @@ def study(settings: PlaySettings, player: Player | None = None) -> Study:
     )
 
 
-def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> tuple[Played, list[Moment]]:
+def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> tuple[Played, list[Snapshot]]:
     rng = np.random.default_rng(settings.seed)
     # One in each of equally long stretches of play, somewhere in it.
     edges = np.linspace(0, settings.steps, settings.states + 1).astype(int)
     wanted = {int(rng.integers(low, max(low + 1, high))) for low, high in pairwise(edges)}
     rams = np.empty((settings.steps, RAM_SIZE), np.uint8)
     rewards, lives = np.zeros(settings.steps), np.zeros(settings.steps, np.int64)
-    begins, moments = np.zeros(settings.steps, np.bool_), list[Moment]()
-    senses, decide = Senses(player, emulator), player.begin() if player else None
+    begins, moments = np.zeros(settings.steps, np.bool_), list[Snapshot]()
+    senses, decide = ObservationBuilder(player, emulator), player.begin() if player else None
     ram, starts = emulator.reset(settings.seed).copy(), True
     for step in range(settings.steps):
         uniform = float(rng.random())
@@ -190,9 +190,9 @@ class _Laboratory:
         self.heat = np.zeros((RAM_SIZE, height, width), np.float32)
         self.pokes = 0
 
-    def look_into(self, moment: Moment) -> tuple[Ram, Evidence, Screen] | None:
+    def look_into(self, moment: Snapshot) -> tuple[Ram, Evidence, Screen] | None:
         """The RAM at a moment, what each byte does there, the next picture; none if going back there is not exact."""
-        ram = self._emulator.go_back(moment).copy()
+        ram = self._emulator.restore_snapshot(moment).copy()
         self._emulator.step(_NOTHING)
         picture = self._emulator.screen()
         self._draw(moment, self._twin)
@@ -204,15 +204,15 @@ class _Laboratory:
             return None
         return ram, evidence, picture
 
-    def _draw(self, moment: Moment, into: Screen, byte: int | None = None, value: int = 0) -> None:
-        self._emulator.go_back(moment)
+    def _draw(self, moment: Snapshot, into: Screen, byte: int | None = None, value: int = 0) -> None:
+        self._emulator.restore_snapshot(moment)
         if byte is not None:
-            self._emulator.poke(byte, value)
+            self._emulator.write_ram_byte(byte, value)
         for picture in into:
             self._emulator.step(_NOTHING)
             self._emulator.screen_indices(picture)
 
-    def _change(self, moment: Moment, byte: int, now: int) -> Evidence:
+    def _change(self, moment: Snapshot, byte: int, now: int) -> Evidence:
         values = _values(now)
         for value, pictures in zip(values, self._drawn, strict=False):
             self._draw(moment, pictures, byte, value)
@@ -290,7 +290,7 @@ def _evidence(twin: Screen, drawn: Screen, changed: Flags, deltas: npt.NDArray[n
 
 @dataclass(frozen=True)
 class _Way:
-    """What moved along one axis: `Evidence` of it, and the pixels in the lines that hold the same colours as before."""
+    """What moved along one axis: `Evidence` of it, and the pixels in the lines that hold the same colors as before."""
 
     conserved: float
     slope: float

@@ -14,11 +14,11 @@ from tasks.arcade.atlas.model import KINDS, Atlas, Entry, Kind, Region
 from tasks.arcade.drawing.text import Font, fitting, letters, resized, save_png
 from tasks.arcade.emulator.emulator import RAM_SIZE
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Rgb = npt.NDArray[np.uint8]
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; what drives a thing has its axis's colour, darker.
-COLOURS: dict[Kind, Colour] = {
+# Okabe and Ito's colors, told apart by color-blind eyes; what drives a thing has its axis's color, darker.
+COLORS: dict[Kind, Color] = {
     "x": (240, 168, 48),
     "x drive": (213, 94, 0),
     "y": (86, 180, 233),
@@ -30,10 +30,10 @@ COLOURS: dict[Kind, Colour] = {
     "screen": (148, 108, 220),
     "none": (70, 78, 92),
 }
-_PAGE: Colour = (14, 17, 22)
-_CARD: Colour = (25, 30, 38)
-_BRIGHT: Colour = (234, 238, 244)
-_SOFT: Colour = (152, 162, 176)
+_PAGE: Color = (14, 17, 22)
+_CARD: Color = (25, 30, 38)
+_BRIGHT: Color = (234, 238, 244)
+_SOFT: Color = (152, 162, 176)
 
 _COLUMNS, _ROWS = 16, 8
 _CELL = (240, 180)
@@ -57,7 +57,7 @@ def draw_sheet(chart: Chart) -> Rgb:
     sheet = _Sheet(_WIDTH, _HEIGHT)
     _draw_game(sheet, chart)
     _draw_words(sheet, chart.atlas)
-    dim = _grey(resized(chart.picture, *_CELL))
+    dim = _gray(resized(chart.picture, *_CELL))
     for entry in chart.atlas.entries:
         row, column = divmod(entry.byte, _COLUMNS)
         x = _MARGIN + column * (_CELL[0] + _GAP)
@@ -72,31 +72,31 @@ class _Sheet:
     def __init__(self, width: int, height: int) -> None:
         self.rgb = np.full((height, width, 3), _PAGE, np.uint8)
 
-    def fill(self, x: int, y: int, width: int, height: int, colour: Colour) -> None:
-        self.rgb[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = colour
+    def fill(self, x: int, y: int, width: int, height: int, color: Color) -> None:
+        self.rgb[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = color
 
     def put(self, rgb: Rgb, x: int, y: int) -> None:
         self.rgb[y : y + rgb.shape[0], x : x + rgb.shape[1]] = rgb
 
-    def frame(self, x: int, y: int, width: int, height: int, colour: Colour, thick: int) -> None:
-        self.fill(x, y, width, thick, colour)
-        self.fill(x, y + height - thick, width, thick, colour)
-        self.fill(x, y, thick, height, colour)
-        self.fill(x + width - thick, y, thick, height, colour)
+    def frame(self, x: int, y: int, width: int, height: int, color: Color, thick: int) -> None:
+        self.fill(x, y, width, thick, color)
+        self.fill(x, y + height - thick, width, thick, color)
+        self.fill(x, y, thick, height, color)
+        self.fill(x + width - thick, y, thick, height, color)
 
-    def write(self, text: str, x: int, y: int, font: Font, size: int, colour: Colour, width: int = _WIDTH) -> int:
+    def write(self, text: str, x: int, y: int, font: Font, size: int, color: Color, width: int = _WIDTH) -> int:
         """One line with its upper left corner there, cut off at a width; returns where it ends."""
         ink = letters(fitting(text, font, size, width), font, size).astype(float)[..., None] / 255
         height, across = ink.shape[:2]
         under = self.rgb[y : y + height, x : x + across]
-        under[:] = np.rint(under * (1 - ink[: under.shape[0], : under.shape[1]]) + np.array(colour) * ink)
+        under[:] = np.rint(under * (1 - ink[: under.shape[0], : under.shape[1]]) + np.array(color) * ink)
         return int(x + across)
 
 
-def _grey(rgb: Rgb) -> npt.NDArray[np.float64]:
-    """A picture without its colours, as light as they are (BT.709), of shape (height, width, 1)."""
-    grey: npt.NDArray[np.float64] = rgb @ np.array([0.2126, 0.7152, 0.0722])
-    return grey[..., None]
+def _gray(rgb: Rgb) -> npt.NDArray[np.float64]:
+    """A picture without its colors, as light as they are (BT.709), of shape (height, width, 1)."""
+    gray: npt.NDArray[np.float64] = rgb @ np.array([0.2126, 0.7152, 0.0722])
+    return gray[..., None]
 
 
 def _map(chart: Chart, entry: Entry, dim: npt.NDArray[np.float64]) -> Rgb:
@@ -107,8 +107,8 @@ def _map(chart: Chart, entry: Entry, dim: npt.NDArray[np.float64]) -> Rgb:
     loudest = np.quantile(heat[heat > 0], _LOUDEST)
     small = np.rint(np.sqrt(np.clip(_spread(heat) / loudest, 0, 1)) * 255).astype(np.uint8)
     glow = resized(small, *_CELL).astype(float)[..., None] / 255
-    colour = np.array(COLOURS[entry.kind]) * (1 - glow**6 * 0.45) + 255 * glow**6 * 0.45
-    return np.rint(dim * 0.34 * (1 - glow) + colour * glow).astype(np.uint8)
+    color = np.array(COLORS[entry.kind]) * (1 - glow**6 * 0.45) + 255 * glow**6 * 0.45
+    return np.rint(dim * 0.34 * (1 - glow) + color * glow).astype(np.uint8)
 
 
 def _spread(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -121,23 +121,23 @@ def _spread(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _draw_cell(sheet: _Sheet, x: int, y: int, entry: Entry, picture: Rgb, atlas: Atlas) -> None:
     width, height = _CELL
-    colour, plain = COLOURS[entry.kind], entry.kind == "none"
+    color, plain = COLORS[entry.kind], entry.kind == "none"
     sheet.fill(x, y, width, _CAPTION, _CARD)
     sheet.put(picture, x, y + _CAPTION)
     if plain:
-        sheet.write(str(entry.byte), x + 14, y + 4, "JetBrainsMono-Medium", 21, COLOURS["none"])
+        sheet.write(str(entry.byte), x + 14, y + 4, "JetBrainsMono-Medium", 21, COLORS["none"])
         return
-    sheet.fill(x, y, 5, _CAPTION, colour)
+    sheet.fill(x, y, 5, _CAPTION, color)
     sheet.write(str(entry.byte), x + 14, y + 4, "JetBrainsMono-Bold", 21, _BRIGHT)
     words = " ".join(filter(None, [entry.kind, entry.thing and f"of {entry.thing}"]))
-    sheet.write(words, x + 60, y + 6, "Inter-SemiBold", 19, colour, 124)
+    sheet.write(words, x + 60, y + 6, "Inter-SemiBold", 19, color, 124)
     sure = f"{entry.sure:.0%}"
     sheet.write(sure, x + width - 8 - _length(sure, 16), y + 8, "JetBrainsMono-Medium", 16, _SOFT)
     if entry.how == "follows":
-        sheet.write("follows", x + 10, y + _CAPTION + height - 30, "Inter-Medium", 18, colour)
+        sheet.write("follows", x + 10, y + _CAPTION + height - 30, "Inter-Medium", 18, color)
     if entry.region is not None and entry.kind != "screen":
         left, top, across, down = _scaled(entry.region, atlas.size, _CELL)
-        sheet.frame(x + left, y + _CAPTION + top, across, down, colour, 1)
+        sheet.frame(x + left, y + _CAPTION + top, across, down, color, 1)
 
 
 def _length(text: str, size: int) -> int:
@@ -157,28 +157,28 @@ def _draw_game(sheet: _Sheet, chart: Chart) -> None:
     """The game's picture, large, with every thing and display that has a name framed."""
     atlas = chart.atlas
     sheet.put(resized(chart.picture.repeat(4, axis=0).repeat(4, axis=1), *_GAME), _MARGIN, _MARGIN)
-    for words, region, colour in _names(chart):
+    for words, region, color in _names(chart):
         x, y, width, height = _scaled(region, atlas.size, _GAME)
         x, y = x + _MARGIN - 4, y + _MARGIN - 4
-        sheet.frame(x, y, width + 8, height + 8, colour, 3)
+        sheet.frame(x, y, width + 8, height + 8, color, 3)
         long = letters(words, "Inter-SemiBold", 18).shape[1] + 12
         label_x = min(x, _MARGIN + _GAME[0] - long)
         label_y = y - 26 if y - 26 >= _MARGIN else y + height + 8
-        sheet.fill(label_x, label_y, long, 26, colour)
+        sheet.fill(label_x, label_y, long, 26, color)
         sheet.write(words, label_x + 6, label_y + 2, "Inter-SemiBold", 18, _PAGE)
 
 
-def _names(chart: Chart) -> Iterable[tuple[str, Region, Colour]]:
+def _names(chart: Chart) -> Iterable[tuple[str, Region, Color]]:
     atlas = chart.atlas
     for kind in ("score", "lives", "timer"):
         shown = (entry.region for entry in atlas.entries if entry.kind == kind)
         regions = [region for region in shown if region and _is_small(region, atlas)]
-        yield from ((kind, region, COLOURS[kind]) for region in _merged(regions))
+        yield from ((kind, region, COLORS[kind]) for region in _merged(regions))
     for thing in atlas.things:
         region = thing.at(chart.ram, atlas.size)
         told = thing.x.byte is not None or thing.y.byte is not None
         if region is not None and told:
-            yield thing.name, region, COLOURS["x"] if thing.x.byte is not None else COLOURS["y"]
+            yield thing.name, region, COLORS["x"] if thing.x.byte is not None else COLORS["y"]
 
 
 def _is_small(region: Region, atlas: Atlas) -> bool:
@@ -229,9 +229,9 @@ def _draw_legend(sheet: _Sheet, atlas: Atlas, x: int, y: int) -> None:
     for number, (kind, words) in enumerate(KINDS.items()):
         n = sum(entry.kind == kind for entry in atlas.entries)
         top = y + 47 * number
-        sheet.fill(x, top + 5, 26, 26, COLOURS[kind])
+        sheet.fill(x, top + 5, 26, 26, COLORS[kind])
         sheet.write(f"{n:3}", x + 40, top, "JetBrainsMono-Bold", 28, _BRIGHT)
-        sheet.write(kind, x + 112, top, "Inter-SemiBold", 28, COLOURS[kind] if kind != "none" else _SOFT)
+        sheet.write(kind, x + 112, top, "Inter-SemiBold", 28, COLORS[kind] if kind != "none" else _SOFT)
         sheet.write(words, x + 240, top, "Inter-Medium", 26, _SOFT, 1130)
 
 

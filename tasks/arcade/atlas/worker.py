@@ -9,7 +9,7 @@ from tasks.arcade.atlas.perturb import PlaySettings, Study, study
 from tasks.arcade.checkpoints import checkpoint as files
 
 
-def hush() -> None:
+def silence_stderr() -> None:
     """Let nothing of this process come to standard error.
 
     The console's processor says there that a changed byte led it to something that is no instruction.

@@ -1,6 +1,6 @@
-"""How fast films are made, beside Gymnasium's RecordVideo and beside what there is to reach at all.
+"""How fast videos are made, beside Gymnasium's RecordVideo and beside what there is to reach at all.
 
-Every contender films the same frames of the same episode, in turn, round after round; medians and ratios are what
+Every contender videos the same frames of the same episode, in turn, round after round; medians and ratios are what
 counts. This is the one room that knows moviepy, which RecordVideo writes with: as the yardstick.
 """
 
@@ -23,7 +23,7 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.mp4_encoder import FilmError, Form, find_ffmpeg, picture_arguments
+from tasks.arcade.drawing.mp4_encoder import Form, VideoError, find_ffmpeg, picture_arguments
 from tasks.arcade.emulator.emulator import Emulator, make_env
 from tasks.arcade.episodes.playing import emulator_of, play, replay
 from tasks.arcade.episodes.trace import Trace
@@ -35,7 +35,7 @@ from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import Look, Plain, film, form_of, frame_by_frame
+from tasks.arcade.video.render import Look, Plain, form_of, frame_by_frame, video
 
 RECORD_VIDEO, SMALL, PLAIN = "RecordVideo", "plain, the same size", "plain, 640 wide"
 PANEL = "panel and sound, 1280x720"
@@ -46,21 +46,21 @@ _TRIES = 50
 
 
 class NoMoviepyError(RamreelError):
-    """RecordVideo cannot write films here; the message says what to install."""
+    """RecordVideo cannot write videos here; the message says what to install."""
 
 
-class FilmSpeedSettings(Settings):
+class VideoSpeedSettings(Settings):
     """What is measured."""
 
     game: GameSettings
-    frames: int = Field(default=5000, ge=100, description="of one episode, filmed by each contender in each round")
+    frames: int = Field(default=5000, ge=100, description="of one episode, recorded by each contender in each round")
     rounds: int = Field(default=5, ge=1)
 
 
-class FilmSpeed(Settings):
+class VideoSpeed(Settings):
     """Frames a second of every contender, round by round, from nothing to the whole file."""
 
-    settings: FilmSpeedSettings
+    settings: VideoSpeedSettings
     rounds: dict[str, tuple[float, ...]]
 
     @property
@@ -69,7 +69,7 @@ class FilmSpeed(Settings):
 
     @property
     def vs_record_video(self) -> dict[str, float]:
-        """Each of ramreel's films, as a multiple of RecordVideo."""
+        """Each of ramreel's videos, as a multiple of RecordVideo."""
         medians = self.medians
         return {name: medians[name] / medians[RECORD_VIDEO] for name in (SMALL, PLAIN, PANEL)}
 
@@ -85,7 +85,7 @@ class FilmSpeed(Settings):
 
 @dataclass(frozen=True)
 class _Scene:
-    """What is filmed, and by whom it is played."""
+    """What is recorded, and by whom it is played."""
 
     checkpoint: Checkpoint
     trace: Trace
@@ -101,17 +101,17 @@ class _Scene:
         }
 
 
-def measure(settings: FilmSpeedSettings, folder: Path, said: Callable[[str], None]) -> FilmSpeed:
+def measure(settings: VideoSpeedSettings, folder: Path, said: Callable[[str], None]) -> VideoSpeed:
     """Measure all contenders in turn.
 
     Args:
         settings: what is measured.
-        folder: an empty one, for some gigabytes of films and pictures.
+        folder: an empty one, for some gigabytes of videos and pictures.
         said: told each figure as it comes.
 
     Raises:
         NoMoviepyError: there is no moviepy.
-        FilmError: there is no ffmpeg, or it failed.
+        VideoError: there is no ffmpeg, or it failed.
         ValueError: no episode of the game is so long.
     """
     _check_moviepy()
@@ -119,9 +119,9 @@ def measure(settings: FilmSpeedSettings, folder: Path, said: Callable[[str], Non
         scene = _scene(settings, folder)
         contenders: dict[str, Callable[[], float]] = {
             RECORD_VIDEO: partial(_record_video, scene),
-            SMALL: partial(_film, scene, SMALL),
-            PLAIN: partial(_film, scene, PLAIN),
-            PANEL: partial(_film, scene, PANEL, sound=True),
+            SMALL: partial(_record_video_of, scene, SMALL),
+            PLAIN: partial(_record_video_of, scene, PLAIN),
+            PANEL: partial(_record_video_of, scene, PANEL, sound=True),
             DRAWING: partial(_drawing, scene),
         }
         for name, look in scene.looks.items():
@@ -131,7 +131,7 @@ def measure(settings: FilmSpeedSettings, folder: Path, said: Callable[[str], Non
             for name, contender in contenders.items():
                 rounds[name].append(contender())
                 said(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} frames/s")
-    return FilmSpeed(settings=settings, rounds={name: tuple(values) for name, values in rounds.items()})
+    return VideoSpeed(settings=settings, rounds={name: tuple(values) for name, values in rounds.items()})
 
 
 def _check_moviepy() -> None:
@@ -139,13 +139,13 @@ def _check_moviepy() -> None:
         import moviepy  # noqa: F401
     except ImportError:
         raise NoMoviepyError(
-            "RecordVideo writes its films with moviepy, which is not installed: "
+            "RecordVideo writes its videos with moviepy, which is not installed: "
             "pip install --no-deps moviepy imageio decorator proglog tqdm"
         ) from None
 
 
-def _scene(settings: FilmSpeedSettings, folder: Path) -> _Scene:
-    """An episode of a network that has learned nothing: filming it costs what filming one that has learned costs."""
+def _scene(settings: VideoSpeedSettings, folder: Path) -> _Scene:
+    """An episode of a network that has learned nothing: recording it costs what recording one that has learned costs."""
     checkpoint, skip = _untrained(settings.game), settings.game.frame_skip
     steps = settings.frames // (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) // 2)
     agent = checkpoint.agent()
@@ -170,9 +170,9 @@ def _timed(trace: Trace, work: Callable[[], object]) -> float:
     return (trace.frames + 1) / (time.perf_counter() - started)
 
 
-def _film(scene: _Scene, name: str, *, sound: bool = False) -> float:
-    """Plain films are as silent as RecordVideo's."""
-    return _timed(scene.trace, lambda: film(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound))
+def _record_video_of(scene: _Scene, name: str, *, sound: bool = False) -> float:
+    """Plain videos are as silent as RecordVideo's."""
+    return _timed(scene.trace, lambda: video(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound))
 
 
 def _record_video(scene: _Scene) -> float:
@@ -195,7 +195,7 @@ def _record_video(scene: _Scene) -> float:
 
 
 def _drawing(scene: _Scene) -> float:
-    """The emulator, drawing every frame as R, G and B; no film."""
+    """The emulator, drawing every frame as R, G and B; no video."""
 
     def work() -> None:
         emulator = emulator_of(scene.trace)
@@ -207,7 +207,7 @@ def _drawing(scene: _Scene) -> float:
 
 
 def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Form, Path, int]:
-    """The first pictures of a film in a file, ready to be encoded: their form, the file, how many the film has."""
+    """The first pictures of a video in a file, ready to be encoded: their form, the file, how many the video has."""
     emulator = emulator_of(scene.trace)
     look = make(emulator)
     form = form_of(look.canvas, emulator, look.pixel, sound=False)
@@ -227,7 +227,7 @@ def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Fo
 
 
 def _encoding(form: Form, path: Path, frames: int) -> float:
-    """The encoder, with pictures that are there already, from the first again until there were as many as in a film."""
+    """The encoder, with pictures that are there already, from the first again until there were as many as in a video."""
     command = [find_ffmpeg().path, "-loglevel", "error", "-y", *picture_arguments(form), "-f", "mp4"]
     left = frames * form.width * form.height * 3 // 2
     started = time.perf_counter()
@@ -243,5 +243,5 @@ def _encoding(form: Form, path: Path, frames: int) -> float:
                 file.seek(0)
     encoder.stdin.close()
     if encoder.wait() != 0:
-        raise FilmError("ffmpeg failed with pictures that were there already")
+        raise VideoError("ffmpeg failed with pictures that were there already")
     return frames / (time.perf_counter() - started)

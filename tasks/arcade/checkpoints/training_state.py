@@ -2,7 +2,7 @@
 
 manifest.json              the SHA-256 of each other file
 training.json              counters, random generators, what is logged next, each environment's generators
-optimiser.safetensors      the optimiser's moments
+optimizer.safetensors      the optimizer's moments
 environments.safetensors   each environment's state at its episode's start, with the picture where a policy sees it,
                            its actions since, and what the policy remembers of them where it has a memory
 playing.safetensors        the weights that the rollout under way is played with; empty if none is
@@ -34,7 +34,7 @@ _LARGEST_PICTURE = 256 * 160
 _LARGEST_MEMORY = 4 * 1024
 """Numbers; as many as there can be in `RecurrentNetworkSettings`."""
 _MOST_ACTIONS = 18
-_FILES = ("training.json", "optimiser.safetensors", "environments.safetensors", "playing.safetensors")
+_FILES = ("training.json", "optimizer.safetensors", "environments.safetensors", "playing.safetensors")
 _OFF_POLICY_FILES = ("target.safetensors", "replay_buffer.safetensors")
 
 
@@ -60,7 +60,7 @@ class TrainingState:
 
     Attributes:
         counters: numbers and generators.
-        optimiser: its moments by name.
+        optimizer: its moments by name.
         environments: every environment in flight; before the rollout under way, if one is.
         playing: the weights that this rollout is played with; none if none is under way.
         target: the target network's weights, where the algorithm has one.
@@ -68,7 +68,7 @@ class TrainingState:
     """
 
     counters: Counters
-    optimiser: Arrays
+    optimizer: Arrays
     environments: tuple[EnvironmentState, ...]
     playing: Weights = field(default_factory=dict)
     target: Weights = field(default_factory=dict)
@@ -112,7 +112,7 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
             environments[f"{index}.memory"] = np.frombuffer(one.memory, np.float32)
     contents = {
         "training.json": description.model_dump_json().encode(),
-        "optimiser.safetensors": pack(state.optimiser),
+        "optimizer.safetensors": pack(state.optimizer),
         "environments.safetensors": pack(environments),
         "playing.safetensors": pack(state.playing),
     }
@@ -138,7 +138,7 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
     environments = tuple(_environment(arrays, index, one) for index, one in enumerate(description.environments))
     return TrainingState(
         description.counters,
-        unpack(contents, "optimiser.safetensors"),
+        unpack(contents, "optimizer.safetensors"),
         environments,
         unpack(contents, "playing.safetensors"),
         *(unpack(contents, name) for name in _OFF_POLICY_FILES if name in contents),

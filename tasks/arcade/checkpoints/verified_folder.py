@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
+from tasks.arcade.settings.legacy import FILES as FORMER_FILES
 
 MANIFEST = "manifest.json"
 _LARGEST_FILE = 2 * 1024**3
@@ -88,13 +89,15 @@ def read_folder(
     if digest is not None and found != digest:
         raise DamagedError(f"its digest is {found[:12]}, not {digest[:12]} as recorded when it was saved")
     manifest = _manifest(raw)
-    if set(manifest.files) == {*names, *optional}:
+    on_disk = {FORMER_FILES.get(name, name): name for name in (*names, *optional)}
+    listed = {on_disk.get(name, name): name for name in manifest.files}
+    if set(listed) == {*names, *optional}:
         names = (*names, *optional)
-    elif set(manifest.files) != set(names):
+    elif set(listed) != set(names):
         raise DamagedError(f"{MANIFEST} lists {', '.join(sorted(manifest.files))}, not {', '.join(names)}")
-    contents = {name: _bytes(directory / name) for name in names}
+    contents = {name: _bytes(directory / listed[name]) for name in names}
     for name, data in contents.items():
-        if hashlib.sha256(data).hexdigest() != manifest.files[name]:
+        if hashlib.sha256(data).hexdigest() != manifest.files[listed[name]]:
             raise DamagedError(f"{name} is damaged: its SHA-256 is not the manifest's")
     return contents
 

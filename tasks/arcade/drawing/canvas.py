@@ -1,7 +1,7 @@
 """A picture in the encoder's own format, and how a game's picture and others come to lie on it.
 
-Colours are kept as the film has them: luma, and two differences of colour for every block of 2 x 2 pixels (I420,
-BT.709, limited range). So nothing is converted frame by frame: the console's few colours are, once.
+Colours are kept as the video has them: luma, and two differences of color for every block of 2 x 2 pixels (I420,
+BT.709, limited range). So nothing is converted frame by frame: the console's few colors are, once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tasks.arcade.drawing.mp4_encoder import Picture
 from tasks.arcade.emulator.emulator import Screen
 
 Rgb = npt.NDArray[np.uint8]
-"""A picture, or colours: uint8 of shape (..., 3)."""
+"""A picture, or colors: uint8 of shape (..., 3)."""
 Plane = npt.NDArray[np.uint8]
 
-# Luma and the differences of colour from R, G, B in [0, 1] (ITU-R BT.709-6, items 3.2 and 3.3), times the limited
+# Luma and the differences of color from R, G, B in [0, 1] (ITU-R BT.709-6, items 3.2 and 3.3), times the limited
 # range of item 4.
 _TO_YCC = np.array(
     [
@@ -35,14 +35,14 @@ _FROM_YCC = np.linalg.inv(_TO_YCC)
 
 
 def to_ycc(rgb: Rgb) -> npt.NDArray[np.uint8]:
-    """R, G, B as luma and differences of colour: uint8 of shape (..., 3) both."""
+    """R, G, B as luma and differences of color: uint8 of shape (..., 3) both."""
     ycc: npt.NDArray[np.float64] = rgb / 255.0 @ _TO_YCC.T + _ZERO
     return np.rint(ycc).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle on a canvas, in pixels; all four are even, so that no block of colour is shared.
+    """A rectangle on a canvas, in pixels; all four are even, so that no block of color is shared.
 
     Raises:
         ValueError: one of them is odd or negative.
@@ -64,7 +64,7 @@ class Canvas:
     Args:
         width: pixels.
         height: pixels.
-        colour: R, G, B of the empty canvas.
+        color: R, G, B of the empty canvas.
         picture: one that is there already, to look at it or to draw on it.
 
     Attributes:
@@ -77,19 +77,19 @@ class Canvas:
     """
 
     def __init__(
-        self, width: int, height: int, colour: tuple[int, int, int] = (0, 0, 0), *, picture: Picture | None = None
+        self, width: int, height: int, color: tuple[int, int, int] = (0, 0, 0), *, picture: Picture | None = None
     ) -> None:
         self.box = Box(0, 0, width, height)
         self.picture: Picture = np.empty((height * 3 // 2, width), np.uint8) if picture is None else picture
         self.luma: Plane = self.picture[:height]
         self.chroma: Plane = self.picture[height:].reshape(2, height // 2, width // 2)
         if picture is None:
-            self.fill(self.box, colour)
+            self.fill(self.box, color)
 
-    def fill(self, box: Box, colour: tuple[int, int, int]) -> None:
-        """Paint a box in one colour, R, G, B of 0 to 255."""
+    def fill(self, box: Box, color: tuple[int, int, int]) -> None:
+        """Paint a box in one color, R, G, B of 0 to 255."""
         luma, chroma = self.within(box)
-        luma[:], *differences = to_ycc(np.array(colour, np.uint8))
+        luma[:], *differences = to_ycc(np.array(color, np.uint8))
         chroma[:] = np.array(differences, np.uint8)[:, None, None]
 
     def put(self, rgb: Rgb, x: int, y: int) -> None:
@@ -118,7 +118,7 @@ class Outline:
     """A line around a rectangle of the game's picture, in the game's own pixels.
 
     Attributes:
-        strength: 0 to 1; how much of the line's colour is mixed into what lies under it.
+        strength: 0 to 1; how much of the line's color is mixed into what lies under it.
     """
 
     x: int
@@ -129,7 +129,7 @@ class Outline:
 
 
 _LINE, _APART = 4, 2
-"""Pixels of a film: how thick an outline is, and how far from what it is drawn around."""
+"""Pixels of a video: how thick an outline is, and how far from what it is drawn around."""
 
 
 class Drawn(Protocol):
@@ -168,10 +168,10 @@ class GameView:
         self._wide = across if across in (1, 2, 4, 8) else 0
         self._indices: Screen = np.empty(size, np.uint8)
         self._rgb, self._known = np.zeros((256, 3), np.uint8), np.zeros(256, np.bool_)
-        # ALE does not tell its palette: a colour is read off the first picture that shows it. Until then its luma is
-        # 0, which no colour has.
+        # ALE does not tell its palette: a color is read off the first picture that shows it. Until then its luma is
+        # 0, which no color has.
         self._tabulate(np.zeros((256, 3), np.uint8))
-        # No picture yet: 255 is no colour of any console.
+        # No picture yet: 255 is no color of any console.
         self._before: Screen = np.full(size, 255, np.uint8)
         self._digest = hashlib.sha256()
         self._outlines: tuple[Outline, ...] = ()
@@ -222,8 +222,8 @@ class GameView:
             wide = differences.view(np.uint8) if self._wide else differences.take(self._columns[::2], axis=1)
             _spread(plane, wide, changed, self._rows[::2])
 
-    def outline(self, outlines: Sequence[Outline], colour: tuple[int, int, int]) -> None:
-        """From the next picture on these lie over the game, in one colour, instead of those before."""
+    def outline(self, outlines: Sequence[Outline], color: tuple[int, int, int]) -> None:
+        """From the next picture on these lie over the game, in one color, instead of those before."""
         if tuple(outlines) == self._outlines:
             return
         self._outlines = tuple(outlines)
@@ -232,7 +232,7 @@ class GameView:
         lines = [self._around(outline) for outline in outlines]
         if not lines:
             return
-        ycc = to_ycc(np.array(colour, np.uint8)).astype(np.uint16)
+        ycc = to_ycc(np.array(color, np.uint8)).astype(np.uint16)
         self._line = np.concatenate([part for line in lines for part in line])
         inks = np.concatenate([ycc.repeat([len(part) for part in line]) for line in lines])
         weights = np.array([round(256 * outline.strength) for outline in outlines], np.uint16)
@@ -243,7 +243,7 @@ class GameView:
         self._stale |= self._covered
 
     def _around(self, outline: Outline) -> list[npt.NDArray[np.intp]]:
-        """Where in the canvas's picture a line lies: its luma, its one and its other difference of colour."""
+        """Where in the canvas's picture a line lies: its luma, its one and its other difference of color."""
         (height, width), box = self.size, self.box
         left, right = _wider(outline.x, outline.width, box.width, width)
         top, lower = _wider(outline.y, outline.height, box.height, height)
@@ -255,7 +255,7 @@ class GameView:
         return [luma, blue, blue + across * down // 4]
 
     def _spread_means(self, chroma: Plane, changed: npt.NDArray[np.bool_]) -> None:
-        """Write both planes of colour where blocks of 2 x 2 hold several of the game's pixels: their means."""
+        """Write both planes of color where blocks of 2 x 2 hold several of the game's pixels: their means."""
         upper, lower = self._rows[::2], self._rows[1::2]
         shown = np.flatnonzero(changed[upper] | changed[lower])
         above, below = self._indices.take(upper[shown], axis=0), self._indices.take(lower[shown], axis=0)
@@ -264,7 +264,7 @@ class GameView:
         chroma[:, shown] = means.reshape(len(shown), -1, 2).transpose(2, 0, 1)
 
     def _across(self, indices: Screen) -> npt.NDArray[np.uint32]:
-        """Of each two of the film's pixels side by side, both differences of colour summed: 16 bits each."""
+        """Of each two of the video's pixels side by side, both differences of color summed: 16 bits each."""
         wide = indices if self._wide == 1 else indices.take(self._columns, axis=1)
         return self._pairs.take(wide.view(np.uint16))
 
@@ -278,7 +278,7 @@ class GameView:
     def digest(self) -> str:
         """Of all pictures drawn so far, 64 hex digits.
 
-        SHA-256 over the numbers of their colours, picture by picture, and then over R, G, B of the 256 numbers (0 for
+        SHA-256 over the numbers of their colors, picture by picture, and then over R, G, B of the 256 numbers (0 for
         those that were never shown).
         """
         whole = self._digest.copy()

@@ -1,4 +1,4 @@
-"""A film's pictures, as they come out of it again."""
+"""A video's pictures, as they come out of it again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from tasks.arcade.drawing.mp4_encoder import FilmError, Picture, find_ffmpeg, last_words, notebook
+from tasks.arcade.drawing.mp4_encoder import Picture, VideoError, find_ffmpeg, last_words, notebook
 
 # YUV4MPEG2's head, as ffmpeg writes it; A is the sample aspect ratio.
 _HEAD = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+) \S+ A(\d+):(\d+) C420\S*.*\n")
@@ -22,7 +22,7 @@ _HEAD = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+) F(\d+):(\d+) \S+ A(\d+):(\d+) C420
 
 @dataclass(frozen=True)
 class Shown:
-    """What a film's file says of its pictures: pixels, frames a second, width of a pixel over its height."""
+    """What a video's file says of its pictures: pixels, frames a second, width of a pixel over its height."""
 
     width: int
     height: int
@@ -31,9 +31,9 @@ class Shown:
 
 
 class Decoder:
-    """One ffmpeg that decodes one film, picture by picture; iterate over it once.
+    """One ffmpeg that decodes one video, picture by picture; iterate over it once.
 
-    Every picture is the same array, written anew. Raises FilmError where ffmpeg fails, at the start or in the middle.
+    Every picture is the same array, written anew. Raises VideoError where ffmpeg fails, at the start or in the middle.
 
     Attributes:
         shown: what the file says of its pictures.
@@ -43,7 +43,7 @@ class Decoder:
         self._path = path
         self._command = [
             *(find_ffmpeg().path, "-loglevel", "error", "-nostats", "-nostdin"),
-            # A stranger's film is an MP4 and nothing else: no list of other files or addresses to be read.
+            # A stranger's video is an MP4 and nothing else: no list of other files or addresses to be read.
             *("-protocol_whitelist", "file", "-f", "mp4", "-i", f"file:{path}", "-map", "0:v:0"),
             *("-fps_mode", "passthrough", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1"),
         ]
@@ -78,8 +78,8 @@ class Decoder:
         if self._process.wait() != 0:
             raise self._error("it cannot be decoded")
 
-    def _error(self, what: str) -> FilmError:
-        return FilmError(f"{self._path.name}: {what}: {last_words(self._process, self._said)}")
+    def _error(self, what: str) -> VideoError:
+        return VideoError(f"{self._path.name}: {what}: {last_words(self._process, self._said)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -1,7 +1,7 @@
 """Pictures, and the sound that belongs to them, become an MP4: streamed to one ffmpeg, whole at the end or not there.
 
 The only room that knows imageio-ffmpeg. It gives the ffmpeg; the process is run from here, because imageio-ffmpeg's
-own writer discards ffmpeg's exit status and what it says, so a film that failed would look like one that is done.
+own writer discards ffmpeg's exit status and what it says, so a video that failed would look like one that is done.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ _LOOK_SECONDS = 0.5
 _PIPE = 1024 * 1024
 """Bytes on their way to ffmpeg; as many as Linux lets anybody have."""
 _SOUND_RATE = 32_000
-"""Hz of the film's sound, the nearest of AAC's own above a console's 25,528 or 30,679."""
+"""Hz of the video's sound, the nearest of AAC's own above a console's 25,528 or 30,679."""
 
 
-class FilmError(RamreelError):
-    """No film was made, and no file is left; the message says why."""
+class VideoError(RamreelError):
+    """No video was made, and no file is left; the message says why."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a film is made of.
+    """What a video is made of.
 
     Attributes:
         width: pixels, even.
         height: pixels, even.
         rate: frames a second.
         pixel: width of a pixel as shown, over its height (the sample aspect ratio of H.264, Annex E).
-        samples: of sound for each frame; 0 is a silent film.
+        samples: of sound for each frame; 0 is a silent video.
         small: whether it is compressed as hard as a page needs that holds many, which takes longer.
     """
 
@@ -72,20 +72,20 @@ class Form:
 
 
 class Encoder:
-    """One ffmpeg that makes one film: pictures in, and at the end a whole file or none.
+    """One ffmpeg that makes one video: pictures in, and at the end a whole file or none.
 
     Sound waits in an unnamed file, 30 kB for a second, and is joined to the pictures at the end: an ffmpeg that reads
     both at once holds up one until it has enough of the other, how much depends on its version, and so may wait for
     ever.
 
     Args:
-        path: the film; it appears whole or not at all. Its folder exists.
+        path: the video; it appears whole or not at all. Its folder exists.
         form: size, rate, sound.
         metadata: what the container says of itself: `title`, `comment`.
         finish: called with the whole file before it appears, to add to it.
 
     Raises:
-        FilmError: the form is impossible, or there is no ffmpeg.
+        VideoError: the form is impossible, or there is no ffmpeg.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Encoder:
         finish: Callable[[Path], object] | None = None,
     ) -> None:
         if form.width % 2 or form.height % 2 or min(form.width, form.height) < 2:
-            raise FilmError(f"{path.name}: a film's width and height are even: got {form.width}x{form.height}")
+            raise VideoError(f"{path.name}: a video's width and height are even: got {form.width}x{form.height}")
         self.frames = 0
         self.form = form
         self._path, self._metadata, self._finish = path, metadata, finish
@@ -141,12 +141,12 @@ class Encoder:
         """Add a frame and the `form.samples` samples that are heard while it is seen.
 
         Raises:
-            ValueError: the picture or the sound is not of the film's form.
-            FilmError: ffmpeg takes no more.
+            ValueError: the picture or the sound is not of the video's form.
+            VideoError: ffmpeg takes no more.
         """
         samples = 0 if sound is None else len(sound)
         if picture.shape != (self.form.height * 3 // 2, self.form.width) or samples != self.form.samples:
-            raise ValueError(f"frame {self.frames} is not of the film's form: {picture.shape}, {samples} samples")
+            raise ValueError(f"frame {self.frames} is not of the video's form: {picture.shape}, {samples} samples")
         left = picture.data.cast("B")
         while left:
             try:
@@ -218,7 +218,7 @@ class Encoder:
                 os.fsync(file.fileno())
             self._whole.replace(self._path)
         except OSError as error:
-            raise self._error(f"the film is not there ({error.strerror})") from None
+            raise self._error(f"the video is not there ({error.strerror})") from None
 
     def _join(self) -> None:
         """Sound is encoded and laid beside the pictures, which stay as they are."""
@@ -241,8 +241,8 @@ class Encoder:
         if status != 0:
             raise self._error(last_words(self._processes[-1], self._said))
 
-    def _error(self, what: str) -> FilmError:
-        return FilmError(f"{self._path.name}: {what} (ffmpeg {self._ffmpeg.version})")
+    def _error(self, what: str) -> VideoError:
+        return VideoError(f"{self._path.name}: {what} (ffmpeg {self._ffmpeg.version})")
 
 
 _OLDEST = (5, 1)
@@ -259,15 +259,15 @@ class Ffmpeg:
 
 
 def find_ffmpeg() -> Ffmpeg:
-    """The ffmpeg that makes films: the one that `IMAGEIO_FFMPEG_EXE` names, else the one of imageio-ffmpeg.
+    """The ffmpeg that makes videos: the one that `IMAGEIO_FFMPEG_EXE` names, else the one of imageio-ffmpeg.
 
     Raises:
-        FilmError: there is none, or it does not start.
+        VideoError: there is none, or it does not start.
     """
     try:
         path = str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise FilmError(f"there is no ffmpeg: {str(error).splitlines()[0]}") from None
+        raise VideoError(f"there is no ffmpeg: {str(error).splitlines()[0]}") from None
     return _asked(path)
 
 
@@ -276,13 +276,13 @@ def _asked(path: str) -> Ffmpeg:
     try:
         done = subprocess.run([path, "-version"], capture_output=True, text=True, check=False, timeout=_PATIENCE)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise FilmError(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
+        raise VideoError(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
     words = done.stdout.split()
     if words[:2] != ["ffmpeg", "version"] or not words[2:]:
-        raise FilmError(f"{path} is no ffmpeg: {_ADVICE}")
+        raise VideoError(f"{path} is no ffmpeg: {_ADVICE}")
     release = re.match(r"n?(\d+)\.(\d+)", words[2])
     if release and tuple(map(int, release.groups())) < _OLDEST:
-        raise FilmError(f"{path} is ffmpeg {words[2]}, too old: {_ADVICE}")
+        raise VideoError(f"{path} is ffmpeg {words[2]}, too old: {_ADVICE}")
     return Ffmpeg(path, words[2])
 
 
@@ -323,7 +323,7 @@ def picture_arguments(form: Form) -> list[str]:
         *("-filter_threads", "1", *_AT_ONCE, "-f", "rawvideo", "-pix_fmt", "yuv420p"),
         *("-video_size", f"{form.width}x{form.height}", "-framerate", str(form.rate), "-i", "pipe:0"),
         *("-vf", f"{shape},{marks}"),
-        # One thread, because films are made side by side on all cores.
+        # One thread, because videos are made side by side on all cores.
         *("-c:v", "libx264", *(_SMALL if form.small else _SHARP), "-threads", "1", "-pix_fmt", "yuv420p"),
     ]
 

@@ -38,7 +38,7 @@ class Pictures:
 
 
 def _plane(canvas: Canvas, box: Box) -> Plane:
-    """The luma within a box that is grey from now on."""
+    """The luma within a box that is gray from now on."""
     luma, chroma = canvas.within(box)
     chroma[:] = 128
     return luma

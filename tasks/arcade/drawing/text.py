@@ -30,7 +30,7 @@ def letters(text: str, font: Font, size: int) -> Ink:
 
     Args:
         text: one line; what the font has no sign for becomes its sign for that.
-        font: one of `tasks/arcade/films/fonts`.
+        font: one of `tasks/arcade/videos/fonts`.
         size: in pixels.
     """
     face = _font(font, size)
@@ -72,7 +72,7 @@ def resized(picture: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDAr
 def save_animation(pictures: Iterable[npt.NDArray[np.uint8]], path: Path, milliseconds: int) -> None:
     """Write pictures, uint8 of shape (height, width, 3), each shown so long, as an animated WebP that never ends.
 
-    They are all kept in memory meanwhile. Nothing of them is lost: flat colours take little room.
+    They are all kept in memory meanwhile. Nothing of them is lost: flat colors take little room.
     """
     first, *others = (Image.fromarray(rgb) for rgb in pictures)
     # Pillow's own choice, method 0, makes a file twelve times as large, and no sooner.

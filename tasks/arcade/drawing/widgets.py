@@ -13,34 +13,34 @@ from tasks.arcade.drawing.canvas import Box, Canvas, to_ycc
 from tasks.arcade.drawing.text import Font, fitting, letters
 from tasks.arcade.emulator.emulator import Ram
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Floats = npt.NDArray[np.float32]
 
-BACKGROUND: Colour = (14, 17, 22)
-RAISED: Colour = (25, 30, 38)
-BRIGHT: Colour = (230, 234, 240)
-SOFT: Colour = (148, 158, 172)
-FAINT: Colour = (88, 98, 112)
-SLATE: Colour = (78, 91, 110)
-# Told apart by colour-blind eyes.
-CHANGED: Colour = (240, 168, 48)
-DECIDING: Colour = (64, 186, 246)
-VALUE: Colour = (178, 152, 246)
+BACKGROUND: Color = (14, 17, 22)
+RAISED: Color = (25, 30, 38)
+BRIGHT: Color = (230, 234, 240)
+SOFT: Color = (148, 158, 172)
+FAINT: Color = (88, 98, 112)
+SLATE: Color = (78, 91, 110)
+# Told apart by color-blind eyes.
+CHANGED: Color = (240, 168, 48)
+DECIDING: Color = (64, 186, 246)
+VALUE: Color = (178, 152, 246)
 
 
-def _ycc(colour: Colour) -> Floats:
-    return to_ycc(np.array(colour, np.uint8)).astype(np.float32)
+def _ycc(color: Color) -> Floats:
+    return to_ycc(np.array(color, np.uint8)).astype(np.float32)
 
 
 class Label:
-    """One line of text on a ground of one colour; drawn again only when it changes.
+    """One line of text on a ground of one color; drawn again only when it changes.
 
     Args:
         canvas: what is drawn on.
         box: where; text that is wider is cut off with an ellipsis.
         font: its name.
         size: in pixels.
-        colour: of the letters.
+        color: of the letters.
         align: where in the box.
         ground: what it stands on.
     """
@@ -51,14 +51,14 @@ class Label:
         box: Box,
         font: Font,
         size: int,
-        colour: Colour,
-        align: Literal["left", "centre", "right"] = "left",
-        ground: Colour = BACKGROUND,
+        color: Color,
+        align: Literal["left", "center", "right"] = "left",
+        ground: Color = BACKGROUND,
     ) -> None:
         self._luma, self._chroma = canvas.within(box)
         self._width, self._height = box.width, box.height
         self._font, self._size, self._align = font, size, align
-        self._ground, self._ink = _ycc(ground), _ycc(colour)
+        self._ground, self._ink = _ycc(ground), _ycc(color)
         self._text = ""
 
     def forget(self) -> None:
@@ -72,7 +72,7 @@ class Label:
         self._text = text
         ink = letters(fitting(text, self._font, self._size, self._width), self._font, self._size)[: self._height]
         height, width = ink.shape
-        x = {"left": 0, "centre": (self._width - width) // 2, "right": self._width - width}[self._align]
+        x = {"left": 0, "center": (self._width - width) // 2, "right": self._width - width}[self._align]
         y = (self._height - height) // 2
         cover = np.zeros((self._height, self._width), np.float32)
         cover[y : y + height, x : x + width] = ink
@@ -144,16 +144,16 @@ class RamGrid:
         _frame(tiles, ring[:, 0], _RING)
         row, column = cells // 16, cells % 16
         self._luma[row, :, column, :] = tiles.astype(np.uint8)
-        for plane, colour, around in zip(self._chroma, ground[:, 1:].T, ring[:, 1:].T, strict=True):
-            blocks = np.repeat(colour, (CELL // 2) ** 2).reshape(-1, CELL // 2, CELL // 2)
+        for plane, color, around in zip(self._chroma, ground[:, 1:].T, ring[:, 1:].T, strict=True):
+            blocks = np.repeat(color, (CELL // 2) ** 2).reshape(-1, CELL // 2, CELL // 2)
             _frame(blocks, around, _RING // 2)
             plane[row, :, column, :] = blocks.astype(np.uint8)
 
 
-def _frame(tiles: Floats, colours: Floats, width: int) -> None:
+def _frame(tiles: Floats, colors: Floats, width: int) -> None:
     """Draw a frame of so many pixels into each tile, float32 of shape (n, height, width)."""
-    tiles[:, :width] = tiles[:, -width:] = colours[:, None, None]
-    tiles[:, :, :width] = tiles[:, :, -width:] = colours[:, None, None]
+    tiles[:, :width] = tiles[:, -width:] = colors[:, None, None]
+    tiles[:, :, :width] = tiles[:, :, -width:] = colors[:, None, None]
 
 
 class ActionBars:
@@ -191,7 +191,7 @@ class _Bar:
         self._box = Box(box.x + left, middle, (box.width - left - right) // 2 * 2, self._THICK)
         named = Box(box.x, box.y, left - 4, box.height)
         counted = Box(box.x + box.width - right + 2, box.y, right - 2, box.height)
-        self._names = [Label(canvas, named, "JetBrainsMono-Medium", small, colour) for colour in (SOFT, DECIDING)]
+        self._names = [Label(canvas, named, "JetBrainsMono-Medium", small, color) for color in (SOFT, DECIDING)]
         self._word = Label(canvas, counted, "JetBrainsMono-Medium", small, SOFT, "right")
         self._name, self._drawn = name, (-1, False)
 
@@ -212,19 +212,19 @@ class Chart:
     """A running line of the last steps, one pixel a step; what lies between it and 0 is shaded.
 
     When the line arrives at the right, the picture jumps back by a third: a chart that moved with every step would be
-    most of a film's size.
+    most of a video's size.
 
     Args:
         canvas: what is drawn on.
         box: where.
-        colour: of the line.
+        color: of the line.
         span: the smallest range that fills the height.
     """
 
-    def __init__(self, canvas: Canvas, box: Box, colour: Colour, span: float) -> None:
+    def __init__(self, canvas: Canvas, box: Box, color: Color, span: float) -> None:
         self._luma, self._chroma = canvas.within(box)
         self._box, self._span = box, span
-        self._ground, self._ink = _ycc(RAISED), _ycc(colour)
+        self._ground, self._ink = _ycc(RAISED), _ycc(color)
         self._seen: list[float] = []
         self._low, self._high = np.inf, -np.inf
         self._rows = np.arange(box.height, dtype=np.float32)[:, None]
@@ -238,7 +238,7 @@ class Chart:
         self._seen.append(value)
         grows = not self._low <= value <= self._high
         self._low, self._high = min(self._low, value), max(self._high, value)
-        # A pair of columns shares its colour.
+        # A pair of columns shares its color.
         start = 0 if jumps or grows else (len(self._seen) - 1) // 2 * 2
         self._draw(start, self._box.width if jumps else (len(self._seen) + 1) // 2 * 2)
 

@@ -1,8 +1,8 @@
 """Environment ids and emulators: the one place where an emulator is made, and the only room that knows ale-py.
 
 An `Emulator` drives ale-py itself and is step for step what `gymnasium.make(..., obs_type="ram")` gives for the same
-seed and actions (Gymnasium's `AtariEnv`, ale-py 0.12). Training and filming build it alike, from the same settings;
-filming only looks at the screen as well.
+seed and actions (Gymnasium's `AtariEnv`, ale-py 0.12). Training and recording build it alike, from the same settings;
+recording only looks at the screen as well.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class EpisodeStart:
     """An emulator right after a reset: the only moment at which ALE's state is the whole truth.
 
     Attributes:
-        state: ALE's own serialisation, its random generator included.
+        state: ALE's own serialization, its random generator included.
         skip_generator: state of the generator that draws random frame skips (NumPy's PCG64).
         picture: the first one, of `Emulator.picture`, which ALE's state leaves out; empty where none are kept.
     """
@@ -147,7 +147,7 @@ class EpisodeStart:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """What an emulator without sticky actions can go back to, at any frame.
 
     With sticky actions it is not the whole truth: the action that may be repeated is missing.
@@ -272,17 +272,17 @@ class Emulator:
             self._last_two[:] = np.frombuffer(start.picture, np.uint8).reshape(self.screen_size)
         return self.ram
 
-    def moment(self) -> Moment:
+    def moment(self) -> Snapshot:
         """The emulator as it is now."""
-        return Moment(self._ale.cloneState(include_rng=True))
+        return Snapshot(self._ale.cloneState(include_rng=True))
 
-    def go_back(self, moment: Moment) -> Ram:
+    def restore_snapshot(self, moment: Snapshot) -> Ram:
         """Be as at a moment of this emulator, as often as wanted."""
         self._ale.restoreState(moment.state)
         self._ale.getRAM(self.ram)
         return self.ram
 
-    def poke(self, byte: int, value: int) -> None:
+    def write_ram_byte(self, byte: int, value: int) -> None:
         """Write one byte of the RAM, 0 to 127, behind the game's back."""
         self._ale.setRAM(byte, value)
         self.ram[byte] = value
@@ -300,9 +300,9 @@ class Emulator:
         return into
 
     def screen_indices(self, into: Screen) -> Screen:
-        """The last frame's picture as numbers of the console's colours, written into uint8 of shape (height, width).
+        """The last frame's picture as numbers of the console's colors, written into uint8 of shape (height, width).
 
-        Thirty times as fast as `screen`, which says what the colours are.
+        Thirty times as fast as `screen`, which says what the colors are.
         """
         self._ale.getScreen(into)
         return into
@@ -312,7 +312,7 @@ class Emulator:
         self._last_two = np.zeros((2, *self.screen_size), np.uint8)
 
     def picture(self) -> Screen:
-        """What the last step looked like: uint8 of shape (height, width), greys as ALE has them.
+        """What the last step looked like: uint8 of shape (height, width), grays as ALE has them.
 
         At each pixel the larger one of the last two frames, for some games draw things on every second frame only; at
         an episode's start the first frame.

@@ -1,6 +1,6 @@
 """The screen as a policy on pixels sees it, and what any player is shown of an emulator: its RAM, or these pictures.
 
-The usual preprocessing (Mnih et al. 2015, as Gymnasium's `AtariPreprocessing` has it): greys, at each pixel the larger
+The usual preprocessing (Mnih et al. 2015, as Gymnasium's `AtariPreprocessing` has it): grays, at each pixel the larger
 one of a step's last two frames, shrunk to 84 x 84 by averaging areas, the last four on top of each other. Left out of
 it are random starts and ends at a lost life: sticky actions take the place of the first, and whole games are what
 counts (Machado et al. 2018).
@@ -23,12 +23,12 @@ STACK = (DEPTH, SIDE, SIDE)
 
 Stack = npt.NDArray[np.uint8]
 """The last pictures, the oldest first: uint8 of shape (4, 84, 84), black is 0."""
-Seen = npt.NDArray[np.uint8]
+Observation = npt.NDArray[np.uint8]
 """What a player is shown: RAM of shape (128,), or a `Stack`."""
 
 
 def shrink(picture: Screen) -> Screen:
-    """A picture of greys, uint8 of shape (height, width) up to 250 x 160, as the means of 84 x 84 equal areas."""
+    """A picture of grays, uint8 of shape (height, width) up to 250 x 160, as the means of 84 x 84 equal areas."""
     height, width = picture.shape
     # Whole numbers below 2**24: sums of float32 are exact, in whatever order they are taken.
     sums = _shares(height) @ picture.astype(np.float32) @ _shares(width).T
@@ -45,7 +45,7 @@ def _shares(n: int) -> npt.NDArray[np.float32]:
     return shares
 
 
-class Eye:
+class FrameStacker:
     """Sees the last four pictures of an emulator, one a step.
 
     Args:
@@ -71,12 +71,12 @@ class Eye:
         self.stack[-1] = shrink(self._emulator.picture())
 
 
-def sees_pixels(player: object) -> bool:
-    """Whether a player decides on pixels, as one says that has `sees_pixels`; all others decide on RAM."""
-    return bool(getattr(player, "sees_pixels", False))
+def uses_pixels(player: object) -> bool:
+    """Whether a player decides on pixels, as one says that has `uses_pixels`; all others decide on RAM."""
+    return bool(getattr(player, "uses_pixels", False))
 
 
-class Senses:
+class ObservationBuilder:
     """What a player is shown of an emulator, step by step.
 
     Args:
@@ -85,10 +85,10 @@ class Senses:
     """
 
     def __init__(self, player: object, emulator: Emulator) -> None:
-        self._eye = Eye(emulator) if sees_pixels(player) else None
+        self._frame_stacker = FrameStacker(emulator) if uses_pixels(player) else None
         self._ram: Ram | None = None
 
-    def __call__(self, ram: Ram, *, starts: bool) -> tuple[Seen, Seen]:
+    def __call__(self, ram: Ram, *, starts: bool) -> tuple[Observation, Observation]:
         """What is shown now, and what was one step before; at an episode's start the same.
 
         Call it once after every step and after the reset.
@@ -97,13 +97,13 @@ class Senses:
             ram: of the emulator, a copy that stays as it is.
             starts: whether an episode starts here.
         """
-        if self._eye is None:
+        if self._frame_stacker is None:
             previous = ram if starts or self._ram is None else self._ram
             self._ram = ram
             return ram, previous
         if starts:
-            self._eye.begin()
+            self._frame_stacker.begin()
         else:
-            self._eye.see()
+            self._frame_stacker.see()
         # Pictures hold their own past.
-        return self._eye.stack, self._eye.stack
+        return self._frame_stacker.stack, self._frame_stacker.stack

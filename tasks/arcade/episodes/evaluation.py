@@ -1,4 +1,4 @@
-"""How good a checkpoint is: whole seeded episodes, and the film of the one whose return is the median, or of others."""
+"""How good a checkpoint is: whole seeded episodes, and the video of the one whose return is the median, or of others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.seeds import action_seeds, chosen_episode, evaluation_seeds
 from tasks.arcade.episodes.trace import Ended, Trace
 from tasks.arcade.settings.base import SCHEMA, Settings
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 
 
 class EpisodeScore(Settings):
@@ -29,16 +29,16 @@ class EpisodeScore(Settings):
 
 
 class Evaluation(Settings):
-    """What a checkpoint's episodes came to, and which of them was filmed."""
+    """What a checkpoint's episodes came to, and which of them was recorded."""
 
     schema_version: int = SCHEMA
     checkpoint: str = Field(description="its digest")
     step: int
     settings: EvaluationSettings
-    film: FilmSettings = Field(default=FilmSettings(panel=False), description="as it was asked for")
+    video: VideoSettings = Field(default=VideoSettings(panel=False), description="as it was asked for")
     episodes: tuple[EpisodeScore, ...] = Field(min_length=1)
-    filmed: int = Field(description="index of the episode in the checkpoint's film")
-    film_frames: int = Field(description="pictures in the film")
+    recorded: int = Field(description="index of the episode in the checkpoint's video")
+    video_frames: int = Field(description="pictures in the video")
 
     @property
     def returns(self) -> list[float]:
@@ -54,9 +54,9 @@ class Evaluation(Settings):
 
     @property
     def choice(self) -> str:
-        """Which episode the film shows, e.g. `median of 10 episodes (10 distinct)`."""
-        kind = "median" if self.film.episode == "all" else self.film.episode
-        return _choice(kind, self.filmed, len(self.episodes), self.distinct_episodes)
+        """Which episode the video shows, e.g. `median of 10 episodes (10 distinct)`."""
+        kind = "median" if self.video.episode == "all" else self.video.episode
+        return _choice(kind, self.recorded, len(self.episodes), self.distinct_episodes)
 
     def estimate(self, statistic: scores.Statistic) -> scores.Estimate:
         """A statistic of the episodes' returns, with the interval of the distinct ones."""

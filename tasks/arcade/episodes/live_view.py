@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from tasks.arcade.emulator.emulator import Emulator, Ram, make_env, ram_of
-from tasks.arcade.emulator.frame_stack import Senses, sees_pixels
+from tasks.arcade.emulator.frame_stack import ObservationBuilder, uses_pixels
 from tasks.arcade.episodes.playing import Player
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.game import GameSettings
@@ -84,8 +84,8 @@ def watch(
         NoScreenError: there is nothing to open a window on.
         UnknownGameError: the game cannot be emulated.
     """
-    uniforms, twin = np.random.default_rng(action_seed), Emulator(game, seed) if sees_pixels(player) else None
-    senses, decide = Senses(player, twin) if twin else None, player.begin()
+    uniforms, twin = np.random.default_rng(action_seed), Emulator(game, seed) if uses_pixels(player) else None
+    senses, decide = ObservationBuilder(player, twin) if twin else None, player.begin()
     episode_return, steps, ended = 0.0, 0, False
     with _open(game, render_mode) as env:
         _, info = env.reset(seed=seed)
@@ -113,7 +113,7 @@ def _open(game: GameSettings, render_mode: str) -> Iterator[RamInfo]:
             if "SDL" not in str(error):
                 raise
             raise NoScreenError(
-                "there is no screen to open a window on: `ramreel record` makes films instead"
+                "there is no screen to open a window on: `ramreel record` makes videos instead"
             ) from None
         with closing(RamInfo(env)) as wrapped:
             yield wrapped

@@ -12,7 +12,7 @@ from tasks.arcade.settings.base import Settings
 
 STEPS = 1_000_000
 """Every so many steps of training are a milestone."""
-HUMAN_NORMALISED = (0.25, 0.5, 1.0, 2.0)
+HUMAN_NORMALIZED = (0.25, 0.5, 1.0, 2.0)
 """(return - random) / (human - random), of published figures: 0 is random, 1 human (Mnih et al. 2015)."""
 
 
@@ -72,12 +72,12 @@ def _returns(at: Reached) -> list[Milestone]:
     return [Milestone(name=f"return-{value:g}", words=f"reaches a return of {value:g}") for value in passed]
 
 
-def _human_normalised(at: Reached) -> list[Milestone]:
+def _human_normalized(at: Reached) -> list[Milestone]:
     random, human = at.reference.random, at.reference.human
     if random is None or human is None:
         return []
     score = (at.mean.value - random) / (human - random)
-    passed = [value for value in HUMAN_NORMALISED if score >= value]
+    passed = [value for value in HUMAN_NORMALIZED if score >= value]
     return [Milestone(name=f"human-{value:g}", words=f"reaches {value:.0%} of a human's score") for value in passed]
 
 
@@ -96,7 +96,7 @@ def _steps(at: Reached) -> list[Milestone]:
 MILESTONES: tuple[Callable[[Reached], list[Milestone]], ...] = (
     _above_random,
     _returns,
-    _human_normalised,
+    _human_normalized,
     _new_best,
     _steps,
 )

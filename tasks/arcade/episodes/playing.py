@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 
 from tasks.arcade.emulator.emulator import Emulator, Ram, UnknownGameError, ale_version, rom_digest
-from tasks.arcade.emulator.frame_stack import Senses
+from tasks.arcade.emulator.frame_stack import ObservationBuilder
 from tasks.arcade.episodes.trace import SHORT, Ended, Trace, TraceError
 from tasks.arcade.policies.agent import Decide
 from tasks.arcade.settings.game import GameSettings
 
 
 class Player(Protocol):
-    """What plays episodes; one that has `sees_pixels` is shown the pictures of `pixels.Eye` instead of RAM."""
+    """What plays episodes; one that has `uses_pixels` is shown the pictures of `pixels.FrameStacker` instead of RAM."""
 
     def begin(self) -> Decide:
         """What decides the actions of one episode that starts now, step by step."""
@@ -65,11 +65,11 @@ class _Episode:
 
     def _step(self, reward: int, ended: Ended | None) -> Step:
         ram = self._emulator.ram.copy()
-        self._chain = link(self._chain, ram)
+        self._chain = extend_digest(self._chain, ram)
         return Step(self._number, ram, reward, ended, self._emulator.episode_frames, self._chain.hex())
 
 
-def link(chain: bytes, ram: Ram) -> bytes:
+def extend_digest(chain: bytes, ram: Ram) -> bytes:
     """The next link of a chain over RAM: SHA-256 of the one before and the RAM, 32 bytes."""
     return hashlib.sha256(chain + ram.tobytes()).digest()
 
@@ -112,7 +112,7 @@ def play(
         raise ValueError(f"max_steps {max_steps} is not possible: an episode has at least 1 step")
     uniforms = np.random.default_rng(action_seed)
     emulator = Emulator(game, seed)
-    senses, decide, episode = Senses(player, emulator), player.begin(), _Episode(emulator)
+    senses, decide, episode = ObservationBuilder(player, emulator), player.begin(), _Episode(emulator)
     step = episode.reset(seed)
     actions, rewards, digests = list[int](), list[int](), [step.digest[:SHORT]]
     while step.ended is None and len(actions) != max_steps:

@@ -52,7 +52,7 @@ class Trace(Settings):
     ram_digest: Sha256 = Field(description="the chain's last value, whole")
     episode_return: int = Field(description="sum of the rewards")
     length: int = Field(ge=1, description="steps")
-    frames: int = Field(ge=1, description="frames emulated; a film draws these and the reset's picture")
+    frames: int = Field(ge=1, description="frames emulated; a video draws these and the reset's picture")
     checkpoint: Sha256 | None = Field(description="digest of the checkpoint that played; none: another player")
     checkpoint_step: int | None = Field(ge=0)
     action_seed: int = Field(ge=0, description="of the generator (NumPy's default) that samples the actions")

@@ -10,8 +10,8 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.emulator.emulator import ale_version, make_env
-from tasks.arcade.emulator.frame_stack import Senses
-from tasks.arcade.episodes.playing import Player, Step, difference, emulator_of, how_it_ended, link, replay
+from tasks.arcade.emulator.frame_stack import ObservationBuilder
+from tasks.arcade.episodes.playing import Player, Step, difference, emulator_of, how_it_ended, extend_digest, replay
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.settings.base import Settings
 
@@ -40,24 +40,24 @@ def _drawn(trace: Trace) -> Iterator[Step]:
 def _gymnasium(trace: Trace) -> Iterator[Step]:
     with closing(make_env(trace.game)) as env:
         ram, info = env.reset(seed=trace.seed)
-        chain = link(b"", ram)
+        chain = extend_digest(b"", ram)
         yield Step(0, ram, 0, None, info["episode_frame_number"], chain.hex())
         for number, action in enumerate(trace.actions, 1):
             ram, reward, terminated, truncated, info = env.step(action)
-            chain = link(chain, ram)
+            chain = extend_digest(chain, ram)
             ended = how_it_ended(terminated, truncated)
             yield Step(number, ram, int(float(reward)), ended, info["episode_frame_number"], chain.hex())
 
 
 _WITNESSES: dict[str, Callable[[Trace], Iterator[Step]]] = {
     "the emulator as training builds it": replay,
-    "the emulator as filming builds it": _drawn,
+    "the emulator as recording builds it": _drawn,
     "Gymnasium's own environment": _gymnasium,
 }
 
 
 def verify(trace: Trace) -> Verification:
-    """Play a trace three times, as training, filming (every frame drawn) and Gymnasium do, and compare every step.
+    """Play a trace three times, as training, recording (every frame drawn) and Gymnasium do, and compare every step.
 
     RAM digests, rewards, the number of frames and the end have to be the trace's in all three.
     """
@@ -87,7 +87,7 @@ def verify_decisions(trace: Trace, player: Player) -> Verification:
         TraceError: the trace cannot be played with what is installed here.
     """
     uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_of(trace)
-    senses, decide = Senses(player, emulator), player.begin()
+    senses, decide = ObservationBuilder(player, emulator), player.begin()
     # On as many threads as when it was played: how products are shared out changes their last bits.
     with threadpool_limits(1):
         for step, action in zip(replay(trace, emulator=emulator), trace.actions, strict=False):

@@ -63,7 +63,7 @@ def _is_a_name(name: str) -> str:
 
 
 def is_shown(text: str) -> bool:
-    """Whether a text is one line that is shown as it is: nothing in it moves a cursor, changes a colour or turns."""
+    """Whether a text is one line that is shown as it is: nothing in it moves a cursor, changes a color or turns."""
     return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _TURNING for one in text)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasks.arcade.inputs.fields import Approach, EnvId, Name, Seed, approach_name, short
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 
 
 class TrainSettings(Settings):
@@ -24,7 +24,7 @@ class TrainSettings(Settings):
     name: Name | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
     experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
     evaluation: EvaluationSettings | None = Field(
-        default=None, description="how its checkpoints are judged by whoever films them; none: by 10 episodes"
+        default=None, description="how its checkpoints are judged by whoever videos them; none: by 10 episodes"
     )
 
     @property
@@ -47,14 +47,14 @@ class ResumeSettings(Settings):
 
 
 class RecordSettings(Settings):
-    """What a person asks for when a run's checkpoints are filmed."""
+    """What a person asks for when a run's checkpoints are recorded."""
 
     run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
     evaluation: EvaluationSettings | None = Field(
         default=None, description="none: as was asked for with the training, else 10 episodes"
     )
-    film: FilmSettings = FilmSettings()
-    again: bool = Field(default=False, description="make films and metrics again that exist already")
+    video: VideoSettings = VideoSettings()
+    again: bool = Field(default=False, description="make videos and metrics again that exist already")
     steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
     last: bool = Field(default=False, description="only the last checkpoint")
 
@@ -71,8 +71,8 @@ class CompareSettings(Settings):
     against: tuple[str, ...] = Field(
         default=(), description="the baseline: runs, or `champion`, that the others are held against"
     )
-    normalised: bool = Field(
-        default=False, description="several games, or games set up differently, in human-normalised scores"
+    normalized: bool = Field(
+        default=False, description="several games, or games set up differently, in human-normalized scores"
     )
     name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
     experiment: Name | None = Field(default=None, description="MLflow experiment; none: that of the first run")
@@ -84,7 +84,7 @@ class CompareSettings(Settings):
 
 
 class PipelineSettings(Settings):
-    """What a person asks for when approaches are trained, filmed and compared in one go."""
+    """What a person asks for when approaches are trained, recorded and compared in one go."""
 
     env_id: EnvId
     approaches: tuple[Approach, ...] = Field(
@@ -140,7 +140,7 @@ class AtlasSettings(Settings):
 
 
 class ReelSettings(Settings):
-    """What a person asks for when a run's learning is filmed, alone or beside another run's."""
+    """What a person asks for when a run's learning is recorded, alone or beside another run's."""
 
     runs: tuple[str, ...] = Field(min_length=1, max_length=2, description="one run, or two of one game")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of the episode that every checkpoint plays")

@@ -18,7 +18,7 @@ from tasks.arcade.learner.off_policy import (
     RolloutDQN,
     RolloutQRDQN,
 )
-from tasks.arcade.learner.on_policy import RolloutA2C, RolloutPPO, UnlearnedPlay, WholeRollouts
+from tasks.arcade.learner.on_policy import RolloutA2C, RolloutMixin, RolloutPPO, UnlearnedPlay
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
 from tasks.arcade.learner.reward_scaling import RewardScale
 from tasks.arcade.learner.vec_env import RolloutVecEnv
@@ -51,7 +51,7 @@ def _falling(value: Schedule) -> Callable[[float], float]:
     return lambda remaining: end + (start - end) * max(remaining - (1 - share), 0.0) / share
 
 
-Model = WholeRollouts | OffPolicyRollouts
+Model = RolloutMixin | OffPolicyRollouts
 
 
 def build(settings: RunSettings, pool: WorkerPool) -> Model:
@@ -59,7 +59,7 @@ def build(settings: RunSettings, pool: WorkerPool) -> Model:
     env, algorithm = RolloutVecEnv(pool, len(action_names(settings.game))), settings.approach.algorithm
     if isinstance(algorithm, OffPolicySettings):
         return _off_policy(settings, algorithm, env)
-    model: WholeRollouts
+    model: RolloutMixin
     if isinstance(algorithm, PpoSettings):
         model = RolloutPPO(RamPolicy, env, seed=settings.seed, device="cpu", **ppo_arguments(algorithm))
     elif isinstance(algorithm, RecurrentPpoSettings):
@@ -88,7 +88,7 @@ def build(settings: RunSettings, pool: WorkerPool) -> Model:
         model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
         model.terminal_on_life_loss = algorithm.terminal_on_life_loss
     if isinstance(algorithm, ClippedSettings):
-        model.lean = algorithm.unrewarded_lean
+        model.lean = algorithm.no_reward_logit_noise
     model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)
     return model
 

@@ -25,7 +25,7 @@ from tasks.arcade.learner.networks import arrays_of, only_what_is_shown
 from tasks.arcade.learner.reward_scaling import RewardScale
 from tasks.arcade.learner.vec_env import DivergedError, RolloutVecEnv
 from tasks.arcade.policies.actor_critic import Weights
-from tasks.arcade.rollouts.environment import LEAN
+from tasks.arcade.rollouts.environment import LOGIT_NOISE
 from tasks.arcade.rollouts.on_policy import Episode, Rollout
 
 
@@ -44,7 +44,7 @@ def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, 
     return told
 
 
-class WholeRollouts(OnPolicyAlgorithm):
+class RolloutMixin(OnPolicyAlgorithm):
     """Mixed into an on-policy algorithm of Stable-Baselines3: rollouts come from the workers.
 
     Attributes:
@@ -102,7 +102,7 @@ class WholeRollouts(OnPolicyAlgorithm):
         a whole rollout does, as temporally extended exploration does (Dabney et al. 2021).
         """
         if self.lean > 0 and self.reward_scale.silent:
-            return {**self.weights(), LEAN: np.array(self.lean, np.float32)}
+            return {**self.weights(), LOGIT_NOISE: np.array(self.lean, np.float32)}
         return self.weights()
 
     def dump_logs(self, iteration: int = 0) -> None:
@@ -147,7 +147,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Learner(WholeRollouts):
+class Learner(RolloutMixin):
     """Mixed into one that learns by gradients, by a `train()` of its own."""
 
     def train(self) -> None:
@@ -187,7 +187,7 @@ class RolloutA2C(Learner, A2C):
             super().dump_logs(iteration)
 
 
-class UnlearnedPlay(WholeRollouts):
+class UnlearnedPlay(RolloutMixin):
     """Plays through the same rollouts, logs what every algorithm logs, and learns nothing."""
 
     def train(self) -> None:

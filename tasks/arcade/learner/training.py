@@ -112,13 +112,13 @@ def _state(model: Model) -> TrainingState:
         reward_scale=model.reward_scale.state(),
         episodes=model._episode_num,
     )
-    optimiser = {
+    optimizer = {
         f"{index}.{name}": tensor.detach().cpu().numpy().copy()
         for index, tensors in moments.items()
         for name, tensor in tensors.items()
     }
     env = _env(model)
-    state = TrainingState(counters, optimiser, env.pool.snapshot(), env.playing if env.pool.under_way else {})
+    state = TrainingState(counters, optimizer, env.pool.snapshot(), env.playing if env.pool.under_way else {})
     if isinstance(model, OffPolicyRollouts):
         return replace(state, target=model.target(), replay_buffer=model.buffer.kept.arrays())
     return state
@@ -135,7 +135,7 @@ def _restore(model: Model, start: Start) -> None:
         weights = {**start.checkpoint.weights, **start.state.target}
         model.policy.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
         groups = model.policy.optimizer.state_dict()["param_groups"]
-        model.policy.optimizer.load_state_dict({"state": _moments(start.state.optimiser), "param_groups": groups})
+        model.policy.optimizer.load_state_dict({"state": _moments(start.state.optimizer), "param_groups": groups})
     model.num_timesteps, model._n_updates = counters.step, counters.n_updates
     model.ep_info_buffer = deque(map(dict, counters.returns), maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
@@ -167,9 +167,9 @@ def _check_memories(env: RolloutVecEnv, state: TrainingState) -> None:
             )
 
 
-def _moments(optimiser: Arrays) -> dict[int, dict[str, torch.Tensor]]:
+def _moments(optimizer: Arrays) -> dict[int, dict[str, torch.Tensor]]:
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, array in optimiser.items():
+    for key, array in optimizer.items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = torch.from_numpy(array.copy())
     return moments

@@ -1,7 +1,7 @@
 """A policy as the core sees it, and its forward pass in NumPy: no torch where games are played.
 
 Every row is multiplied by itself, so that its result depends neither on how many others were asked for at once nor on
-its place among them: one environment in a film, sixteen in a worker and four in another worker decide alike, to the
+its place among them: one environment in a video, sixteen in a worker and four in another worker decide alike, to the
 bit. In a product of matrices that is not so: BLAS may sum the seventh row in another order than the first.
 """
 
@@ -184,15 +184,15 @@ class _Builder:
     def layers(self, name: str, widths: tuple[int, ...]) -> list[Layer]:
         built: list[Layer] = []
         for linear, norm in _names(name, widths, self._layer_norm):
-            built.append(self.linear(linear, centred=norm is not None))
+            built.append(self.linear(linear, centered=norm is not None))
             if norm:
                 built.append(self._norm(norm))
             built.append(self._activation)
         return built
 
-    def linear(self, name: str, centred: bool = False) -> Layer:
+    def linear(self, name: str, centered: bool = False) -> Layer:
         matrix, bias = self._weights[f"{name}.weight"].T, self._weights[f"{name}.bias"]
-        if centred:
+        if centered:
             # LayerNorm takes the mean off its inputs: done to the weights once, it is done to every row.
             matrix, bias = matrix - matrix.mean(axis=1, keepdims=True), bias - bias.mean()
         matrix = np.ascontiguousarray(matrix, np.float32)
@@ -208,12 +208,12 @@ class _Builder:
         gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
         share = np.float32(1 / len(gain))
 
-        def layer(centred: Floats) -> Floats:
-            variance = np.einsum("...j,...j->...", centred, centred) * share
-            centred *= (1 / np.sqrt(variance + _NORM_EPSILON))[..., None]
-            centred *= gain
-            centred += bias
-            return centred
+        def layer(centered: Floats) -> Floats:
+            variance = np.einsum("...j,...j->...", centered, centered) * share
+            centered *= (1 / np.sqrt(variance + _NORM_EPSILON))[..., None]
+            centered *= gain
+            centered += bias
+            return centered
 
         return layer
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tasks.arcade.emulator.frame_stack import Seen
+from tasks.arcade.emulator.frame_stack import Observation
 from tasks.arcade.policies.actor_critic import Floats, Policy, sample
 from tasks.arcade.policies.features import Features
 from tasks.arcade.policies.recurrent import RecurrentPolicy
 
-Decide = Callable[[Seen, Seen, float | None], int]
+Decide = Callable[[Observation, Observation, float | None], int]
 """The action at the next step of one episode, asked for at every step in its order.
 
 It is given what is seen, what was seen one step before (at an episode's start the same), and a number in [0, 1) that
@@ -24,7 +24,7 @@ class Agent:
 
     def __init__(self, features: Features, policy: Policy | RecurrentPolicy) -> None:
         self.features, self.policy = features, policy
-        self.n_actions, self.sees_pixels = policy.n_actions, features.of_pixels
+        self.n_actions, self.uses_pixels = policy.n_actions, features.of_pixels
 
     def begin(self) -> Decide:
         """What decides the steps of one episode that starts now.
@@ -35,7 +35,7 @@ class Agent:
         return self._with_memory(self.policy) if isinstance(self.policy, RecurrentPolicy) else self._by(self.policy)
 
     def _by(self, policy: Policy) -> Decide:
-        def decide(seen: Seen, previous: Seen, uniform: float | None) -> int:
+        def decide(seen: Observation, previous: Observation, uniform: float | None) -> int:
             return _action(policy.logits(self.features(seen[None], previous[None])), uniform)
 
         return decide
@@ -43,7 +43,7 @@ class Agent:
     def _with_memory(self, policy: RecurrentPolicy) -> Decide:
         memory = policy.begin(1)
 
-        def decide(seen: Seen, previous: Seen, uniform: float | None) -> int:
+        def decide(seen: Observation, previous: Observation, uniform: float | None) -> int:
             nonlocal memory
             memory = policy.after(self.features(seen[None], previous[None]), memory)
             return _action(policy.logits(memory), uniform)

@@ -1,6 +1,6 @@
-"""What is seen → network input: the very same code in training's workers, at replay and in films.
+"""What is seen → network input: the very same code in training's workers, at replay and in videos.
 
-The statistics that standardising needs are kept as exact integer sums, so they do not depend on the order in which
+The statistics that standardizing needs are kept as exact integer sums, so they do not depend on the order in which
 steps were seen or on how many workers saw them.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE
-from tasks.arcade.emulator.frame_stack import STACK, Seen
+from tasks.arcade.emulator.frame_stack import STACK, Observation
 from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.legacy import current_arrays
 
 Rams = npt.NDArray[np.uint8]
 """RAM of n environments or steps: uint8 of shape (n, 128)."""
@@ -35,7 +36,7 @@ _LONGEST_MOVE = 32
 
 
 @dataclass(frozen=True)
-class Survey:
+class WarmupStatistics:
     """Exact sums over the first rollouts, from which the moving bytes are chosen.
 
     Attributes:
@@ -60,9 +61,9 @@ class Survey:
 
     @classmethod
     def empty(cls) -> Self:
-        return cls(0, **{name: np.zeros(shape, np.int64) for name, shape in _SURVEY_SHAPES.items()})
+        return cls(0, **{name: np.zeros(shape, np.int64) for name, shape in _WARMUP_SHAPES.items()})
 
-    def updated(self, rams: Rams, actions: npt.NDArray[np.int64]) -> Survey:
+    def updated(self, rams: Rams, actions: npt.NDArray[np.int64]) -> WarmupStatistics:
         """With one more rollout: uint8 of shape (n_steps, n_envs, 128), int64 of shape (n_steps, n_envs)."""
         moves = (rams[1:] - rams[:-1]).view(np.int8).reshape(-1, RAM_SIZE).astype(np.float64)
         jumps = np.abs(moves) > _LONGEST_MOVE
@@ -70,7 +71,7 @@ class Survey:
         taken = actions[:-1].reshape(1, -1) == np.arange(_MOST_ACTIONS)[:, None]
         # Whole numbers far below 2**53: matrix products of floats are exact, whatever the order of summation.
         wide = rams.reshape(-1, RAM_SIZE).astype(np.float64)
-        return Survey(
+        return WarmupStatistics(
             self.count + len(wide),
             self.total + wide.sum(axis=0).astype(np.int64),
             self.products + (wide.T @ wide).astype(np.int64),
@@ -81,7 +82,7 @@ class Survey:
             self.jumps + jumps.sum(axis=0),
         )
 
-    def movers(self, most: int) -> tuple[int, ...]:
+    def moving_bytes(self, most: int) -> tuple[int, ...]:
         """Bytes that move smoothly, as positions do; first those that follow the actions, then the liveliest.
 
         Counters (always the same step) are left out, and of bytes that move alike all but one.
@@ -105,7 +106,7 @@ class Survey:
         return tuple((led + [byte for byte in chosen if byte not in led])[:most])
 
 
-_SURVEY_SHAPES: dict[str, tuple[int, ...]] = {
+_WARMUP_SHAPES: dict[str, tuple[int, ...]] = {
     "total": (RAM_SIZE,),
     "products": (RAM_SIZE, RAM_SIZE),
     "actions": (_MOST_ACTIONS,),
@@ -118,9 +119,9 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "count": (1,),
     "total": (RAM_SIZE,),
     "squares": (RAM_SIZE,),
-    "movers": (RAM_SIZE,),
-    "survey.count": (1,),
-    **{f"survey.{name}": shape for name, shape in _SURVEY_SHAPES.items()},
+    "moving_bytes": (RAM_SIZE,),
+    "warmup.count": (1,),
+    **{f"warmup.{name}": shape for name, shape in _WARMUP_SHAPES.items()},
 }
 
 
@@ -132,19 +133,19 @@ class Statistics:
         count: how many RAMs.
         total: sum of each byte, int64 of shape (128,).
         squares: sum of each byte's square, int64 of shape (128,).
-        survey: sums from which the movers are chosen; it stands still once they are.
-        movers: bytes that are compared pair by pair, in order; none before they are chosen.
+        warmup: sums from which the moving_bytes are chosen; it stands still once they are.
+        moving_bytes: bytes that are compared pair by pair, in order; none before they are chosen.
     """
 
     count: int
     total: npt.NDArray[np.int64]
     squares: npt.NDArray[np.int64]
-    survey: Survey
-    movers: tuple[int, ...] = ()
+    warmup: WarmupStatistics
+    moving_bytes: tuple[int, ...] = ()
 
     @classmethod
     def empty(cls) -> Self:
-        return cls(0, np.zeros(RAM_SIZE, np.int64), np.zeros(RAM_SIZE, np.int64), Survey.empty())
+        return cls(0, np.zeros(RAM_SIZE, np.int64), np.zeros(RAM_SIZE, np.int64), WarmupStatistics.empty())
 
     def updated(self, rams: Rams) -> Statistics:
         """With more RAMs, uint8 of shape (n, 128)."""
@@ -159,12 +160,12 @@ class Statistics:
     def after(self, rams: Rams, actions: npt.NDArray[np.int64], settings: FeatureSettings) -> Statistics:
         """With one more rollout: uint8 of shape (n_steps, n_envs, 128), int64 of shape (n_steps, n_envs)."""
         new = self.updated(rams.reshape(-1, RAM_SIZE))
-        if settings.movers == 0 or self.survey.count >= settings.survey_steps:
+        if settings.moving_bytes == 0 or self.warmup.count >= settings.warmup_steps:
             return new
-        new = replace(new, survey=self.survey.updated(rams, actions))
-        if new.survey.count < settings.survey_steps:
+        new = replace(new, warmup=self.warmup.updated(rams, actions))
+        if new.warmup.count < settings.warmup_steps:
             return new
-        return replace(new, movers=new.survey.movers(settings.movers))
+        return replace(new, moving_bytes=new.warmup.moving_bytes(settings.moving_bytes))
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -188,15 +189,15 @@ class Statistics:
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64]]:
         """As plain arrays, for a checkpoint."""
-        movers = np.full(RAM_SIZE, -1, np.int64)
-        movers[: len(self.movers)] = self.movers
+        moving_bytes = np.full(RAM_SIZE, -1, np.int64)
+        moving_bytes[: len(self.moving_bytes)] = self.moving_bytes
         return {
             "count": np.array([self.count], np.int64),
             "total": self.total,
             "squares": self.squares,
-            "movers": movers,
-            "survey.count": np.array([self.survey.count], np.int64),
-            **{f"survey.{name}": getattr(self.survey, name) for name in _SURVEY_SHAPES},
+            "moving_bytes": moving_bytes,
+            "warmup.count": np.array([self.warmup.count], np.int64),
+            **{f"warmup.{name}": getattr(self.warmup, name) for name in _WARMUP_SHAPES},
         }
 
     @classmethod
@@ -206,15 +207,18 @@ class Statistics:
         Raises:
             ValueError: arrays are missing or of another shape, or no bytes have such sums.
         """
+        arrays = current_arrays(arrays)
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes != _SHAPES:
             wrong = sorted(name for name in shapes.keys() | _SHAPES.keys() if shapes.get(name) != _SHAPES.get(name))
             raise ValueError(f"feature statistics are not those of this version: {', '.join(wrong)}")
-        survey = Survey(int(arrays["survey.count"][0]), **{name: arrays[f"survey.{name}"] for name in _SURVEY_SHAPES})
-        movers = tuple(int(byte) for byte in arrays["movers"] if byte >= 0)
-        if any(byte >= RAM_SIZE for byte in movers):
-            raise ValueError(f"feature statistics name byte {max(movers)}: there are {RAM_SIZE}")
-        read = cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], survey, movers)
+        warmup = WarmupStatistics(
+            int(arrays["warmup.count"][0]), **{name: arrays[f"warmup.{name}"] for name in _WARMUP_SHAPES}
+        )
+        moving_bytes = tuple(int(byte) for byte in arrays["moving_bytes"] if byte >= 0)
+        if any(byte >= RAM_SIZE for byte in moving_bytes):
+            raise ValueError(f"feature statistics name byte {max(moving_bytes)}: there are {RAM_SIZE}")
+        read = cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], warmup, moving_bytes)
         if read.count < 0 or (read._spread < 0).any():
             raise ValueError("feature statistics are no sums over bytes: a byte's variance would be negative")
         return read
@@ -237,19 +241,21 @@ class Features:
         self.size = feature_size(settings)
         self._mean = statistics.mean.astype(np.float32)
         self._inverse = (1.0 / statistics.deviation).astype(np.float32)
-        if len(statistics.movers) > settings.movers:
-            raise ValueError(f"{len(statistics.movers)} movers were chosen where settings ask for {settings.movers}")
-        movers = np.array(statistics.movers, np.int64)
-        left, right = np.triu_indices(len(movers), 1)
-        self._left, self._right = movers[left], movers[right]
+        if len(statistics.moving_bytes) > settings.moving_bytes:
+            raise ValueError(
+                f"{len(statistics.moving_bytes)} moving_bytes were chosen where settings ask for {settings.moving_bytes}"
+            )
+        moving_bytes = np.array(statistics.moving_bytes, np.int64)
+        left, right = np.triu_indices(len(moving_bytes), 1)
+        self._left, self._right = moving_bytes[left], moving_bytes[right]
         gain = np.ones(RAM_SIZE, np.float32)
-        if len(movers):
-            gain[:] = settings.still_gain
-            gain[movers] = 1
+        if len(moving_bytes):
+            gain[:] = settings.static_byte_gain
+            gain[moving_bytes] = 1
         self._gain = np.concatenate([gain, gain])
         self._of_gaps = _of_gaps(settings)
 
-    def __call__(self, rams: Seen, previous: Seen) -> FeatureArray:
+    def __call__(self, rams: Observation, previous: Observation) -> FeatureArray:
         """Features of n RAMs, or of n stacks of pictures.
 
         Args:
@@ -266,10 +272,10 @@ class Features:
                 return rams.astype(np.float32) * np.float32(1 / 255)
             case "bits":
                 return np.unpackbits(np.concatenate([rams, previous], axis=1), axis=1).astype(np.float32)
-            case "standardised":
-                return self._standardised(rams, previous)
+            case "standardized":
+                return self._standardized(rams, previous)
 
-    def _standardised(self, rams: Rams, previous: Rams) -> FeatureArray:
+    def _standardized(self, rams: Rams, previous: Rams) -> FeatureArray:
         out = np.zeros((len(rams), self.size), np.float32)
         bytes_, moves = out[:, :RAM_SIZE], out[:, RAM_SIZE : 2 * RAM_SIZE]
         np.subtract(rams, self._mean, out=bytes_)
@@ -302,7 +308,7 @@ def _of_gaps(settings: FeatureSettings) -> npt.NDArray[np.float32]:
 
 def feature_size(settings: FeatureSettings) -> int:
     """How many inputs the network has."""
-    pairs = settings.movers * (settings.movers - 1) // 2
+    pairs = settings.moving_bytes * (settings.moving_bytes - 1) // 2
     gaps = (len(settings.gap_scales) + 2 * len(settings.gap_periods)) * pairs
-    sizes = {"scaled": RAM_SIZE, "standardised": 2 * RAM_SIZE + gaps, "bits": 16 * RAM_SIZE, "pixels": prod(STACK)}
+    sizes = {"scaled": RAM_SIZE, "standardized": 2 * RAM_SIZE + gaps, "bits": 16 * RAM_SIZE, "pixels": prod(STACK)}
     return sizes[settings.kind]

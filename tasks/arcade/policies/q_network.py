@@ -1,7 +1,7 @@
 """A policy that knows what each action is worth: DQN's and QR-DQN's, in NumPy.
 
 It plays the action that is worth most, or now and then any one. As preferences over actions, whose probabilities are
-exactly these, it is a policy like all others: sampled from, filmed and proved by the same code.
+exactly these, it is a policy like all others: sampled from, recorded and proved by the same code.
 
 The arithmetic is `NetworkPolicy`'s: a Q-network is an actor-critic's body and action head. QR-DQN plays by the mean of
 its quantiles, which the last layer gives by the mean of its weights.

@@ -187,11 +187,11 @@ class _BytesBehindFeatures:
     def __init__(self, settings: FeatureSettings, statistics: Statistics) -> None:
         self._settings = settings
         self._inverse = 1 / statistics.deviation
-        movers = np.array(statistics.movers, np.intp)
-        left, right = np.triu_indices(len(movers), 1)
-        self._left, self._right = movers[left], movers[right]
-        self._gain = np.full(RAM_SIZE, settings.still_gain if len(movers) else 1.0)
-        self._gain[movers] = 1
+        moving_bytes = np.array(statistics.moving_bytes, np.intp)
+        left, right = np.triu_indices(len(moving_bytes), 1)
+        self._left, self._right = moving_bytes[left], moving_bytes[right]
+        self._gain = np.full(RAM_SIZE, settings.static_byte_gain if len(moving_bytes) else 1.0)
+        self._gain[moving_bytes] = 1
 
     def __call__(self, gradient: Vector, features: Vector) -> Vector:
         match self._settings.kind:
@@ -201,12 +201,12 @@ class _BytesBehindFeatures:
                 bits = gradient[: 8 * RAM_SIZE].reshape(RAM_SIZE, 8)
                 lengths: Vector = np.sqrt(np.square(bits).sum(axis=1))
                 return lengths
-            case "standardised":
-                return self._standardised(gradient, features)
+            case "standardized":
+                return self._standardized(gradient, features)
             case "pixels":
                 raise ValueError("of a policy on pixels no byte decides")
 
-    def _standardised(self, gradient: Vector, features: Vector) -> Vector:
+    def _standardized(self, gradient: Vector, features: Vector) -> Vector:
         settings = self._settings
         # A feature that is cut off, which float32 may have moved by a hair, does not follow its byte.
         clip = np.full(len(features), settings.clip * (1 - 1e-6))
@@ -215,11 +215,11 @@ class _BytesBehindFeatures:
         own, moves = follows[:RAM_SIZE], follows[RAM_SIZE : 2 * RAM_SIZE]
         out: Vector = self._gain * (own * self._inverse + moves / settings.difference_scale)
         at, pairs = 2 * RAM_SIZE, len(self._left)
-        for scale in settings.gap_scales if settings.movers else ():
+        for scale in settings.gap_scales if settings.moving_bytes else ():
             np.add.at(out, self._left, follows[at : at + pairs] / scale)
             np.add.at(out, self._right, -follows[at : at + pairs] / scale)
             at += pairs
-        for period in settings.gap_periods if settings.movers else ():
+        for period in settings.gap_periods if settings.moving_bytes else ():
             sines, cosines = (slice(start, start + pairs) for start in (at, at + pairs))
             slopes = gradient[sines] * features[cosines] - gradient[cosines] * features[sines]
             np.add.at(out, self._left, slopes * (2 * np.pi / period))

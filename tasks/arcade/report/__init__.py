@@ -5,12 +5,12 @@ from tasks.arcade.report.data import (
     CheckpointRow,
     Comparison,
     Cost,
-    FilmView,
     RunView,
+    VideoView,
     best_checkpoint,
     checkpoint_row,
 )
-from tasks.arcade.report.embedded_videos import WantedFilm, wanted_films, within_budget
+from tasks.arcade.report.embedded_videos import WantedVideo, wanted_videos, within_budget
 from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
 from tasks.arcade.report.groups import Group, groups
 from tasks.arcade.report.mlflow_metrics import by_step
@@ -23,11 +23,11 @@ __all__ = [
     "CheckpointRow",
     "Comparison",
     "Cost",
-    "FilmView",
     "Findings",
     "Group",
     "RunView",
-    "WantedFilm",
+    "VideoView",
+    "WantedVideo",
     "best_checkpoint",
     "by_step",
     "cautions",
@@ -40,7 +40,7 @@ __all__ = [
     "to_csv",
     "to_parquet",
     "verdicts",
-    "wanted_films",
+    "wanted_videos",
     "within_budget",
     "worse",
 ]

@@ -12,20 +12,20 @@ from tasks.arcade import scores
 from tasks.arcade.settings.base import Settings
 
 
-class FilmView(Settings):
-    """A film of one checkpoint, small enough to be inside a page, that begins at the episode's reset."""
+class VideoView(Settings):
+    """A video of one checkpoint, small enough to be inside a page, that begins at the episode's reset."""
 
     step: int = Field(ge=0, description="the checkpoint's")
     episode_return: float = Field(description="of the whole episode")
     mp4: bytes = Field(min_length=1, repr=False, description="the file, H.264")
-    frames: int = Field(ge=1, description="in this film")
+    frames: int = Field(ge=1, description="in this video")
     episode_frames: int = Field(ge=1, description="in the whole episode, its reset included")
     fps: float = Field(gt=0)
     score: tuple[tuple[int, float], ...] = Field(
         default=(), description="(frame, score from there on), wherever it changes"
     )
-    whole: str | None = Field(default=None, description="where the whole film lies, from the report's own folder")
-    path: str = Field(default="", description="the whole film's artifact path within the run")
+    whole: str | None = Field(default=None, description="where the whole video lies, from the report's own folder")
+    path: str = Field(default="", description="the whole video's artifact path within the run")
 
     @property
     def complete(self) -> bool:
@@ -90,7 +90,7 @@ class RunView(Settings):
     steps: int = Field(ge=0, description="trained")
     checkpoints: tuple[CheckpointRow, ...] = Field(default=(), description="those that are evaluated")
     curve: tuple[tuple[int, float], ...] = Field(default=(), description="(step, rollout/ep_rew_mean) in training")
-    films: tuple[FilmView, ...] = ()
+    videos: tuple[VideoView, ...] = ()
     actions: tuple[tuple[str, int], ...] = Field(
         default=(), description="(action, how often) in the last checkpoint's episodes"
     )
@@ -114,16 +114,16 @@ class Comparison(Settings):
     """Runs to set side by side.
 
     Attributes:
-        normalised: runs of several games, or settings, in human-normalised scores.
+        normalized: runs of several games, or settings, in human-normalized scores.
         baseline: what the baseline's runs are called, `champion` or another name; none: nothing is held against
             anything.
-        not_shown: films that the report should hold and does not, each with the reason.
+        not_shown: videos that the report should hold and does not, each with the reason.
     """
 
     title: str
     env_id: str
     runs: tuple[RunView, ...] = Field(min_length=1)
-    normalised: bool = False
+    normalized: bool = False
     baseline: str | None = None
     not_shown: tuple[str, ...] = ()
     command: str = Field(default="", description="that made the report")

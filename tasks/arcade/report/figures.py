@@ -41,7 +41,7 @@ class Figure:
 def figures(of: Findings) -> tuple[Figure, ...]:
     """All figures, in the order of the page; those that would say nothing are left out."""
     ranked = of.groups
-    measure = "human-normalised score" if of.comparison.normalised else "episode return"
+    measure = "human-normalized score" if of.comparison.normalized else "episode return"
     found = [
         _training(of, measure, levels(of)),
         _evaluation(ranked, measure, levels(of)),
@@ -56,7 +56,7 @@ def figures(of: Findings) -> tuple[Figure, ...]:
 
 def levels(of: Findings) -> tuple[Level, ...]:
     """Published scores of random play and of a human, where there are some of the only game, or of every game."""
-    if of.comparison.normalised:
+    if of.comparison.normalized:
         return Level("random", 0), Level("human", 1)
     games = {run.rom for run in of.comparison.runs}
     reference = REFERENCES.get(games.pop(), Reference()) if len(games) == 1 else Reference()
@@ -111,12 +111,12 @@ def _evaluation(ranked: Sequence[Group], measure: str, published: Sequence[Level
 
 
 def _finals(ranked: Sequence[Group], measure: str) -> Figure:
-    normalised = any(group.normalised for group in ranked)
+    normalized = any(group.normalized for group in ranked)
     found = []
     for group in ranked:
         for what, estimate in (("last", group.iqm), ("best", group.best)):
             if estimate:
-                words = f"{group.approach}, {what} checkpoint: {interval_text(estimate, normalised)}, {group.size}"
+                words = f"{group.approach}, {what} checkpoint: {interval_text(estimate, normalized)}, {group.size}"
                 found.append(Dot(group.approach, estimate, _look(group), words, hollow=what == "best"))
     if not found:
         return Figure("Final play", "", "")
@@ -147,23 +147,23 @@ def _profiles(ranked: Sequence[Group], measure: str) -> Figure:
     judged = [group for group in ranked if group.finals]
     if not judged:
         return Figure("Performance profile", "", "")
-    normalised = judged[0].normalised
+    normalized = judged[0].normalized
     units = [_units(group) for group in judged]
     every = np.concatenate([np.concatenate([np.asarray(seed, np.float64) for seed in of_group]) for of_group in units])
     low, high = float(every.min()), float(every.max())
     thresholds = np.linspace(low - 0.02 * (high - low) - 1e-9, high + 0.02 * (high - low) + 1e-9, 120)
     bands = [
-        (_look(group), scores.profile(of_group, thresholds, copies=group.copies or normalised))
+        (_look(group), scores.profile(of_group, thresholds, copies=group.copies or normalized))
         for group, of_group in zip(judged, units, strict=True)
     ]
-    what = "runs" if normalised else "episodes"
+    what = "runs" if normalized else "episodes"
     words = f"The share of {what} at the last checkpoints above each {measure}: higher is better. Shade: 95% interval."
     return Figure("Performance profile", words, curves.profiles("profile", thresholds, bands, measure, what))
 
 
 def _units(group: Group) -> list[list[float]]:
     """What a profile counts: the episodes of each seed; over games, the mean score of each run."""
-    if not group.normalised:
+    if not group.normalized:
         return group.returns_by_seed()
     return [[float(np.mean(seed))] for game in group.games for seed in group.returns_by_seed(game)]
 
@@ -229,7 +229,7 @@ def sizes(ranked: Sequence[Group]) -> str:
 
 
 def _look(group: Group) -> Look:
-    return Look(group.approach, group.size, group.colour, group.dash, group.symbol)
+    return Look(group.approach, group.size, group.color, group.dash, group.symbol)
 
 
 def _family(group: Group, points_of: Callable[[Group, RunView], Iterable[Point]]) -> Family:

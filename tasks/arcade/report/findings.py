@@ -56,7 +56,7 @@ def _common(one: Group, other: Group) -> tuple[str, ...]:
 
 
 def _judge(one: Group, other: Group) -> Verdict:
-    if one.normalised:
+    if one.normalized:
         games = _common(one, other)
         sides = ([group.returns_by_seed(game) for game in games] for group in (one, other))
         return scores.judge_games(one.approach, next(sides), other.approach, next(sides))
@@ -73,7 +73,7 @@ def _judge(one: Group, other: Group) -> Verdict:
 
 def _by_episodes(one: Group, other: Group) -> bool:
     """Whether agents are judged and not approaches: one is held against a baseline, and a side has but one seed."""
-    return not one.normalised and "baseline" in (one.side, other.side) and min(one.seeds, other.seeds) == 1
+    return not one.normalized and "baseline" in (one.side, other.side) and min(one.seeds, other.seeds) == 1
 
 
 def worse(found: Findings) -> bool:
@@ -91,8 +91,8 @@ def verdicts(found: Findings) -> tuple[str, ...]:
         ordered = sorted(found.pairs, key=lambda pair: comparison.baseline is not None and not pair[2].worse)
         return tuple(verdict.sentence for _, _, verdict in ordered)
     best = judged[0]
-    measure = "human-normalised score" if comparison.normalised else "return"
-    middle = f"{measure} {interval_text(best.iqm, comparison.normalised)}"
+    measure = "human-normalized score" if comparison.normalized else "return"
+    middle = f"{measure} {interval_text(best.iqm, comparison.normalized)}"
     return (f"{best.approach}: interquartile mean {middle}, {counted(best.seeds, 'seed')}",)
 
 
@@ -106,7 +106,7 @@ def cautions(found: Findings) -> tuple[str, ...]:
         *_about_games(comparison, ranked),
         *_about_parameters(ranked, comparison),
         *_about_origins(comparison),
-        *(f"A film is left out: {what}." for what in comparison.not_shown),
+        *(f"A video is left out: {what}." for what in comparison.not_shown),
     )
 
 
@@ -148,9 +148,9 @@ def _about_episodes(ranked: Sequence[Group]) -> list[str]:
 def _about_games(comparison: Comparison, ranked: Sequence[Group]) -> list[str]:
     found = []
     ids = sorted({run.env_id for run in comparison.runs})
-    if len(ids) > 1 and not comparison.normalised:
+    if len(ids) > 1 and not comparison.normalized:
         found.append(f"The runs play different environments: {', '.join(ids)}.")
-    if comparison.normalised:
+    if comparison.normalized:
         for what, values in (
             ("frame skips", {run.frame_skip for run in comparison.runs}),
             ("sticky action probabilities", {f"{run.sticky:g}" for run in comparison.runs if run.sticky is not None}),
@@ -170,7 +170,7 @@ def _about_parameters(ranked: Sequence[Group], comparison: Comparison) -> list[s
     found = []
     for group in ranked:
         differing = [name for name in differing_parameters(group.runs) if name.rsplit(".", 1)[-1] != "seed"]
-        if beside_seed := [name for name in differing if not (comparison.normalised and name.startswith("game."))]:
+        if beside_seed := [name for name in differing if not (comparison.normalized and name.startswith("game."))]:
             found.append(f"The runs of {group.approach} differ in more than the seed: {', '.join(beside_seed)}.")
     return found
 

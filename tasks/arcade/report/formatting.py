@@ -13,13 +13,13 @@ def number(value: float | None) -> str:
 
 
 def score(value: float | None) -> str:
-    """A human-normalised score as text: `0.83`; `-` for none."""
+    """A human-normalized score as text: `0.83`; `-` for none."""
     return "-" if value is None else f"{value:z,.2f}"
 
 
-def interval_text(estimate: Estimate | None, normalised: bool = False) -> str:
+def interval_text(estimate: Estimate | None, normalized: bool = False) -> str:
     """`18.3 [17.0, 19.1]`, without brackets where there is no interval."""
-    words = score if normalised else number
+    words = score if normalized else number
     if estimate is None or estimate.low is None:
         return words(estimate.value if estimate else None)
     return f"{words(estimate.value)} [{words(estimate.low)}, {words(estimate.high)}]"

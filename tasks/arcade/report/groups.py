@@ -1,4 +1,4 @@
-"""Runs of one approach, taken together: a row of the report, a colour of its figures."""
+"""Runs of one approach, taken together: a row of the report, a color of its figures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.arcade.report.data import CheckpointRow, Comparison, RunView, best_ch
 from tasks.arcade.scores import Estimate, FloatArray
 from tasks.arcade.scores.published import REFERENCES
 
-# Okabe and Ito's colours, told apart by colour-blind eyes, the blue lighter for dark pages; where they begin anew the
+# Okabe and Ito's colors, told apart by color-blind eyes, the blue lighter for dark pages; where they begin anew the
 # dashes differ.
-_COLOURS = ("#1E86CC", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLORS = ("#1E86CC", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
 
@@ -31,15 +31,15 @@ class Group:
     Attributes:
         approach: the approach, and beside it what the baseline is called, if this is it.
         runs: in the order of games and seeds.
-        normalised: its figures are human-normalised scores.
+        normalized: its figures are human-normalized scores.
     """
 
     approach: str
-    colour: str
+    color: str
     dash: str
     symbol: str
     runs: tuple[RunView, ...]
-    normalised: bool = False
+    normalized: bool = False
 
     @cached_property
     def finals(self) -> tuple[tuple[RunView, CheckpointRow], ...]:
@@ -101,7 +101,7 @@ class Group:
         return f"{seeds}, {counted(self.episodes, 'episode')}" if self.finals else "not evaluated"
 
     def returns_by_seed(self, game: str | None = None) -> list[list[float]]:
-        """Of the last checkpoints, on one game or on the only one; normalised if the comparison is."""
+        """Of the last checkpoints, on one game or on the only one; normalized if the comparison is."""
         return self._by_seed(self._last, game)
 
     @property
@@ -117,12 +117,12 @@ class Group:
 
     def scaled(self, run: RunView, returns: Sequence[float]) -> list[float]:
         """Returns in the comparison's own measure."""
-        if not self.normalised:
+        if not self.normalized:
             return list(returns)
         reference = REFERENCES[run.rom]
         assert reference.random is not None
         assert reference.human is not None
-        return [float(score) for score in scores.normalised(returns, reference.random, reference.human)]
+        return [float(score) for score in scores.normalized(returns, reference.random, reference.human)]
 
     @cached_property
     def iqm(self) -> Estimate | None:
@@ -130,7 +130,7 @@ class Group:
         return self._interquartile_mean(self._last) if self.finals else None
 
     def _interquartile_mean(self, played: Played) -> Estimate:
-        if self.normalised:
+        if self.normalized:
             return scores.iqm_over_games([self._by_seed(played, game) for game in self.games])
         return scores.estimate_over_seeds(self._by_seed(played), scores.interquartile_mean, copies=self.copies)
 
@@ -167,6 +167,6 @@ def _name(run: RunView, baseline: str | None) -> str:
 def _group(name: str, index: int, comparison: Comparison) -> Group:
     runs = [run for run in comparison.runs if _name(run, comparison.baseline) == name]
     runs.sort(key=lambda run: (run.rom, run.seed))
-    turn, place = divmod(index, len(_COLOURS))
-    look = (_COLOURS[place], _DASHES[turn % len(_DASHES)], _SYMBOLS[place])
-    return Group(name, *look, tuple(runs), comparison.normalised)
+    turn, place = divmod(index, len(_COLORS))
+    look = (_COLORS[place], _DASHES[turn % len(_DASHES)], _SYMBOLS[place])
+    return Group(name, *look, tuple(runs), comparison.normalized)

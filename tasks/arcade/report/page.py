@@ -1,6 +1,6 @@
-"""Values → one HTML file, or Markdown, that compares runs: verdict, films in step, figures, tables.
+"""Values → one HTML file, or Markdown, that compares runs: verdict, videos in step, figures, tables.
 
-The HTML needs nothing beside it and no network: plotly.js and the films are inside, and a Content-Security-Policy in
+The HTML needs nothing beside it and no network: plotly.js and the videos are inside, and a Content-Security-Policy in
 the file forbids it to load anything. Names come from users: whatever they hold is shown as text.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.arcade.report import plots as curves
-from tasks.arcade.report.data import Comparison, FilmView, best_checkpoint
+from tasks.arcade.report.data import Comparison, VideoView, best_checkpoint
 from tasks.arcade.report.embedded_videos import within_budget
 from tasks.arcade.report.figures import figures, mean_interval, sizes
 from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
@@ -34,7 +34,7 @@ def render_html(found: Findings) -> str:
         "report.html.j2",
         found,
         None,
-        films=within_budget(found.comparison.runs),
+        videos=within_budget(found.comparison.runs),
         figures=drawn,
         many=len(found.comparison.runs) > MANY_RUNS,
         plotly_js=curves.plotly_js() if any(figure.plot for figure in drawn) else "",
@@ -42,7 +42,7 @@ def render_html(found: Findings) -> str:
 
 
 def render_markdown(found: Findings) -> str:
-    """The report's words and tables in Markdown, without figures and films."""
+    """The report's words and tables in Markdown, without figures and videos."""
     return _render("report.md.j2", found, _markdown_text)
 
 
@@ -87,9 +87,9 @@ def _chips(comparison: Comparison) -> list[str]:
     ]
 
 
-def _film_facts(film: FilmView) -> str:
-    """What the player needs to know of a film, as JSON."""
-    return json.dumps({"frames": film.frames, "episode": film.episode_frames, "fps": film.fps, "score": film.score})
+def _video_facts(video: VideoView) -> str:
+    """What the player needs to know of a video, as JSON."""
+    return json.dumps({"frames": video.frames, "episode": video.episode_frames, "fps": video.fps, "score": video.score})
 
 
 def _markdown_text(value: Any) -> Any:
@@ -109,5 +109,5 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "tied": lambda sentence: sentence.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
     "exactly": lambda value: f"{value:,.10g}",
     "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
-    "film_facts": _film_facts,
+    "video_facts": _video_facts,
 }

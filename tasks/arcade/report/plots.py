@@ -49,7 +49,7 @@ class Look:
 
     name: str
     size: str
-    colour: str
+    color: str
     dash: str
     symbol: str
 
@@ -118,7 +118,7 @@ def without_line(families: Sequence[Family]) -> tuple[str, ...]:
 
 
 def every_run(name: str, families: Sequence[Family], measure: str) -> str:
-    """Each run's own curve, thin, in its approach's colour; otherwise as `efficiency`."""
+    """Each run's own curve, thin, in its approach's color; otherwise as `efficiency`."""
     grid = _grid(families)
     traces = []
     for family in families:
@@ -149,20 +149,20 @@ def dots(name: str, found: Sequence[Dot], measure: str, middle: float | None = N
     traces = []
     for dot in found:
         low, high = dot.estimate.low, dot.estimate.high
-        marker = {"size": 11, "color": dot.look.colour, "symbol": dot.look.symbol + ("-open" if dot.hollow else "")}
+        marker = {"size": 11, "color": dot.look.color, "symbol": dot.look.symbol + ("-open" if dot.hollow else "")}
         trace: Trace = {
             "type": "scatter",
             "mode": "markers",
             "x": [dot.estimate.value],
             "y": [-rows.index(_text(dot.row)) - (0.24 if dot.hollow else 0)],
-            "marker": marker | {"line": {"width": 2, "color": dot.look.colour}},
+            "marker": marker | {"line": {"width": 2, "color": dot.look.color}},
             "hovertemplate": _text(dot.words) + "<extra></extra>",
             "showlegend": False,
         }
         if low is not None and high is not None:
             reach = {"array": [high - dot.estimate.value], "arrayminus": [dot.estimate.value - low]}
             width = 1.5 if dot.hollow else 3
-            trace["error_x"] = reach | {"thickness": width, "width": 6, "color": dot.look.colour}
+            trace["error_x"] = reach | {"thickness": width, "width": 6, "color": dot.look.color}
         traces.append(trace)
     ticks = {"tickvals": [-row for row in range(len(rows))], "ticktext": rows, "tickfont": {"size": 12}}
     layout = {
@@ -191,7 +191,7 @@ def profiles(name: str, thresholds: FloatArray, bands: Sequence[tuple[Look, Band
 
 
 def bars(name: str, shares: Sequence[tuple[Look, dict[str, float]]]) -> str:
-    """How often each action was chosen: grouped bars, one colour an approach."""
+    """How often each action was chosen: grouped bars, one color an approach."""
     actions = list(dict.fromkeys(action for _, of_look in shares for action in of_look))
     traces = [
         {
@@ -199,7 +199,7 @@ def bars(name: str, shares: Sequence[tuple[Look, dict[str, float]]]) -> str:
             "x": actions,
             "y": [round(of_look.get(action, 0.0), 5) for action in actions],
             "name": _label(look),
-            "marker": {"color": look.colour},
+            "marker": {"color": look.color},
             "hovertemplate": f"{_text(look.name)}, %{{x}}: %{{y:.1%}}<extra></extra>",
             "showlegend": True,
         }
@@ -213,7 +213,7 @@ def bars(name: str, shares: Sequence[tuple[Look, dict[str, float]]]) -> str:
 
 
 def restyled(name: str, figure: Trace) -> str:
-    """Another library's plotly figure in the page's colours; otherwise as the figures above."""
+    """Another library's plotly figure in the page's colors; otherwise as the figures above."""
     layout = {key: value for key, value in figure["layout"].items() if key not in ("template", "title")}
     return _html(name, figure["data"], layout, str(layout.pop("hovermode", "closest")))
 
@@ -223,7 +223,7 @@ def _text(words: str) -> str:
 
 
 def _label(look: Look) -> str:
-    return Look(_text(look.name), look.size, look.colour, look.dash, look.symbol).label
+    return Look(_text(look.name), look.size, look.color, look.dash, look.symbol).label
 
 
 def _grid(families: Sequence[Family]) -> FloatArray:
@@ -265,7 +265,7 @@ def _line(
         "name": _label(look),
         "legendgroup": _text(look.name),
         "showlegend": False,
-        "line": {"color": look.colour, "width": width, "dash": look.dash},
+        "line": {"color": look.color, "width": width, "dash": look.dash},
         "hovertemplate": f"{_text(look.name)}: {said}<extra></extra>",
         **more,
     }
@@ -281,7 +281,7 @@ def _shade(look: Look, grid: FloatArray, band: Band) -> list[Trace]:
         "hoverinfo": "skip",
         "hovertemplate": None,
         "fill": "toself",
-        "fillcolor": look.colour,
+        "fillcolor": look.color,
         "opacity": 0.16,
     }
     return [_line(look, outline, edge, width=0, **filled)]
@@ -297,7 +297,7 @@ def _markers(look: Look, curve: Curve, *, alone: bool, showlegend: bool) -> Trac
         showlegend=showlegend,
         opacity=1 if alone else 0.75,
         mode="lines+markers",
-        marker={"size": 6, "color": look.colour, "symbol": look.symbol},
+        marker={"size": 6, "color": look.color, "symbol": look.symbol},
         text=[_text(point.words) for point in curve.points],
         hovertemplate=_text(curve.name) + "<br>%{text}<extra></extra>",
     )
@@ -361,7 +361,7 @@ def _across(level: Level, name_below: bool) -> Trace:
 
 
 def _html(name: str, traces: Sequence[Trace], layout: Trace, hovermode: str) -> str:
-    """The page's style sheet colours text and grid, for light and for dark."""
+    """The page's style sheet colors text and grid, for light and for dark."""
     import plotly.io
 
     axis = {"zeroline": False, "automargin": True, "ticks": "", "title": {"font": {"size": 12}}}

@@ -88,9 +88,9 @@ def summary_rows(ranked: Sequence[Group]) -> list[dict[str, str | float | int | 
 
 
 def game_table(ranked: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of several games: mean return, and in brackets the human-normalised score; none for one game."""
+    """Heads and rows of several games: mean return, and in brackets the human-normalized score; none for one game."""
     games = sorted({run.rom for group in ranked for run in group.runs})
-    if not any(group.normalised for group in ranked):
+    if not any(group.normalized for group in ranked):
         return [], []
     rows = []
     for game in games:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import Emulator, EpisodeStart, Ram
-from tasks.arcade.emulator.frame_stack import Eye, Stack
+from tasks.arcade.emulator.frame_stack import FrameStacker, Stack
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.settings.game import GameSettings
 
-LEAN = "lean"
+LOGIT_NOISE = "lean"
 """Among the weights that a rollout is played with: the deviation of what is added to each environment's preferences."""
 
 
@@ -55,7 +55,7 @@ class Environment:
     ) -> None:
         reset_seed, action_seed = np.random.SeedSequence(seed, spawn_key=(0, index)).generate_state(2)
         self._emulator = Emulator(game, int(reset_seed), ram)
-        self._eye = None if stack is None else Eye(self._emulator, stack)
+        self._frame_stacker = None if stack is None else FrameStacker(self._emulator, stack)
         self._generator = np.random.default_rng(int(action_seed))
         self.ram, self.previous = ram, previous
         self.lost_life = False
@@ -67,8 +67,8 @@ class Environment:
         self._since: list[int] = []
         self.episode_return = 0.0
         self.previous[:] = self.ram
-        if self._eye:
-            self._eye.begin()
+        if self._frame_stacker:
+            self._frame_stacker.begin()
 
     @property
     def length(self) -> int:
@@ -84,7 +84,7 @@ class Environment:
         """The next n numbers of this environment's own generator, in [0, 1)."""
         return self._generator.random(n)
 
-    def leaning(self) -> Floats:
+    def logit_noise(self) -> Floats:
         """Actions that this environment leans to, drawn anew: float32 of shape (n_actions,), of deviation 1."""
         return self._generator.standard_normal(self.n_actions, np.float32)
 
@@ -93,8 +93,8 @@ class Environment:
         lives = self._emulator.lives
         reward, terminated, truncated = self._emulator.step(action)
         self.lost_life = self._emulator.lives < lives
-        if self._eye:
-            self._eye.see()
+        if self._frame_stacker:
+            self._frame_stacker.see()
         self._since.append(action)
         self.episode_return += reward
         return reward, terminated, truncated
@@ -113,8 +113,8 @@ class Environment:
         self._emulator.restore(state.start)
         self._start, self._since, self.episode_return = state.start, [], 0.0
         self.previous[:] = self.ram
-        if self._eye:
-            self._eye.begin()
+        if self._frame_stacker:
+            self._frame_stacker.begin()
         for action in state.actions:
             on_step()
             self.step(action)

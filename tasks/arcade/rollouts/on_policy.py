@@ -18,7 +18,7 @@ from tasks.arcade.emulator.frame_stack import STACK
 from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Policy, Weights, sample
 from tasks.arcade.policies.factory import forgetful_policy
 from tasks.arcade.policies.features import FeatureArray, Features, Rams, Statistics, feature_size
-from tasks.arcade.rollouts.environment import LEAN, Environment, EnvironmentState
+from tasks.arcade.rollouts.environment import LOGIT_NOISE, Environment, EnvironmentState
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachSettings
 
@@ -158,8 +158,8 @@ class RolloutPlayer:
             Environment(settings.game, settings.seed, index, *rows) for index, *rows in zip(span, *kept, strict=True)
         ]
         self._n_actions = self._environments[0].n_actions
-        self._before = self._marks()
-        self._leaning: Floats | None = None
+        self._before = self._embedded_traces()
+        self._logit_noise: Floats | None = None
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
         """Play one rollout; `on_step` is called before each step. Returns the episodes that ended."""
@@ -191,12 +191,14 @@ class RolloutPlayer:
 
         The numbers are of shape (n_envs, n_steps).
         """
-        self._before = self._marks()
+        self._before = self._embedded_traces()
         uniforms = np.stack([environment.uniforms(self._settings.n_steps) for environment in self._environments])
-        self._leaning = None
-        if LEAN in weights:
-            self._leaning = weights[LEAN] * np.stack([environment.leaning() for environment in self._environments])
-            weights = {name: array for name, array in weights.items() if name != LEAN}
+        self._logit_noise = None
+        if LOGIT_NOISE in weights:
+            self._logit_noise = weights[LOGIT_NOISE] * np.stack(
+                [environment.logit_noise() for environment in self._environments]
+            )
+            weights = {name: array for name, array in weights.items() if name != LOGIT_NOISE}
         return weights, Features(self._settings.approach.features, statistics), uniforms
 
     def _policy(self, weights: Weights) -> Policy:
@@ -225,7 +227,7 @@ class RolloutPlayer:
     def _choose(self, step: int, logits: Floats, uniforms: npt.NDArray[np.float64]) -> list[int]:
         """Actions drawn by preferences, written down."""
         # PPO weighs each step by the probability that its action was really played with.
-        leant = logits if self._leaning is None else logits + self._leaning
+        leant = logits if self._logit_noise is None else logits + self._logit_noise
         actions, self._out["log_probs"][step] = sample(leant, uniforms)
         self._out["actions"][step] = actions
         chosen: list[int] = actions.tolist()
@@ -246,12 +248,12 @@ class RolloutPlayer:
         environment.begin_next()
         return ended
 
-    def _marks(self) -> list[Callable[[], EnvironmentState]]:
+    def _embedded_traces(self) -> list[Callable[[], EnvironmentState]]:
         return [environment.mark() for environment in self._environments]
 
     def states(self, *, before: bool) -> list[EnvironmentState]:
         """Every environment in flight: as it is, or as it was before the last rollout."""
-        return [state() for state in (self._before if before else self._marks())]
+        return [state() for state in (self._before if before else self._embedded_traces())]
 
     def restore(self, states: Sequence[EnvironmentState], on_step: Callable[[], None] = lambda: None) -> None:
         """Bring every environment back to where `states` found it; `on_step` is called at each step played again."""

@@ -2,20 +2,20 @@
 
 Kept are bytes, not features: features depend on statistics that grow with training, so they are computed when a batch
 is drawn, with the statistics that the policy now plays with, and old steps mean what new ones mean. Rewards are kept as
-the game gave them, for the same reason. A step is kept once: the RAM before it and the RAM after it are its neighbours'
+the game gave them, for the same reason. A step is kept once: the RAM before it and the RAM after it are its neighbors'
 in the same environment, which makes about 135 bytes a step (100,000 steps: 13.5 MB), in memory and in a checkpoint.
 Only where the time limit cut an episode is the RAM after it kept besides, 128 bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.checkpoints.verified_folder import Arrays
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.policies.features import Rams
@@ -131,7 +131,7 @@ class TransitionBuffer:
             ),
         }
 
-    def restore(self, arrays: Arrays, n_actions: int) -> None:
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], n_actions: int) -> None:
         """Hold what `arrays` gave, of a buffer as large.
 
         Raises:

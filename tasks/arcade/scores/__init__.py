@@ -14,7 +14,7 @@ from tasks.arcade.scores.estimates import (
     estimate_over_distinct,
     interquartile_mean,
     mean,
-    normalised,
+    normalized,
     without_copies,
 )
 from tasks.arcade.scores.games import games_p_value, games_probability, iqm_over_games
@@ -52,7 +52,7 @@ __all__ = [
     "judge_games",
     "judge_runs",
     "mean",
-    "normalised",
+    "normalized",
     "permutation_p_value",
     "probability_of_improvement",
     "profile",

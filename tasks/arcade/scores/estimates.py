@@ -76,8 +76,8 @@ def of_rows(statistic: Statistic, rows: FloatArray) -> FloatArray:
     return np.asarray(np.apply_along_axis(statistic, -1, rows))
 
 
-def normalised(returns: Returns, random: float, human: float) -> FloatArray:
-    """Human-normalised scores, float64 of the same shape: 0 is random play, 1 the human's (Mnih et al. 2015).
+def normalized(returns: Returns, random: float, human: float) -> FloatArray:
+    """Human-normalized scores, float64 of the same shape: 0 is random play, 1 the human's (Mnih et al. 2015).
 
     Raises:
         ValueError: no return, one that is not finite, or a human no better than random play.

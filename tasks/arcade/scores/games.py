@@ -1,4 +1,4 @@
-"""Several games, in human-normalised scores → one figure for all of them.
+"""Several games, in human-normalized scores → one figure for all of them.
 
 Runs are resampled within each game, as many as it has (stratified bootstrap, Agarwal et al. 2021, section 4.1), and
 episodes within each run. `Games` below are the `Seeds` of each game, one list a game, in the same order everywhere.
@@ -20,7 +20,7 @@ def iqm_over_games(games: Games, seed: int = 0) -> Estimate:
     """The interquartile mean of the mean scores of all runs of all games, with its 95% interval.
 
     Args:
-        games: for each game, for each seed its human-normalised scores, one an episode.
+        games: for each game, for each seed its human-normalized scores, one an episode.
         seed: of the bootstrap's generator.
 
     Returns:

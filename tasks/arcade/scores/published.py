@@ -8,7 +8,7 @@ from tasks.arcade.settings.base import Settings
 class Reference(Settings):
     """Published mean returns of one game; none where there is none.
 
-    `random` and `human` are those of human-normalised scores (Wang et al. 2016, Dueling DQN; 57 games). `pixels_ppo` is
+    `random` and `human` are those of human-normalized scores (Wang et al. 2016, Dueling DQN; 57 games). `pixels_ppo` is
     rl-baselines3-zoo's benchmark.md: PPO from pixels (84x84x4, CNN), 10M steps, NoFrameskip-v4 without sticky
     actions, one training run.
     """

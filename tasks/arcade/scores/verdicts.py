@@ -73,7 +73,7 @@ def judge_runs(name_a: str, a: Returns, name_b: str, b: Returns, seed: int = 0) 
 
 
 def judge_games(name_a: str, a: Games, name_b: str, b: Games, seed: int = 0) -> Verdict:
-    """Two approaches on several games, judged by their seeds on each, in human-normalised scores.
+    """Two approaches on several games, judged by their seeds on each, in human-normalized scores.
 
     `ppo-tuned beats ppo: P = 0.98 [0.91, 1.00], 2 games, 4 seeds each`.
 

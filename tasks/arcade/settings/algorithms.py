@@ -20,11 +20,11 @@ RolloutSteps = Annotated[int, Field(le=65_536, description="steps of each enviro
 """At most 65,536, more than the longest episode has (27,000): a rollout is held in memory, whole."""
 
 _RATE = (
-    "of the optimiser: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second, or "
+    "of the optimizer: a number, or lin_5e-4, falling to 0, or lin_5e-4_5e-5, falling to the second, or "
     "lin_5e-4_5e-5_0.6, which is there after that share of the training"
 )
 _LIVES = "nothing is to come after a lost life, as learning sees it; played and told of are whole episodes"
-_LAMBDA = "of generalised advantage estimation: 1 looks at all that comes, 0 at the next step"
+_LAMBDA = "of generalized advantage estimation: 1 looks at all that comes, 0 at the next step"
 
 
 class ActorCriticSettings(Settings):
@@ -54,7 +54,7 @@ class ClippedSettings(ActorCriticSettings):
     learning_rate: Schedule = Field(default=3e-4, description=_RATE)
     clip_range: Schedule = Field(default=0.2, description="how far a policy may move at once; a number or lin_0.2")
     weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0 is Adam")
-    unrewarded_lean: float = Field(
+    no_reward_logit_noise: float = Field(
         default=0.0,
         ge=0,
         description="after a rollout without reward each environment leans, for the next one, to actions of its own: "

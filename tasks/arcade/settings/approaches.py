@@ -20,7 +20,7 @@ from tasks.arcade.settings.run import ApproachSettings
 
 _TUNED = ApproachSettings(
     name="ppo-tuned",
-    description="PPO on standardised RAM, its change and the gaps between movers, one recipe for all games",
+    description="PPO on standardized RAM, its change and the gaps between moving_bytes, one recipe for all games",
     algorithm=PpoSettings(
         n_steps=256,
         batch_size=512,
@@ -33,13 +33,13 @@ _TUNED = ApproachSettings(
         # ball is let go.
         terminal_on_life_loss=True,
         # Freeway's first street is crossed by chance, or never, by those who do not keep walking.
-        unrewarded_lean=1.0,
+        no_reward_logit_noise=1.0,
         network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu"),
     ),
     features=FeatureSettings(
-        kind="standardised",
+        kind="standardized",
         difference_scale=8.0,
-        movers=8,
+        moving_bytes=8,
         gap_scales=(8.0, 24.0, 64.0),
         gap_periods=(12.0, 24.0, 48.0, 96.0),
     ),
@@ -60,7 +60,7 @@ _RECURRENT = _TUNED.model_copy(
             learning_rate="lin_7e-4_5e-5",
             ent_coef="lin_1e-2",
             terminal_on_life_loss=True,
-            unrewarded_lean=1.0,
+            no_reward_logit_noise=1.0,
             network=RecurrentNetworkSettings(lstm=128, pi=(128,), vf=(128,), activation="relu"),
         ),
     }
@@ -71,7 +71,7 @@ _Q_NETWORK = QNetworkSettings(layers=(128, 128), layer_norm=True)
 # As rl-baselines3-zoo has it for Atari, and the network of Mnih et al. 2015, which is Stable-Baselines3's NatureCNN.
 _PIXELS = ApproachSettings(
     name="ppo-pixels",
-    description="PPO on the screen instead of RAM: the usual convolutions over the last four pictures, 84 x 84 in grey",
+    description="PPO on the screen instead of RAM: the usual convolutions over the last four pictures, 84 x 84 in gray",
     algorithm=PpoSettings(
         n_steps=128,
         batch_size=256,

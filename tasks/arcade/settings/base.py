@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tasks.arcade.errors import RamreelError
+from tasks.arcade.settings.legacy import current_names
 
 SCHEMA = 1
 """Version of the files written: checkpoints and traces of a newer one are refused."""
@@ -18,6 +19,11 @@ class Settings(BaseModel):
 
     # Built when first used: each process that a command begins imports all settings, and needs few of them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, data: object) -> object:
+        return current_names(data, cls.model_fields) if isinstance(data, dict) else data
 
 
 class NewerSchemaError(RamreelError, ValueError):

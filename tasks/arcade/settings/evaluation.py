@@ -17,10 +17,10 @@ class EvaluationSettings(Settings):
     deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
 
 
-class FilmSettings(Settings):
-    """Which of a checkpoint's episodes are filmed, and what the films show."""
+class VideoSettings(Settings):
+    """Which of a checkpoint's episodes are recorded, and what the videos show."""
 
     episode: Literal["median", "best", "worst", "all"] = Field(
-        default="median", description="by their returns; all: every one, and the median one is the checkpoint's film"
+        default="median", description="by their returns; all: every one, and the median one is the checkpoint's video"
     )
     panel: bool = Field(default=True, description="beside the game what the policy sees and decides")

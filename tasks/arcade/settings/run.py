@@ -60,6 +60,6 @@ class RunSettings(Settings):
             if steps % algorithm.batch_size == 1:
                 raise ValueError(
                     f"batches of {algorithm.batch_size} leave one of the {steps:,} steps of a rollout alone, and no "
-                    "advantage can be normalised alone: choose another batch_size"
+                    "advantage can be normalized alone: choose another batch_size"
                 )
         return value

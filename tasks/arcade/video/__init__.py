@@ -1,1 +1,1 @@
-"""A trace becomes a film, every frame of it, with what its player sees; and the proof that it is that film."""
+"""A trace becomes a video, every frame of it, with what its player sees; and the proof that it is that video."""

@@ -18,20 +18,20 @@ from tasks.arcade.drawing.text import signed
 from tasks.arcade.episodes.evaluation import Evaluation, _choice, _returns, play_episodes, score
 from tasks.arcade.episodes.seeds import chosen_episode
 from tasks.arcade.episodes.trace import Trace, write_trace
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import Plain, film
+from tasks.arcade.video.render import Plain, video
 
 
 @dataclass(frozen=True)
-class FilmFiles:
-    """Where a film and its trace are written."""
+class VideoFiles:
+    """Where a video and its trace are written."""
 
     mp4: Path
     trace: Path
 
     @classmethod
-    def within(cls, folder: Path, name: str = "film") -> FilmFiles:
+    def within(cls, folder: Path, name: str = "video") -> VideoFiles:
         """In a folder that exists."""
         return cls(*(folder / f"{name}{ending}" for ending in (".mp4", ".trace.json")))
 
@@ -41,28 +41,28 @@ def episode_name(number: int) -> str:
     return f"episode-{number + 1:02d}"
 
 
-def evaluate_and_film(
+def evaluate_and_record(
     directory: Path,
     digest: str,
     settings: EvaluationSettings,
-    wanted: FilmSettings,
+    wanted: VideoSettings,
     folder: Path,
     atlas: Atlas | None = None,
 ) -> Evaluation:
-    """Play a checkpoint's episodes, without drawing, and film the one that is wanted.
+    """Play a checkpoint's episodes, without drawing, and video the one that is wanted.
 
     Args:
         directory: the checkpoint's files.
         digest: the checkpoint's.
         settings: how many episodes, from which seed.
-        wanted: which of them is filmed, and what the film shows.
-        folder: where the files `FilmFiles.within(folder)` are written, and if all are wanted those of every
+        wanted: which of them is recorded, and what the video shows.
+        folder: where the files `VideoFiles.within(folder)` are written, and if all are wanted those of every
             episode's `episode_name`.
-        atlas: of the game, for the outlines in a film with a panel; none: there are none.
+        atlas: of the game, for the outlines in a video with a panel; none: there are none.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another game's making.
-        FilmError: a film could not be made; none is left of it.
+        VideoError: a video could not be made; none is left of it.
     """
     find_ffmpeg()
     checkpoint = files.read(directory, digest)
@@ -72,41 +72,43 @@ def evaluate_and_film(
         chosen = chosen_episode(_returns(traces), "median" if wanted.episode == "all" else wanted.episode)
         if wanted.episode == "all":
             for number in range(len(traces)):
-                _film(checkpoint, traces, number, wanted, FilmFiles.within(folder, episode_name(number)), atlas)
+                _record_video_of(
+                    checkpoint, traces, number, wanted, VideoFiles.within(folder, episode_name(number)), atlas
+                )
         kind = wanted if wanted.episode != "all" else wanted.model_copy(update={"episode": "median"})
-        frames = _film(checkpoint, traces, chosen, kind, FilmFiles.within(folder), atlas)
+        frames = _record_video_of(checkpoint, traces, chosen, kind, VideoFiles.within(folder), atlas)
     return Evaluation(
         checkpoint=digest,
         step=checkpoint.step,
         settings=settings,
-        film=wanted,
+        video=wanted,
         episodes=tuple(map(score, traces)),
-        filmed=chosen,
-        film_frames=frames,
+        recorded=chosen,
+        video_frames=frames,
     )
 
 
-def _film(
+def _record_video_of(
     checkpoint: Checkpoint,
     traces: Sequence[Trace],
     number: int,
-    wanted: FilmSettings,
-    to: FilmFiles,
+    wanted: VideoSettings,
+    to: VideoFiles,
     atlas: Atlas | None,
 ) -> int:
-    """Film an episode; returns the number of its pictures."""
+    """Video an episode; returns the number of its pictures."""
     trace = traces[number]
     distinct = scores.distinct(trace.ram_digest for trace in traces)
     caption = caption_of(checkpoint, trace, _choice(wanted.episode, number, len(traces), distinct))
     look = partial(Panel, checkpoint=checkpoint, caption=caption, atlas=atlas) if wanted.panel else Plain
 
-    made = film(trace, to.mp4, look)
+    made = video(trace, to.mp4, look)
     write_trace(trace, to.trace)
     return made.frames
 
 
 def caption_of(checkpoint: Checkpoint, trace: Trace, choice: str) -> Caption:
-    """The words under a film of a checkpoint.
+    """The words under a video of a checkpoint.
 
     Args:
         checkpoint: what plays.

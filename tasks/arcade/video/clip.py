@@ -1,6 +1,6 @@
-"""A trace becomes a small silent film for a page: the episode's beginning, every frame, a few hundred kilobytes.
+"""A trace becomes a small silent video for a page: the episode's beginning, every frame, a few hundred kilobytes.
 
-A film as `record` makes it is for watching, one by one, with all there is to see and hear. A report holds many, side
+A video as `record` makes it is for watching, one by one, with all there is to see and hear. A report holds many, side
 by side and in step, and has to stay small: so it draws the traces again, the game alone, and compresses harder.
 """
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError
+from tasks.arcade.drawing.mp4_encoder import Encoder, VideoError
 from tasks.arcade.episodes.playing import difference, emulator_of, replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.render import Plain, form_of
 
 _SCALE = 2
-"""Pixels for one of the game: H.264 has one colour for two by two, so that the game's own stay apart."""
+"""Pixels for one of the game: H.264 has one color for two by two, so that the game's own stay apart."""
 
 
 class Clip(Settings):
@@ -44,7 +44,7 @@ def clip(trace: Trace, path: Path, most_frames: int) -> Clip:
 
     Raises:
         TraceError: the trace cannot be played with what is installed here.
-        FilmError: the game plays otherwise than the trace says, or ffmpeg failed.
+        VideoError: the game plays otherwise than the trace says, or ffmpeg failed.
     """
     emulator = emulator_of(trace)
     look = Plain(emulator, _SCALE, _SCALE)
@@ -58,7 +58,9 @@ def clip(trace: Trace, path: Path, most_frames: int) -> Clip:
 
         for step in replay(trace, emulator=emulator, each_frame=draw):
             if wrong := difference(step, trace):
-                raise FilmError(f"{path.name}: the film would not be the trace's: other {wrong} at step {step.number}")
+                raise VideoError(
+                    f"{path.name}: the video would not be the trace's: other {wrong} at step {step.number}"
+                )
             if step.reward:
                 total += step.reward
                 score.append((step.frame, total))

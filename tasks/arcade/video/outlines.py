@@ -1,6 +1,6 @@
-"""What a film outlines on the game's picture: where the bytes are seen that a decision depends on.
+"""What a video outlines on the game's picture: where the bytes are seen that a decision depends on.
 
-A film's mark declares them step by step, and they are drawn from that alone: by the same code when the film is made and
+A video's mark declares them step by step, and they are drawn from that alone: by the same code when the video is made and
 when it is proved.
 """
 
@@ -30,7 +30,7 @@ Outlined = tuple[Annotated[int, Field(ge=0, lt=RAM_SIZE)], Annotated[int, Field(
 
 
 class Outlines(Settings):
-    """What is outlined in a film; where that is on the picture is told, frame by frame, by the RAM before the frame."""
+    """What is outlined in a video; where that is on the picture is told, frame by frame, by the RAM before the frame."""
 
     places: tuple[Place, ...] = Field(max_length=RAM_SIZE)
     steps: tuple[Annotated[tuple[Outlined, ...], Field(max_length=_MOST)], ...] = Field(

@@ -33,15 +33,15 @@ from tasks.arcade.drawing.widgets import (
     RamGrid,
 )
 from tasks.arcade.emulator.emulator import Emulator
-from tasks.arcade.emulator.frame_stack import Seen, Senses
+from tasks.arcade.emulator.frame_stack import Observation, ObservationBuilder
 from tasks.arcade.episodes.playing import Step
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.video.outlines import Outliner, Outlines
-from tasks.arcade.video.policy_view import Mind
+from tasks.arcade.video.policy_view import PolicyView
 
 WIDTH, HEIGHT = 1280, 720
 GAME = Box(20, 20, 840, 630)
-"""4:3, and for the usual 210 lines three of the film's to one of the game's."""
+"""4:3, and for the usual 210 lines three of the video's to one of the game's."""
 _LEFT, _ACROSS = 884, 376
 _GLOW = (1.0, 0.5, 0.5, 0.5)
 """Light of a byte that changed in this step, in the one before, and so on."""
@@ -56,7 +56,7 @@ class Caption:
 
 
 class Panel:
-    """A look for `film.film`: the game at the left, what the policy sees and decides at the right, 1280 x 720.
+    """A look for `video.video`: the game at the left, what the policy sees and decides at the right, 1280 x 720.
 
     While a step's frames are shown, so are the RAM before it, what was decided on that, and the score until then.
 
@@ -76,14 +76,14 @@ class Panel:
         self.canvas = Canvas(WIDTH, HEIGHT, BACKGROUND)
         self.view = GameView(self.canvas, GAME, emulator.screen_size)
         self._fps = emulator.screen_fps
-        self._mind = Mind(checkpoint)
-        self._senses = Senses(self._mind.agent, emulator)
-        sees_pixels = self._mind.agent.sees_pixels
-        outlining = None if sees_pixels else atlas
+        self._mind = PolicyView(checkpoint)
+        self._senses = ObservationBuilder(self._mind.agent, emulator)
+        uses_pixels = self._mind.agent.uses_pixels
+        outlining = None if uses_pixels else atlas
         self._outliner = Outliner(self.view, outlining)
         self._score = 0
         self._words(caption)
-        self._seen: _Seen = (_Pixels if sees_pixels else _Bytes)(self.canvas, outlining is not None)
+        self._seen: _Seen = (_Pixels if uses_pixels else _Bytes)(self.canvas, outlining is not None)
         self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _ACROSS, 198), emulator.action_names)
         self._value = Chart(self.canvas, Box(_LEFT, 512, _ACROSS, 72), VALUE, span=0.2)
         self._points = Chart(self.canvas, Box(_LEFT, 628, _ACROSS, 72), BRIGHT, span=1.0)
@@ -135,7 +135,7 @@ def _head(canvas: Canvas, y: int, words: str) -> None:
 class _Seen(Protocol):
     """What shows what the policy sees."""
 
-    def draw(self, seen: Seen, previous: Seen, weights: npt.NDArray[np.float64]) -> None:
+    def draw(self, seen: Observation, previous: Observation, weights: npt.NDArray[np.float64]) -> None:
         """Draw what is seen at a step, after what was seen at the step before, and how much each byte decides."""
         ...
 
@@ -147,7 +147,7 @@ class _Bytes:
         _head(canvas, 20, "RAM")
         self._legend(canvas, "decides, outlined in the game too" if outlined else "decides")
         for column in range(16):
-            Label(canvas, Box(_LEFT + 24 + 22 * column, 42, 22, 14), "JetBrainsMono-Medium", 10, FAINT, "centre").set(
+            Label(canvas, Box(_LEFT + 24 + 22 * column, 42, 22, 14), "JetBrainsMono-Medium", 10, FAINT, "center").set(
                 f"{column:X}"
             )
         for row in range(8):
@@ -157,16 +157,16 @@ class _Bytes:
 
     def _legend(self, canvas: Canvas, decides: str) -> None:
         x = _LEFT + _ACROSS
-        for words, colour in ((decides, DECIDING), ("changed", CHANGED)):
+        for words, color in ((decides, DECIDING), ("changed", CHANGED)):
             width = letters(words, "Inter-Medium", 12).shape[1] // 2 * 2 + 2
             Label(canvas, Box(x - width, 20, width, 20), "Inter-Medium", 12, SOFT, "right").set(words)
             x -= width + 16
-            canvas.fill(Box(x, 26, 10, 10), colour)
-            if colour == DECIDING:
+            canvas.fill(Box(x, 26, 10, 10), color)
+            if color == DECIDING:
                 canvas.fill(Box(x + 2, 28, 6, 6), BACKGROUND)
             x -= 16
 
-    def draw(self, seen: Seen, previous: Seen, weights: npt.NDArray[np.float64]) -> None:
+    def draw(self, seen: Observation, previous: Observation, weights: npt.NDArray[np.float64]) -> None:
         self._since = np.where(seen != previous, 0, self._since + 1)
         self._grid.draw(seen, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
 
@@ -180,5 +180,5 @@ class _Pixels:
         words.set("the newest, and the last four")
         self._pictures = Pictures(canvas, _LEFT, 54)
 
-    def draw(self, seen: Seen, previous: Seen, weights: npt.NDArray[np.float64]) -> None:
+    def draw(self, seen: Observation, previous: Observation, weights: npt.NDArray[np.float64]) -> None:
         self._pictures.draw(seen)

@@ -1,4 +1,4 @@
-"""What a checkpoint's policy makes of what it sees, as a film shows it: how good actions seem, the value, and why."""
+"""What a checkpoint's policy makes of what it sees, as a video shows it: how good actions seem, the value, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.drawing.text import signed
 from tasks.arcade.emulator.emulator import RAM_SIZE
-from tasks.arcade.emulator.frame_stack import Seen
+from tasks.arcade.emulator.frame_stack import Observation
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.policies.q_network import QPolicy, as_actor
 from tasks.arcade.policies.recurrent import RecurrentPolicy
@@ -25,7 +25,7 @@ Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Thought:
+class PolicyReadout:
     """What a policy makes of one step.
 
     Attributes:
@@ -42,7 +42,7 @@ class Thought:
     weights: Vector
 
 
-class Mind:
+class PolicyView:
     """What a checkpoint's policy makes of one episode: ask it at every step, in their order.
 
     Attributes:
@@ -51,26 +51,26 @@ class Mind:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.agent = checkpoint.agent()
-        self._attention = None if self.agent.sees_pixels else _attention(checkpoint, self.agent.features.size)
+        self._attention = None if self.agent.uses_pixels else _attention(checkpoint, self.agent.features.size)
         self._usual_change = checkpoint.statistics.deviation
         policy = self.agent.policy
         self._smallest = _SMALLEST_WORTH if isinstance(policy, QPolicy) else _SMALLEST_NATS
         self._memory = policy.begin(1) if isinstance(policy, RecurrentPolicy) else None
 
-    def __call__(self, seen: Seen, previous: Seen, action: int) -> Thought:
+    def __call__(self, seen: Observation, previous: Observation, action: int) -> PolicyReadout:
         """What it makes of what it sees at a step, and saw one step before, where it took an action."""
         features, policy = self.agent.features(seen[None], previous[None]), self.agent.policy
         weights = self._weights(seen, previous, action)
         if isinstance(policy, QPolicy):
             worth = policy.q_values(features)[0].astype(np.float64)
-            return Thought(_between(worth), tuple(map(_in_words, worth)), float(worth.max()), weights)
+            return PolicyReadout(_between(worth), tuple(map(_in_words, worth)), float(worth.max()), weights)
         if isinstance(policy, RecurrentPolicy):
             assert self._memory is not None
             self._memory = policy.after(features, self._memory)
             return _by_preferences(policy.logits(self._memory), policy.values(self._memory), weights)
         return _by_preferences(policy.logits(features), policy.values(features), weights)
 
-    def _weights(self, ram: Seen, previous: Seen, action: int) -> Vector:
+    def _weights(self, ram: Observation, previous: Observation, action: int) -> Vector:
         if self._attention is None:
             return np.zeros(RAM_SIZE)
         if isinstance(self._attention, RecurrentAttention):
@@ -84,9 +84,9 @@ class Mind:
         return shares
 
 
-def _by_preferences(logits: Floats, values: Floats, weights: Vector) -> Thought:
+def _by_preferences(logits: Floats, values: Floats, weights: Vector) -> PolicyReadout:
     shares = softmax(logits[0].astype(np.float64))
-    return Thought(shares, tuple(f"{100 * share:.0f}%" for share in shares), float(values[0]), weights)
+    return PolicyReadout(shares, tuple(f"{100 * share:.0f}%" for share in shares), float(values[0]), weights)
 
 
 def _attention(checkpoint: Checkpoint, n_features: int) -> Attention | RecurrentAttention | None:

@@ -1,4 +1,4 @@
-"""Several episodes in one film: one after the other, or side by side, each with its step, its return and its score.
+"""Several episodes in one video: one after the other, or side by side, each with its step, its return and its score.
 
 Pictures are streamed: of an episode no more is kept than the frames of one step.
 """
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tasks.arcade.drawing.canvas import Box, Canvas, GameView
-from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError, Sound
+from tasks.arcade.drawing.mp4_encoder import Encoder, Sound, VideoError
 from tasks.arcade.drawing.text import letters, signed
-from tasks.arcade.drawing.widgets import BACKGROUND, BRIGHT, CHANGED, DECIDING, RAISED, SOFT, Colour, Label
+from tasks.arcade.drawing.widgets import BACKGROUND, BRIGHT, CHANGED, DECIDING, RAISED, SOFT, Color, Label
 from tasks.arcade.emulator.emulator import SAMPLES, Emulator, Screen
 from tasks.arcade.episodes.playing import difference, emulator_of, replay
 from tasks.arcade.episodes.trace import Sha256, Trace
@@ -29,7 +29,7 @@ MOST = 16
 _PAIRS = (1, 2, 3, 4, 6, 8)
 """Episodes of each of two runs that make whole rows."""
 _MARGIN, _GAP, _HEADER, _STRIP, _FOOTER = 20, 12, 44, 40, 10
-_SIDES: tuple[Colour, ...] = (CHANGED, DECIDING)
+_SIDES: tuple[Color, ...] = (CHANGED, DECIDING)
 """Colours of the first run and of the one beside it."""
 
 
@@ -85,28 +85,28 @@ def cast(numbers: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 
 
 def sequence(scenes: Sequence[Sequence[Clip]], path: Path, seconds: float) -> Reel:
-    """A film of scenes one after the other, with sound; the episodes of a scene, one or two, are side by side.
+    """A video of scenes one after the other, with sound; the episodes of a scene, one or two, are side by side.
 
     Args:
         scenes: of episodes of one game; every scene has as many.
-        path: the film; it appears whole or not at all. Its folder exists.
+        path: the video; it appears whole or not at all. Its folder exists.
         seconds: of each scene at most; it ends before when all its episodes have.
 
     Raises:
         TraceError: an episode cannot be played with what is installed here.
-        FilmError: a game plays otherwise than its trace says, or ffmpeg failed.
+        VideoError: a game plays otherwise than its trace says, or ffmpeg failed.
     """
-    return _film(scenes, path, seconds, columns=len(scenes[0]), sound=True)
+    return _record_video_of(scenes, path, seconds, columns=len(scenes[0]), sound=True)
 
 
 def grid(sides: Sequence[Sequence[Clip]], path: Path, seconds: float) -> Reel:
-    """A silent film of episodes side by side, up to four by four, all from their reset on.
+    """A silent video of episodes side by side, up to four by four, all from their reset on.
 
     Args and errors are those of `sequence`, but for:
         sides: the episodes of one run, or of two, as many of each; their rows take turns.
     """
     columns, clips = _in_rows(sides)
-    return _film([clips], path, seconds, columns=columns, sound=False)
+    return _record_video_of([clips], path, seconds, columns=columns, sound=False)
 
 
 def pictures(sides: Sequence[Sequence[Clip]], seconds: float, every: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -114,7 +114,7 @@ def pictures(sides: Sequence[Sequence[Clip]], seconds: float, every: int) -> Ite
 
     Raises:
         TraceError: an episode cannot be played with what is installed here.
-        FilmError: a game plays otherwise than its trace says.
+        VideoError: a game plays otherwise than its trace says.
     """
     columns, clips = _in_rows(sides)
     layout = _Layout(emulator_of(clips[0].trace).screen_size, len(clips), columns, square=True)
@@ -144,7 +144,7 @@ class _Layout:
         height, width = size
         across = 2 if columns > 2 else 4 if columns > 1 else 6
         self.size, self.columns = size, columns
-        # A film's pixels may be stretched when it is shown; an animation's are square.
+        # A video's pixels may be stretched when it is shown; an animation's are square.
         self.cell = (round(height * 2 / 3) * 2, height) if square else (width * across, height * across // 2)
         rows = -(-cells // columns)
         canvas_width = 2 * _MARGIN + columns * self.cell[0] + (columns - 1) * _GAP
@@ -160,7 +160,7 @@ class _Layout:
         return _MARGIN + column * (self.cell[0] + _GAP), self._top + row * (_STRIP + self.cell[1] + _GAP)
 
     def head(self, scenes: Sequence[Sequence[Clip]]) -> None:
-        """The game, and the runs in their colours."""
+        """The game, and the runs in their colors."""
         width = self.canvas.box.width - 2 * _MARGIN
         title = scenes[0][0].trace.game.env_id
         titled = min(letters(title, "Inter-SemiBold", 24).shape[1] // 2 * 2 + 2, width // 4 * 2)
@@ -183,7 +183,9 @@ class _Layout:
         self.canvas.fill(Box(box.x, box.y, round(box.width * share / 2) * 2, box.height), SOFT)
 
 
-def _film(scenes: Sequence[Sequence[Clip]], path: Path, seconds: float, *, columns: int, sound: bool) -> Reel:
+def _record_video_of(
+    scenes: Sequence[Sequence[Clip]], path: Path, seconds: float, *, columns: int, sound: bool
+) -> Reel:
     first = emulator_of(scenes[0][0].trace)
     layout = _Layout(first.screen_size, len(scenes[0]), columns)
     form = form_of(layout.canvas, first, layout.pixel, sound=sound)
@@ -231,7 +233,7 @@ class _Scene:
         return np.mean(heard, axis=0).astype(np.uint8) if heard else None
 
     def shown(self, begin: int) -> list[Shown]:
-        """What was seen of the episodes in a film, from its frame `begin` on."""
+        """What was seen of the episodes in a video, from its frame `begin` on."""
         return [cell.shown(begin) for cell in self._cells]
 
 
@@ -301,8 +303,8 @@ class _Frames:
 
     Attributes:
         score: until the step that is shown.
-        heard: with the frame that is shown; none in a silent film.
-        silence: when the episode is over; none in a silent film.
+        heard: with the frame that is shown; none in a silent video.
+        silence: when the episode is over; none in a silent video.
     """
 
     def __init__(self, trace: Trace, emulator: Emulator, *, sound: bool) -> None:
@@ -318,7 +320,7 @@ class _Frames:
 
     def _keep(self) -> None:
         indices = self._emulator.screen_indices(np.empty(self._emulator.screen_size, np.uint8))
-        # What colours are is asked only when there are new ones: it takes thirty times as long.
+        # What colors are is asked only when there are new ones: it takes thirty times as long.
         rgb = None if self._known[indices].all() else self._emulator.screen()
         self._known[indices] = True
         self._kept.append((indices, rgb, self._emulator.sound() if self._sound else None))
@@ -328,7 +330,7 @@ class _Frames:
         while not self._kept:
             step = next(self._steps)
             if wrong := difference(step, self._trace):
-                raise FilmError(f"the reel would not be its trace's: other {wrong} at step {step.number}")
+                raise VideoError(f"the reel would not be its trace's: other {wrong} at step {step.number}")
             self.score += step.reward
         self._indices, self._rgb, self.heard = self._kept.popleft()
 

@@ -1,4 +1,4 @@
-"""What a reel is made of: episodes played for it, two films, an animation. Each is work for a process of its own."""
+"""What a reel is made of: episodes played for it, two videos, an animation. Each is work for a process of its own."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def make(part: Part, sides: list[list[Clip]], path: Path, seconds: float) -> Ree
         seconds: of each episode at most.
 
     Returns:
-        What is in a film, frame by frame; of the animation nothing.
+        What is in a video, frame by frame; of the animation nothing.
 
     Raises:
-        FilmError: a game plays otherwise than its trace says, or ffmpeg failed.
+        VideoError: a game plays otherwise than its trace says, or ffmpeg failed.
     """
     if part == "reel.mp4":
         return sequence(list(zip(*sides, strict=True)), path, seconds)

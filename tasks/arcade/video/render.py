@@ -1,4 +1,4 @@
-"""A trace becomes a film: drawn again by the emulator, every frame with its sound, and streamed to the encoder."""
+"""A trace becomes a video: drawn again by the emulator, every frame with its sound, and streamed to the encoder."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from tasks.arcade.drawing.canvas import Box, Canvas, GameView
-from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError, Form, find_ffmpeg
+from tasks.arcade.drawing.mp4_encoder import Encoder, Form, VideoError, find_ffmpeg
 from tasks.arcade.emulator.emulator import SAMPLES, Emulator
 from tasks.arcade.episodes.playing import Step, difference, emulator_of, replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.video.embedded_trace import FilmMark, add_mark, file_digest
+from tasks.arcade.video.embedded_trace import EmbeddedTrace, embed_trace, file_digest
 from tasks.arcade.video.outlines import Outlines
 
 TELEVISION = Fraction(4, 3)
 """Width of the whole picture over its height."""
 ACROSS, DOWN = 4, 2
-"""Pixels of a plain film for one of the game, which is nearly twice as wide as it is high."""
+"""Pixels of a plain video for one of the game, which is nearly twice as wide as it is high."""
 
 
-class Film(Settings):
-    """A film that was written."""
+class Video(Settings):
+    """A video that was written."""
 
     frames: int
     width: int = Field(description="pixels stored; players stretch them, so that the game's picture is 4:3")
@@ -35,10 +35,10 @@ class Film(Settings):
 
 
 class Look(Protocol):
-    """What a film's pictures are made of: the game, and what else lies on the canvas.
+    """What a video's pictures are made of: the game, and what else lies on the canvas.
 
     Attributes:
-        canvas: what is filmed.
+        canvas: what is recorded.
         view: where on it the game is drawn, frame by frame.
         pixel: width of one of the canvas's pixels over its height, as shown.
         outlines: what was outlined on the game's picture so far; none: nothing ever is.
@@ -65,7 +65,7 @@ class Plain:
 
     Args:
         emulator: whose frames are shown.
-        across: the film's pixels for one of the game, from left to right.
+        across: the video's pixels for one of the game, from left to right.
         down: and from top to bottom.
     """
 
@@ -87,28 +87,28 @@ class Plain:
         self.view.draw(emulator)
 
 
-def film(
+def video(
     trace: Trace,
     path: Path,
     look: Callable[[Emulator], Look] = Plain,
     *,
     sound: bool = True,
     on_frame: Callable[[int], object] | None = None,
-) -> Film:
+) -> Video:
     """Play a trace again, draw the reset and every frame after it, and write them as H.264 and AAC in an MP4.
 
     The frame rate is that of the console, not Gymnasium's `render_fps`; the file holds its own trace.
 
     Args:
         trace: what is drawn; every step is checked against it.
-        path: the film; it appears whole or not at all. Its folder exists.
-        look: from the emulator that plays, what the film shows.
+        path: the video; it appears whole or not at all. Its folder exists.
+        look: from the emulator that plays, what the video shows.
         sound: whether it is heard.
         on_frame: called after each frame with the number of frames so far.
 
     Raises:
         TraceError: the trace cannot be played with what is installed here.
-        FilmError: the game plays otherwise than the trace says, or ffmpeg failed.
+        VideoError: the game plays otherwise than the trace says, or ffmpeg failed.
     """
     emulator = emulator_of(trace, sound=sound)
     shown = look(emulator)
@@ -122,7 +122,9 @@ def film(
 
         def show(step: Step) -> None:
             if wrong := difference(step, trace):
-                raise FilmError(f"{path.name}: the film would not be the trace's: other {wrong} at step {step.number}")
+                raise VideoError(
+                    f"{path.name}: the video would not be the trace's: other {wrong} at step {step.number}"
+                )
             shown.show(step, trace)
 
         def draw() -> None:
@@ -134,7 +136,7 @@ def film(
         frame_by_frame(trace, emulator, show, draw)
     form, frames = encoder.form, encoder.frames
     fps = float(form.rate)
-    return Film(frames=frames, width=form.width, height=form.height, fps=fps, seconds=frames / fps)
+    return Video(frames=frames, width=form.width, height=form.height, fps=fps, seconds=frames / fps)
 
 
 def frame_by_frame(
@@ -166,7 +168,7 @@ def frame_by_frame(
 
 
 def _sign(file: Path, trace: Trace, look: Look, encoder: Encoder) -> None:
-    mark = FilmMark(
+    mark = EmbeddedTrace(
         trace=trace,
         frames=encoder.frames,
         pictures=look.view.digest,
@@ -177,11 +179,11 @@ def _sign(file: Path, trace: Trace, look: Look, encoder: Encoder) -> None:
         file=file_digest(file),
         outlines=look.outlines,
     )
-    add_mark(file, mark)
+    embed_trace(file, mark)
 
 
 def form_of(canvas: Canvas, emulator: Emulator, pixel: Fraction = Fraction(1), *, sound: bool) -> Form:
-    """The form of a film that shows an emulator's frames, one by one, on a canvas.
+    """The form of a video that shows an emulator's frames, one by one, on a canvas.
 
     The rate is the console's to the nearest that gives a whole number of samples a second, so that picture and sound
     never drift apart; that is less than 1 in 50,000 away.

@@ -1,4 +1,4 @@
-"""Films are timed beside RecordVideo and their ceilings; ratios are of medians."""
+"""Videos are timed beside RecordVideo and their ceilings; ratios are of medians."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tasks.arcade.benchmarks.video_speed import (
     PLAIN,
     RECORD_VIDEO,
     SMALL,
-    FilmSpeed,
-    FilmSpeedSettings,
+    VideoSpeed,
+    VideoSpeedSettings,
     measure,
 )
 from tasks.arcade.emulator.emulator import resolve
@@ -24,21 +24,21 @@ from tasks.arcade.emulator.emulator import resolve
 CEILINGS = [DRAWING, *(ENCODING + name for name in (SMALL, PLAIN, PANEL))]
 
 
-def test_every_contender_films_the_same_episode(tmp_path: Path) -> None:
+def test_every_contender_videos_the_same_episode(tmp_path: Path) -> None:
     pytest.importorskip("moviepy", reason="RecordVideo's moviepy wants an older Pillow than ramreel")
     said: list[str] = []
-    speed = measure(FilmSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
+    speed = measure(VideoSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
     assert list(speed.rounds) == [RECORD_VIDEO, SMALL, PLAIN, PANEL, *CEILINGS]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
     assert len(said) == len(speed.rounds)
-    assert len(list(tmp_path.glob("peer/*.mp4"))) == 1, "RecordVideo did write its film"
+    assert len(list(tmp_path.glob("peer/*.mp4"))) == 1, "RecordVideo did write its video"
 
 
 def test_ratios_are_of_medians() -> None:
     rounds = {RECORD_VIDEO: (1.0, 100.0, 900.0), SMALL: (300.0, 1.0, 301.0), PLAIN: (200.0, 200.0, 0.1)}
     rounds |= {PANEL: (60.0, 50.0, 70.0), DRAWING: (600.0, 600.0, 600.0)}
     rounds |= {ENCODING + name: (240.0, 240.0, 240.0) for name in (SMALL, PLAIN, PANEL)}
-    speed = FilmSpeed(settings=FilmSpeedSettings(game=resolve("ALE/Pong-v5")), rounds=rounds)
+    speed = VideoSpeed(settings=VideoSpeedSettings(game=resolve("ALE/Pong-v5")), rounds=rounds)
     assert speed.vs_record_video == {SMALL: 3, PLAIN: 2, PANEL: 0.6}
     assert speed.of_ceilings == {SMALL: (0.5, 1.25), PLAIN: (200 / 600, 200 / 240), PANEL: (0.1, 0.25)}
 
@@ -47,7 +47,7 @@ def test_without_moviepy_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "moviepy", None)
-    assert run(["benchmark", "film"]) == 2
+    assert run(["benchmark", "video"]) == 2
     said = capfd.readouterr().err
     assert "pip install --no-deps moviepy" in said
     assert said.count("\n") == 1
@@ -59,7 +59,7 @@ def test_without_moviepy_it_says_what_to_install(
 def test_what_cannot_be_measured_is_refused_in_one_line(
     options: list[str], why: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["benchmark", "film", *options]) == 2
+    assert run(["benchmark", "video", *options]) == 2
     said = capfd.readouterr().err
     assert why in said
     assert said.count("\n") == 1

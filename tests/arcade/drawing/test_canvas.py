@@ -53,7 +53,7 @@ def test_colours_are_those_of_bt_709(rgb: tuple[int, int, int], ycc: tuple[int, 
     ],
 )
 def test_every_frame_of_a_game_is_drawn_as_the_emulator_draws_it(game: str, width: int, height: int) -> None:
-    """Luma is exact; colour is one for every 2 x 2 pixels."""
+    """Luma is exact; color is one for every 2 x 2 pixels."""
     emulator = an_emulator(game)
     canvas = Canvas(width + 40, height + 20, (10, 20, 30))
     view = GameView(canvas, Box(20, 10, width, height), emulator.screen_size)
@@ -88,18 +88,18 @@ def test_the_digest_is_of_every_picture_and_its_colours() -> None:
     emulator = an_emulator("Pong")
     canvas = Canvas(160, 210)
     view = GameView(canvas, canvas.box, emulator.screen_size)
-    digest, colours = hashlib.sha256(), np.zeros((256, 3), np.uint8)
+    digest, colors = hashlib.sha256(), np.zeros((256, 3), np.uint8)
     indices = np.empty((210, 160), np.uint8)
 
     def draw() -> None:
         view.draw(emulator)
         digest.update(emulator.screen_indices(indices).tobytes())
-        colours[indices] = emulator.screen()
+        colors[indices] = emulator.screen()
 
     draw()
     for action in (0, 1, 2, 3):
         emulator.step(action, draw)
-    digest.update(colours.tobytes())
+    digest.update(colors.tobytes())
     assert view.digest == digest.hexdigest()
     other = GameView(Canvas(320, 420), Box(0, 0, 320, 420), emulator.screen_size)
     other.draw(emulator)

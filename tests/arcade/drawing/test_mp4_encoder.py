@@ -1,4 +1,4 @@
-"""Any composed picture becomes a film, with or without sound; what is heard is in step with what is seen."""
+"""Any composed picture becomes a video, with or without sound; what is heard is in step with what is seen."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from helpers.episodes import random_play
 
 from tasks.arcade.drawing.canvas import Box, Canvas
 from tasks.arcade.drawing.mp4_decoder import Decoder
-from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError, Form
+from tasks.arcade.drawing.mp4_encoder import Encoder, Form, VideoError
 from tasks.arcade.emulator.emulator import SAMPLES, Emulator, resolve
 from tasks.arcade.episodes.playing import emulator_of, replay
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 
 RATE = 48_000
 
 
 def heard(path: Path) -> npt.NDArray[np.float32]:
-    """The film's sound, 48,000 samples a second."""
+    """The video's sound, 48,000 samples a second."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "f32le", "-ac", "1"]
     raw = subprocess.run([*command, "-ar", str(RATE), "pipe:1"], capture_output=True, check=True).stdout
     return np.frombuffer(raw, np.float32)
 
 
-def test_a_composed_film_shows_what_was_put_on_the_canvas(tmp_path: Path) -> None:
+def test_a_composed_video_shows_what_was_put_on_the_canvas(tmp_path: Path) -> None:
     canvas = Canvas(320, 180, (12, 14, 20))
-    with Encoder(tmp_path / "film.mp4", Form(320, 180, Fraction(25)), {"title": "two squares"}) as encoder:
+    with Encoder(tmp_path / "video.mp4", Form(320, 180, Fraction(25)), {"title": "two squares"}) as encoder:
         for number in range(10):
             canvas.fill(Box(20 * number, 40, 20, 20), (240, 240, 240))
             encoder.write(canvas.picture)
-    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
-    with Decoder(tmp_path / "film.mp4") as decoder:
+    assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
+    with Decoder(tmp_path / "video.mp4") as decoder:
         assert (decoder.shown.width, decoder.shown.height, decoder.shown.rate) == (320, 180, 25)
         lit = [int((picture[40:60] > 128).sum()) for picture in decoder]
     assert lit == [400 * number for number in range(1, 11)]
@@ -46,16 +46,16 @@ def test_a_click_is_heard_when_its_picture_is_seen(tmp_path: Path) -> None:
     """Of 300 frames one is white and loud."""
     canvas, samples = Canvas(64, 64), 512
     form = Form(64, 64, Fraction(30_679, samples), samples=samples)
-    with Encoder(tmp_path / "film.mp4", form, {}) as encoder:
+    with Encoder(tmp_path / "video.mp4", form, {}) as encoder:
         for number in range(300):
             loud = number == 200
             canvas.fill(canvas.box, (255, 255, 255) if loud else (0, 0, 0))
             sound = np.full(samples, 128, np.uint8)
             sound[::2] += 100 * loud
             encoder.write(canvas.picture, sound)
-    with Decoder(tmp_path / "film.mp4") as decoder:
+    with Decoder(tmp_path / "video.mp4") as decoder:
         white = [number for number, picture in enumerate(decoder) if picture[32, 32] > 128]
-    sound = np.abs(heard(tmp_path / "film.mp4"))
+    sound = np.abs(heard(tmp_path / "video.mp4"))
     frames = np.flatnonzero(sound > 0.1)[[0, -1]] / RATE * 30_679 / samples
     assert white == [200]
     assert frames == pytest.approx([200, 201], abs=0.25)
@@ -65,8 +65,8 @@ def test_a_click_is_heard_when_its_picture_is_seen(tmp_path: Path) -> None:
 def test_a_games_first_and_last_sound_are_heard_within_a_frame_of_when_the_emulator_makes_them(
     game: str, tmp_path: Path
 ) -> None:
-    trace, made = random_play(f"ALE/{game}-v5", 200), tmp_path / "film.mp4"
-    fps = film(trace, made).fps
+    trace, made = random_play(f"ALE/{game}-v5", 200), tmp_path / "video.mp4"
+    fps = video(trace, made).fps
     emulator, sounds = emulator_of(trace, sound=True), list[npt.NDArray[np.uint8]]()
     for _ in replay(trace, emulator=emulator, each_frame=lambda: sounds.append(emulator.sound().copy())):
         pass
@@ -98,7 +98,7 @@ def test_a_start_is_silent_whatever_was_heard_before() -> None:
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "-x.mp4", "$(touch x).mp4", "%03d.mp4", "concat:x|y.mp4"])
-def test_a_films_name_is_a_files_whatever_it_looks_like(
+def test_a_videos_name_is_a_files_whatever_it_looks_like(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -111,12 +111,12 @@ def test_a_films_name_is_a_files_whatever_it_looks_like(
 
 @pytest.mark.parametrize("size", [(161, 210), (160, 211), (0, 2)])
 def test_an_odd_picture_is_refused_before_anything_is_written(size: tuple[int, int], tmp_path: Path) -> None:
-    with pytest.raises(FilmError, match=rf"film.mp4: a film's width and height are even: got {size[0]}x{size[1]}"):
-        Encoder(tmp_path / "film.mp4", Form(*size, Fraction(60)), {})
+    with pytest.raises(VideoError, match=rf"video.mp4: a video's width and height are even: got {size[0]}x{size[1]}"):
+        Encoder(tmp_path / "video.mp4", Form(*size, Fraction(60)), {})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_or_a_sound_of_another_form_is_refused_and_no_half_film_is_left(tmp_path: Path) -> None:
+def test_a_picture_or_a_sound_of_another_form_is_refused_and_no_half_video_is_left(tmp_path: Path) -> None:
     form, canvas = Form(64, 64, Fraction(60), samples=512), Canvas(64, 64)
     for picture, sound in [
         (Canvas(64, 62).picture, np.zeros(512, np.uint8)),
@@ -124,16 +124,16 @@ def test_a_picture_or_a_sound_of_another_form_is_refused_and_no_half_film_is_lef
         (canvas.picture, np.zeros(511, np.uint8)),
     ]:
         with (
-            pytest.raises(ValueError, match=r"frame 1 is not of the film's form"),
-            Encoder(tmp_path / "film.mp4", form, {}) as encoder,
+            pytest.raises(ValueError, match=r"frame 1 is not of the video's form"),
+            Encoder(tmp_path / "video.mp4", form, {}) as encoder,
         ):
             encoder.write(canvas.picture, np.zeros(512, np.uint8))
             encoder.write(picture, sound)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_film_without_a_frame_is_an_error(tmp_path: Path) -> None:
-    path, form = tmp_path / "film.mp4", Form(64, 64, Fraction(60))
-    with pytest.raises(FilmError, match=r"film\.mp4: it has no pictures"), Encoder(path, form, {}):
+def test_a_video_without_a_frame_is_an_error(tmp_path: Path) -> None:
+    path, form = tmp_path / "video.mp4", Form(64, 64, Fraction(60))
+    with pytest.raises(VideoError, match=r"video\.mp4: it has no pictures"), Encoder(path, form, {}):
         pass
     assert list(tmp_path.iterdir()) == []

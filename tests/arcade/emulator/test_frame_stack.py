@@ -22,7 +22,7 @@ from tasks.arcade.checkpoints.training_state import read_state, write_state
 from tasks.arcade.drawing.canvas import Canvas
 from tasks.arcade.drawing.mp4_decoder import Decoder
 from tasks.arcade.emulator.emulator import Emulator, make_env, resolve
-from tasks.arcade.emulator.frame_stack import STACK, Eye, shrink
+from tasks.arcade.emulator.frame_stack import STACK, FrameStacker, shrink
 from tasks.arcade.episodes.playing import emulator_of, replay
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.inputs.settings_file import HyperparameterError, adapted
@@ -37,7 +37,7 @@ from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import ApproachSettings
 from tasks.arcade.video.panel import HEIGHT, WIDTH, Panel
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 from tasks.arcade.video.verify import verify_pictures
 
 Stacks = npt.NDArray[np.uint8]
@@ -69,10 +69,10 @@ def test_a_small_picture_is_made_of_the_means_of_equal_areas(size: tuple[int, in
 
 @pytest.mark.parametrize(("env_id", "skip"), [("ALE/Asteroids-v5", 4), ("SeaquestNoFrameskip-v4", 1)])
 def test_the_last_four_pictures_are_those_of_gymnasiums_frames(env_id: str, skip: int) -> None:
-    """Gymnasium's environment of greys plays the same frame by frame; the two last ones of a step are its picture."""
+    """Gymnasium's environment of grays plays the same frame by frame; the two last ones of a step are its picture."""
     game = resolve(env_id)
     emulator = Emulator(game, 5)
-    eye, env = Eye(emulator), make_env(game.model_copy(update={"frame_skip": 1}), obs_type="grayscale")
+    eye, env = FrameStacker(emulator), make_env(game.model_copy(update={"frame_skip": 1}), obs_type="grayscale")
     frames = [env.reset(seed=5)[0]] * 2
     emulator.reset(5)
     eye.begin()
@@ -151,17 +151,17 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(tmp_p
     assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 
 
-def test_a_film_shows_what_the_policy_sees_and_the_checkpoint_decides_it_again(tmp_path: Path) -> None:
-    checkpoint, path = a_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "film.mp4"
+def test_a_video_shows_what_the_policy_sees_and_the_checkpoint_decides_it_again(tmp_path: Path) -> None:
+    checkpoint, path = a_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "video.mp4"
     trace = an_episode(checkpoint, 6)
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok
     weights = {**checkpoint.weights, "action_net.weight": -checkpoint.weights["action_net.weight"]}
     assert not verify_decisions(trace, replace(checkpoint, weights=weights).agent()).ok
-    film(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
     assert verify_pictures(path).ok
     emulator = emulator_of(trace)
-    eye = Eye(emulator)
+    eye = FrameStacker(emulator)
     with Decoder(path) as decoder:
         pictures = [picture.copy() for picture in decoder]
     for step in replay(trace, emulator=emulator):

@@ -1,4 +1,4 @@
-"""An episode is the same for ever: by a player, from its trace, in training's, filming's and Gymnasium's emulators."""
+"""An episode is the same for ever: by a player, from its trace, in training's, recording's and Gymnasium's emulators."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ def pong() -> Trace:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("game", GAMES)
-def test_random_play_is_the_same_in_training_filming_and_gymnasium(game: str, kind: str) -> None:
+def test_random_play_is_the_same_in_training_videoing_and_gymnasium(game: str, kind: str) -> None:
     trace = random_play(kind.format(game), 150)
     found = verify(trace)
     assert (found.ok, found.first_difference, found.steps_checked) == (True, None, trace.length), found.what

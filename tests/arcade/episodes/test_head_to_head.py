@@ -35,8 +35,8 @@ def evaluation(step: int, mean: float, seed: int) -> Evaluation:
         step=step,
         settings=EvaluationSettings(),
         episodes=drawn(mean, seed, 10).episodes,
-        filmed=0,
-        film_frames=1,
+        recorded=0,
+        video_frames=1,
     )
 
 

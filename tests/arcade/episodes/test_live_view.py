@@ -21,7 +21,7 @@ class Witness:
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
         self.seen: list[tuple[bytes, bytes, int]] = []
-        self.sees_pixels = False
+        self.uses_pixels = False
 
     def begin(self) -> Decide:
         return self.decide
@@ -50,7 +50,7 @@ def test_a_player_on_pixels_is_shown_the_pictures_of_a_replay() -> None:
     game = resolve("ALE/Asteroids-v5")
     players = played, watched = Witness(6), Witness(6)
     for player in players:
-        player.sees_pixels = True
+        player.uses_pixels = True
     play(played, game, 21, action_seed=22, deterministic=False, max_steps=40)
     watch(watched, game, 21, action_seed=22, deterministic=False, render_mode="rgb_array", max_steps=40)
     assert {len(picture) for picture, *_ in played.seen} == {4 * 84 * 84}

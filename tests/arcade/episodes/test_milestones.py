@@ -69,6 +69,6 @@ def test_the_mean_is_the_one_that_the_metrics_have() -> None:
         for value, digest in played
     )
     evaluation = Evaluation(
-        checkpoint="c" * 64, step=1, settings=EvaluationSettings(), episodes=episodes, filmed=0, film_frames=1
+        checkpoint="c" * 64, step=1, settings=EvaluationSettings(), episodes=episodes, recorded=0, video_frames=1
     )
     assert facts(evaluation, "breakout", None).mean.value == evaluation.metrics()["eval/mean_reward"] == 82

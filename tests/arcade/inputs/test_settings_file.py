@@ -29,12 +29,12 @@ def test_a_file_becomes_an_approach(written: Path) -> None:
         learning_rate = "lin_2.5e-4"
         gamma = 1
         reward = "raw"
-        features.movers = 0
+        features.moving_bytes = 0
         policy_kwargs = { net_arch = [32, 16], activation_fn = "nn.Tanh" }
     """)
     own, base = read(written), approach("ppo-tuned")
     assert (own.based_on, own.n_timesteps, own.approach.name) == ("ppo-tuned", 1_000_000, "my-settings")
-    assert (own.approach.n_envs, own.approach.reward, own.approach.features.movers) == (4, "raw", 0)
+    assert (own.approach.n_envs, own.approach.reward, own.approach.features.moving_bytes) == (4, "raw", 0)
     algorithm = own.approach.algorithm
     assert isinstance(algorithm, PpoSettings)
     given = {"n_steps": 64, "batch_size": 32, "learning_rate": "lin_2.5e-4", "gamma": 1.0}

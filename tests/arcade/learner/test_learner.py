@@ -29,8 +29,8 @@ from tasks.arcade.checkpoints.training_state import read_state, write_state
 from tasks.arcade.emulator.emulator import make_env, resolve
 from tasks.arcade.learner import DivergedError, RewardScale, Start, build, schedule, train
 from tasks.arcade.learner.networks import arrays_of
-from tasks.arcade.learner.on_policy import WholeRollouts
-from tasks.arcade.rollouts.environment import LEAN
+from tasks.arcade.learner.on_policy import RolloutMixin
+from tasks.arcade.rollouts.environment import LOGIT_NOISE
 from tasks.arcade.rollouts.off_policy import rollout_settings
 from tasks.arcade.rollouts.on_policy import RolloutSettings
 from tasks.arcade.rollouts.worker_pool import WorkerPool
@@ -120,7 +120,7 @@ def test_environments_that_lean_go_on_leaning(pipelined: bool, tmp_path: Path) -
     )
     state = read_state(tmp_path / "0-state", "0" * 64)
     assert state.counters.reward_scale["silent"]
-    assert (LEAN in state.playing) == pipelined
+    assert (LOGIT_NOISE in state.playing) == pipelined
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
@@ -151,7 +151,7 @@ def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_l
     assert played[-1] == {}, "nothing is begun that would not be learned from"
     assert near(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), "the first rollout is the same"
     assert not near(pipelined.checkpoints[1].weights, plain.checkpoints[1].weights)
-    weights = {name: array for name, array in played[1].items() if name != LEAN}
+    weights = {name: array for name, array in played[1].items() if name != LOGIT_NOISE}
     assert same(weights, pipelined.checkpoints[0].weights)
     assert not same(weights, pipelined.checkpoints[1].weights)
 
@@ -240,12 +240,12 @@ def test_play_that_is_not_rewarded_is_followed_by_environments_that_lean() -> No
     rollouts = rollout_settings(settings.game, settings.approach, settings.seed)
     with WorkerPool(rollouts, 2) as pool:
         model = build(settings, pool)
-        assert isinstance(model, WholeRollouts)
+        assert isinstance(model, RolloutMixin)
         model._setup_learn(20_000)
         rewarded, leant = [], []
         for _ in range(3):
             model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 256)
-            leant.append(LEAN in model.env.playing)
+            leant.append(LOGIT_NOISE in model.env.playing)
             rewarded.append(not model.reward_scale.silent)
     assert leant == [False, True, False]
     assert rewarded[:2] == [False, True]
@@ -258,7 +258,7 @@ def _one_rollout(approach_: ApproachSettings) -> RolloutBuffer:
     )
     with WorkerPool(rollouts, 1) as pool:
         model = build(settings, pool)
-        assert isinstance(model, WholeRollouts)
+        assert isinstance(model, RolloutMixin)
         model._setup_learn(832)
         model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 416)
     return model.rollout_buffer

@@ -134,7 +134,7 @@ def test_a_replay_buffer_that_makes_no_sense_is_refused_in_one_line(
     nothing = replace(state, replay_buffer={**state.replay_buffer, what: state.replay_buffer[what][:0]})
     with pytest.raises(DamagedError, match=r"^the training's state at step 384 makes no sense"):
         train(run_of(small("dqn"), steps=768), 1, Recorder(), Start(checkpoint, nothing))
-    write_state(TrainingState(state.counters, state.optimiser, state.environments), "0" * 64, tmp_path / "bare")
+    write_state(TrainingState(state.counters, state.optimizer, state.environments), "0" * 64, tmp_path / "bare")
     start = Start(checkpoint, read_state(tmp_path / "bare", "0" * 64))
     with pytest.raises(DamagedError, match=r"^the training's state at step 384 makes no sense"):
         train(run_of(small("dqn"), steps=768), 1, Recorder(), start)

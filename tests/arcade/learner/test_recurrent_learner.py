@@ -88,7 +88,7 @@ def test_a_checkpoint_that_cannot_wait_has_the_memories_of_the_rollouts_beginnin
 def test_what_is_learned_from_is_what_was_played() -> None:
     """Before a step is learned, torch says of every sequence what the workers said of every step."""
     approach = small("recurrent-ppo")
-    even_handed = approach.algorithm.model_copy(update={"unrewarded_lean": 0.0})
+    even_handed = approach.algorithm.model_copy(update={"no_reward_logit_noise": 0.0})
     settings = run_of(approach.model_copy(update={"algorithm": even_handed}))
     with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 2) as pool:
         model = build(settings, pool)

@@ -34,7 +34,7 @@ def test_the_deviation_is_exact_however_long_a_training_is(steps: int) -> None:
 
 @given(RAMS, st.integers(1, 10**5))
 def test_the_deviation_has_the_bits_that_whole_numbers_of_64_bits_gave(rams: np.ndarray, times: int) -> None:
-    """Which is what checkpoints and films of earlier versions were made with."""
+    """Which is what checkpoints and videos of earlier versions were made with."""
     one = Statistics.empty().updated(rams)
     statistics = replace(one, count=one.count * times, total=one.total * times, squares=one.squares * times)
     scaled = statistics.count * statistics.squares - statistics.total * statistics.total
@@ -57,7 +57,7 @@ def test_statistics_survive_being_written_as_arrays() -> None:
     statistics = Statistics.empty().updated(np.arange(256, dtype=np.uint8).reshape(2, 128))
     again = Statistics.from_arrays(statistics.arrays())
     assert (again.deviation == statistics.deviation).all()
-    with pytest.raises(ValueError, match="not those of this version: movers"):
+    with pytest.raises(ValueError, match="not those of this version: moving_bytes"):
         Statistics.from_arrays({"count": np.array([1])})
 
 
@@ -65,7 +65,7 @@ def test_standardised_features_on_a_hand_made_case() -> None:
     rams = np.zeros((2, 128), np.uint8)
     rams[:, 0] = [10, 30]
     statistics = Statistics.empty().updated(rams)
-    features = Features(FeatureSettings(kind="standardised", clip=3, difference_scale=4), statistics)
+    features = Features(FeatureSettings(kind="standardized", clip=3, difference_scale=4), statistics)
     before = rams.copy()
     before[0, 1], before[1, 2] = 255, 8
     out = features(rams, before)
@@ -88,7 +88,7 @@ def test_bits_and_scaled_features() -> None:
     assert np.allclose(scaled, 1)
 
 
-@pytest.mark.parametrize("kind", ["scaled", "standardised", "bits"])
+@pytest.mark.parametrize("kind", ["scaled", "standardized", "bits"])
 def test_a_row_is_the_same_alone_as_among_others(kind: str) -> None:
     rams = np.random.default_rng(0).integers(256, size=(17, 128), dtype=np.uint8)
     before = np.random.default_rng(1).integers(256, size=(17, 128), dtype=np.uint8)
@@ -115,11 +115,11 @@ def a_made_up_game() -> tuple[np.ndarray, np.ndarray]:
 
 def test_movers_are_smooth_bytes_and_those_that_follow_the_actions_come_first() -> None:
     rams, actions = a_made_up_game()
-    settings = FeatureSettings(kind="standardised", movers=4, gap_scales=(4, 16), survey_steps=2000)
+    settings = FeatureSettings(kind="standardized", moving_bytes=4, gap_scales=(4, 16), warmup_steps=2000)
     statistics = Statistics.empty().after(rams[:250], actions[:250], settings)
-    assert statistics.movers == (), "half of the survey"
+    assert statistics.moving_bytes == (), "half of the warmup"
     statistics = statistics.after(rams[250:], actions[250:], settings)
-    assert statistics.movers == (0, 1)
+    assert statistics.moving_bytes == (0, 1)
 
 
 def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,25 +145,25 @@ def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.nda
 )
 def test_movers_are_the_positions_that_are_published(env_id: str, published: set[int]) -> None:
     """Against the RAM maps of AtariARI (Anand et al. 2019)."""
-    settings = FeatureSettings(kind="standardised", movers=8, survey_steps=6000)
+    settings = FeatureSettings(kind="standardized", moving_bytes=8, warmup_steps=6000)
     rams, actions = rollouts_of_random_play(env_id, 6000)
     statistics = Statistics.empty().after(rams[:3000], actions[:3000], settings)
-    assert statistics.movers == (), "not chosen before enough was seen"
+    assert statistics.moving_bytes == (), "not chosen before enough was seen"
     statistics = statistics.after(rams[3000:], actions[3000:], settings)
-    assert published <= set(statistics.movers)
+    assert published <= set(statistics.moving_bytes)
     later = statistics.after(rams[:100], actions[:100], settings)
-    assert later.movers == statistics.movers, "chosen once"
+    assert later.moving_bytes == statistics.moving_bytes, "chosen once"
     again = Statistics.from_arrays(later.arrays())
-    assert again.movers == later.movers
+    assert again.moving_bytes == later.moving_bytes
     assert again.count == 6100
 
 
 def test_statistics_that_make_no_sense_are_refused() -> None:
-    statistics = replace(Statistics.empty(), movers=(3, 7))
-    with pytest.raises(ValueError, match="2 movers were chosen where settings ask for 1"):
-        Features(FeatureSettings(kind="standardised", movers=1), statistics)
+    statistics = replace(Statistics.empty(), moving_bytes=(3, 7))
+    with pytest.raises(ValueError, match="2 moving_bytes were chosen where settings ask for 1"):
+        Features(FeatureSettings(kind="standardized", moving_bytes=1), statistics)
     arrays = statistics.arrays()
-    arrays["movers"][0] = 128
+    arrays["moving_bytes"][0] = 128
     with pytest.raises(ValueError, match="name byte 128"):
         Statistics.from_arrays(arrays)
     seen = Statistics.empty().updated(np.full((4, 128), 9, np.uint8)).arrays()
@@ -173,8 +173,10 @@ def test_statistics_that_make_no_sense_are_refused() -> None:
 
 
 def test_gaps_between_movers_on_a_hand_made_case() -> None:
-    settings = FeatureSettings(kind="standardised", movers=2, gap_scales=(4.0, 64.0), still_gain=0.5, clip=3)
-    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
+    settings = FeatureSettings(
+        kind="standardized", moving_bytes=2, gap_scales=(4.0, 64.0), static_byte_gain=0.5, clip=3
+    )
+    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), moving_bytes=(7, 3))
     ram = np.zeros((1, 128), np.uint8)
     ram[0, 7], ram[0, 3], ram[0, 9] = 10, 50, 255
     out = Features(settings, statistics)(ram, ram)
@@ -186,8 +188,8 @@ def test_gaps_between_movers_on_a_hand_made_case() -> None:
 
 def test_waves_of_gaps_on_a_hand_made_case() -> None:
     """A quarter of a period, then half a one; the third mover there was room for leaves zeros."""
-    settings = FeatureSettings(kind="standardised", movers=3, gap_scales=(16.0,), gap_periods=(160.0, 80.0))
-    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), movers=(7, 3))
+    settings = FeatureSettings(kind="standardized", moving_bytes=3, gap_scales=(16.0,), gap_periods=(160.0, 80.0))
+    statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), moving_bytes=(7, 3))
     ram = np.zeros((1, 128), np.uint8)
     ram[0, 7], ram[0, 3] = 50, 10
     out = Features(settings, statistics)(ram, ram)

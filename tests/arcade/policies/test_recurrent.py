@@ -1,4 +1,4 @@
-"""A policy that remembers is torch's LSTM, in play, on film and in proofs; each episode has a memory of its own."""
+"""A policy that remembers is torch's LSTM, in play, on video and in proofs; each episode has a memory of its own."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tasks.arcade.policies.recurrent import Memory, RecurrentPolicy
 from tasks.arcade.policies.recurrent_saliency import RecurrentAttention
 from tasks.arcade.settings.networks import RecurrentNetworkSettings
 from tasks.arcade.video.panel import Panel
-from tasks.arcade.video.policy_view import Mind
-from tasks.arcade.video.render import film
+from tasks.arcade.video.policy_view import PolicyView
+from tasks.arcade.video.render import video
 from tasks.arcade.video.verify import verify_pictures
 
 NETWORKS = {
@@ -161,17 +161,17 @@ def test_every_episode_begins_with_an_empty_memory(checkpoint: Checkpoint) -> No
     assert forgetful != [first for first, _ in asked], "what was seen before counts"
 
 
-def test_a_film_shows_what_is_decided_with_what_is_remembered_and_is_proved(
+def test_a_video_shows_what_is_decided_with_what_is_remembered_and_is_proved(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    trace, path = an_episode(checkpoint, 12), tmp_path / "film.mp4"
+    trace, path = an_episode(checkpoint, 12), tmp_path / "video.mp4"
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok
     forgetting = {name: 0 * array if "hh" in name else array for name, array in checkpoint.weights.items()}
     assert not verify_decisions(trace, replace(checkpoint, weights=forgetting).agent()).ok
-    film(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
     assert verify_pictures(path).ok
-    agent, mind = checkpoint.agent(), Mind(checkpoint)
+    agent, mind = checkpoint.agent(), PolicyView(checkpoint)
     assert isinstance(agent.policy, RecurrentPolicy)
     memory, steps = agent.policy.begin(1), list(replay(trace))
     for before, step, action in zip([steps[0], *steps], steps, trace.actions, strict=False):

@@ -46,19 +46,19 @@ def test_what_is_cut_off_does_not_count() -> None:
         Features(MOVERS, statistics)(ram[None], previous[None])
     )[0]
     shares = np.exp(logits - logits.max())
-    by_move = (move[ACTION] - move @ shares / shares.sum()) * MOVERS.still_gain / MOVERS.difference_scale
+    by_move = (move[ACTION] - move @ shares / shares.sum()) * MOVERS.static_byte_gain / MOVERS.difference_scale
     assert gradient[still] == pytest.approx(by_move, rel=1e-4), "the byte is far beyond the clip, its move is not"
 
 
-@pytest.mark.parametrize("kind", ["scaled", "standardised", "movers", "waves"])
+@pytest.mark.parametrize("kind", ["scaled", "standardized", "moving_bytes", "waves"])
 def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     """Central differences over the policy that plays, byte by byte, far from clips and wraps."""
     settings = FEATURES[kind].model_copy(update={"clip": 1e3})
     rng = np.random.default_rng(1)
     seen = rng.integers(60, 190, (500, 128)).astype(np.uint8)
     statistics = Statistics.empty().updated(seen)
-    if settings.movers:
-        statistics = Statistics(500, statistics.total, statistics.squares, statistics.survey, (5, 17, 9))
+    if settings.moving_bytes:
+        statistics = Statistics(500, statistics.total, statistics.squares, statistics.warmup, (5, 17, 9))
     ram, previous = seen[0], seen[0] + rng.integers(-5, 5, 128).astype(np.uint8)
     network = NetworkSettings()
     features = Features(settings, statistics)

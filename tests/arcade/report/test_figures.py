@@ -57,7 +57,7 @@ def test_published_scores_are_lines_where_they_are_near(run: Run, compared: Comp
     assert "human 42,055" in far
     assert "human 42,055" not in _levels(far, "evaluation"), "it would press the curves flat"
     assert "Published" not in report.render_html(compared(run("ppo", 0, 1, rom="adventure")))
-    scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalised=True)
+    scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalized=True)
     assert _levels(report.render_html(scored), "evaluation") == {"random": 0, "human": 1}
 
 
@@ -121,7 +121,7 @@ def test_how_much_sooner_is_said_only_where_it_is_so(run: Run, compared: Compare
 
 def test_colours_and_dashes_tell_eight_approaches_apart(run: Run, compared: Compared) -> None:
     ranked = compared(*(run(f"ppo-{index}", 0, index) for index in range(8))).groups
-    assert len({(group.colour, group.dash) for group in ranked}) == 8
+    assert len({(group.color, group.dash) for group in ranked}) == 8
 
 
 def test_the_bars_of_a_lone_run_reach_from_its_mean_outwards(run: Run, compared: Compared) -> None:

@@ -79,8 +79,8 @@ def test_best_checkpoints_are_judged_as_last_ones_are(run: Run, row: Row, compar
     twice = compared(*found(best_and_last), best_and_last([30, 31], 0, run_id="again")).groups[0]
     assert twice.best is not None
     assert twice.best.n == twice.seeds == 3
-    games = compared(*found(best_and_last), *on_breakout(best_and_last), normalised=True).groups[0]
-    assert games.best == compared(*found(last), *on_breakout(last), normalised=True).groups[0].iqm
+    games = compared(*found(best_and_last), *on_breakout(best_and_last), normalized=True).groups[0]
+    assert games.best == compared(*found(last), *on_breakout(last), normalized=True).groups[0].iqm
     assert games.best is not None
     assert games.best.low is not None
 
@@ -146,7 +146,7 @@ def test_games_are_compared_in_human_normalised_scores(run: Run, row: Row, compa
     runs += [on("Breakout", "ppo", seed, [1.7, 1.7 + 2 * 28.8]) for seed in range(3)]
     runs += [on("Pong", "random", seed, [-20.7, -20.7]) for seed in range(3)]
     runs += [on("Breakout", "random", seed, [1.7, 1.7]) for seed in range(3)]
-    both = compared(*runs, normalised=True)
+    both = compared(*runs, normalized=True)
     first, second = both.groups
     assert first.iqm is not None
     assert second.iqm is not None
@@ -162,7 +162,7 @@ def test_games_are_compared_in_human_normalised_scores(run: Run, row: Row, compa
 
 def test_a_game_that_one_side_did_not_play_is_said(run: Run, compared: Compared) -> None:
     breakout = run("ppo", 0, 5, env_id="ALE/Breakout-v5", rom="breakout", frame_skip="2 to 4", sticky=0.0)
-    both = compared(run("ppo", 0, 5), breakout, run("random", 0, 0), normalised=True)
+    both = compared(run("ppo", 0, 5), breakout, run("random", 0, 0), normalized=True)
     said = report.cautions(both)
     assert "The runs have different frame skips: 2 to 4, 4." in said
     assert "The runs have different sticky action probabilities: 0, 0.25." in said

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from pydantic import ValidationError
 
 from tasks.arcade import report
-from tasks.arcade.report import CheckpointRow, Cost, FilmView, Findings
+from tasks.arcade.report import CheckpointRow, Cost, Findings, VideoView
 from tasks.arcade.report.formatting import duration, number
 from tasks.arcade.report.tables import total_cost
 
@@ -30,12 +30,12 @@ def test_one_file_holds_everything_and_loads_nothing(page: str) -> None:
     assert sum("plotly.js v" in script[:300] for script in seen.scripts) == 1
 
 
-def test_films_inside_can_be_played(page: str, mp4: bytes, tmp_path: Path) -> None:
+def test_videos_inside_can_be_played(page: str, mp4: bytes, tmp_path: Path) -> None:
     seen = Page(page)
-    films = [load for load in seen.loads if load.startswith("data:video/mp4;base64,")]
-    assert len(films) == seen.tags.count("video") == 16
-    path = tmp_path / "film.mp4"
-    path.write_bytes(base64.b64decode(films[-1].partition(",")[2], validate=True))
+    videos = [load for load in seen.loads if load.startswith("data:video/mp4;base64,")]
+    assert len(videos) == seen.tags.count("video") == 16
+    path = tmp_path / "video.mp4"
+    path.write_bytes(base64.b64decode(videos[-1].partition(",")[2], validate=True))
     assert path.read_bytes() == mp4
     assert imageio_ffmpeg.count_frames_and_secs(str(path)) == (90, pytest.approx(1.5, abs=0.01))
 
@@ -52,8 +52,8 @@ def test_names_from_users_are_text_in_html(run: Run, compared: Compared, mp4: by
                 "actions": ((name, 3),),
             }
         )
-        linked = first.films[0].model_copy(update={"whole": name})
-        other = run("random", 0, 0, films=(linked,))
+        linked = first.videos[0].model_copy(update={"whole": name})
+        other = run("random", 0, 0, videos=(linked,))
         more = {"title": name, "command": name, "versions": {name: name}, "commit": name}
         return Page(report.render_html(compared(first, other, **more)))
 
@@ -126,7 +126,7 @@ def test_what_is_not_there_yet_is_said(run: Run, compared: Compared) -> None:
         "Nothing to judge yet: no checkpoint has been evaluated",
         "Nothing to draw: no return was logged in training.",
         "Nothing to draw: no checkpoint has been evaluated yet.",
-        "No film yet",
+        "No video yet",
         "Not evaluated yet: ppo-0.",
     ):
         assert words in page.words
@@ -144,57 +144,57 @@ def test_a_run_without_evaluation_stands_beside_one_with(run: Run, compared: Com
     assert {trace["legendgroup"] for trace in traces(page, "evaluation")} == {"random"}
 
 
-def _films(count: int, size: int) -> tuple[FilmView, ...]:
+def _videos(count: int, size: int) -> tuple[VideoView, ...]:
     facts = {"episode_return": 1, "frames": 9, "episode_frames": 9, "fps": 60}
-    return tuple(FilmView(step=step, mp4=b"x" * size, **facts) for step in range(count))  # type: ignore[arg-type]
+    return tuple(VideoView(step=step, mp4=b"x" * size, **facts) for step in range(count))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("limit", "steps"),
     [(1000, [0, 1, 2, 3, 4]), (800, [0, 2, 3, 4]), (600, [0, 2, 4]), (400, [0, 4]), (200, [4]), (199, [4])],
 )
-def test_films_that_are_too_large_together_leave_the_last_the_first_and_the_middle(
+def test_videos_that_are_too_large_together_leave_the_last_the_first_and_the_middle(
     run: Run, limit: int, steps: list[int]
 ) -> None:
-    runs = [run("ppo", seed, 0).model_copy(update={"films": _films(5, 100)}) for seed in (0, 1)]
+    runs = [run("ppo", seed, 0).model_copy(update={"videos": _videos(5, 100)}) for seed in (0, 1)]
     held = report.within_budget(runs, limit)
-    assert steps in [[film.step for film in films] for films in held.values()]
-    assert sum(len(film.mp4) for films in held.values() for film in films) <= limit
+    assert steps in [[video.step for video in videos] for videos in held.values()]
+    assert sum(len(video.mp4) for videos in held.values() for video in videos) <= limit
 
 
 def test_two_runs_of_ten_checkpoints_are_a_page_below_15_mb(run: Run, compared: Compared) -> None:
-    films = _films(10, 900_000)
-    runs = [run(name, 0, 0).model_copy(update={"films": films}) for name in ("ppo", "random")]
+    videos = _videos(10, 900_000)
+    runs = [run(name, 0, 0).model_copy(update={"videos": videos}) for name in ("ppo", "random")]
     html = report.render_html(compared(*runs))
     assert Page(html).tags.count("video") >= 6
     assert len(html.encode()) < 15_000_000
 
 
-def test_films_are_made_of_every_approach_and_its_last_checkpoint(run: Run, compared: Compared) -> None:
+def test_videos_are_made_of_every_approach_and_its_last_checkpoint(run: Run, compared: Compared) -> None:
     many = compared(*(run(f"a{number}", seed, seed) for number in range(4) for seed in range(3)))
-    filmed = {one.run_id: tuple(range(0, 100, 10)) for one in many.comparison.runs}
-    wanted = report.wanted_films(many.groups, filmed)
+    recorded = {one.run_id: tuple(range(0, 100, 10)) for one in many.comparison.runs}
+    wanted = report.wanted_videos(many.groups, recorded)
     assert {one.run_id for one in wanted} == {f"a{number}1id" for number in range(4)}, "the median seed of each"
     assert len(wanted) == 24
     assert {one.step for one in wanted} >= {0, 90}
     two = compared(run("ppo", 0, 0), run("random", 0, 0))
-    assert len(report.wanted_films(two.groups, {one.run_id: range(10) for one in two.comparison.runs})) == 20
+    assert len(report.wanted_videos(two.groups, {one.run_id: range(10) for one in two.comparison.runs})) == 20
     alone = compared(run("ppo", 0, 0), run("ppo", 1, 0))
     assert {
-        one.run_id for one in report.wanted_films(alone.groups, {one.run_id: [5] for one in alone.comparison.runs})
+        one.run_id for one in report.wanted_videos(alone.groups, {one.run_id: [5] for one in alone.comparison.runs})
     } == {
         "ppo0id",
         "ppo1id",
     }
-    assert report.wanted_films(alone.groups, {}) == ()
+    assert report.wanted_videos(alone.groups, {}) == ()
 
 
-def test_a_film_that_shows_a_part_says_so_and_links_to_the_whole(run: Run, compared: Compared, mp4: bytes) -> None:
-    film = {"step": 250_000, "episode_return": 4, "mp4": mp4, "frames": 90, "episode_frames": 5400, "fps": 60}
-    views = (FilmView(**film, whole="../../run/films/step-000250000.mp4"),)  # type: ignore[arg-type]
-    html = report.render_html(compared(run("ppo", 0, 0, films=views)))
+def test_a_video_that_shows_a_part_says_so_and_links_to_the_whole(run: Run, compared: Compared, mp4: bytes) -> None:
+    video = {"step": 250_000, "episode_return": 4, "mp4": mp4, "frames": 90, "episode_frames": 5400, "fps": 60}
+    views = (VideoView(**video, whole="../../run/videos/step-000250000.mp4"),)  # type: ignore[arg-type]
+    html = report.render_html(compared(run("ppo", 0, 0, videos=views)))
     assert "step 250,000 · return 4 · the first 2 s of 90 s" in Page(html).words
-    assert 'data-file="../../run/films/step-000250000.mp4"' in html
+    assert 'data-file="../../run/videos/step-000250000.mp4"' in html
 
 
 def test_parameters_of_one_approach_stand_run_by_run_of_several_together(run: Run, compared: Compared) -> None:

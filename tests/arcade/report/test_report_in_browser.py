@@ -1,4 +1,4 @@
-"""The report as a person sees it, in headless Chromium: films in step, figures that answer, no error, at any width."""
+"""The report as a person sees it, in headless Chromium: videos in step, figures that answer, no error, at any width."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, two_ways: Findings) -> Path:
-    """One run of each approach, films of two checkpoints."""
+    """One run of each approach, videos of two checkpoints."""
     runs = tuple(one for one in two_ways.comparison.runs if one.seed == 0)
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(report.render_html(Findings(two_ways.comparison.model_copy(update={"runs": runs}))), "utf-8")
@@ -37,7 +37,7 @@ def driven(browser: str, page: Path, width: int, drive: Callable[[Tab], Any]) ->
     assert visit(browser, page.as_uri(), width, drive) == []
 
 
-def test_films_play_and_pause_in_step(browser: str, page: Path) -> None:
+def test_videos_play_and_pause_in_step(browser: str, page: Path) -> None:
     async def drive(tab: Tab) -> None:
         await tab.until("[...document.querySelectorAll('video:not([hidden])')].every((v) => v.readyState >= 2)")
         assert len(await tab.value(SHOWN)) == 2
@@ -67,9 +67,9 @@ def test_time_score_and_checkpoint_follow_the_controls(browser: str, page: Path)
         await tab.until(f"{state}[0] === 'score 1 frame 30'")
         await tab.value("document.querySelector('[data-do=on]').click()")
         await tab.until(f"{state}[1] === 'score 1 frame 31'")
-        assert "step 100,000" in await tab.value("document.querySelector('#films').innerText")
+        assert "step 100,000" in await tab.value("document.querySelector('#videos').innerText")
         await tab.value(move.format("stage", 0))
-        assert "step 50,000" in await tab.value("document.querySelector('#films').innerText")
+        assert "step 50,000" in await tab.value("document.querySelector('#videos').innerText")
         await tab.until(f"{state}[0] === 'score 1 frame 31'")
         await tab.value(move.format("time", 89))
         await tab.until("document.querySelectorAll('.pane.ended').length === 2")

@@ -21,7 +21,7 @@ import tasks.arcade.rollouts.worker_pool as room
 from tasks.arcade.emulator.emulator import make_env, resolve
 from tasks.arcade.policies.actor_critic import NetworkPolicy, Weights, weight_shapes
 from tasks.arcade.policies.features import Features, Statistics, feature_size
-from tasks.arcade.rollouts.environment import LEAN, EnvironmentState
+from tasks.arcade.rollouts.environment import LOGIT_NOISE, EnvironmentState
 from tasks.arcade.rollouts.on_policy import Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
 from tasks.arcade.settings.algorithms import PpoSettings
@@ -137,10 +137,10 @@ def test_environments_that_lean_keep_to_actions_of_their_own_and_say_how_likely_
         before = pool.snapshot()
         fair = kept(a_rollout(pool, weights))
         pool.restore(before)
-        leant = kept(a_rollout(pool, weights | {LEAN: np.array(1e6, np.float32)}))
+        leant = kept(a_rollout(pool, weights | {LOGIT_NOISE: np.array(1e6, np.float32)}))
         fair_again = kept(a_rollout(pool, weights))
         pool.restore(before)
-        assert same(leant, a_rollout(pool, weights | {LEAN: np.array(1e6, np.float32)}))
+        assert same(leant, a_rollout(pool, weights | {LOGIT_NOISE: np.array(1e6, np.float32)}))
     assert (leant.actions == leant.actions[0]).all() and len(set(leant.actions[0].tolist())) > 1
     assert (leant.log_probs > -1e-6).all()
     for rollout in (fair, fair_again):

@@ -341,7 +341,7 @@ def test_human_normalised_scores_are_the_published_ones() -> None:
     references = [REFERENCES[row[0]] for row in table]
     for column, (mean, median) in enumerate(published.values(), 1):
         of_games = [
-            scores.normalised([float(row[column])], reference.random, reference.human)[0]
+            scores.normalized([float(row[column])], reference.random, reference.human)[0]
             for row, reference in zip(table, references, strict=True)
             if reference.random is not None and reference.human is not None
         ]
@@ -352,7 +352,7 @@ def test_human_normalised_scores_are_the_published_ones() -> None:
 
 def test_a_human_no_better_than_chance_is_no_measure() -> None:
     with pytest.raises(ValueError, match="above the random one"):
-        scores.normalised([1.0], 5.0, 5.0)
+        scores.normalized([1.0], 5.0, 5.0)
 
 
 def test_two_seeds_of_two_equal_episodes_have_the_range_as_interval() -> None:

@@ -1,4 +1,4 @@
-"""A checkpoint's figures are those of its episodes, and its film is the one that was asked for."""
+"""A checkpoint's figures are those of its episodes, and its video is the one that was asked for."""
 
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from tasks.arcade.checkpoints.checkpoint import read
 from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
 from tasks.arcade.episodes.trace import Trace, read_trace
 from tasks.arcade.episodes.verify import verify, verify_decisions
-from tasks.arcade.settings.evaluation import EvaluationSettings, FilmSettings
-from tasks.arcade.video.checkpoint_video import FilmFiles, caption_of, episode_name, evaluate_and_film
-from tasks.arcade.video.embedded_trace import read_mark
+from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
+from tasks.arcade.video.checkpoint_video import VideoFiles, caption_of, episode_name, evaluate_and_record
+from tasks.arcade.video.embedded_trace import read_embedded_trace
 
-PLAIN = FilmSettings(panel=False)
+PLAIN = VideoSettings(panel=False)
 
 
-def test_the_median_episode_is_filmed_and_every_one_counted(tmp_path: Path) -> None:
+def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=5, seed=3)
-    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, settings, FilmSettings(), tmp_path)
-    files, returns = FilmFiles.within(tmp_path), sorted(evaluation.returns)
+    evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, VideoSettings(), tmp_path)
+    files, returns = VideoFiles.within(tmp_path), sorted(evaluation.returns)
     trace = read_trace(files.trace)
     assert trace.checkpoint == digest == evaluation.checkpoint
     assert trace.episode_return == returns[2]
-    assert trace.seed == evaluation.episodes[evaluation.filmed].seed
-    assert evaluation.film_frames == trace.frames + 1
+    assert trace.seed == evaluation.episodes[evaluation.recorded].seed
+    assert evaluation.video_frames == trace.frames + 1
     assert evaluation.choice == "median of 5 episodes (5 distinct)"
-    mark, _ = read_mark(files.mp4)
+    mark, _ = read_embedded_trace(files.mp4)
     assert (mark.trace, mark.kind, mark.frames) == (trace, "panel", trace.frames + 1)
     metrics = evaluation.metrics()
     assert metrics["eval/mean_reward"] == sum(returns) / 5
@@ -41,34 +41,36 @@ def test_the_median_episode_is_filmed_and_every_one_counted(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("choice", ["best", "worst"])
-def test_the_best_or_the_worst_is_filmed_if_asked_for(choice: str, tmp_path: Path) -> None:
+def test_the_best_or_the_worst_is_videoed_if_asked_for(choice: str, tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
     wanted = PLAIN.model_copy(update={"episode": choice})
-    evaluation = evaluate_and_film(
+    evaluation = evaluate_and_record(
         tmp_path / "checkpoint", digest, EvaluationSettings(episodes=5, seed=3), wanted, tmp_path
     )
     returns = sorted(evaluation.returns)
     assert returns[0] < returns[2] < returns[-1]
-    assert read_trace(FilmFiles.within(tmp_path).trace).episode_return == returns[-1 if choice == "best" else 0]
-    assert evaluation.metrics()["eval/median_reward"] == returns[2], "whatever is filmed"
+    assert read_trace(VideoFiles.within(tmp_path).trace).episode_return == returns[-1 if choice == "best" else 0]
+    assert evaluation.metrics()["eval/median_reward"] == returns[2], "whatever is recorded"
     assert evaluation.choice == f"{choice} of 5 episodes (5 distinct)"
 
 
-def test_every_episode_is_filmed_if_asked_for(tmp_path: Path) -> None:
+def test_every_episode_is_videoed_if_asked_for(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
     wanted = PLAIN.model_copy(update={"episode": "all"})
-    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), wanted, tmp_path)
-    films = [FilmFiles.within(tmp_path, episode_name(number)) for number in range(3)]
-    assert [read_mark(film.mp4)[0].trace.seed for film in films] == [each.seed for each in evaluation.episodes]
-    assert [read_trace(film.trace).episode_return for film in films] == evaluation.returns
-    assert evaluation.choice == "median of 3 episodes (3 distinct)", "the checkpoint's own film"
+    evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), wanted, tmp_path)
+    videos = [VideoFiles.within(tmp_path, episode_name(number)) for number in range(3)]
+    assert [read_embedded_trace(video.mp4)[0].trace.seed for video in videos] == [
+        each.seed for each in evaluation.episodes
+    ]
+    assert [read_trace(video.trace).episode_return for video in videos] == evaluation.returns
+    assert evaluation.choice == "median of 3 episodes (3 distinct)", "the checkpoint's own video"
 
 
 def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
     """The likeliest actions on a deterministic game: the seed changes nothing, and the figures say so."""
     digest = random_checkpoint("BreakoutDeterministic-v4", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=4, deterministic=True)
-    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, settings, PLAIN, tmp_path)
+    evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, PLAIN, tmp_path)
     metrics = evaluation.metrics()
     assert metrics["eval/episodes"] == 4
     assert metrics["eval/distinct_episodes"] == 1
@@ -89,7 +91,7 @@ def test_the_interval_in_the_metrics_holds_the_value_of_all_episodes() -> None:
         for seed in range(50)
     )
     metrics = Evaluation(
-        checkpoint="c" * 64, step=10, settings=EvaluationSettings(), episodes=episodes, filmed=0, film_frames=1
+        checkpoint="c" * 64, step=10, settings=EvaluationSettings(), episodes=episodes, recorded=0, video_frames=1
     ).metrics()
     assert (metrics["eval/mean_reward"], metrics["eval/iqm_reward"]) == (82, 100)
     assert metrics["eval/mean_reward_low"] < metrics["eval/mean_reward_high"] == 82
@@ -102,7 +104,7 @@ def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Pat
     for number, seed in enumerate((0, 1, 1)):
         folder = tmp_path / str(number)
         digest = random_checkpoint("ALE/Breakout-v5", folder / "checkpoint", 200, seed=seed)
-        played.append(evaluate_and_film(folder / "checkpoint", digest, settings, PLAIN, folder).episodes)
+        played.append(evaluate_and_record(folder / "checkpoint", digest, settings, PLAIN, folder).episodes)
     first, second, again = played
     assert [episode.seed for episode in first] == [episode.seed for episode in second]
     assert {episode.ram_digest for episode in first}.isdisjoint(episode.ram_digest for episode in second)
@@ -111,19 +113,19 @@ def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Pat
 
 def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says_so(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Seaquest-v5", tmp_path / "checkpoint", 120, name="noop")
-    evaluation = evaluate_and_film(
-        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), FilmSettings(), tmp_path
+    evaluation = evaluate_and_record(
+        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), VideoSettings(), tmp_path
     )
     assert evaluation.episodes[0].ended == "truncated"
-    assert evaluation.film_frames == 121
-    trace = read_trace(FilmFiles.within(tmp_path).trace)
+    assert evaluation.video_frames == 121
+    trace = read_trace(VideoFiles.within(tmp_path).trace)
     assert words(trace, tmp_path).endswith("stopped at the limit of 120 frames")
 
 
 def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint", 120)
-    evaluate_and_film(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
-    trace = read_trace(FilmFiles.within(tmp_path).trace)
+    evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
+    trace = read_trace(VideoFiles.within(tmp_path).trace)
     checkpoint = read(tmp_path / "checkpoint")
     caption = caption_of(checkpoint, trace.model_copy(update={"episode_return": -21, "ended": "terminated"}), "best")
     assert caption.title == "ALE/Pong-v5  ·  random  ·  step 10"
@@ -135,8 +137,8 @@ def words(trace: Trace, folder: Path) -> str:
     return caption_of(read(folder / "checkpoint"), trace, "median").details
 
 
-def test_an_evaluation_of_before_films_were_chosen_reads_as_what_it_was(tmp_path: Path) -> None:
+def test_an_evaluation_of_before_videos_were_chosen_reads_as_what_it_was(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 100)
-    evaluation = evaluate_and_film(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
-    old = Evaluation.model_validate(evaluation.model_dump(exclude={"film"}))
-    assert old.film == FilmSettings(episode="median", panel=False)
+    evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
+    old = Evaluation.model_validate(evaluation.model_dump(exclude={"video"}))
+    assert old.video == VideoSettings(episode="median", panel=False)

@@ -1,4 +1,4 @@
-"""A small film is the episode's beginning, frame for frame."""
+"""A small video is the episode's beginning, frame for frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.arcade.drawing.mp4_encoder import FilmError
+from tasks.arcade.drawing.mp4_encoder import VideoError
 from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.episodes.playing import emulator_of, play, replay
 from tasks.arcade.episodes.trace import Trace
@@ -74,7 +74,7 @@ def test_a_clip_ends_with_the_step_that_reaches_its_length(trace: Trace, tmp_pat
     assert len(pictures(tmp_path / "clip.mp4")) == made.frames
 
 
-def test_another_game_than_the_traces_is_no_film(trace: Trace, tmp_path: Path) -> None:
+def test_another_game_than_the_traces_is_no_video(trace: Trace, tmp_path: Path) -> None:
     other = trace.model_copy(update={"actions": (2, *trace.actions[1:])})
-    with pytest.raises(FilmError, match="other RAM at step"):
+    with pytest.raises(VideoError, match="other RAM at step"):
         clip(other, tmp_path / "clip.mp4", 10_000)

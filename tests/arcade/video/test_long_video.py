@@ -1,4 +1,4 @@
-"""However long an episode is, filming it takes no more memory; an hour of it with `make hour`."""
+"""However long an episode is, recording it takes no more memory; an hour of it with `make hour`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers.episodes import a_checkpoint
 from tasks.arcade.emulator.emulator import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 
 HOUR = bool(os.environ.get("RAMREEL_HOUR"))
 FRAMES = 216_000 if HOUR else 3_000
@@ -35,7 +35,7 @@ def children() -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_memory_does_not_grow_with_a_films_length(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_a_videos_length(tmp_path: Path) -> None:
     """At random, ElevatorAction goes on for ever, and every step has another picture."""
     checkpoint = a_checkpoint("ALE/ElevatorAction-v5")
     game = resolve("ALE/ElevatorAction-v5").model_copy(update={"max_episode_frames": FRAMES})
@@ -51,7 +51,7 @@ def test_memory_does_not_grow_with_a_films_length(tmp_path: Path) -> None:
 
     caption = Caption("an hour", "of ElevatorAction")
     panel = partial(Panel, checkpoint=checkpoint, caption=caption)
-    made = film(trace, tmp_path / "film.mp4", panel, on_frame=look)
+    made = video(trace, tmp_path / "video.mp4", panel, on_frame=look)
     assert made.frames == FRAMES + 1
     assert len(ours) == 100
     for name, held in (("ramreel", ours), ("ffmpeg", theirs)):
@@ -59,7 +59,7 @@ def test_memory_does_not_grow_with_a_films_length(tmp_path: Path) -> None:
         early, later = max(held[:25]), max(held[25:])
         assert later < early + 24 * MIB
         assert later < 600 * MIB or not HOUR, "a process that does nothing else"
-    assert lasts(tmp_path / "film.mp4") == pytest.approx(made.seconds, abs=0.1)
+    assert lasts(tmp_path / "video.mp4") == pytest.approx(made.seconds, abs=0.1)
 
 
 def lasts(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""What a film outlines lies where the decision's bytes are seen, and is declared: another declaration is found out."""
+"""What a video outlines lies where the decision's bytes are seen, and is declared: another declaration is found out."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tasks.arcade.drawing.widgets import DECIDING
 from tasks.arcade.emulator.emulator import Emulator, resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace, TraceError
-from tasks.arcade.video.embedded_trace import FilmMark, add_mark, read_mark
+from tasks.arcade.video.embedded_trace import EmbeddedTrace, embed_trace, read_embedded_trace
 from tasks.arcade.video.outlines import Outlines
 from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Caption, Panel
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 from tasks.arcade.video.verify import verify_pictures
 
 PONG = resolve("ALE/Pong-v5")
 STEPS = 60
 BALL, PADDLE = (49, 54), 51
 CAPTION = Caption("title", "details")
-Filmed = tuple[Trace, Path, FilmMark]
+Recorded = tuple[Trace, Path, EmbeddedTrace]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def one_that_looks_at(*seen: int) -> Checkpoint:
     return replace(checkpoint, weights=weights)
 
 
-def filmed(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Filmed:
+def recorded(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Recorded:
     checkpoint = one_that_looks_at(*seen)
     trace = play(
         checkpoint.agent(),
@@ -65,21 +65,21 @@ def filmed(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Filmed:
         max_steps=STEPS,
         checkpoint_step=checkpoint.step,
     )
-    film(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION, atlas=atlas), sound=False)
-    return trace, path, read_mark(path)[0]
+    video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION, atlas=atlas), sound=False)
+    return trace, path, read_embedded_trace(path)[0]
 
 
 @pytest.fixture(scope="module")
-def ball(pong: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Filmed:
-    return filmed(BALL, pong, tmp_path_factory.mktemp("ball") / "film.mp4")
+def ball(pong: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return recorded(BALL, pong, tmp_path_factory.mktemp("ball") / "video.mp4")
 
 
 @pytest.fixture(scope="module")
-def without(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
-    return filmed(BALL, None, tmp_path_factory.mktemp("without") / "film.mp4")
+def without(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return recorded(BALL, None, tmp_path_factory.mktemp("without") / "video.mp4")
 
 
-def outlines_of(mark: FilmMark) -> Outlines:
+def outlines_of(mark: EmbeddedTrace) -> Outlines:
     assert mark.outlines is not None
     return mark.outlines
 
@@ -90,8 +90,8 @@ def extent(lit: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def test_the_balls_outline_lies_around_the_ball_in_the_films_pictures(ball: Filmed) -> None:
-    """Found in the decoded pictures by colour alone: the only white thing in the field is where the blue line is."""
+def test_the_balls_outline_lies_around_the_ball_in_the_videos_pictures(ball: Recorded) -> None:
+    """Found in the decoded pictures by color alone: the only white thing in the field is where the blue line is."""
     _, path, mark = ball
     field = Box(GAME.x, GAME.y + 3 * 36, GAME.width, 3 * 156)
     blue = to_ycc(np.array(DECIDING, np.uint8))
@@ -105,7 +105,7 @@ def test_the_balls_outline_lies_around_the_ball_in_the_films_pictures(ball: Film
             if not outlined or not white.any() or extent(white)[1] < 12:
                 continue
             (left, top, right, lower), (x, y, end_x, end_y) = extent(lines), extent(white)
-            # It flies on by a pixel or two of the game while the frame is drawn: one is 5.25 by 3 of the film.
+            # It flies on by a pixel or two of the game while the frame is drawn: one is 5.25 by 3 of the video.
             assert abs((left + right) - (x + end_x)) / 2 <= 12, frame
             assert abs((top + lower) - (y + end_y)) / 2 <= 10, frame
             assert right - left < 40 and lower - top < 40, "and it is around nothing else"
@@ -114,7 +114,7 @@ def test_the_balls_outline_lies_around_the_ball_in_the_films_pictures(ball: Film
 
 
 def test_of_a_paddle_that_is_looked_at_no_ball_is_outlined(pong: Atlas, tmp_path: Path) -> None:
-    _, _, mark = filmed((PADDLE,), pong, tmp_path / "film.mp4")
+    _, _, mark = recorded((PADDLE,), pong, tmp_path / "video.mp4")
     (thing,) = {mark.outlines.places[number] for step in outlines_of(mark).steps for number, _ in step}  # type: ignore[union-attr]
     region = pong.entries[PADDLE].region
     assert region is not None
@@ -122,8 +122,8 @@ def test_of_a_paddle_that_is_looked_at_no_ball_is_outlined(pong: Atlas, tmp_path
     assert thing.y.byte in (51, 60)
 
 
-def test_a_film_with_outlines_is_proved_and_the_emulators_pictures_are_those_of_one_without(
-    ball: Filmed, without: Filmed
+def test_a_video_with_outlines_is_proved_and_the_emulators_pictures_are_those_of_one_without(
+    ball: Recorded, without: Recorded
 ) -> None:
     trace, path, mark = ball
     proof = verify_pictures(path)
@@ -132,14 +132,14 @@ def test_a_film_with_outlines_is_proved_and_the_emulators_pictures_are_those_of_
     _, plain, other = without
     assert other.outlines is None and other.pictures == mark.pictures
     data = plain.read_bytes()
-    assert b"outlines" not in zlib.decompress(data[data.rindex(b"uuid") + 20 :]), "as films were before"
+    assert b"outlines" not in zlib.decompress(data[data.rindex(b"uuid") + 20 :]), "as videos were before"
 
 
 def declared(path: Path, to: Path, outlines: Outlines | None) -> Path:
-    """The same film that says of itself that other outlines are in it."""
-    data, mark = path.read_bytes(), read_mark(path)[0]
+    """The same video that says of itself that other outlines are in it."""
+    data, mark = path.read_bytes(), read_embedded_trace(path)[0]
     to.write_bytes(data[: data.rindex(b"uuid") - 4])
-    add_mark(to, mark.model_copy(update={"outlines": outlines}))
+    embed_trace(to, mark.model_copy(update={"outlines": outlines}))
     return to
 
 
@@ -151,7 +151,7 @@ def moved(place: Place) -> Place:
     return place.model_copy(update={"x": place.x.model_copy(update={"offset": place.x.offset + 4})})
 
 
-def test_another_declaration_is_found_out_where_it_differs_first(ball: Filmed, tmp_path: Path) -> None:
+def test_another_declaration_is_found_out_where_it_differs_first(ball: Recorded, tmp_path: Path) -> None:
     _, path, mark = ball
     real = outlines_of(mark)
     at = first_outlined(real)
@@ -171,7 +171,7 @@ def test_another_declaration_is_found_out_where_it_differs_first(ball: Filmed, t
         assert "from what the emulator draws" in proof.what
 
 
-def test_outlines_that_are_not_there_are_found_out(ball: Filmed, without: Filmed, tmp_path: Path) -> None:
+def test_outlines_that_are_not_there_are_found_out(ball: Recorded, without: Recorded, tmp_path: Path) -> None:
     proof = verify_pictures(declared(without[1], tmp_path / "other.mp4", ball[2].outlines))
     assert not proof.ok and proof.first_frame is not None
 
@@ -182,7 +182,7 @@ FAR: dict[str, Any] = {"byte": 1, "scale": 1e300, "offset": 1e300, "extent": 1}
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"kind": "plain"}, "a plain film has no outlines"),
+        ({"kind": "plain"}, "a plain video has no outlines"),
         ({"outlines": {"places": [], "steps": [[]]}}, "disagree on the number of steps"),
         ({"outlines": {"places": [], "steps": [[[0, 5]]] * STEPS}}, "a place that is not there"),
         ({"outlines": {"places": [], "steps": [[[0, 6]]] * STEPS}}, "less than or equal to 5"),
@@ -192,15 +192,15 @@ FAR: dict[str, Any] = {"byte": 1, "scale": 1e300, "offset": 1e300, "extent": 1}
     ids=["plain", "steps", "places", "strength", "many", "far"],
 )
 def test_a_declaration_that_makes_no_sense_is_told_in_one_line(
-    changes: dict[str, Any], what: str, ball: Filmed, tmp_path: Path
+    changes: dict[str, Any], what: str, ball: Recorded, tmp_path: Path
 ) -> None:
     _, path, mark = ball
-    data, changed = path.read_bytes(), tmp_path / "film.mp4"
+    data, changed = path.read_bytes(), tmp_path / "video.mp4"
     at = data.rindex(b"uuid")
     packed = zlib.compress(json.dumps(json.loads(mark.model_dump_json(by_alias=True)) | changes).encode())
     changed.write_bytes(data[: at - 4] + (24 + len(packed)).to_bytes(4, "big") + data[at : at + 20] + packed)
     with pytest.raises(TraceError, match=what) as caught:
-        read_mark(changed)
+        read_embedded_trace(changed)
     assert "\n" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""What a panel says of a step is what the policy sees and decides at it; read from the film's own pictures."""
+"""What a panel says of a step is what the policy sees and decides at it; read from the video's own pictures."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from tasks.arcade.policies.q_network import QPolicy
 from tasks.arcade.policies.saliency import Attention
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Panel
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 
 
 @pytest.fixture(scope="module")
-def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Trace, list[npt.NDArray[np.uint8]]]:
-    checkpoint, path = a_checkpoint(), tmp_path_factory.mktemp("panel") / "film.mp4"
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Trace, list[npt.NDArray[np.uint8]]]:
+    checkpoint, path = a_checkpoint(), tmp_path_factory.mktemp("panel") / "video.mp4"
     trace = an_episode(checkpoint)
-    made = film(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    made = video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
     assert (made.width, made.height, made.frames) == (WIDTH, HEIGHT, 4 * STEPS + 1)
     with Decoder(path) as decoder:
         return checkpoint, trace, [picture.copy() for picture in decoder]
 
 
-def like(picture: npt.NDArray[np.uint8], colour: tuple[int, int, int], x: int, y: int) -> bool:
-    """Whether a pixel of a film has a colour, as near as encoding leaves it."""
+def like(picture: npt.NDArray[np.uint8], color: tuple[int, int, int], x: int, y: int) -> bool:
+    """Whether a pixel of a video has a color, as near as encoding leaves it."""
     canvas = Canvas(WIDTH, HEIGHT, picture=picture)
     seen = [canvas.luma[y, x], *canvas.chroma[:, y // 2, x // 2]]
-    return bool(np.abs(np.array(seen, int) - to_ycc(np.array(colour, np.uint8))).max() < 16)
+    return bool(np.abs(np.array(seen, int) - to_ycc(np.array(color, np.uint8))).max() < 16)
 
 
 def cell(byte: int) -> tuple[int, int]:
@@ -47,11 +47,11 @@ def cell(byte: int) -> tuple[int, int]:
     return 908 + 22 * (byte % 16), 58 + 22 * (byte // 16)
 
 
-Filmed = tuple[Checkpoint, Trace, list[npt.NDArray[np.uint8]]]
+Recorded = tuple[Checkpoint, Trace, list[npt.NDArray[np.uint8]]]
 
 
-def test_what_changed_lights_up_in_the_step_that_is_decided_on_it(filmed: Filmed) -> None:
-    _, trace, pictures = filmed
+def test_what_changed_lights_up_in_the_step_that_is_decided_on_it(recorded: Recorded) -> None:
+    _, trace, pictures = recorded
     steps = list(replay(trace))
     found = 0
     for before, step in pairwise(steps[:-1]):
@@ -69,8 +69,8 @@ def beside(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
     return picture[:HEIGHT, 880:].astype(np.int16)
 
 
-def test_the_panel_changes_once_a_step_and_the_game_every_frame(filmed: Filmed) -> None:
-    _, _, pictures = filmed
+def test_the_panel_changes_once_a_step_and_the_game_every_frame(recorded: Recorded) -> None:
+    _, _, pictures = recorded
     for step in range(1, STEPS):
         first, *others = map(beside, pictures[4 * step + 1 : 4 * step + 5])
         assert all(np.abs(first - other).max() < 16 for other in others), step
@@ -79,8 +79,8 @@ def test_the_panel_changes_once_a_step_and_the_game_every_frame(filmed: Filmed) 
     assert len(games) > 2 * STEPS
 
 
-def test_what_the_decision_depends_on_most_has_a_frame(filmed: Filmed) -> None:
-    checkpoint, trace, pictures = filmed
+def test_what_the_decision_depends_on_most_has_a_frame(recorded: Recorded) -> None:
+    checkpoint, trace, pictures = recorded
     algorithm = checkpoint.settings.approach.algorithm
     assert isinstance(algorithm, PpoSettings)
     features = checkpoint.settings.approach.features
@@ -94,8 +94,8 @@ def test_what_the_decision_depends_on_most_has_a_frame(filmed: Filmed) -> None:
         assert not like(picture, DECIDING, cell(least)[0], cell(least)[1])
 
 
-def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(filmed: Filmed) -> None:
-    checkpoint, trace, pictures = filmed
+def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(recorded: Recorded) -> None:
+    checkpoint, trace, pictures = recorded
     agent = checkpoint.agent()
     steps = list(replay(trace))
     for before, step, action in zip(steps, steps[1:-1], trace.actions[1:], strict=False):
@@ -111,8 +111,8 @@ def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(fil
 def test_bars_are_as_long_as_actions_are_worth_more_than_the_worst(tmp_path: Path) -> None:
     checkpoint = a_checkpoint(name="qrdqn")
     trace = an_episode(checkpoint, 6)
-    film(trace, tmp_path / "film.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
-    with Decoder(tmp_path / "film.mp4") as decoder:
+    video(trace, tmp_path / "video.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    with Decoder(tmp_path / "video.mp4") as decoder:
         pictures = [picture.copy() for picture in decoder]
     agent = checkpoint.agent()
     assert isinstance(agent.policy, QPolicy)
@@ -121,15 +121,15 @@ def test_bars_are_as_long_as_actions_are_worth_more_than_the_worst(tmp_path: Pat
         worth = agent.policy.q_values(agent.features(step.ram[None], before.ram[None]))[0]
         assert action == worth.argmax()
         for at in range(4):
-            colour, row = DECIDING if at == action else SLATE, 274 + 40 * at + 18
-            lit = [like(pictures[4 * step.number + 2], colour, x, row) for x in range(996, 1216)]
+            color, row = DECIDING if at == action else SLATE, 274 + 40 * at + 18
+            lit = [like(pictures[4 * step.number + 2], color, x, row) for x in range(996, 1216)]
             share = (worth[at] - worth.min()) / (worth.max() - worth.min())
             assert sum(lit) == pytest.approx(220 * share, abs=4), (step.number, at)
 
 
-def test_the_first_picture_is_whole(filmed: Filmed) -> None:
+def test_the_first_picture_is_whole(recorded: Recorded) -> None:
     """The reset is shown with what is decided on it, beside it."""
-    _, _, pictures = filmed
+    _, _, pictures = recorded
     assert like(pictures[0], RAISED, 900, 520)
     bars = [like(pictures[0], DECIDING, 997, 274 + 40 * at + 18) for at in range(4)]
     assert sum(bars) == 1
@@ -149,8 +149,8 @@ def test_the_first_picture_is_whole(filmed: Filmed) -> None:
 def test_every_approach_and_every_shape_of_game_has_a_panel(env_id: str, name: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint(env_id, name)
     trace = an_episode(checkpoint, 5)
-    film(trace, tmp_path / "film.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
-    with Decoder(tmp_path / "film.mp4") as decoder:
+    video(trace, tmp_path / "video.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    with Decoder(tmp_path / "video.mp4") as decoder:
         last = [picture.copy() for picture in decoder][-1]
     names = Canvas(WIDTH, HEIGHT, picture=last).luma[274:472, 884:1260]
     assert names.max() > 120, "actions are named"

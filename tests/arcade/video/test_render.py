@@ -1,4 +1,4 @@
-"""Films are decoded and compared with what the emulator draws; a film that fails leaves nothing."""
+"""Videos are decoded and compared with what the emulator draws; a video that fails leaves nothing."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ import pytest
 from helpers.episodes import random_play
 
 from tasks.arcade.drawing import mp4_encoder as encoder
-from tasks.arcade.drawing.mp4_encoder import FilmError
+from tasks.arcade.drawing.mp4_encoder import VideoError
 from tasks.arcade.emulator.emulator import Emulator
 from tasks.arcade.episodes.playing import replay
 from tasks.arcade.episodes.trace import Trace, TraceError
-from tasks.arcade.video.render import Film, film
+from tasks.arcade.video.render import Video, video
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ def drawn(trace: Trace) -> Pictures:
 
 
 def decoded(path: Path, height: int = 420) -> Pictures:
-    """The film's pictures, every pixel of them: uint8 of shape (frames, height, 640, 3)."""
+    """The video's pictures, every pixel of them: uint8 of shape (frames, height, 640, 3)."""
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-fps_mode", "passthrough"]
     command = [*ffmpeg, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
@@ -48,13 +48,13 @@ def described(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def asteroids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trace, Path, Film]]:
-    trace, path = random_play("ALE/Asteroids-v5", 20), tmp_path_factory.mktemp("films") / "asteroids.mp4"
-    yield trace, path, film(trace, path)
+def asteroids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trace, Path, Video]]:
+    trace, path = random_play("ALE/Asteroids-v5", 20), tmp_path_factory.mktemp("videos") / "asteroids.mp4"
+    yield trace, path, video(trace, path)
 
 
-def test_every_frame_is_in_the_film_and_looks_as_the_emulator_drew_it(
-    asteroids: tuple[Trace, Path, Film],
+def test_every_frame_is_in_the_video_and_looks_as_the_emulator_drew_it(
+    asteroids: tuple[Trace, Path, Video],
 ) -> None:
     trace, path, made = asteroids
     shown, wanted = decoded(path), drawn(trace)
@@ -65,13 +65,13 @@ def test_every_frame_is_in_the_film_and_looks_as_the_emulator_drew_it(
     assert np.abs(shown.astype(np.int16) - blocks).max() < 64, "edges stay sharp"
 
 
-def test_what_is_drawn_on_every_second_frame_only_is_in_the_film(asteroids: tuple[Trace, Path, Film]) -> None:
+def test_what_is_drawn_on_every_second_frame_only_is_in_the_video(asteroids: tuple[Trace, Path, Video]) -> None:
     trace, path, _ = asteroids
     shown, wanted = decoded(path)[:, ::2, ::4].max(axis=3), drawn(trace).max(axis=3)
     last_of_step = wanted[4::4]
     never_at_a_steps_end = (last_of_step < 32).all(axis=0)
     hidden = never_at_a_steps_end & (wanted > 96)
-    assert hidden.any(axis=(1, 2)).sum() > len(wanted) / 3, "a film of each step's last frame would miss these"
+    assert hidden.any(axis=(1, 2)).sum() > len(wanted) / 3, "a video of each step's last frame would miss these"
     assert (shown[hidden] > 64).all()
 
 
@@ -85,11 +85,11 @@ def test_what_is_drawn_on_every_second_frame_only_is_in_the_film(asteroids: tupl
         ("KingKong", 500, 49.86, "25:24"),
     ],
 )
-def test_a_film_has_the_games_size_and_rate_and_is_shown_4_to_3(
+def test_a_video_has_the_games_size_and_rate_and_is_shown_4_to_3(
     game: str, height: int, fps: float, pixel: str, tmp_path: Path
 ) -> None:
-    trace, path = random_play(f"ALE/{game}-v5", 3), tmp_path / "film.mp4"
-    made = film(trace, path)
+    trace, path = random_play(f"ALE/{game}-v5", 3), tmp_path / "video.mp4"
+    made = video(trace, path)
     assert (made.width, made.height, made.frames) == (640, height, 13)
     assert made.fps == pytest.approx(fps, abs=0.005)
     assert made.seconds == pytest.approx(13 / fps, rel=1e-3)
@@ -100,7 +100,7 @@ def test_a_film_has_the_games_size_and_rate_and_is_shown_4_to_3(
     assert "h264" in said and "yuv420p(tv, bt709, progressive)" in said
 
 
-def test_a_film_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tuple[Trace, Path, Film]) -> None:
+def test_a_video_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tuple[Trace, Path, Video]) -> None:
     trace, path, _ = asteroids
     content = path.read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
@@ -111,7 +111,7 @@ def test_a_film_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tup
 
 def test_each_frame_is_reported(tmp_path: Path) -> None:
     trace, numbers = random_play("PongNoFrameskip-v4", 12), list[int]()
-    film(trace, tmp_path / "film.mp4", on_frame=numbers.append)
+    video(trace, tmp_path / "video.mp4", on_frame=numbers.append)
     assert numbers == list(range(1, 14))
 
 
@@ -129,7 +129,7 @@ def pong() -> Trace:
         ({"ended": "terminated"}, "other end at step 60"),
     ],
 )
-def test_a_film_that_would_not_be_its_traces_is_never_written(
+def test_a_video_that_would_not_be_its_traces_is_never_written(
     pong: Trace, changes: dict[str, object], why: str, tmp_path: Path
 ) -> None:
     match changes:
@@ -137,15 +137,15 @@ def test_a_film_that_would_not_be_its_traces_is_never_written(
             changes = {"digests": (*pong.digests[:at], "0" * 8, *pong.digests[at + 1 :])}
         case {"reward": int(at)}:
             changes = {"rewards": (*pong.rewards[: at - 1], 99, *pong.rewards[at:])}
-    with pytest.raises(FilmError, match=why):
-        film(pong.model_copy(update=changes), tmp_path / "film.mp4")
+    with pytest.raises(VideoError, match=why):
+        video(pong.model_copy(update=changes), tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trace_of_an_unknown_game_is_refused(pong: Trace, tmp_path: Path) -> None:
     game = pong.game.model_copy(update={"rom": "pong_two"})
     with pytest.raises(TraceError, match="has no ROM 'pong_two'"):
-        film(pong.model_copy(update={"game": game}), tmp_path / "film.mp4")
+        video(pong.model_copy(update={"game": game}), tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -162,12 +162,12 @@ def fake_ffmpeg(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> P
 def refused(trace: Trace, folder: Path) -> str:
     """The error's text; nothing is left in the folder, and what was there is untouched."""
     folder.mkdir()
-    before = folder / "film.mp4"
-    before.write_text("an older film")
-    with pytest.raises(FilmError) as caught:
-        film(trace, before)
-    assert [path.name for path in folder.iterdir()] == ["film.mp4"]
-    assert before.read_text() == "an older film"
+    before = folder / "video.mp4"
+    before.write_text("an older video")
+    with pytest.raises(VideoError) as caught:
+        video(trace, before)
+    assert [path.name for path in folder.iterdir()] == ["video.mp4"]
+    assert before.read_text() == "an older video"
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -176,7 +176,7 @@ def refused(trace: Trace, folder: Path) -> str:
     ("script", "why"),
     [
         ("exit 0", "ffmpeg ended with status 0: it said nothing"),
-        ("cat >/dev/null", "the film is not there (No such file or directory)"),
+        ("cat >/dev/null", "the video is not there (No such file or directory)"),
         ("exit 1", "ffmpeg ended with status 1: it said nothing"),
         (
             "head -c 1000000 >/dev/null; echo first >&2; echo 'the disk is on fire' >&2; exit 3",
@@ -192,7 +192,7 @@ def test_an_ffmpeg_that_fails_is_an_error_of_one_line(
     script: str, why: str, pong: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_ffmpeg(monkeypatch, tmp_path, script)
-    assert why in refused(pong, tmp_path / "films")
+    assert why in refused(pong, tmp_path / "videos")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_an_ffmpeg_that_is_too_old_or_none_is_refused_before_anything_is_drawn(
     program.write_text(f"#!/bin/sh\necho '{answer}'")
     program.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
-    assert why in refused(pong, tmp_path / "films")
+    assert why in refused(pong, tmp_path / "videos")
 
 
 @pytest.mark.parametrize("program", ["/nowhere/ffmpeg", "/"])
@@ -218,34 +218,34 @@ def test_an_ffmpeg_that_is_none_is_named(
     program: str, pong: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program)
-    said = refused(pong, tmp_path / "films")
+    said = refused(pong, tmp_path / "videos")
     assert f"'{program}'" in said
     assert "IMAGEIO_FFMPEG_EXE" in said
 
 
 def test_a_folder_that_is_not_there_is_named(pong: Trace, tmp_path: Path) -> None:
-    with pytest.raises(FilmError, match="No such file or directory"):
-        film(pong, tmp_path / "nowhere" / "film.mp4")
+    with pytest.raises(VideoError, match="No such file or directory"):
+        video(pong, tmp_path / "nowhere" / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("sent", "why"), [(signal.SIGKILL, "ended by signal 9"), (signal.SIGSTOP, "took no picture")])
-def test_an_ffmpeg_that_dies_or_hangs_in_the_middle_ends_the_film(
+def test_an_ffmpeg_that_dies_or_hangs_in_the_middle_ends_the_video(
     sent: signal.Signals, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_ffmpeg(monkeypatch, tmp_path, f'echo $$ >"{tmp_path}/pid"; exec "$FFMPEG" "$@"')
     monkeypatch.setattr(encoder, "_PATIENCE", 1.0)
-    (tmp_path / "films").mkdir()
+    (tmp_path / "videos").mkdir()
 
     def strike(frame: int) -> None:
         if frame == 100:
             os.kill(int((tmp_path / "pid").read_text()), sent)
 
     begun = time.monotonic()
-    with pytest.raises(FilmError, match=why):
-        film(random_play("ALE/Pong-v5", 200), tmp_path / "films" / "film.mp4", on_frame=strike)
+    with pytest.raises(VideoError, match=why):
+        video(random_play("ALE/Pong-v5", 200), tmp_path / "videos" / "video.mp4", on_frame=strike)
     assert time.monotonic() - begun < 20
-    assert list((tmp_path / "films").iterdir()) == []
+    assert list((tmp_path / "videos").iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -254,14 +254,14 @@ def test_ctrl_c_leaves_neither_a_file_nor_an_ffmpeg(
     pong: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_ffmpeg(monkeypatch, tmp_path, f'echo $$ >"{tmp_path}/pid"; exec "$FFMPEG" "$@"')
-    (tmp_path / "films").mkdir()
+    (tmp_path / "videos").mkdir()
 
     def interrupt(frame: int) -> None:
         if frame == 100:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        film(pong, tmp_path / "films" / "film.mp4", on_frame=interrupt)
-    assert list((tmp_path / "films").iterdir()) == []
+        video(pong, tmp_path / "videos" / "video.mp4", on_frame=interrupt)
+    assert list((tmp_path / "videos").iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

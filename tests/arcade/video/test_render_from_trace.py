@@ -1,4 +1,4 @@
-"""`ramreel film TRACE` makes a film again without the policy, or says in one line why not and leaves none."""
+"""`ramreel video TRACE` makes a video again without the policy, or says in one line why not and leaves none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers.episodes import random_play
 
 from flows.cli.app import run
 from tasks.arcade.episodes.trace import write_trace
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -31,19 +31,19 @@ def changed(trace: Path, change: Change) -> Path:
     return trace
 
 
-def test_the_film_is_the_one_that_was_made_when_it_was_played(
+def test_the_video_is_the_one_that_was_made_when_it_was_played(
     trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    film(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
+    video(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
     monkeypatch.chdir(tmp_path)
-    assert run(["film", str(trace), "--json"]) == 0
+    assert run(["video", str(trace), "--json"]) == 0
     said = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (said["path"], said["frames"]) == ("step-7.mp4", 81)
     assert Path("step-7.mp4").read_bytes() == Path("first.mp4").read_bytes()
-    assert run(["film", str(trace)]) == 2, "a film that is there is not written over unasked"
+    assert run(["video", str(trace)]) == 2, "a video that is there is not written over unasked"
     assert "--to" in capfd.readouterr().err
     assert run(["verify", "step-7.mp4", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out.splitlines()[-1])["films"][0]["to_the_bit"] is True
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["videos"][0]["to_the_bit"] is True
 
 
 @pytest.mark.parametrize(
@@ -58,10 +58,10 @@ def test_the_film_is_the_one_that_was_made_when_it_was_played(
     ],
     ids=["no step", "unknown game", "another ROM", "no such action", "another digest", "newer"],
 )
-def test_a_trace_that_cannot_be_filmed_is_told_in_one_line_and_leaves_nothing(
+def test_a_trace_that_cannot_be_videoed_is_told_in_one_line_and_leaves_nothing(
     change: Change, exit_code: int, why: str, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["film", str(changed(trace, change)), "--to", str(tmp_path / "film.mp4")]) == exit_code
+    assert run(["video", str(changed(trace, change)), "--to", str(tmp_path / "video.mp4")]) == exit_code
     said = capfd.readouterr().err
     assert why in said
     assert said.count("\n") == 1
@@ -78,7 +78,7 @@ def test_an_ffmpeg_that_is_none_is_named_before_anything_is_done(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program)
-    assert run(["film", str(trace), "--to", str(tmp_path / "film.mp4")]) == 2
+    assert run(["video", str(trace), "--to", str(tmp_path / "video.mp4")]) == 2
     said = capfd.readouterr().err
     assert why in said
     assert said.count("\n") == 1

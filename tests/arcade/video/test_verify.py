@@ -1,4 +1,4 @@
-"""A film is proved from its file alone: one picture that is another, one byte that is another, and it is not proved."""
+"""A video is proved from its file alone: one picture that is another, one byte that is another, and it is not proved."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from helpers.episodes import random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read
 from tasks.arcade.drawing.mp4_decoder import Decoder
-from tasks.arcade.drawing.mp4_encoder import Encoder, FilmError, Picture
+from tasks.arcade.drawing.mp4_encoder import Encoder, Picture, VideoError
 from tasks.arcade.emulator.emulator import Emulator, Ram, action_names, resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.policies.agent import Decide
-from tasks.arcade.video.embedded_trace import add_mark, file_digest, read_mark
+from tasks.arcade.video.embedded_trace import embed_trace, file_digest, read_embedded_trace
 from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import Film, Plain, film, form_of
+from tasks.arcade.video.render import Plain, Video, form_of, video
 from tasks.arcade.video.verify import PictureProof, verify_pictures
 
 PONG = resolve("ALE/Pong-v5")
 STEPS = 30
-Made = tuple[Trace, Path, Film]
+Made = tuple[Trace, Path, Video]
 
 
 class Still:
@@ -43,8 +43,8 @@ class Still:
 @pytest.fixture(scope="module")
 def pong(tmp_path_factory: pytest.TempPathFactory) -> Made:
     trace = play(Still(), PONG, 7, action_seed=8, deterministic=False, max_steps=STEPS, checkpoint_step=1)
-    path = tmp_path_factory.mktemp("films") / "pong.mp4"
-    return trace, path, film(trace, path)
+    path = tmp_path_factory.mktemp("videos") / "pong.mp4"
+    return trace, path, video(trace, path)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def beside_a_panel(pong: Made, tmp_path_factory: pytest.TempPathFactory) -> Made
     folder = tmp_path_factory.mktemp("panels")
     random_checkpoint("ALE/Pong-v5", folder / "checkpoint")
     look = partial(Panel, checkpoint=read(folder / "checkpoint"), caption=Caption("title", "details"))
-    return pong[0], folder / "panel.mp4", film(pong[0], folder / "panel.mp4", look)
+    return pong[0], folder / "panel.mp4", video(pong[0], folder / "panel.mp4", look)
 
 
 def forged(path: Path, to: Path, forge: Callable[[list[Picture]], list[Picture]], **changes: object) -> PictureProof:
-    """What is said of a film whose pictures are others, encoded as ramreel does, with its own trace in it."""
-    mark, _ = read_mark(path)
+    """What is said of a video whose pictures are others, encoded as ramreel does, with its own trace in it."""
+    mark, _ = read_embedded_trace(path)
     with Decoder(path) as decoder:
         pictures = [picture.copy() for picture in decoder]
     emulator = Emulator(mark.trace.game)
@@ -67,7 +67,7 @@ def forged(path: Path, to: Path, forge: Callable[[list[Picture]], list[Picture]]
     with Encoder(to, form, {}) as encoder:
         for picture in forge(pictures):
             encoder.write(picture)
-    add_mark(to, mark.model_copy(update={"file": file_digest(to), **changes}))
+    embed_trace(to, mark.model_copy(update={"file": file_digest(to), **changes}))
     return verify_pictures(to)
 
 
@@ -81,9 +81,9 @@ def painted(number: int, by: int, pictures: list[Picture]) -> list[Picture]:
     return pictures
 
 
-def test_a_film_is_proved_from_its_file_alone(pong: Made) -> None:
+def test_a_video_is_proved_from_its_file_alone(pong: Made) -> None:
     trace, path, made = pong
-    mark, untouched = read_mark(path)
+    mark, untouched = read_embedded_trace(path)
     assert untouched
     assert mark.trace == trace
     proof = verify_pictures(path)
@@ -92,14 +92,14 @@ def test_a_film_is_proved_from_its_file_alone(pong: Made) -> None:
     assert proof.exact, "every bit of every picture"
 
 
-def test_of_a_film_with_a_panel_the_game_is_proved(beside_a_panel: Made) -> None:
+def test_of_a_video_with_a_panel_the_game_is_proved(beside_a_panel: Made) -> None:
     proof = verify_pictures(beside_a_panel[1])
     assert (proof.ok, proof.exact, proof.frames_checked) == (True, False, 4 * STEPS + 1)
 
 
-def test_a_film_made_again_shows_the_same_pictures_to_the_bit(pong: Made, tmp_path: Path) -> None:
+def test_a_video_made_again_shows_the_same_pictures_to_the_bit(pong: Made, tmp_path: Path) -> None:
     trace, path, _ = pong
-    film(trace, tmp_path / "again.mp4")
+    video(trace, tmp_path / "again.mp4")
     with Decoder(path) as one, Decoder(tmp_path / "again.mp4") as other:
         pictures = [list(map(np.copy, decoder)) for decoder in (one, other)]
     assert len(pictures[0]) == trace.frames + 1
@@ -113,7 +113,7 @@ def test_two_pictures_that_change_places_are_found_and_named(
 ) -> None:
     """The opponent's paddle moves from one to the other."""
     path = (pong if kind == "plain" else beside_a_panel)[1]
-    proof = forged(path, tmp_path / "film.mp4", partial(swapped, 80, 100))
+    proof = forged(path, tmp_path / "video.mp4", partial(swapped, 80, 100))
     assert (proof.ok, proof.first_frame, proof.step) == (False, 80, 20)
     assert "of 255 from what the emulator draws" in proof.what
     assert proof.what.endswith("in frame 80, step 20")
@@ -124,19 +124,19 @@ def test_a_picture_that_was_painted_over_is_found_and_named(
     kind: str, pong: Made, beside_a_panel: Made, tmp_path: Path
 ) -> None:
     path = (pong if kind == "plain" else beside_a_panel)[1]
-    proof = forged(path, tmp_path / "film.mp4", partial(painted, 37, 60))
+    proof = forged(path, tmp_path / "video.mp4", partial(painted, 37, 60))
     assert (proof.ok, proof.first_frame, proof.step) == (False, 37, 10)
 
 
 def test_what_nobody_would_see_is_found_to_the_bit(pong: Made, tmp_path: Path) -> None:
-    proof = forged(pong[1], tmp_path / "film.mp4", partial(painted, 37, 6))
+    proof = forged(pong[1], tmp_path / "video.mp4", partial(painted, 37, 6))
     assert not proof.ok
     assert proof.first_frame is not None and proof.first_frame <= 37
     assert "not to the bit" in proof.what
 
 
-def test_by_another_ffmpeg_a_film_is_proved_within_the_tolerance(pong: Made, tmp_path: Path) -> None:
-    proof = forged(pong[1], tmp_path / "film.mp4", lambda pictures: pictures, ffmpeg="4.2 of somebody else")
+def test_by_another_ffmpeg_a_video_is_proved_within_the_tolerance(pong: Made, tmp_path: Path) -> None:
+    proof = forged(pong[1], tmp_path / "video.mp4", lambda pictures: pictures, ffmpeg="4.2 of somebody else")
     assert (proof.ok, proof.exact) == (True, False)
 
 
@@ -150,23 +150,23 @@ def test_pictures_that_are_left_out_or_too_many_are_found(pong: Made, tmp_path: 
 
 
 def test_another_speed_or_size_is_found(pong: Made, tmp_path: Path) -> None:
-    mark, _ = read_mark(pong[1])
+    mark, _ = read_embedded_trace(pong[1])
     for options, what in [
         (["-r", "30"], "30.00 frames a second, not at 59.92"),
         (["-vf", "scale=320:210"], "320x210 (pixels 7/8), not at 640x420 (pixels 7/8)"),
         (["-vf", "setsar=1"], "640x420 (pixels 1), not at 640x420 (pixels 7/8)"),
     ]:
-        changed = tmp_path / "film.mp4"
+        changed = tmp_path / "video.mp4"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-i", str(pong[1])]
         subprocess.run([*command, *options, "-c:v", "libx264", "-qp", "18", str(changed)], check=True)
-        add_mark(changed, mark.model_copy(update={"file": file_digest(changed)}))
+        embed_trace(changed, mark.model_copy(update={"file": file_digest(changed)}))
         proof = verify_pictures(changed)
         assert not proof.ok
         assert what in proof.what
 
 
 def test_another_digest_of_what_was_drawn_is_found(pong: Made, tmp_path: Path) -> None:
-    proof = forged(pong[1], tmp_path / "film.mp4", lambda pictures: pictures, pictures="0" * 64)
+    proof = forged(pong[1], tmp_path / "video.mp4", lambda pictures: pictures, pictures="0" * 64)
     assert not proof.ok
     assert "the emulator draws other pictures here" in proof.what
 
@@ -178,10 +178,10 @@ def test_a_byte_that_was_changed_is_found(pong: Made, tmp_path: Path) -> None:
     changed.write_bytes(data)
     proof = verify_pictures(changed)
     assert not proof.ok
-    assert "changed after the film was made" in proof.what
+    assert "changed after the video was made" in proof.what
 
 
-def test_a_film_of_somebody_else_is_named(pong: Made, tmp_path: Path) -> None:
+def test_a_video_of_somebody_else_is_named(pong: Made, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(pong[1]), "-c", "copy", str(other)]
     subprocess.run(command, check=True, capture_output=True)
@@ -190,10 +190,10 @@ def test_a_film_of_somebody_else_is_named(pong: Made, tmp_path: Path) -> None:
 
 
 def marked(path: Path, content: bytes, tmp_path: Path) -> Path:
-    """A film's file with another mark."""
+    """A video's file with another mark."""
     data = path.read_bytes()
     at = data.rindex(b"uuid") - 4
-    changed = tmp_path / "film.mp4"
+    changed = tmp_path / "video.mp4"
     box = data[at + 4 : at + 24] + content
     changed.write_bytes(data[:at] + (len(box) + 4).to_bytes(4, "big") + box)
     return changed
@@ -212,20 +212,20 @@ def marked(path: Path, content: bytes, tmp_path: Path) -> Path:
 )
 def test_a_mark_that_is_none_is_told_in_one_line(content: bytes, what: str, pong: Made, tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=what) as caught:
-        read_mark(marked(pong[1], content, tmp_path))
+        read_embedded_trace(marked(pong[1], content, tmp_path))
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_cut_off_or_no_film_is_told_in_one_line(pong: Made, tmp_path: Path) -> None:
-    mark, _ = read_mark(pong[1])
+def test_a_file_that_is_cut_off_or_no_video_is_told_in_one_line(pong: Made, tmp_path: Path) -> None:
+    mark, _ = read_embedded_trace(pong[1])
     for content in (b"", b"\0\0\0\1ftyp", b"\0\0\0\0ftyp" * 9, pong[1].read_bytes()[:5000]):
         broken = tmp_path / "broken.mp4"
         broken.write_bytes(content)
         with pytest.raises(TraceError, match="no trace in it"):
             verify_pictures(broken)
-    add_mark(broken, mark)
-    with pytest.raises((TraceError, FilmError)) as caught:
+    embed_trace(broken, mark)
+    with pytest.raises((TraceError, VideoError)) as caught:
         verify_pictures(broken)
     assert "\n" not in str(caught.value)
-    with pytest.raises(TraceError, match="there is no film"):
-        read_mark(tmp_path / "missing.mp4")
+    with pytest.raises(TraceError, match="there is no video"):
+        read_embedded_trace(tmp_path / "missing.mp4")

@@ -39,20 +39,20 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
 
     assert run(["record", "first", "--episodes", "2", "--checkpoint", "1024", "--json"]) == 0
     recorded = last_line(capfd)
-    films = recorded["films"]
-    assert isinstance(films, list)
+    videos = recorded["videos"]
+    assert isinstance(videos, list)
     assert recorded["failed"] == []
-    assert films[0].keys() >= {"step", "path", "episode", "frames", "return", "trace"}
-    assert films[0]["path"] == "films/step-000001024.mp4"
+    assert videos[0].keys() >= {"step", "path", "episode", "frames", "return", "trace"}
+    assert videos[0]["path"] == "videos/step-000001024.mp4"
 
     assert run(["verify", "latest", "--json"]) == 0
     proved = last_line(capfd)
     assert (proved["ok"], proved["first_difference"]) == (True, None)
-    trace = store.fetch_artifact(str(trained["run_id"]), films[0]["trace"], tmp_path)
+    trace = store.fetch_artifact(str(trained["run_id"]), videos[0]["trace"], tmp_path)
     assert run(["verify", str(trace), "--json"]) == 0
     alone = last_line(capfd)
     assert alone["steps_checked"] == proved["steps_checked"]
-    assert ([one["by_checkpoint"] for one in proved["films"]], alone["films"][0]["by_checkpoint"]) == ([True], False)
+    assert ([one["by_checkpoint"] for one in proved["videos"]], alone["videos"][0]["by_checkpoint"]) == ([True], False)
     assert run(["verify", str(trace)]) == 0
     assert "its checkpoint, which a file does not hold, was not asked" in capfd.readouterr().out
 
@@ -77,7 +77,7 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
     assert {game["env_id"] for game in games} >= {"ALE/Pong-v5", "Pong-v0", "PongNoFrameskip-v4"}
 
 
-def test_films_that_failed_are_in_the_one_json_object(
+def test_videos_that_failed_are_in_the_one_json_object(
     store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run([*TRAIN, "--quiet"]) == 0
@@ -91,9 +91,9 @@ def test_films_that_failed_are_in_the_one_json_object(
     (line,) = said.out.splitlines()
     values = json.loads(line)
     assert [failed["step"] for failed in values["failed"]] == [1024]
-    assert values["films"] == []
-    assert "1 of 1 films failed" in values["error"]
-    assert "ramreel: 1 of 1 films failed" in said.err
+    assert values["videos"] == []
+    assert "1 of 1 videos failed" in values["error"]
+    assert "ramreel: 1 of 1 videos failed" in said.err
 
 
 def test_an_approach_of_ones_own_needs_its_file_once(

@@ -13,7 +13,7 @@ from tasks.arcade.progress import Progress
 with Terminal(as_json=False, quiet=False) as terminal:
     for step in (1000, 2500, 5000):
         terminal.training("pong", Progress(step, 5000, 1234.0, None if step == 1000 else -20.5))
-    terminal.said("filmed step 5,000")
+    terminal.said("recorded step 5,000")
     terminal.results(["all is done"], {"steps": 5000})
 """
 
@@ -47,7 +47,7 @@ def test_a_terminal_shows_a_live_bar_that_is_over_before_the_results() -> None:
     assert "5000/5000" in text
     assert "1,234 steps/s" in text
     assert "return -20.5" in text
-    assert text.index("filmed step 5,000") < text.rindex("5000/5000") < text.index("all is done")
+    assert text.index("recorded step 5,000") < text.rindex("5000/5000") < text.index("all is done")
     assert text.rstrip().endswith("all is done")
 
 
@@ -71,7 +71,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     lines = done.stderr.splitlines()
     assert lines[0] == "pong: 1,000 of 5,000 steps, 1,234 steps/s, no episode has ended yet, 3 s left"
     assert lines[-2] == "pong: 5,000 of 5,000 steps, 1,234 steps/s, return -20.5"
-    assert lines[-1] == "filmed step 5,000"
+    assert lines[-1] == "recorded step 5,000"
     assert "\x1b" not in done.stderr
 
 

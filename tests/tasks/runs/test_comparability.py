@@ -40,16 +40,16 @@ def test_every_difference_is_named(store: Store, settings: RunSettings, judged: 
         contenders(store, [one, other])
     said = str(refused.value)
     assert said.startswith("one and other cannot be compared: frame_skip is 4 and 1, repeat_action_probability is 0.25")
-    assert said.endswith("--normalised compares human-normalised scores instead")
+    assert said.endswith("--normalized compares human-normalized scores instead")
     assert "\n" not in said
-    assert contenders(store, [one, other], normalised=True).runs == (one, other)
+    assert contenders(store, [one, other], normalized=True).runs == (one, other)
 
 
 def test_a_game_without_a_human_score_cannot_be_normalised(store: Store, settings: RunSettings, judged: Judged) -> None:
     game = resolve("ALE/Adventure-v5")
     run_id = judged(store, settings.model_copy(update={"game": game}), {10: [1.0]})
     with pytest.raises(StoreError, match="no human score is published for adventure: leave it out"):
-        contenders(store, [run_id], normalised=True)
+        contenders(store, [run_id], normalized=True)
 
 
 def test_a_comparison_is_no_contender(store: Store, settings: RunSettings, judged: Judged) -> None:

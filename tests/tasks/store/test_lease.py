@@ -56,8 +56,8 @@ def test_four_trainings_and_two_recordings_at_once(
         for stored in store.list_checkpoints(recorded):
             folder = store.fetch_checkpoint(stored, tmp_path / f"r{_number}-{stored.step}")
             store.log_metrics(recorded, {"eval/mean_reward": 1.0}, stored.step, stored.model_id)
-            store.save_film(recorded, stored.step, folder / "policy.safetensors", folder / "manifest.json")
-        return len(store.films(recorded))
+            store.save_video(recorded, stored.step, folder / "policy.safetensors", folder / "manifest.json")
+        return len(store.videos(recorded))
 
     with ThreadPoolExecutor(6) as pool:
         trainings = pool.map(training, range(4))
@@ -100,7 +100,7 @@ class Hesitating(Lease):
     """Somebody who waited until it was free, and whom another one that waited comes before."""
 
     def __init__(self, store: Store, run_id: str, other: Callable[[], object]) -> None:
-        super().__init__(connect(store.address), run_id, "ramreel.filming", patient=True)
+        super().__init__(connect(store.address), run_id, "ramreel.recording", patient=True)
         self._other = other
 
     def wait_until_free(self) -> None:
@@ -115,7 +115,7 @@ def test_two_that_wait_for_a_lease_get_it_one_after_the_other(
     held: list[str] = []
     begun = []
 
-    def film(name: str, lease: Lease) -> None:
+    def video(name: str, lease: Lease) -> None:
         with lease:
             held.append(f"{name} begins")
             time.sleep(0.1)
@@ -123,12 +123,12 @@ def test_two_that_wait_for_a_lease_get_it_one_after_the_other(
 
     def other() -> None:
         if not begun:
-            begun.append(pool.submit(film, "other", store.filming(run_id)))
-            while "ramreel.filming" not in store.run(run_id).tags:
+            begun.append(pool.submit(video, "other", store.recording(run_id)))
+            while "ramreel.recording" not in store.run(run_id).tags:
                 time.sleep(0.01)
 
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(film, "one", Hesitating(store, run_id, other))
+        one = pool.submit(video, "one", Hesitating(store, run_id, other))
         one.result()
         begun[0].result()
     assert sorted([held[:2], held[2:]]) == [["one begins", "one ends"], ["other begins", "other ends"]]
@@ -140,13 +140,13 @@ def test_many_that_take_a_lease_at_once_do_not_fail_by_each_others_writing(
     monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.01)
     monkeypatch.setattr("tasks.store.lease._SETTLE_SECONDS", 0.25)
 
-    def film(number: int) -> int:
-        with store.filming(run_id):
+    def video(number: int) -> int:
+        with store.recording(run_id):
             return number
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(film, range(12))) == list(range(12))
-    assert "ramreel.filming" not in store.run(run_id).tags
+        assert list(pool.map(video, range(12))) == list(range(12))
+    assert "ramreel.recording" not in store.run(run_id).tags
 
 
 @pytest.mark.parametrize("place", ["another boot", "another container", None])
@@ -175,7 +175,7 @@ def test_a_stop_while_a_lease_is_taken_leaves_none(store: Store, run_id: str, mo
 
 def test_a_lease_that_the_store_does_not_write_is_an_error(store: Store, run_id: str) -> None:
     connect(store.address).delete_run(run_id)
-    with pytest.raises(StoreError, match="must be in the 'active' state"), store.filming(run_id):
+    with pytest.raises(StoreError, match="must be in the 'active' state"), store.recording(run_id):
         raise AssertionError("the run is deleted")
 
 
@@ -222,7 +222,7 @@ ASKED: dict[str, Callable[[Store], object]] = {
     "to train it": _lease,
     "to keep metrics": _flush,
     "its checkpoints": lambda store: store.list_checkpoints("a" * 32),
-    "its files": lambda store: store.films("a" * 32),
+    "its files": lambda store: store.videos("a" * 32),
 }
 
 
@@ -286,12 +286,12 @@ from tasks.store import open_store
 run, into = sys.argv[1], Path(sys.argv[2])
 store = open_store()
 stored = store.list_checkpoints(store.resolve_run(run))[-1]
-film = store.films(stored.run_id)[stored.step]
+video = store.videos(stored.run_id)[stored.step]
 print(json.dumps({
     "settings": store.run(stored.run_id).settings.model_dump(mode="json"),
     "checkpoint": str(store.fetch_checkpoint(stored, into / "checkpoint")),
     "training": str(store.fetch_training(stored, into)),
-    "film": str(store.fetch_artifact(stored.run_id, film.mp4, into)),
+    "video": str(store.fetch_artifact(stored.run_id, video.mp4, into)),
     "history": store.history(stored.run_id, "eval/mean_reward"),
 }))
 """
@@ -316,8 +316,8 @@ def test_a_round_trip_through_a_server(
     store.log_metrics(run_id, {"eval/mean_reward": -20.0}, 100, model_id)
     with pytest.raises(StoreError):
         store.save_checkpoint(run_id, 200, checkpoint, "d", training=torn_checkpoint)
-    assert store.films(run_id) == {}
-    store.save_film(run_id, 100, checkpoint / "policy.safetensors", checkpoint / "manifest.json")
+    assert store.videos(run_id) == {}
+    store.save_video(run_id, 100, checkpoint / "policy.safetensors", checkpoint / "manifest.json")
     store.log_report(run_id, "<p>report", "# report")
     store.finish_run(run_id, "FINISHED")
 
@@ -333,7 +333,7 @@ def test_a_round_trip_through_a_server(
     assert RunSettings.model_validate(answer["settings"]) == settings
     assert files_of(Path(answer["checkpoint"])) == files_of(checkpoint)
     assert files_of(Path(answer["training"])) == files_of(checkpoint)
-    assert Path(answer["film"]).read_bytes() == (checkpoint / "policy.safetensors").read_bytes()
+    assert Path(answer["video"]).read_bytes() == (checkpoint / "policy.safetensors").read_bytes()
     assert answer["history"] == [[100, -20.0]]
     assert store.resolve_run("latest") == run_id
     assert metrics_of(store, model_id) == [("eval/mean_reward", -20.0, 100)]

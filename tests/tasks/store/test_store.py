@@ -58,7 +58,7 @@ def an_evaluation(step: int, score: float) -> Evaluation:
         seed=1, episode_return=score, length=10, frames=40, ram_digest="ab", ended=get_args(Ended)[0]
     )
     return Evaluation(
-        checkpoint="d", step=step, settings=EvaluationSettings(), episodes=(episode,), filmed=0, film_frames=40
+        checkpoint="d", step=step, settings=EvaluationSettings(), episodes=(episode,), recorded=0, video_frames=40
     )
 
 
@@ -167,7 +167,7 @@ class TestRuns:
         self, store: Store, settings: RunSettings, run_id: str, described: str | None
     ) -> None:
         for go_on in (lambda: store.reopen_run(run_id, settings), lambda: store.continue_run(run_id)):
-            store.note_failure(run_id, "1 of 2 films failed")
+            store.note_failure(run_id, "1 of 2 videos failed")
             store.finish_run(run_id, "FAILED", "the disk is full")
             if described:
                 store.set_tag(run_id, "mlflow.note.content", described)
@@ -323,7 +323,7 @@ class TestCheckpoints:
     def test_there_and_back(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
         training = tmp_path / "training"
         training.mkdir()
-        (training / "optimiser.safetensors").write_bytes(b"adam")
+        (training / "optimizer.safetensors").write_bytes(b"adam")
         model_id = store.save_checkpoint(
             run_id, 250_000, checkpoint, "d1", params={"algorithm": "ppo"}, training=training
         )
@@ -396,31 +396,31 @@ class TestCheckpoints:
         assert refused(error).endswith("no checkpoint at step 25: there are 10, 20, 30")
 
 
-class TestFilms:
+class TestVideos:
     def test_there_and_back_and_again(self, store: Store, run_id: str, tmp_path: Path) -> None:
         mp4, trace = tmp_path / "some.mp4", tmp_path / "other.json"
-        mp4.write_bytes(b"film")
+        mp4.write_bytes(b"video")
         trace.write_text("{}")
-        assert store.films(run_id) == {}
+        assert store.videos(run_id) == {}
         for step in (1000, 200):
-            store.save_film(run_id, step, mp4, trace)
-        mp4.write_bytes(b"film, made again")
-        store.save_film(run_id, 200, mp4, trace)
-        films = store.films(run_id)
-        assert list(films) == [200, 1000]
-        assert films[200].mp4 == "films/step-000000200.mp4"
-        assert store.fetch_artifact(run_id, films[200].mp4, tmp_path / "x").read_bytes() == b"film, made again"
-        assert store.fetch_artifact(run_id, films[1000].trace, tmp_path / "x").read_text() == "{}"
+            store.save_video(run_id, step, mp4, trace)
+        mp4.write_bytes(b"video, made again")
+        store.save_video(run_id, 200, mp4, trace)
+        videos = store.videos(run_id)
+        assert list(videos) == [200, 1000]
+        assert videos[200].mp4 == "videos/step-000000200.mp4"
+        assert store.fetch_artifact(run_id, videos[200].mp4, tmp_path / "x").read_bytes() == b"video, made again"
+        assert store.fetch_artifact(run_id, videos[1000].trace, tmp_path / "x").read_text() == "{}"
 
-    def test_half_a_film_is_none(self, store: Store, run_id: str, tmp_path: Path) -> None:
+    def test_half_a_video_is_none(self, store: Store, run_id: str, tmp_path: Path) -> None:
         trace = tmp_path / "t.json"
         trace.write_text("{}")
         with pytest.raises(StoreError) as error:
-            store.save_film(run_id, 1, tmp_path / "missing.mp4", trace)
+            store.save_video(run_id, 1, tmp_path / "missing.mp4", trace)
         refused(error)
-        store.log_text(run_id, "x", "films/step-000000002.mp4")
-        store.log_text(run_id, "x", "films/notes.txt")
-        assert store.films(run_id) == {}
+        store.log_text(run_id, "x", "videos/step-000000002.mp4")
+        store.log_text(run_id, "x", "videos/notes.txt")
+        assert store.videos(run_id) == {}
 
     @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../b", "", "a//b", "file:x", "a\\b", "."])
     def test_paths_that_lead_out_are_refused(self, store: Store, run_id: str, tmp_path: Path, path: str) -> None:
@@ -433,12 +433,12 @@ class TestFilms:
 
     def test_an_artifact_that_is_not_there(self, store: Store, run_id: str, tmp_path: Path) -> None:
         with pytest.raises(StoreError) as error:
-            store.fetch_artifact(run_id, "films/step-000000001.mp4", tmp_path)
+            store.fetch_artifact(run_id, "videos/step-000000001.mp4", tmp_path)
         refused(error)
 
     def test_names_sort_as_steps_do(self) -> None:
         assert step_name(250_000) == "step-000250000"
-        assert safe_path(f"films/{step_name(10**10)}.mp4") == "films/step-10000000000.mp4"
+        assert safe_path(f"videos/{step_name(10**10)}.mp4") == "videos/step-10000000000.mp4"
 
     def test_evaluations(self, store: Store, run_id: str) -> None:
         assert store.evaluations(run_id) == ()

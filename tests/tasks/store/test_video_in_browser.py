@@ -1,4 +1,4 @@
-"""A film as a person sees and hears it: in MLflow's UI, in headless Chromium."""
+"""A video as a person sees and hears it: in MLflow's UI, in headless Chromium."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helpers.episodes import a_checkpoint, an_episode
 
 from tasks.arcade.episodes.trace import write_trace
 from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import film
+from tasks.arcade.video.render import video
 from tasks.execution.endpoints import answers
 from tasks.store import Store
 
@@ -64,13 +64,13 @@ def mlflow_ui(store: Store) -> Iterator[str]:
         server.wait()
 
 
-def test_a_film_plays_seeks_and_is_heard_in_mlflows_ui(store: Store, run_id: str, tmp_path: Path) -> None:
+def test_a_video_plays_seeks_and_is_heard_in_mlflows_ui(store: Store, run_id: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint("ALE/KingKong-v5")
     trace = an_episode(checkpoint, 75)
     look = partial(Panel, checkpoint=checkpoint, caption=Caption("King Kong", "it sings"))
-    made = film(trace, tmp_path / "film.mp4", look)
-    write_trace(trace, tmp_path / "film.json")
-    stored = store.save_film(run_id, 10, tmp_path / "film.mp4", tmp_path / "film.json")
+    made = video(trace, tmp_path / "video.mp4", look)
+    write_trace(trace, tmp_path / "video.json")
+    stored = store.save_video(run_id, 10, tmp_path / "video.mp4", tmp_path / "video.json")
 
     async def watch(tab: Tab) -> None:
         await tab.until("document.querySelector('video') !== null")

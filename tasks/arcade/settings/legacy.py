@@ -1,0 +1,50 @@
+"""Names of fields and values as version 0.1 wrote them, read as today's.
+
+Checkpoints, evaluations, atlases and settings files hold a schema; the names within schema 1 have changed once. This
+module is the only place in the core that knows the former names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+FIELDS: Mapping[str, str] = {
+    "film": "video",
+    "film_frames": "video_frames",
+    "filmed": "recorded",
+    "movers": "moving_bytes",
+    "normalised": "normalized",
+    "still_gain": "static_byte_gain",
+    "survey_steps": "warmup_steps",
+    "unrewarded_lean": "no_reward_logit_noise",
+}
+VALUES: Mapping[str, str] = {"standardised": "standardized"}
+ARRAYS: Mapping[str, str] = {"movers": "moving_bytes", "survey.": "warmup."}
+"""Beginnings of the names of arrays in `features.safetensors`."""
+FILES: Mapping[str, str] = {"optimizer.safetensors": "optimiser.safetensors"}
+"""Today's name of a file → its former name."""
+
+
+def current_names(data: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    """Return the data of one value with today's field names, where a former name is not itself one of `fields`."""
+    return {_current(key, fields): VALUES.get(value, value) if key == "kind" else value for key, value in data.items()}
+
+
+def current_arrays(arrays: Mapping[str, T]) -> dict[str, T]:
+    """Return feature statistics under today's array names."""
+    return {_current_array(name): array for name, array in arrays.items()}
+
+
+def _current_array(name: str) -> str:
+    for former, new in ARRAYS.items():
+        if name.startswith(former):
+            return new + name.removeprefix(former)
+    return name
+
+
+def _current(key: str, fields: Collection[str]) -> str:
+    new = FIELDS.get(key, key)
+    return new if new in fields and key not in fields else key
