@@ -19,7 +19,7 @@ from tasks.arcade.episodes.trace import TraceError, read_trace
 from tasks.arcade.episodes.verify import verify
 from tasks.arcade.inputs.forms import EPISODES, Cause
 from tasks.arcade.rollouts.worker_pool import cores
-from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.base import Settings, parsed
 from tasks.execution import events, provenance
 from tasks.execution.links import link
 from tasks.execution.progress_sink import announce
@@ -239,7 +239,7 @@ def _play(store: Store, checkpoint: StoredCheckpoint, seeds: tuple[int, ...]) ->
 def _when_crowned(store: Store, champion: Champion) -> Played:
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         text = store.fetch_artifact(champion.run_id, _contest_path(champion), Path(folder)).read_text("utf-8")
-    return Contest.model_validate_json(text).challenger
+    return parsed(Contest, text.encode()).challenger
 
 
 def _contest_path(contender: Champion) -> str:

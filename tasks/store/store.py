@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from tasks.arcade.external_runs import ForeignRun
 from tasks.arcade.settings.base import parsed
 from tasks.arcade.settings.run import RunSettings
@@ -354,8 +352,8 @@ class Store(Checkpoints, Videos):
             return None
         run_id, raw = run.info.run_id, self._described(run, _SETTINGS_FILE)
         try:
-            return RunSettings.model_validate_json(raw)
-        except ValidationError as error:
+            return parsed(RunSettings, raw)
+        except ValueError as error:
             raise _UnreadableError(
                 f"the settings of run {run_id} are not this version's: {one_line(error)}; use the ramreel that made it"
             ) from error

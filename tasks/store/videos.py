@@ -6,9 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tasks.arcade.episodes.evaluation import Evaluation
+from tasks.arcade.settings.base import parsed
 from tasks.store.artifacts import Artifacts
 from tasks.store.models import (
     StoreError,
@@ -125,10 +124,9 @@ class Videos(Artifacts):
 
 def _evaluation(run_id: str, step: int, text: str) -> Evaluation:
     try:
-        return Evaluation.model_validate_json(text)
-    except ValidationError as error:
-        said = error.errors()[0]["msg"]
-        raise StoreError(f"{_evaluation_path(step)} of run {run_id} is no evaluation: {said}") from None
+        return parsed(Evaluation, text.encode())
+    except ValueError as error:
+        raise StoreError(f"{_evaluation_path(step)} of run {run_id} is no evaluation: {error}") from None
 
 
 def _evaluation_path(step: int) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.arcade.checkpoints.verified_folder import DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.emulator.emulator import UnknownGameError, rom_digest
@@ -23,7 +23,7 @@ from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.agent import Agent
 from tasks.arcade.policies.factory import check, policy_of
 from tasks.arcade.policies.features import Features, Statistics
-from tasks.arcade.settings.base import Settings, first_problem
+from tasks.arcade.settings.base import Settings, parsed
 from tasks.arcade.settings.run import RunSettings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
@@ -108,13 +108,14 @@ def read(directory: Path, digest: str | None = None, *, name: str | None = None)
 def _read(directory: Path, digest: str | None) -> Checkpoint:
     contents = read_folder(directory, _FILES, digest)
     try:
-        description = _Description.model_validate_json(contents["checkpoint.json"])
+        description = parsed(_Description, contents["checkpoint.json"])
+    except ValueError as error:
+        raise DamagedError(f"checkpoint.json makes no sense: {error}") from None
+    try:
         weights = unpack(contents, "policy.safetensors")
         statistics = Statistics.from_arrays(unpack(contents, "features.safetensors"))
         Features(description.settings.approach.features, statistics)
         _check(description, weights)
-    except ValidationError as error:
-        raise DamagedError(f"checkpoint.json makes no sense: {first_problem(error)}") from None
     except (DamagedError, UnknownGameError):
         raise
     except ValueError as error:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedError, pack, read_folder, unpack, write_folder
 from tasks.arcade.emulator.emulator import EpisodeStart
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.rollouts.environment import EnvironmentState
-from tasks.arcade.settings.base import Settings, first_problem
+from tasks.arcade.settings.base import Settings, parsed
 
 _LONGEST = 1_000_000
 """Steps of an episode; as many as there can be frames in `GameSettings`."""
@@ -129,9 +129,9 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
     """
     contents = read_folder(directory, _FILES, optional=_OFF_POLICY_FILES)
     try:
-        description = _Description.model_validate_json(contents["training.json"])
-    except ValidationError as error:
-        raise DamagedError(f"training.json makes no sense: {first_problem(error)}") from None
+        description = parsed(_Description, contents["training.json"])
+    except ValueError as error:
+        raise DamagedError(f"training.json makes no sense: {error}") from None
     if description.checkpoint != checkpoint:
         raise DamagedError(f"it belongs to checkpoint {description.checkpoint[:12]}, not to {checkpoint[:12]}")
     arrays = unpack(contents, "environments.safetensors")

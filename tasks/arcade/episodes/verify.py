@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.emulator.emulator import ale_version, make_env
 from tasks.arcade.emulator.frame_stack import ObservationBuilder
-from tasks.arcade.episodes.playing import Player, Step, difference, emulator_of, how_it_ended, extend_digest, replay
+from tasks.arcade.episodes.playing import Player, Step, difference, emulator_of, extend_digest, how_it_ended, replay
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.settings.base import Settings
 

@@ -23,6 +23,7 @@ from tasks.arcade.settings.algorithms import (
 from tasks.arcade.settings.approaches import APPROACHES, approach, offer
 from tasks.arcade.settings.base import Settings, first_problem
 from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.networks import NetworkSettings, RecurrentNetworkSettings
 from tasks.arcade.settings.run import ApproachSettings
 
@@ -72,7 +73,7 @@ def read(path: Path, based_on: str | None = None) -> Own:
         HyperparameterError: it cannot be read, or says something that there is not.
         UnknownApproachError: there is no approach of this name.
     """
-    given = _toml(path)
+    given = current_names(_toml(path))
     try:
         return _own(given, based_on, path.stem)
     except HyperparameterError as error:

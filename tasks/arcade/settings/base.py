@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.legacy import current_names
@@ -19,11 +19,6 @@ class Settings(BaseModel):
 
     # Built when first used: each process that a command begins imports all settings, and needs few of them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_former_names(cls, data: object) -> object:
-        return current_names(data, cls.model_fields) if isinstance(data, dict) else data
 
 
 class NewerSchemaError(RamreelError, ValueError):
@@ -53,7 +48,7 @@ def parsed(kind: type[S], raw: bytes) -> S:
     if isinstance(schema, int) and schema > SCHEMA:
         raise NewerSchemaError(f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel")
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(current_names(fields))
     except ValidationError as error:
         raise ValueError(first_problem(error)) from None
 

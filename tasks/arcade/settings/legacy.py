@@ -6,7 +6,7 @@ module is the only place in the core that knows the former names.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,9 +28,17 @@ FILES: Mapping[str, str] = {"optimizer.safetensors": "optimiser.safetensors"}
 """Today's name of a file → its former name."""
 
 
-def current_names(data: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
-    """Return the data of one value with today's field names, where a former name is not itself one of `fields`."""
-    return {_current(key, fields): VALUES.get(value, value) if key == "kind" else value for key, value in data.items()}
+def current_names(data: Any) -> Any:
+    """Return parsed JSON or TOML with today's field names and values, at every depth."""
+    if isinstance(data, dict):
+        return {FIELDS.get(key, key): _current_value(key, value) for key, value in data.items()}
+    if isinstance(data, list) and data and isinstance(data[0], dict):
+        return [current_names(value) for value in data]
+    return data
+
+
+def _current_value(key: str, value: Any) -> Any:
+    return VALUES.get(value, value) if key == "kind" and isinstance(value, str) else current_names(value)
 
 
 def current_arrays(arrays: Mapping[str, T]) -> dict[str, T]:
@@ -43,8 +51,3 @@ def _current_array(name: str) -> str:
         if name.startswith(former):
             return new + name.removeprefix(former)
     return name
-
-
-def _current(key: str, fields: Collection[str]) -> str:
-    new = FIELDS.get(key, key)
-    return new if new in fields and key not in fields else key
