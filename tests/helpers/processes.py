@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATIENCE = 240
 _MARK = "RAMREEL_TEST_FAMILY"
 # Where pytest itself runs in the background, Ctrl-C is ignored by whatever it starts.

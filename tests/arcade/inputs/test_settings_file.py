@@ -173,7 +173,7 @@ def test_what_it_builds_on_has_to_be_said(written: Path) -> None:
 
 
 def test_every_word_of_the_readme_is_one(written: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     written.write_text(readme.split("```toml\n")[1].split("```")[0])
     own = read(written)
     assert (own.approach.n_envs, own.n_timesteps) == (32, 2_000_000)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHOW = """
 from flows.cli.terminal import Terminal
 from tasks.arcade.progress import Progress
