@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tasks.arcade.checkpoints.verified_folder import DamagedError, pack, read_folder, unpack, write_folder
-from tasks.arcade.emulator.emulator import UnknownGameError, rom_digest
+from tasks.arcade.emulator.emulator import UnknownGameError, action_names, rom_digest
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.agent import Agent
@@ -56,6 +56,11 @@ class Checkpoint:
         approach = self.settings.approach
         policy = policy_of(approach, len(self.action_names), self.weights)
         return Agent(Features(approach.features, self.statistics), policy)
+
+
+def unlearned_checkpoint(settings: RunSettings) -> Checkpoint:
+    """Return the checkpoint of a run whose approach learns nothing, at the run's last step; it takes no rollouts."""
+    return Checkpoint(settings, settings.steps, action_names(settings.game), {}, Statistics.empty())
 
 
 class _Description(Settings):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
 
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.learner.networks import RamPolicy
@@ -18,7 +17,7 @@ from tasks.arcade.learner.off_policy import (
     RolloutDQN,
     RolloutQRDQN,
 )
-from tasks.arcade.learner.on_policy import RolloutA2C, RolloutMixin, RolloutPPO, UnlearnedPlay
+from tasks.arcade.learner.on_policy import RolloutA2C, RolloutMixin, RolloutPPO
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
 from tasks.arcade.learner.reward_scaling import RewardScale
 from tasks.arcade.learner.vec_env import RolloutVecEnv
@@ -55,7 +54,11 @@ Model = RolloutMixin | OffPolicyRollouts
 
 
 def build(settings: RunSettings, pool: WorkerPool) -> Model:
-    """The algorithm of a run over its workers, seeded."""
+    """The algorithm of a run over its workers, seeded.
+
+    Raises:
+        ValueError: the approach learns nothing.
+    """
     env, algorithm = RolloutVecEnv(pool, len(action_names(settings.game))), settings.approach.algorithm
     if isinstance(algorithm, OffPolicySettings):
         return _off_policy(settings, algorithm, env)
@@ -68,25 +71,9 @@ def build(settings: RunSettings, pool: WorkerPool) -> Model:
     elif isinstance(algorithm, A2cSettings):
         model = RolloutA2C(RamPolicy, env, seed=settings.seed, device="cpu", **arguments(algorithm))
     else:
-        model = UnlearnedPlay(
-            ActorCriticPolicy,
-            env,
-            learning_rate=0.0,
-            n_steps=algorithm.n_steps,
-            gamma=0.99,
-            gae_lambda=0.95,
-            ent_coef=0.0,
-            vf_coef=0.0,
-            max_grad_norm=1.0,
-            use_sde=False,
-            sde_sample_freq=-1,
-            policy_kwargs={"net_arch": []},
-            seed=settings.seed,
-            device="cpu",
-        )
-    if isinstance(algorithm, ActorCriticSettings):
-        model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
-        model.terminal_on_life_loss = algorithm.terminal_on_life_loss
+        raise ValueError(f"approach {settings.approach.name} learns nothing: it has no model to train")
+    model.pipelined, model.entropy = algorithm.pipelined, _falling(algorithm.ent_coef)
+    model.terminal_on_life_loss = algorithm.terminal_on_life_loss
     if isinstance(algorithm, ClippedSettings):
         model.lean = algorithm.no_reward_logit_noise
     model.reward_scale = RewardScale(settings.approach.reward, env.num_envs, model.gamma)

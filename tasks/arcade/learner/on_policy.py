@@ -185,13 +185,3 @@ class RolloutA2C(Learner, A2C):
         """As Stable-Baselines3 does it, where it is due."""
         if self.rollouts % self._log_interval == 0:
             super().dump_logs(iteration)
-
-
-class UnlearnedPlay(RolloutMixin):
-    """Plays through the same rollouts, logs what every algorithm logs, and learns nothing."""
-
-    def train(self) -> None:
-        """Nothing is learned."""
-
-    def weights(self) -> Weights:
-        return {}

@@ -77,6 +77,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
         WorkerError: a worker died, hangs or raised.
         DamagedError: what `start` holds makes no sense.
         DivergedError: a loss, or what the policy prefers, is not finite any more.
+        ValueError: the approach learns nothing.
     """
     rollouts = rollout_settings(settings.game, settings.approach, settings.seed)
     with WorkerPool(rollouts, workers) as pool:
@@ -131,11 +132,10 @@ def _restore(model: Model, start: Start) -> None:
     if not start.fresh:
         _check_memories(env, start.state)
         env.pool.restore(start.state.environments)
-    if start.checkpoint.weights:
-        weights = {**start.checkpoint.weights, **start.state.target}
-        model.policy.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
-        groups = model.policy.optimizer.state_dict()["param_groups"]
-        model.policy.optimizer.load_state_dict({"state": _moments(start.state.optimizer), "param_groups": groups})
+    weights = {**start.checkpoint.weights, **start.state.target}
+    model.policy.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    groups = model.policy.optimizer.state_dict()["param_groups"]
+    model.policy.optimizer.load_state_dict({"state": _moments(start.state.optimizer), "param_groups": groups})
     model.num_timesteps, model._n_updates = counters.step, counters.n_updates
     model.ep_info_buffer = deque(map(dict, counters.returns), maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)

@@ -38,8 +38,10 @@ from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import APPROACHES, approach
 from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
+LEARNING = [name for name in APPROACHES if name not in ("random", "noop")]
 
-@pytest.mark.parametrize("name", APPROACHES)
+
+@pytest.mark.parametrize("name", LEARNING)
 def test_every_approach_trains_logs_and_saves(name: str) -> None:
     heard = Recorder()
     end = train(run_of(small(name)), 2, heard)
@@ -58,10 +60,16 @@ def test_every_approach_trains_logs_and_saves(name: str) -> None:
         wanted |= {"rollout/exploration_rate", "train/loss", "train/n_updates", "train/learning_rate"}
     else:
         assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
-    if name not in ("random", "noop", "dqn", "qrdqn"):
+    if name not in ("dqn", "qrdqn"):
         wanted |= {"train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/value_loss", "train/loss"}
     assert wanted <= last.keys()
     assert last["rollout/ep_len_mean"] == 40
+
+
+@pytest.mark.parametrize("name", ["random", "noop"])
+def test_an_approach_that_learns_nothing_cannot_be_trained(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} learns nothing"):
+        train(run_of(approach(name), steps=1), 1, Recorder())
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
@@ -82,9 +90,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pip
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
-@pytest.mark.parametrize(
-    ("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False), ("random", False)]
-)
+@pytest.mark.parametrize(("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False)])
 def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
     name: str, pipelined: bool, env_id: str, tmp_path: Path
 ) -> None:
