@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from tasks.arcade.emulator.emulator import Emulator, UnknownGameError, environment_ids, make_env, resolve
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, environment_ids, resolve
+from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.settings.game import GameSettings
 
 GAMES = ["Pong", "Breakout", "Boxing", "Freeway", "SpaceInvaders", "Seaquest", "MsPacman", "Qbert", "Enduro", "Venture"]
@@ -85,7 +87,7 @@ def test_every_registered_id_makes_an_emulator() -> None:
     ],
 )
 def test_an_unknown_id_is_told_in_one_line_with_what_would_be_right(env_id: str, hint: str) -> None:
-    with pytest.raises(UnknownGameError) as caught:
+    with pytest.raises(UnknownEnvironmentError) as caught:
         resolve(env_id)
     assert hint in str(caught.value)
     assert "\n" not in str(caught.value)

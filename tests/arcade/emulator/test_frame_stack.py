@@ -21,11 +21,13 @@ from tasks.arcade.checkpoints.checkpoint import read, write
 from tasks.arcade.checkpoints.training_state import read_state, write_state
 from tasks.arcade.drawing.canvas import Canvas
 from tasks.arcade.drawing.mp4_decoder import Decoder
-from tasks.arcade.emulator.emulator import Emulator, make_env, resolve
-from tasks.arcade.emulator.frame_stack import STACK, FrameStacker, shrink
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.frame_stack import STACK_SHAPE, FrameStacker, downsample
+from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.episodes.playing import emulator_of, replay
 from tasks.arcade.episodes.verify import verify, verify_decisions
-from tasks.arcade.inputs.settings_file import HyperparameterError, adapted
+from tasks.arcade.inputs.settings_file import HyperparameterError, with_hyperparameters
 from tasks.arcade.inputs.settings_file import read as own_approach
 from tasks.arcade.learner import RamPolicy, Start, export, train
 from tasks.arcade.learner.networks import arrays_of
@@ -50,7 +52,7 @@ def the_network() -> Any:
 
 
 def some_stacks(n: int) -> Stacks:
-    return np.random.default_rng(0).integers(0, 256, (n, *STACK), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (n, *STACK_SHAPE), dtype=np.uint8)
 
 
 def small_pixels(n_envs: int = 3, n_steps: int = 16) -> ApproachSettings:
@@ -64,7 +66,7 @@ def test_a_small_picture_is_made_of_the_means_of_equal_areas(size: tuple[int, in
     picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     down, across = (84 // np.gcd(84, n) for n in size)
     parts = picture.repeat(down, axis=0).repeat(across, axis=1).reshape(84, size[0] * down // 84, 84, -1)
-    assert (shrink(picture) == np.rint(parts.mean(axis=(1, 3)))).all()
+    assert (downsample(picture) == np.rint(parts.mean(axis=(1, 3)))).all()
 
 
 @pytest.mark.parametrize(("env_id", "skip"), [("ALE/Asteroids-v5", 4), ("SeaquestNoFrameskip-v4", 1)])
@@ -75,15 +77,15 @@ def test_the_last_four_pictures_are_those_of_gymnasiums_frames(env_id: str, skip
     eye, env = FrameStacker(emulator), make_env(game.model_copy(update={"frame_skip": 1}), obs_type="grayscale")
     frames = [env.reset(seed=5)[0]] * 2
     emulator.reset(5)
-    eye.begin()
-    pictures = [shrink(frames[0])] * 4
+    eye.reset()
+    pictures = [downsample(frames[0])] * 4
     differ = 0
     for action in np.random.default_rng(6).integers(emulator.n_actions, size=60).tolist():
         assert (eye.stack == np.stack(pictures[-4:])).all()
         frames += [env.step(action)[0] for _ in range(skip)]
         emulator.step(action)
-        eye.see()
-        pictures.append(shrink(np.maximum(*frames[-2:])))
+        eye.append()
+        pictures.append(downsample(np.maximum(*frames[-2:])))
         differ += bool((frames[-2] != frames[-1]).any())
     assert differ > 20
     env.close()
@@ -92,7 +94,7 @@ def test_the_last_four_pictures_are_those_of_gymnasiums_frames(env_id: str, skip
 def test_the_numpy_forward_is_torchs_and_decides_alike_alone_and_on_any_number_of_threads() -> None:
     network, stacks = the_network(), some_stacks(9)
     torch.manual_seed(0)
-    theirs = RamPolicy(spaces.Box(0, 255, STACK, np.uint8), spaces.Discrete(6), lambda _: 0.0, network=network)
+    theirs = RamPolicy(spaces.Box(0, 255, STACK_SHAPE, np.uint8), spaces.Discrete(6), lambda _: 0.0, network=network)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
@@ -115,7 +117,7 @@ def test_a_restored_environment_sees_what_it_saw_even_where_the_first_picture_is
     """Berzerk's first reset draws another picture than those that follow; ALE's state does not hold it."""
     settings = RolloutSettings(resolve("ALE/Berzerk-v5"), small_pixels(n_envs=2, n_steps=3), seed=3)
     assert isinstance(settings.approach.algorithm, PpoSettings)
-    shapes = weight_shapes(settings.approach.algorithm.network, int(np.prod(STACK)), 18)
+    shapes = weight_shapes(settings.approach.algorithm.network, int(np.prod(STACK_SHAPE)), 18)
     rng = np.random.default_rng(0)
     weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
     one, other = ({name: np.zeros(*of) for name, of in settings.layout().items()} for _ in range(2))
@@ -167,7 +169,7 @@ def test_a_video_shows_what_the_policy_sees_and_the_checkpoint_decides_it_again(
     for step in replay(trace, emulator=emulator):
         if step.number == trace.length:
             break
-        eye.see() if step.number else eye.begin()
+        eye.append() if step.number else eye.reset()
         luma = Canvas(WIDTH, HEIGHT, picture=pictures[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
         wanted = 16 + eye.stack * (219 / 255)
         newest = wanted[-1].repeat(176, axis=0).repeat(176, axis=1)[42::84, 42::84]
@@ -180,7 +182,7 @@ def test_stable_baselines3_opens_an_export_and_plays_the_same_actions(tmp_path: 
     checkpoint = a_checkpoint("ALE/Pong-v5", "ppo-pixels")
     export(checkpoint, tmp_path / "model.zip")
     model, agent = PPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent()
-    assert model.observation_space == spaces.Box(0, 255, STACK, np.uint8)
+    assert model.observation_space == spaces.Box(0, 255, STACK_SHAPE, np.uint8)
     chosen = set()
     for at, noise in enumerate(some_stacks(16)):
         # Noise all over looks alike to any network: light in different places does not.
@@ -202,7 +204,7 @@ def test_a_file_of_rl_baselines3_zoo_says_cnn_policy_where_pixels_are_seen(tmp_p
 
 def test_pixels_and_convolutions_come_together() -> None:
     for name, features in (("ppo-pixels", "scaled"), ("ppo", "pixels")):
-        with pytest.raises(HyperparameterError, match="pixels need convolutions"):
-            adapted(approach(name), {"features": {"kind": features}})
+        with pytest.raises(HyperparameterError, match="pixels require convolutions"):
+            with_hyperparameters(approach(name), {"features": {"kind": features}})
     with pytest.raises(ValueError, match="4 x 4 does not fit a picture of 3 x 3"):
         convolved(the_network().convolutions, (4, 16, 16))

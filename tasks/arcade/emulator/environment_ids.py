@@ -1,0 +1,129 @@
+"""Environment ids and ROMs of ale-py, and the emulator settings an id stands for."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+import ale_py
+import gymnasium
+from ale_py import roms
+
+from tasks.arcade.errors import RamreelError
+from tasks.arcade.settings.game import GameSettings
+
+_OLD_ID = re.compile(r"^(?P<game>\w+?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFrameskip)?-(?P<version>v0|v4)$")
+_OLD_V5 = re.compile(r"^ALE/(?P<game>\w+)-ram-v5$")
+
+
+class UnknownEnvironmentError(RamreelError, ValueError):
+    """The environment id, ROM, mode or difficulty does not exist in the installed ale-py."""
+
+
+def ale_version() -> str:
+    """Return the version of the installed ale-py."""
+    return str(ale_py.__version__)
+
+
+@cache
+def environment_ids() -> tuple[str, ...]:
+    """Return every environment id that ale-py registers, sorted."""
+    return tuple(sorted(name for name, spec in gymnasium.registry.items() if _is_ale(spec.entry_point)))
+
+
+def _is_ale(entry_point: object) -> bool:
+    return isinstance(entry_point, str) and entry_point.startswith("ale_py.")
+
+
+def resolve(env_id: str) -> GameSettings:
+    """Return the emulator settings of an environment id.
+
+    Ids of former Gym releases keep their meaning: `-ram` is dropped (every emulator has RAM), and `Deterministic`,
+    which ale-py no longer registers, is a fixed frame skip of 4 (3 in Space Invaders).
+
+    Raises:
+        UnknownEnvironmentError: The id is not registered, or not an Atari environment.
+    """
+    registered = gymnasium.registry.get(env_id)
+    if registered is not None and not _is_ale(registered.entry_point):
+        raise UnknownEnvironmentError(f"{env_id} has no Atari RAM. Use an environment of ale-py, e.g. ALE/Pong-v5")
+    if registered is None:
+        return _resolve_old(env_id)
+    kwargs = registered.kwargs
+    return GameSettings(
+        env_id=env_id,
+        rom=kwargs["game"],
+        frame_skip=kwargs.get("frameskip", 4),
+        repeat_action_probability=kwargs.get("repeat_action_probability", 0.25),
+        full_action_space=kwargs.get("full_action_space", False),
+        mode=kwargs.get("mode"),
+        difficulty=kwargs.get("difficulty"),
+        max_episode_frames=kwargs.get("max_num_frames_per_episode") or 108_000,
+    )
+
+
+def _resolve_old(env_id: str) -> GameSettings:
+    known = set(environment_ids())
+    if (match := _OLD_V5.match(env_id)) and f"ALE/{match['game']}-v5" in known:
+        return resolve(f"ALE/{match['game']}-v5")
+    if (match := _OLD_ID.match(env_id)) and f"{match['game']}-{match['version']}" in known:
+        if match["kind"] != "Deterministic":
+            return resolve(f"{match['game']}{match['kind'] or ''}-{match['version']}")
+        base = resolve(f"{match['game']}-{match['version']}")
+        skip = 3 if base.rom == "space_invaders" else 4
+        name = f"{match['game']}Deterministic-{match['version']}"
+        return base.model_copy(update={"env_id": name, "frame_skip": skip})
+    raise UnknownEnvironmentError(f"Unknown environment {env_id!r}. {_suggestion(env_id)}")
+
+
+def _suggestion(env_id: str) -> str:
+    by_fold = {name.casefold(): name for name in environment_ids()}
+    by_game = {name.removeprefix("ale/"): full for name, full in by_fold.items()}
+    folded = env_id.casefold().replace("-ram", "")
+    matches = difflib.get_close_matches(folded, [*by_fold, *by_game], n=6)
+    names = dict.fromkeys(by_fold.get(name) or by_game[name] for name in matches)
+    if names:
+        return f"Did you mean {_either([repr(name) for name in list(names)[:3]])}?"
+    return "`ramreel games` lists all ids, e.g. ALE/Pong-v5"
+
+
+def _either(names: list[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def base_id(settings: GameSettings) -> str:
+    """Return an id that ale-py registers for the ROM of `settings`; other settings may differ.
+
+    Raises:
+        UnknownEnvironmentError: ale-py registers no environment for the ROM.
+    """
+    for name in environment_ids():
+        if gymnasium.spec(name).kwargs["game"] == settings.rom:
+            return name
+    raise UnknownEnvironmentError(f"ale-py {ale_version()} has no environment for the ROM {settings.rom!r}")
+
+
+@cache
+def rom_digest(rom: str) -> str:
+    """Return the SHA-256 of the ROM's bytes in hex.
+
+    Raises:
+        UnknownEnvironmentError: ale-py has no such ROM.
+    """
+    return hashlib.sha256(rom_path(rom).read_bytes()).hexdigest()
+
+
+def rom_path(rom: str) -> Path:
+    """Return the path of a ROM within the installed ale-py.
+
+    Raises:
+        UnknownEnvironmentError: ale-py has no such ROM.
+    """
+    path = roms.get_rom_path(rom) if rom in roms.get_all_rom_ids() else None
+    if path is None:
+        raise UnknownEnvironmentError(f"ale-py {ale_version()} has no ROM {rom!r}")
+    return path
