@@ -65,7 +65,7 @@ def test_one_sweep_is_not_made_twice_at_once(store: Store, capfd: pytest.Capture
     ("arguments", "hint"),
     [
         (["--approach", "random"], "random learns nothing"),
-        (["--parameters", "learning_rte"], "did you mean learning_rate"),
+        (["--parameters", "learning_rte"], "Did you mean 'learning_rate'"),
         (["--trials", "0"], "trials"),
         (["--steps", "0"], "steps"),
     ],

@@ -20,8 +20,8 @@ from tasks.arcade.settings.algorithms import (
     RecurrentPpoSettings,
     Schedule,
 )
-from tasks.arcade.settings.approaches import APPROACHES, approach, offer
-from tasks.arcade.settings.base import Settings, first_problem
+from tasks.arcade.settings.approaches import APPROACHES, approach, suggestion
+from tasks.arcade.settings.base import Settings, first_error
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.networks import NetworkSettings, RecurrentNetworkSettings
@@ -111,7 +111,7 @@ def _own(given: Mapping[str, Any], based_on: str | None, stem: str) -> Own:
         policy, right = "MlpLstmPolicy", "RAM is remembered by an MlpLstmPolicy"
     if about.get("policy", policy) != policy:
         raise HyperparameterError(f"policy: {right}, got {about['policy']!r}")
-    changed = adapted(base, {word: value for word, value in given.items() if word not in _ABOUT})
+    changed = with_hyperparameters(base, {word: value for word, value in given.items() if word not in _ABOUT})
     name = _checked("name", str, about.get("name", _slug(stem)))
     if name in APPROACHES:
         raise HyperparameterError(f'name: {name} is an approach already; give it another one by name = "my-{name}"')
@@ -133,7 +133,7 @@ def _timesteps(given: object) -> int | None:
     return int(given)
 
 
-def adapted(base: ApproachSettings, given: Mapping[str, Any]) -> ApproachSettings:
+def with_hyperparameters(base: ApproachSettings, given: Mapping[str, Any]) -> ApproachSettings:
     """An approach with other hyper-parameters; its name stays.
 
     Args:
@@ -146,14 +146,14 @@ def adapted(base: ApproachSettings, given: Mapping[str, Any]) -> ApproachSetting
     kind = type(base.algorithm)
     own = [name for name in kind.model_fields if name not in ("algorithm", "network")]
     tables = ["features", *(["policy_kwargs"] if "network" in kind.model_fields else [])]
-    _know(given, [*own, *_OF_APPROACH, *tables], f"hyper-parameter of {base.name}", also=_ABOUT)
+    _know(given, [*own, *_OF_APPROACH, *tables], f"hyperparameter of {base.name}", also=_ABOUT)
     algorithm: dict[str, Any] = {word: given[word] for word in own if word in given}
     if isinstance(base.algorithm, ActorCriticSettings):
         algorithm["network"] = _network(base.algorithm.network, given.get("policy_kwargs", {})).model_dump()
     if isinstance(base.algorithm, OffPolicySettings):
         algorithm |= _q_network(base.algorithm, given.get("policy_kwargs", {}))
     features = _table("features", given.get("features", {}))
-    _know(features, FeatureSettings.model_fields, "one of features", within="features.")
+    _know(features, FeatureSettings.model_fields, "key of features", within="features.")
     changed = base.model_copy(
         update={
             "algorithm": _changed(base.algorithm, algorithm),
@@ -167,7 +167,7 @@ def _q_network(base: OffPolicySettings, given: object) -> dict[str, Any]:
     """What `policy_kwargs` changes of a value-based algorithm; Stable-Baselines3 has `n_quantiles` among them."""
     table = _table("policy_kwargs", given)
     quantiles = ["n_quantiles"] if isinstance(base, QrDqnSettings) else []
-    _know(table, [*_NETWORK, *quantiles], "one of policy_kwargs", within="policy_kwargs.")
+    _know(table, [*_NETWORK, *quantiles], "key of policy_kwargs", within="policy_kwargs.")
     changes = _between_layers(table)
     if "net_arch" in table:
         changes["layers"] = _widths("policy_kwargs.net_arch", table["net_arch"])
@@ -179,13 +179,13 @@ def _network(base: NetworkSettings, given: object) -> NetworkSettings:
     table = _table("policy_kwargs", given)
     recurrent = isinstance(base, RecurrentNetworkSettings)
     known = [*_NETWORK, _UNITS, *_LSTMS] if recurrent else _NETWORK
-    _know(table, known, "one of policy_kwargs", within="policy_kwargs.")
+    _know(table, known, "key of policy_kwargs", within="policy_kwargs.")
     changes = _between_layers(table) | (_lstms(table) if recurrent else {})
     if "net_arch" in table:
         layers = table["net_arch"]
         # A list is what it is in Stable-Baselines3: as many layers of its own for the policy and for the value.
         layers = {"pi": layers, "vf": layers} if isinstance(layers, list) else _table("policy_kwargs.net_arch", layers)
-        _know(layers, _LAYERS, "one of net_arch", within="policy_kwargs.net_arch.")
+        _know(layers, _LAYERS, "key of net_arch", within="policy_kwargs.net_arch.")
         for layer in _LAYERS:
             changes[layer] = _widths(f"policy_kwargs.net_arch.{layer}", layers.get(layer, []))
     return _changed(base, changes, "policy_kwargs.")
@@ -227,7 +227,7 @@ def _know(given: Iterable[str], known: Iterable[str], what: str, *, within: str 
     there = list(known)
     for word in given:
         if word not in there:
-            raise HyperparameterError(f"{within}{word} is no {what}: {offer(word, there, also)}")
+            raise HyperparameterError(f"{within}{word} is not a {what}. {suggestion(word, there, also)}")
 
 
 def _table(word: str, given: object) -> Mapping[str, Any]:
@@ -249,7 +249,7 @@ def _valid(kind: type[_S], fields: Mapping[str, Any], within: str = "", given: M
         if kind.model_fields[word].annotation == Schedule:
             said = "a number, or a schedule like lin_2.5e-4, lin_2.5e-4_1e-5 or lin_2.5e-4_1e-5_0.6"
         else:
-            said = first_problem(error).partition(": ")[2]
+            said = first_error(error).partition(": ")[2]
         shown = f", got {given[word]!r}" if given and word in given else ""
         raise HyperparameterError(f"{within}{word}: {said}{shown}") from None
 

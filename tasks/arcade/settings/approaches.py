@@ -1,4 +1,4 @@
-"""The named approaches. A new one is one entry here (and a class in settings.py if its parameters are new)."""
+"""The named approaches; a new one is one entry in `APPROACHES`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tasks.arcade.settings.run import ApproachSettings
 
 _TUNED = ApproachSettings(
     name="ppo-tuned",
-    description="PPO on standardized RAM, its change and the gaps between moving_bytes, one recipe for all games",
+    description="PPO tuned across games, on standardized RAM, its changes and the gaps between moving bytes",
     algorithm=PpoSettings(
         n_steps=256,
         batch_size=512,
         n_epochs=4,
         learning_rate="lin_7e-4_5e-5",
         ent_coef="lin_1e-2",
-        # With these features the value function tells a good shot from a bad one as soon as it is struck.
+        # With these features the value estimate changes as soon as a ball is struck well or badly: little bias.
         gae_lambda=0.8,
-        # Far beyond gamma's horizon lies what a lost life costs while others are left: unless that is told, Breakout's
-        # ball is let go.
+        # What a lost life costs while others are left lies beyond gamma's horizon: without this signal, agents learn
+        # to let Breakout's ball go.
         terminal_on_life_loss=True,
-        # Freeway's first street is crossed by chance, or never, by those who do not keep walking.
+        # Without noise that persists over a rollout, random exploration hardly ever crosses Freeway's first street.
         no_reward_logit_noise=1.0,
         network=NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu"),
     ),
@@ -47,12 +47,12 @@ _TUNED = ApproachSettings(
     reward="root",
 )
 
-# Batches of whole sequences side by side: an LSTM goes through them step by step, whatever their number. Rollouts are
-# half as long as ppo-tuned's, so that there are more of them in a batch.
+# An LSTM processes the sequences of a batch in parallel, but their steps one after the other. Rollouts are half as long
+# as ppo-tuned's, so that a batch holds more and shorter sequences.
 _RECURRENT = _TUNED.model_copy(
     update={
         "name": "recurrent-ppo",
-        "description": "sb3-contrib's RecurrentPPO on ppo-tuned's features: an LSTM remembers what RAM does not show",
+        "description": "sb3-contrib's RecurrentPPO (LSTM) on ppo-tuned's features",
         "algorithm": RecurrentPpoSettings(
             n_steps=128,
             batch_size=512,
@@ -68,10 +68,10 @@ _RECURRENT = _TUNED.model_copy(
 
 _Q_NETWORK = QNetworkSettings(layers=(128, 128), layer_norm=True)
 
-# As rl-baselines3-zoo has it for Atari, and the network of Mnih et al. 2015, which is Stable-Baselines3's NatureCNN.
+# rl-baselines3-zoo's hyperparameters for Atari, and the network of Mnih et al. 2015 (Stable-Baselines3's NatureCNN).
 _PIXELS = ApproachSettings(
     name="ppo-pixels",
-    description="PPO on the screen instead of RAM: the usual convolutions over the last four pictures, 84 x 84 in gray",
+    description="PPO on the screen instead of RAM: NatureCNN on the last four frames, 84 x 84, grayscale",
     algorithm=PpoSettings(
         n_steps=128,
         batch_size=256,
@@ -100,7 +100,7 @@ APPROACHES: dict[str, ApproachSettings] = {
     for approach in (
         ApproachSettings(
             name="ppo",
-            description="Stable-Baselines3's PPO as shipped, on RAM scaled to [0, 1]",
+            description="PPO with Stable-Baselines3's defaults, on RAM scaled to [0, 1]",
             algorithm=PpoSettings(),
             features=FeatureSettings(kind="scaled"),
         ),
@@ -108,14 +108,14 @@ APPROACHES: dict[str, ApproachSettings] = {
         _TUNED.model_copy(
             update={
                 "name": "ppo-pipelined",
-                "description": "ppo-tuned, playing the next rollout while it learns from the last: faster by the "
-                "clock, slower by steps",
+                "description": "ppo-tuned, collecting the next rollout while training on the last one: more "
+                "steps per second, lower sample efficiency",
                 "algorithm": _TUNED.algorithm.model_copy(update={"pipelined": True}),
             }
         ),
         ApproachSettings(
             name="ppo-bits",
-            description="Stable-Baselines3's PPO as shipped, on the 2,048 bits of this step's RAM and the one before",
+            description="PPO with Stable-Baselines3's defaults, on the 2,048 bits of the current and the previous RAM",
             algorithm=PpoSettings(),
             features=FeatureSettings(kind="bits"),
         ),
@@ -123,13 +123,13 @@ APPROACHES: dict[str, ApproachSettings] = {
         _PIXELS,
         ApproachSettings(
             name="a2c",
-            description="Stable-Baselines3's A2C as shipped, on RAM scaled to [0, 1]",
+            description="A2C with Stable-Baselines3's defaults, on RAM scaled to [0, 1]",
             algorithm=A2cSettings(),
             features=FeatureSettings(kind="scaled"),
         ),
         ApproachSettings(
             name="dqn",
-            description="Stable-Baselines3's DQN on ppo-tuned's features, from a replay buffer of RAM",
+            description="DQN on ppo-tuned's features, with a replay buffer of RAM",
             algorithm=DqnSettings(network=_Q_NETWORK),
             features=_TUNED.features,
             n_envs=16,
@@ -137,7 +137,7 @@ APPROACHES: dict[str, ApproachSettings] = {
         ),
         ApproachSettings(
             name="qrdqn",
-            description="sb3-contrib's QR-DQN, the distribution of what is to come instead of its mean, as dqn",
+            description="sb3-contrib's QR-DQN (distribution of returns instead of their mean), otherwise as dqn",
             algorithm=QrDqnSettings(network=_Q_NETWORK),
             features=_TUNED.features,
             n_envs=16,
@@ -145,13 +145,13 @@ APPROACHES: dict[str, ApproachSettings] = {
         ),
         ApproachSettings(
             name="random",
-            description="uniformly random actions, nothing learned",
+            description="Uniformly random actions, no learning",
             algorithm=UnlearnedSettings(),
             features=FeatureSettings(kind="scaled"),
         ),
         ApproachSettings(
             name="noop",
-            description="no button is ever pressed, nothing learned",
+            description="NOOP at every step, no learning",
             algorithm=UnlearnedSettings(algorithm="noop"),
             features=FeatureSettings(kind="scaled"),
         ),
@@ -160,23 +160,23 @@ APPROACHES: dict[str, ApproachSettings] = {
 
 
 class UnknownApproachError(RamreelError, ValueError):
-    """There is no such approach; the message lists those that there are."""
+    """An approach is unknown; the message suggests the closest one and lists all."""
 
 
 def approach(name: str) -> ApproachSettings:
-    """The approach of this name.
+    """Return the approach of this name.
 
     Raises:
-        UnknownApproachError: there is none.
+        UnknownApproachError: If there is no such approach.
     """
     if name in APPROACHES:
         return APPROACHES[name]
-    raise UnknownApproachError(f"no approach {name!r}: {offer(name, APPROACHES)}")
+    raise UnknownApproachError(f"Unknown approach {name!r}. {suggestion(name, APPROACHES)}")
 
 
-def offer(word: str, there: Iterable[str], also: Iterable[str] = ()) -> str:
-    """What would be right instead of a word that there is not: the nearest one, of `also` too, then all there are."""
-    names = list(there)
-    near = difflib.get_close_matches(word, [*names, *also], n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}there are {', '.join(names)}"
+def suggestion(name: str, available: Iterable[str], also: Iterable[str] = ()) -> str:
+    """Return a hint for an unknown name: the closest match, among `also` too, and everything that is available."""
+    names = list(available)
+    matches = difflib.get_close_matches(name, [*names, *also], n=1)
+    hint = f"Did you mean {matches[0]!r}? " if matches else ""
+    return f"{hint}Available: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""The base of every setting, and JSON files of one schema."""
+"""The base class of all settings, and parsing of JSON files of one schema version."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.legacy import current_names
 
 SCHEMA = 1
-"""Version of the files written: checkpoints and traces of a newer one are refused."""
+"""Schema version of the files written; files of a newer one are refused."""
 
 
 class Settings(BaseModel):
-    """A frozen value that refuses unknown keys."""
+    """Frozen pydantic model that forbids unknown fields."""
 
-    # Built when first used: each process that a command begins imports all settings, and needs few of them.
+    # Deferred, because every process imports all settings and uses few of them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
 class NewerSchemaError(RamreelError, ValueError):
-    """A file is of a newer schema; the message says which."""
+    """A file has a newer schema than this version of ramreel reads."""
 
 
 class NotJsonError(RamreelError, ValueError):
-    """A file is not JSON; the message says where it stops being so."""
+    """A file is not valid JSON."""
 
 
 S = TypeVar("S", bound=Settings)
 
 
-def parsed(kind: type[S], raw: bytes) -> S:
-    """A value from the JSON of a file.
+def parse_json(kind: type[S], raw: bytes) -> S:
+    """Parse the JSON of a file, of this version or of an earlier one.
 
     Raises:
-        NotJsonError: it is not JSON.
-        NewerSchemaError: its `schema` is newer than this program's.
-        ValueError: it is not such a value; the message says where and why.
+        NotJsonError: If it is not valid JSON.
+        NewerSchemaError: If its `schema` is newer than `SCHEMA`.
+        ValueError: If validation fails; the message names the first invalid field.
     """
     try:
         fields = pydantic_core.from_json(raw, allow_inf_nan=False)
     except ValueError as error:
-        raise NotJsonError(f"it is not JSON ({error})") from None
+        raise NotJsonError(f"it is not valid JSON ({error})") from None
     schema = fields.get("schema") if isinstance(fields, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
-        raise NewerSchemaError(f"schema {schema}; this ramreel reads up to {SCHEMA}: update ramreel")
+        raise NewerSchemaError(f"schema {schema}; this version of ramreel reads up to {SCHEMA}: update ramreel")
     try:
         return kind.model_validate(current_names(fields))
     except ValidationError as error:
-        raise ValueError(first_problem(error)) from None
+        raise ValueError(first_error(error)) from None
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first of what is wrong with a value, and where in it."""
+def first_error(error: ValidationError) -> str:
+    """Return the first validation error as one line: location and message."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where + ': ' if where else ''}{first['msg']}"

@@ -1,4 +1,4 @@
-"""Settings of an evaluation, and of the videos recorded with it."""
+"""Settings of an evaluation and of its videos."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from tasks.arcade.settings.base import Settings
 
 
 class EvaluationSettings(Settings):
-    """How a checkpoint is judged: whole seeded episodes, on seeds apart from training's."""
+    """How a checkpoint is evaluated: whole seeded episodes, on seeds that training never uses."""
 
-    episodes: int = Field(default=10, ge=1, le=10_000, description="that each checkpoint plays")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed is the same episodes for every checkpoint")
-    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
+    episodes: int = Field(default=10, ge=1, le=10_000, description="Evaluation episodes per checkpoint")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Evaluation seed; the same seed gives every checkpoint the same episodes"
+    )
+    deterministic: bool = Field(default=False, description="Choose the most probable action instead of sampling")
 
 
 class VideoSettings(Settings):
-    """Which of a checkpoint's episodes are recorded, and what the videos show."""
+    """Which evaluation episodes of a checkpoint are recorded, and what their videos show."""
 
     episode: Literal["median", "best", "worst", "all"] = Field(
-        default="median", description="by their returns; all: every one, and the median one is the checkpoint's video"
+        default="median",
+        description="Episodes to record, by return; all records every one, and the median is the checkpoint's video",
     )
-    panel: bool = Field(default=True, description="beside the game what the policy sees and decides")
+    panel: bool = Field(
+        default=True, description="Show the policy's observation and decision in a panel beside the game"
+    )

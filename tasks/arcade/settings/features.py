@@ -1,4 +1,4 @@
-"""Settings of the feature extraction."""
+"""Settings of the observation: which kind it is, and how features are computed from it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ _Above0 = Annotated[float, Field(gt=0)]
 
 
 class FeatureSettings(Settings):
-    """How 128 RAM bytes, or the screen, become the network's input (tasks/arcade/policies/features.py)."""
+    """How the network's input is computed from RAM or from the screen (tasks/arcade/policies/features.py)."""
 
     kind: Literal["scaled", "standardized", "bits", "pixels"] = Field(
-        description="scaled: byte / 255; standardized: by running mean and deviation, beside the wrapped difference "
-        "to the step before, and the gaps between moving_bytes; bits: the 1,024 bits of this step's RAM and of the RAM "
-        "before; pixels: no RAM, the last four pictures of the screen, gray and 84 x 84"
+        description="Observation kind. scaled: RAM bytes / 255; standardized: RAM bytes by running mean and standard "
+        "deviation, their differences to the previous step modulo 256, and the gaps between moving bytes; bits: the "
+        "1,024 bits of this step's RAM and those of the previous step; pixels: the last four frames of the screen "
+        "instead of RAM, grayscale, 84 x 84"
     )
-    clip: float = Field(default=3.0, gt=0, description="standardized features are cut at plus and minus this")
-    difference_scale: float = Field(default=4.0, gt=0, description="the wrapped difference is divided by this")
+    clip: float = Field(default=3.0, gt=0, description="Standardized features are clipped to [-clip, clip]")
+    difference_scale: float = Field(default=4.0, gt=0, description="Divisor of the differences to the previous step")
     moving_bytes: int = Field(
-        default=0, ge=0, le=32, description="standardized: so many smoothly moving bytes are compared pair by pair"
+        default=0, ge=0, le=32, description="Number of smoothly moving bytes whose pairwise gaps are features"
     )
     gap_scales: tuple[_Above0, ...] = Field(
-        default=(8.0, 24.0, 64.0), description="the difference of two moving_bytes is divided by each of these"
+        default=(8.0, 24.0, 64.0), description="Divisors of the pairwise gaps; each one adds a feature per pair"
     )
     gap_periods: tuple[_Above0, ...] = Field(
-        default=(), description="of sines and cosines of that difference: they tell apart what is close together"
+        default=(), description="Periods of the sine and cosine features of the pairwise gaps (Fourier features)"
     )
     static_byte_gain: float = Field(
-        default=0.25, gt=0, description="what all other bytes count, once there are moving_bytes"
+        default=0.25, gt=0, description="Scale of all other bytes' features once the moving bytes are selected"
     )
     warmup_steps: int = Field(
-        default=8192, ge=1, description="steps of training after which the moving_bytes are chosen"
+        default=8192, ge=1, description="Training steps after which the moving bytes are selected"
     )
+
+    @property
+    def uses_pixels(self) -> bool:
+        """Whether the observation is the screen instead of RAM."""
+        return self.kind == "pixels"

@@ -1,4 +1,4 @@
-"""Settings of an emulator."""
+"""Settings of the emulator."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from tasks.arcade.settings.base import Settings
 
 
 class GameSettings(Settings):
-    """Everything that decides what an emulator does: with a seed and actions it gives the same RAM for ever."""
+    """Settings that determine an episode: together with a seed and the actions they always give the same RAM."""
 
     env_id: str = Field(
-        pattern=r"^[\w./:-]{1,100}$", description="Gymnasium's id, as ale-py registers it, e.g. ALE/Pong-v5"
+        pattern=r"^[\w./:-]{1,100}$", description="Gymnasium environment id registered by ale-py, e.g. ALE/Pong-v5"
     )
-    rom: str = Field(pattern=r"^[a-z0-9_]+$", description="ale-py's name of the ROM, e.g. pong")
+    rom: str = Field(pattern=r"^[a-z0-9_]+$", description="ROM name in ale-py, e.g. pong")
     frame_skip: int | tuple[int, int] = Field(
-        description="frames a step; a pair (low, high) draws low <= n < high anew at every step"
+        description="Frames per step; a pair (low, high) samples low <= n < high at every step"
     )
     repeat_action_probability: float = Field(
-        ge=0, le=1, description="sticky actions: chance, at every frame, that the last action is repeated"
+        ge=0, le=1, description="Sticky actions: probability, at every frame, of repeating the previous action"
     )
-    full_action_space: bool = Field(default=False, description="all 18 actions instead of the game's own few")
-    mode: int | None = Field(default=None, description="the game's mode switch; none: the ROM's default")
-    difficulty: int | None = Field(default=None, description="the difficulty switch; none: the ROM's default")
+    full_action_space: bool = Field(
+        default=False, description="Use all 18 actions instead of the game's minimal action set"
+    )
+    mode: int | None = Field(default=None, description="Game mode (default: the ROM's)")
+    difficulty: int | None = Field(default=None, description="Game difficulty (default: the ROM's)")
     max_episode_frames: int = Field(
-        default=108_000, ge=1, le=1_000_000, description="frames after which an episode is truncated"
+        default=108_000, ge=1, le=1_000_000, description="Frames after which an episode is truncated"
     )
 
     @field_validator("frame_skip")
     @classmethod
-    def _frame_skip_is_possible(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
+    def _validate_frame_skip(cls, value: int | tuple[int, int]) -> int | tuple[int, int]:
         low, high = value if isinstance(value, tuple) else (value, value + 1)
         if not 1 <= low < high <= 61:
-            raise ValueError(f"frame_skip {value} is not possible: 1 to 60 frames, a pair in rising order")
+            raise ValueError(f"frame_skip {value} is invalid: use 1 to 60 frames, or an increasing pair")
         return value

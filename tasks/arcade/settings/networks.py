@@ -1,4 +1,4 @@
-"""Settings of the networks."""
+"""Architectures of the networks."""
 
 from __future__ import annotations
 
@@ -10,41 +10,40 @@ from tasks.arcade.settings.base import Settings
 
 
 class Convolution(Settings):
-    """A layer that looks at every part of a picture alike."""
+    """A convolutional layer."""
 
-    channels: int = Field(ge=1, le=4096, description="that come out")
-    side: int = Field(ge=1, le=84, description="pixels, of the square that it looks at")
-    stride: int = Field(ge=1, le=84, description="pixels, from one square to the next")
+    channels: int = Field(ge=1, le=4096, description="Output channels")
+    side: int = Field(ge=1, le=84, description="Kernel size in pixels")
+    stride: int = Field(ge=1, le=84, description="Stride in pixels")
 
 
 class NetworkSettings(Settings):
-    """The policy's and the value function's layers; actor and critic share the body and have a head each."""
+    """Layers of an actor-critic network: convolutions and body are shared, then policy and value function separate."""
 
     convolutions: tuple[Convolution, ...] = Field(
-        default=(), description="in front of the body, where pixels are seen; shared as well"
+        default=(), description="Shared convolutional layers, for pixel observations only"
     )
-    body: tuple[int, ...] = Field(default=(), description="widths of the layers that both heads share")
-    pi: tuple[int, ...] = Field(default=(64, 64), description="widths of the policy's own layers")
-    vf: tuple[int, ...] = Field(default=(64, 64), description="widths of the value function's own layers")
-    activation: Literal["tanh", "relu"] = Field(default="tanh", description="between the layers")
-    layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
+    body: tuple[int, ...] = Field(default=(), description="Widths of the shared fully connected layers")
+    pi: tuple[int, ...] = Field(default=(64, 64), description="Widths of the policy layers")
+    vf: tuple[int, ...] = Field(default=(64, 64), description="Widths of the value-function layers")
+    activation: Literal["tanh", "relu"] = Field(default="tanh", description="Activation function of the hidden layers")
+    layer_norm: bool = Field(default=False, description="Apply LayerNorm before every activation")
 
 
 class RecurrentNetworkSettings(NetworkSettings):
-    """An LSTM for the policy and another one for the value function, on RAM; the layers come after them.
+    """An LSTM each for actor and critic, on RAM features, followed by the layers of an actor-critic network.
 
-    The critic has its own because what a step is worth depends on what was seen before as much as what to do does. Of
-    what sb3-contrib offers besides, one that both share would learn from the policy's gradient alone, and a critic
-    without one would judge by half of what flickers.
+    Of sb3-contrib's alternatives, a shared LSTM would be trained by the policy gradient alone, and a critic without an
+    LSTM could not estimate the value of a partially observed state.
     """
 
-    convolutions: tuple[()] = Field(default=(), description="none: RAM is what is remembered")
-    lstm: int = Field(default=128, ge=1, le=1024, description="hidden units of each LSTM")
+    convolutions: tuple[()] = Field(default=(), description="Not supported: recurrent networks observe RAM")
+    lstm: int = Field(default=128, ge=1, le=1024, description="Hidden units of each LSTM")
 
 
 class QNetworkSettings(Settings):
-    """The layers from features to what each action is worth."""
+    """Layers of a Q-network."""
 
-    layers: tuple[int, ...] = Field(default=(64, 64), description="widths of the layers before the last one")
-    activation: Literal["tanh", "relu"] = Field(default="relu", description="between the layers")
-    layer_norm: bool = Field(default=False, description="LayerNorm before every activation")
+    layers: tuple[int, ...] = Field(default=(64, 64), description="Widths of the hidden layers")
+    activation: Literal["tanh", "relu"] = Field(default="relu", description="Activation function of the hidden layers")
+    layer_norm: bool = Field(default=False, description="Apply LayerNorm before every activation")

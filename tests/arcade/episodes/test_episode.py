@@ -11,7 +11,8 @@ from helpers.episodes import AnyAction, random_play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.arcade.emulator.emulator import Emulator, UnknownGameError, ale_version, resolve
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, ale_version, resolve
 from tasks.arcade.episodes.playing import play, replay
 from tasks.arcade.episodes.seeds import chosen_episode, evaluation_seeds
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace, write_trace
@@ -122,7 +123,7 @@ def test_no_step_is_no_episode() -> None:
 def test_a_replay_shows_the_reset_and_every_frame_after_it(pong: Trace) -> None:
     emulator = Emulator(pong.game)
     frames: list[int] = []
-    steps = list(replay(pong, emulator=emulator, each_frame=lambda: frames.append(emulator.episode_frames)))
+    steps = list(replay(pong, emulator=emulator, on_frame=lambda: frames.append(emulator.episode_frames)))
     assert frames == list(range(pong.frames + 1))
     assert [step.number for step in steps] == list(range(pong.length + 1))
     assert [step.frame for step in steps] == list(range(0, pong.frames + 1, 4))
@@ -216,7 +217,7 @@ def test_a_game_that_is_not_here_is_named(pong: Trace) -> None:
     assert "has no ROM 'pong_two'" in verify(elsewhere).what
     with pytest.raises(TraceError, match="has no ROM 'pong_two'"):
         list(replay(elsewhere))
-    with pytest.raises(UnknownGameError, match="has no ROM 'pong_two'"):
+    with pytest.raises(UnknownEnvironmentError, match="has no ROM 'pong_two'"):
         play(AnyAction(6), elsewhere.game, 1, action_seed=1, deterministic=True, max_steps=1)
 
 
@@ -264,11 +265,11 @@ def test_a_trace_that_cannot_be_written_leaves_nothing(pong: Trace, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("", "it is not JSON"),
-        ("{", "it is not JSON"),
+        ("", "it is not valid JSON"),
+        ("{", "it is not valid JSON"),
         ("[]", "dictionary"),
-        ("[" * 100_000, "it is not JSON"),
-        ('{"schema": 99}', "has schema 99; this ramreel reads up to 1: update ramreel"),
+        ("[" * 100_000, "it is not valid JSON"),
+        ('{"schema": 99}', "has schema 99; this version of ramreel reads up to 1: update ramreel"),
         ('{"schema": 1}', "game: Field required"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.inputs.forms import TrainSettings
-from tasks.arcade.inputs.settings_file import HyperparameterError, adapted, read
+from tasks.arcade.inputs.settings_file import HyperparameterError, with_hyperparameters, read
 from tasks.arcade.settings.algorithms import PpoSettings, QrDqnSettings
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
 from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings
@@ -55,7 +55,7 @@ def test_it_is_called_and_built_as_one_says(written: Path) -> None:
 
 
 def test_layers_are_named_as_in_stable_baselines3() -> None:
-    changed = adapted(approach("ppo"), {"policy_kwargs": {"net_arch": {"pi": [8], "vf": [16, 16]}}})
+    changed = with_hyperparameters(approach("ppo"), {"policy_kwargs": {"net_arch": {"pi": [8], "vf": [16, 16]}}})
     assert isinstance(changed.algorithm, PpoSettings)
     assert changed.algorithm.network == NetworkSettings(pi=(8,), vf=(16, 16))
 
@@ -87,7 +87,7 @@ def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(
     ("text", "said"),
     [
         ("n_steps = 5", "n_steps is no hyper-parameter of dqn"),
-        ("target_update = 5", "did you mean target_update_interval?"),
+        ("target_update = 5", "Did you mean 'target_update_interval'?"),
         ("n_quantiles = 5", "n_quantiles is no hyper-parameter of dqn"),
         ("policy_kwargs = { n_quantiles = 5 }", "policy_kwargs.n_quantiles is no one of policy_kwargs"),
         ("policy_kwargs = { net_arch = { pi = [8] } }", "policy_kwargs.net_arch: Input should be a valid"),
@@ -111,11 +111,11 @@ def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("learning_rte = 1", "learning_rte is no hyper-parameter of ppo: did you mean learning_rate? there are "),
-        ("n_timestep = 1", "did you mean n_timesteps?"),
+        ("learning_rte = 1", "learning_rte is not a hyperparameter of ppo. Did you mean 'learning_rate'? Available: "),
+        ("n_timestep = 1", "Did you mean 'n_timesteps'?"),
         (
             "policy_kwargs = { net_rch = [8] }",
-            "policy_kwargs.net_rch is no one of policy_kwargs: did you mean net_arch",
+            "policy_kwargs.net_rch is not a key of policy_kwargs. Did you mean 'net_arch'",
         ),
         ("policy_kwargs = { net_arch = { q = [8] } }", "policy_kwargs.net_arch.q"),
         ("policy_kwargs = { net_arch = [1.5] }", "policy_kwargs.net_arch.pi"),
@@ -134,7 +134,7 @@ def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text:
         ("n_envs = 0", "n_envs"),
         ('reward = "clip"', "reward: Input should be 'raw', 'sign', 'scaled' or 'root', got 'clip'"),
         ('features.kind = "bitz"', "features.kind"),
-        ("features.kinds = 1", "did you mean kind?"),
+        ("features.kinds = 1", "Did you mean 'kind'?"),
         ('policy = "CnnPolicy"', "an MlpPolicy"),
         ('n_timesteps = "many"', "n_timesteps"),
         ("n_timesteps = 0.5", "n_timesteps"),
@@ -160,7 +160,7 @@ def test_what_it_builds_on_has_to_be_said(written: Path) -> None:
     with pytest.raises(HyperparameterError, match='by approach = "ppo" in it or by --approach'):
         read(written)
     written.write_text('approach = "pppo"')
-    with pytest.raises(UnknownApproachError, match="did you mean ppo"):
+    with pytest.raises(UnknownApproachError, match="Did you mean 'ppo"):
         read(written)
     written.write_text('approach = "random"\nbatch_size = 8')
     with pytest.raises(HyperparameterError, match="batch_size is no hyper-parameter of random"):

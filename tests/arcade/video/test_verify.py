@@ -16,7 +16,8 @@ from helpers.episodes import random_checkpoint
 from tasks.arcade.checkpoints.checkpoint import read
 from tasks.arcade.drawing.mp4_decoder import Decoder
 from tasks.arcade.drawing.mp4_encoder import Encoder, Picture, VideoError
-from tasks.arcade.emulator.emulator import Emulator, Ram, action_names, resolve
+from tasks.arcade.emulator.emulator import Emulator, Ram, action_names
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.policies.agent import Decide
@@ -205,7 +206,7 @@ def marked(path: Path, content: bytes, tmp_path: Path) -> Path:
         (b"nothing", "its trace is damaged"),
         (b"", "no trace in it"),
         (zlib.compress(b"[]"), "its trace makes no sense"),
-        (zlib.compress(b'{"schema": 99}'), "schema 99; this ramreel reads up to"),
+        (zlib.compress(b'{"schema": 99}'), "schema 99; this version of ramreel reads up to"),
         (zlib.compress(b" " * 65 * 1024**2), "its trace is damaged"),
     ],
     ids=["no zip", "nothing", "no mark", "newer", "too large"],
