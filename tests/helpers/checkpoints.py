@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.emulator.emulator import action_names, resolve
+from tasks.arcade.emulator.emulator import action_names
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.policies.factory import shapes_of
-from tasks.arcade.policies.features import Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
 

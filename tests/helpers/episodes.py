@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.arcade.checkpoints.checkpoint import Checkpoint, write
-from tasks.arcade.emulator.emulator import Emulator, Ram, action_names, resolve
+from tasks.arcade.checkpoints.checkpoint import Checkpoint, write_checkpoint
+from tasks.arcade.emulator.emulator import Emulator, Ram, action_names
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.policies.agent import Decide
 from tasks.arcade.policies.factory import shapes_of
-from tasks.arcade.policies.features import Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.panel import Caption
@@ -44,7 +45,7 @@ def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name:
     game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
     settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
     names = action_names(game)
-    return write(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
+    return write_checkpoint(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
 
 
 class AnyAction:

@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from tasks.arcade.emulator.emulator import Ram
 from tasks.arcade.learner import RamPolicy
-from tasks.arcade.policies.features import Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 

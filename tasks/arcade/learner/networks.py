@@ -17,7 +17,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from tasks.arcade.emulator.frame_stack import STACK
+from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.learner.onednn_linear import Linear, linear
 from tasks.arcade.learner.parallel_networks import side_by_side
 from tasks.arcade.policies.actor_critic import Weights
@@ -114,12 +114,12 @@ class ActorCritic(nn.Module):
 def _convolutions(n_features: int, settings: NetworkSettings) -> tuple[nn.Sequential, int]:
     if not settings.convolutions:
         return nn.Sequential(), n_features
-    built: list[nn.Module] = [nn.Unflatten(1, STACK)]
-    depth = STACK[0]
+    built: list[nn.Module] = [nn.Unflatten(1, STACK_SHAPE)]
+    depth = STACK_SHAPE[0]
     for layer in settings.convolutions:
         built += [nn.Conv2d(depth, layer.channels, layer.side, layer.stride), _activation(settings)]
         depth = layer.channels
-    return nn.Sequential(*built, nn.Flatten()), prod(convolved(settings.convolutions, STACK))
+    return nn.Sequential(*built, nn.Flatten()), prod(convolved(settings.convolutions, STACK_SHAPE))
 
 
 def _activation(settings: NetworkSettings | QNetworkSettings) -> nn.Module:

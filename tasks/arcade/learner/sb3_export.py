@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -19,16 +18,18 @@ from sb3_contrib import QRDQN, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
+from tasks.arcade.atomic_write import atomic_file
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.checkpoints.verified_folder import Arrays
 from tasks.arcade.emulator.emulator import RAM_SIZE
-from tasks.arcade.emulator.frame_stack import STACK
+from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.learner.factory import arguments, off_policy_arguments, ppo_arguments
 from tasks.arcade.learner.networks import RamPolicy
 from tasks.arcade.learner.off_policy import RamQPolicy, RamQuantilePolicy
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy
-from tasks.arcade.policies.features import Features, Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.algorithms import (
     A2cSettings,
     DqnSettings,
@@ -77,13 +78,9 @@ def export(checkpoint: Checkpoint, path: Path) -> None:
         model.exploration_rate = algorithm.exploration_final_eps
     model.policy.load_state_dict(weights)
     model.num_timesteps = checkpoint.step
-    # Stable-Baselines3 makes a name end in .zip if it does not.
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex}.zip")
-    try:
-        model.save(unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # Stable-Baselines3 appends .zip to a path without it.
+    with atomic_file(path, suffix=".zip") as temporary:
+        model.save(temporary)
 
 
 def _target_of(name: str) -> str:
@@ -112,7 +109,7 @@ def _model(checkpoint: Checkpoint) -> Exported:
         case _:
             raise ExportError(f"{approach.name} learns nothing: there are no weights to export")
     kwargs: dict[str, Any] = given["policy_kwargs"]
-    seen: tuple[int, ...] = STACK
+    seen: tuple[int, ...] = STACK_SHAPE
     if approach.features.kind != "pixels":
         seen = (2, RAM_SIZE)
         extractor = {"settings": approach.features, "statistics": checkpoint.statistics.arrays()}

@@ -20,11 +20,11 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.emulator.emulator import RAM_SIZE, action_names
-from tasks.arcade.external_runs import ForeignError, ForeignLog, Source, readable
+from tasks.arcade.external_runs import ExternalLog, ExternalRunError, Source, printable_path
 from tasks.arcade.policies.actor_critic import Weights, check_weights
-from tasks.arcade.policies.features import Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.algorithms import A2cSettings, PpoSettings
-from tasks.arcade.settings.base import first_problem
+from tasks.arcade.settings.base import first_error
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.networks import NetworkSettings
@@ -47,7 +47,7 @@ class ForeignModel:
         steps: that it was trained.
     """
 
-    log: ForeignLog
+    log: ExternalLog
     checkpoint: Checkpoint | None
     reason: str
     parameters: Mapping[str, str]
@@ -79,7 +79,7 @@ def read_zip(path: Path, game: GameSettings, approach: str, seed: int) -> Foreig
     except _NoCheckpointError as error:
         checkpoint, reason = None, str(error)
     taken = "its policy" if checkpoint else "its hyper-parameters"
-    log = ForeignLog((Source(file=readable(path), kind="Stable-Baselines3's zip", taken=taken),))
+    log = ExternalLog((Source(file=printable_path(path), kind="Stable-Baselines3's zip", taken=taken),))
     steps = data.get("num_timesteps", 0)
     return ForeignModel(log, checkpoint, reason, parameters, steps if isinstance(steps, int) and steps > 0 else 0)
 
@@ -94,7 +94,7 @@ def _loaded(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     # What is unpickled may raise anything.
     except Exception as error:
         said = str(error).splitlines()[0] if str(error) else ""
-        raise ForeignError(f"{path} is no zip of Stable-Baselines3: {type(error).__name__} {said}".rstrip()) from None
+        raise ExternalRunError(f"{path} is no zip of Stable-Baselines3: {type(error).__name__} {said}".rstrip()) from None
 
 
 def _checkpoint(
@@ -129,7 +129,7 @@ def _checkpoint(
             checkpoint_every=max(data["num_timesteps"], 1),
         )
     except ValidationError as error:
-        raise _NoCheckpointError(f"its settings are none: {first_problem(error)}") from None
+        raise _NoCheckpointError(f"its settings are none: {first_error(error)}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise _NoCheckpointError(f"it is no MlpPolicy on RAM: {error}") from None
     if left := sorted(name for name in weights if name not in own):

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.checkpoints.training_state import Counters, TrainingState
-from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedError
+from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedFolderError
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.learner.factory import Model, build
 from tasks.arcade.learner.off_policy import OffPolicyRollouts
@@ -75,7 +75,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
 
     Raises:
         WorkerError: a worker died, hangs or raised.
-        DamagedError: what `start` holds makes no sense.
+        DamagedFolderError: what `start` holds makes no sense.
         DivergedError: a loss, or what the policy prefers, is not finite any more.
         ValueError: the approach learns nothing.
     """
@@ -91,7 +91,7 @@ def train(settings: RunSettings, workers: int, listener: Listener, start: Start 
             except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
                 what = f"{type(error).__name__}: {error}".split("\n", 1)[0]
                 step = start.checkpoint.step
-                raise DamagedError(f"the training's state at step {step} makes no sense: {what}") from error
+                raise DamagedFolderError(f"the training's state at step {step} makes no sense: {what}") from error
         reporter = _Reporter(settings, listener, start.checkpoint.step if start else 0)
         # Stable-Baselines3 adds the steps done to those asked for.
         model.learn(settings.steps - model.num_timesteps, callback=reporter, reset_num_timesteps=start is None)

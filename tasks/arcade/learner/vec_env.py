@@ -10,10 +10,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from tasks.arcade.emulator.frame_stack import STACK
+from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
-from tasks.arcade.policies.features import Features, Statistics, feature_size
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features, feature_size
 from tasks.arcade.rollouts.on_policy import Played
 from tasks.arcade.rollouts.worker_pool import WorkerPool
 
@@ -43,7 +44,7 @@ class RolloutVecEnv(VecEnv):
         self.playing: Weights = {}
         features = pool.settings.approach.features
         seen = (
-            spaces.Box(0, 255, STACK, np.uint8)
+            spaces.Box(0, 255, STACK_SHAPE, np.uint8)
             if features.kind == "pixels"
             else spaces.Box(-np.inf, np.inf, (feature_size(features),), np.float32)
         )
@@ -60,7 +61,7 @@ class RolloutVecEnv(VecEnv):
             self.interrupt()
             self.pool.take_back()
             self.begin(self.playing)
-        self.statistics = self.statistics.after(rollout.rams, rollout.actions, self.pool.settings.approach.features)
+        self.statistics = self.statistics.with_rollout(rollout.rams, rollout.actions, self.pool.settings.approach.features)
         return rollout
 
     def features(self) -> Features:

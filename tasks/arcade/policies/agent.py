@@ -24,7 +24,7 @@ class Agent:
 
     def __init__(self, features: Features, policy: Policy | RecurrentPolicy) -> None:
         self.features, self.policy = features, policy
-        self.n_actions, self.uses_pixels = policy.n_actions, features.of_pixels
+        self.n_actions, self.uses_pixels = policy.n_actions, features.uses_pixels
 
     def begin(self) -> Decide:
         """What decides the steps of one episode that starts now.

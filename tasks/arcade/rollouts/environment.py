@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import Emulator, EpisodeStart, Ram
-from tasks.arcade.emulator.frame_stack import FrameStacker, Stack
+from tasks.arcade.emulator.frame_stack import FrameStack, FrameStacker
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.settings.game import GameSettings
 
@@ -51,7 +51,7 @@ class Environment:
     """
 
     def __init__(
-        self, game: GameSettings, seed: int, index: int, ram: Ram, previous: Ram, stack: Stack | None = None
+        self, game: GameSettings, seed: int, index: int, ram: Ram, previous: Ram, stack: FrameStack | None = None
     ) -> None:
         reset_seed, action_seed = np.random.SeedSequence(seed, spawn_key=(0, index)).generate_state(2)
         self._emulator = Emulator(game, int(reset_seed), ram)
@@ -68,7 +68,7 @@ class Environment:
         self.episode_return = 0.0
         self.previous[:] = self.ram
         if self._frame_stacker:
-            self._frame_stacker.begin()
+            self._frame_stacker.reset()
 
     @property
     def length(self) -> int:
@@ -94,7 +94,7 @@ class Environment:
         reward, terminated, truncated = self._emulator.step(action)
         self.lost_life = self._emulator.lives < lives
         if self._frame_stacker:
-            self._frame_stacker.see()
+            self._frame_stacker.append()
         self._since.append(action)
         self.episode_return += reward
         return reward, terminated, truncated
@@ -114,7 +114,7 @@ class Environment:
         self._start, self._since, self.episode_return = state.start, [], 0.0
         self.previous[:] = self.ram
         if self._frame_stacker:
-            self._frame_stacker.begin()
+            self._frame_stacker.reset()
         for action in state.actions:
             on_step()
             self.step(action)

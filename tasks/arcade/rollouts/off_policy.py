@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.policies.actor_critic import Policy, Weights, sample
-from tasks.arcade.policies.features import Features, Rams, Statistics
+from tasks.arcade.policies.feature_statistics import Rams, Statistics
+from tasks.arcade.policies.features import Features
 from tasks.arcade.rollouts.on_policy import Episode, Played, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.recurrent import RecurrentRolloutSettings
 from tasks.arcade.settings.algorithms import OffPolicySettings, RecurrentPpoSettings

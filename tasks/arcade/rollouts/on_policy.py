@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE
-from tasks.arcade.emulator.frame_stack import STACK
+from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Policy, Weights, sample
 from tasks.arcade.policies.factory import forgetful_policy
-from tasks.arcade.policies.features import FeatureArray, Features, Rams, Statistics, feature_size
+from tasks.arcade.policies.feature_statistics import Rams, Statistics
+from tasks.arcade.policies.features import FeatureArray, Features, feature_size
 from tasks.arcade.rollouts.environment import LOGIT_NOISE, Environment, EnvironmentState
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachSettings
@@ -152,7 +153,7 @@ class RolloutPlayer:
         kept, self._seen, self._past = [self._rams, previous], self._rams, previous
         if settings.approach.features.kind == "pixels":
             # Pictures hold their own past.
-            self._seen = self._past = np.zeros((len(span), *STACK), np.uint8)
+            self._seen = self._past = np.zeros((len(span), *STACK_SHAPE), np.uint8)
             kept.append(self._seen)
         self._environments = [
             Environment(settings.game, settings.seed, index, *rows) for index, *rows in zip(span, *kept, strict=True)

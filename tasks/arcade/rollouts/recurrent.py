@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.policies.actor_critic import Floats, Weights
-from tasks.arcade.policies.features import Statistics, feature_size
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import feature_size
 from tasks.arcade.policies.recurrent import PARTS, Memory, RecurrentPolicy
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.rollouts.on_policy import Episode, Rollout, RolloutPlayer, RolloutSettings

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
 from tasks.arcade.policies.actor_critic import Floats
-from tasks.arcade.policies.features import Rams
+from tasks.arcade.policies.feature_statistics import Rams
 from tasks.arcade.rollouts.off_policy import End, Transitions
 
 

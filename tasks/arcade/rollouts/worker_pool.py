@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
-from tasks.arcade.policies.features import Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.rollouts.on_policy import Episode, Played, RolloutPlayer, RolloutSettings
 

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tasks.arcade.emulator.emulator import Emulator, resolve
-from tasks.arcade.policies.features import Features, Statistics, feature_size
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features, feature_size
 from tasks.arcade.settings.features import FeatureSettings
 
 RAMS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(128)))
@@ -116,9 +118,9 @@ def a_made_up_game() -> tuple[np.ndarray, np.ndarray]:
 def test_movers_are_smooth_bytes_and_those_that_follow_the_actions_come_first() -> None:
     rams, actions = a_made_up_game()
     settings = FeatureSettings(kind="standardized", moving_bytes=4, gap_scales=(4, 16), warmup_steps=2000)
-    statistics = Statistics.empty().after(rams[:250], actions[:250], settings)
+    statistics = Statistics.empty().with_rollout(rams[:250], actions[:250], settings)
     assert statistics.moving_bytes == (), "half of the warmup"
-    statistics = statistics.after(rams[250:], actions[250:], settings)
+    statistics = statistics.with_rollout(rams[250:], actions[250:], settings)
     assert statistics.moving_bytes == (0, 1)
 
 
@@ -147,11 +149,11 @@ def test_movers_are_the_positions_that_are_published(env_id: str, published: set
     """Against the RAM maps of AtariARI (Anand et al. 2019)."""
     settings = FeatureSettings(kind="standardized", moving_bytes=8, warmup_steps=6000)
     rams, actions = rollouts_of_random_play(env_id, 6000)
-    statistics = Statistics.empty().after(rams[:3000], actions[:3000], settings)
+    statistics = Statistics.empty().with_rollout(rams[:3000], actions[:3000], settings)
     assert statistics.moving_bytes == (), "not chosen before enough was seen"
-    statistics = statistics.after(rams[3000:], actions[3000:], settings)
+    statistics = statistics.with_rollout(rams[3000:], actions[3000:], settings)
     assert published <= set(statistics.moving_bytes)
-    later = statistics.after(rams[:100], actions[:100], settings)
+    later = statistics.with_rollout(rams[:100], actions[:100], settings)
     assert later.moving_bytes == statistics.moving_bytes, "chosen once"
     again = Statistics.from_arrays(later.arrays())
     assert again.moving_bytes == later.moving_bytes
@@ -160,15 +162,15 @@ def test_movers_are_the_positions_that_are_published(env_id: str, published: set
 
 def test_statistics_that_make_no_sense_are_refused() -> None:
     statistics = replace(Statistics.empty(), moving_bytes=(3, 7))
-    with pytest.raises(ValueError, match="2 moving_bytes were chosen where settings ask for 1"):
+    with pytest.raises(ValueError, match="the statistics have 2 moving bytes, the settings 1"):
         Features(FeatureSettings(kind="standardized", moving_bytes=1), statistics)
     arrays = statistics.arrays()
     arrays["moving_bytes"][0] = 128
-    with pytest.raises(ValueError, match="name byte 128"):
+    with pytest.raises(ValueError, match="moving byte 128 is out of range"):
         Statistics.from_arrays(arrays)
     seen = Statistics.empty().updated(np.full((4, 128), 9, np.uint8)).arrays()
     seen["total"][5] += 1
-    with pytest.raises(ValueError, match="a byte's variance would be negative"):
+    with pytest.raises(ValueError, match="the variance of a byte would be negative"):
         Statistics.from_arrays(seen)
 
 
