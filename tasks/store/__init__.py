@@ -1,19 +1,11 @@
-"""What came of it: runs, metrics, checkpoints, videos and reports in MLflow; the only room that imports mlflow."""
+"""Runs, metrics, checkpoints, videos and reports in MLflow: the only package that imports mlflow."""
 
-from tasks.store.champions import DROPPED, Champion, Registry
-from tasks.store.connection import find_home
+from tasks.store.address import find_home
+from tasks.store.artifact_paths import step_name
+from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
+from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError
-from tasks.store.metric_writer import MetricLog
-from tasks.store.models import (
-    RunStatus,
-    StoredCheckpoint,
-    StoredRun,
-    StoreError,
-    Video,
-    one_line,
-    step_name,
-    without_passwords,
-)
+from tasks.store.metric_writer import MetricWriter
 from tasks.store.start_runs import (
     ATLAS,
     BEST_SETTINGS,
@@ -24,22 +16,23 @@ from tasks.store.start_runs import (
     study_file,
 )
 from tasks.store.store import Store, open_store, store_in_use
+from tasks.store.values import RunStatus, StoredCheckpoint, StoredRun, StoredVideo
 
 __all__ = [
     "ATLAS",
     "BEST_SETTINGS",
-    "DROPPED",
+    "DROP_CAUSE",
     "Champion",
+    "ChampionRegistry",
     "Lease",
     "LeaseError",
-    "MetricLog",
-    "Registry",
+    "MetricWriter",
     "RunStatus",
     "Store",
     "StoreError",
     "StoredCheckpoint",
     "StoredRun",
-    "Video",
+    "StoredVideo",
     "find_home",
     "newest_atlas",
     "one_line",

@@ -1,4 +1,4 @@
-"""Champions in MLflow's model registry: one registered model a game, one version a contender, the alias `champion`."""
+"""Champions in MLflow's model registry: one registered model per game, one version per contender, alias `champion`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.store import queries as finding
-from tasks.store.connection import Address, connect, is_fresh
-from tasks.store.models import StoredCheckpoint, told_in_one_line
+from tasks.store import queries
+from tasks.store.address import Address
+from tasks.store.connection import connect
+from tasks.store.errors import raises_store_error
+from tasks.store.values import StoredCheckpoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 ALIAS = "champion"
-DROPPED = "ramreel.dropped"
-"""Tag of a version that plays worse than it did: why."""
-_GAME = "ramreel.env_id"
+DROP_CAUSE = "ramreel.dropped"
+"""Tag of a version whose performance dropped: the cause."""
+_ENV_ID = "ramreel.env_id"
 _STEP, _DIGEST, _MODEL = "ramreel.step", "ramreel.digest", "ramreel.model_id"
-_MEAN = "eval/mean_reward"
+_MEAN_RETURN = "eval/mean_reward"
 
 
 class Champion(BaseModel):
@@ -28,10 +30,10 @@ class Champion(BaseModel):
 
     Attributes:
         env_id: environment id of its game.
-        version: MLflow's number of the model version.
+        version: number of the model version.
         checkpoint: the checkpoint.
-        words: what MLflow's UI says of it.
-        tags: of the version.
+        description: description of the version in MLflow's UI.
+        tags: tags of the version.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +41,7 @@ class Champion(BaseModel):
     env_id: str
     version: int
     checkpoint: StoredCheckpoint
-    words: str
+    description: str
     tags: Mapping[str, str]
 
     @property
@@ -51,13 +53,13 @@ class Champion(BaseModel):
         return self.checkpoint.step
 
     @property
-    def dropped(self) -> str | None:
-        """Why it plays worse than when it was crowned; none if nobody has found that it does."""
-        return self.tags.get(DROPPED)
+    def drop_cause(self) -> str | None:
+        """Cause of its performance drop; None if no drop was detected."""
+        return self.tags.get(DROP_CAUSE)
 
 
-class Registry:
-    """The best of a store, and its champions; every method raises `StoreError` when MLflow refuses or is away."""
+class ChampionRegistry:
+    """The champions of a store. Every method raises `StoreError` if MLflow fails or is unavailable."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -66,71 +68,73 @@ class Registry:
     def _client(self) -> MlflowClient:
         return connect(self._address)
 
-    @told_in_one_line
+    @raises_store_error
     def champions(self) -> tuple[Champion, ...]:
-        """The champion of each game that has one, by environment id; a version that we did not register is none."""
-        if is_fresh(self._address):
+        """Return the champions of all games, by environment id; versions not registered by ramreel are skipped."""
+        if self._address.is_fresh:
             return ()
-        models = finding.pages(
-            lambda token: self._client.search_registered_models(max_results=finding.PAGE, page_token=token)
+        models = queries.pages(
+            lambda token: self._client.search_registered_models(max_results=queries.PAGE, page_token=token)
         )
-        crowned = {
-            model.tags[_GAME]: self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
+        versions = {
+            model.tags[_ENV_ID]: self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
             for model in models
-            if _GAME in model.tags and ALIAS in model.aliases
+            if _ENV_ID in model.tags and ALIAS in model.aliases
         }
-        return tuple(_champion(env_id, version) for env_id, version in sorted(crowned.items()) if _is_ours(version))
+        return tuple(
+            _champion(env_id, version) for env_id, version in sorted(versions.items()) if _is_checkpoint(version)
+        )
 
     def champion(self, env_id: str) -> Champion | None:
-        """The champion of a game; none if there is none."""
+        """Return the champion of a game, or None."""
         return next((champion for champion in self.champions() if champion.env_id == env_id), None)
 
-    @told_in_one_line
-    def register(self, env_id: str, checkpoint: StoredCheckpoint, words: str) -> Champion:
-        """Register a checkpoint as a contender; one that is registered already stays the version that it is.
+    @raises_store_error
+    def register(self, env_id: str, checkpoint: StoredCheckpoint, description: str) -> Champion:
+        """Register a checkpoint as a contender; a registered checkpoint keeps its version.
 
         Args:
             env_id: environment id of its game.
             checkpoint: the checkpoint.
-            words: what to say of it.
+            description: description of a new version.
         """
         for champion in self._versions(env_id):
             if champion.checkpoint == checkpoint:
                 return champion
-        if not self._exists(env_id):
-            self._client.create_registered_model(_name(env_id), tags={_GAME: env_id})
-        made = self._client.create_model_version(
-            _name(env_id),
+        if not self._is_registered(env_id):
+            self._client.create_registered_model(_model_name(env_id), tags={_ENV_ID: env_id})
+        version = self._client.create_model_version(
+            _model_name(env_id),
             source=self._source(checkpoint),
             run_id=checkpoint.run_id,
             tags={_STEP: str(checkpoint.step), _DIGEST: checkpoint.digest, _MODEL: checkpoint.model_id},
-            description=words,
+            description=description,
         )
-        return _champion(env_id, made)
+        return _champion(env_id, version)
 
-    @told_in_one_line
-    def crown(self, champion: Champion) -> None:
-        """Let it be the champion of its game."""
-        self._client.set_registered_model_alias(_name(champion.env_id), ALIAS, str(champion.version))
+    @raises_store_error
+    def set_champion(self, champion: Champion) -> None:
+        """Set a version as the champion of its game."""
+        self._client.set_registered_model_alias(_model_name(champion.env_id), ALIAS, str(champion.version))
 
-    @told_in_one_line
-    def note(self, champion: Champion, key: str, value: str) -> None:
+    @raises_store_error
+    def set_tag(self, champion: Champion, key: str, value: str) -> None:
         """Set a tag of a version."""
-        self._client.set_model_version_tag(_name(champion.env_id), str(champion.version), key, value)
+        self._client.set_model_version_tag(_model_name(champion.env_id), str(champion.version), key, value)
 
-    @told_in_one_line
-    def take_back(self, champion: Champion, key: str) -> None:
+    @raises_store_error
+    def delete_tag(self, champion: Champion, key: str) -> None:
         """Delete a tag of a version."""
-        self._client.delete_model_version_tag(_name(champion.env_id), str(champion.version), key)
+        self._client.delete_model_version_tag(_model_name(champion.env_id), str(champion.version), key)
 
-    @told_in_one_line
-    def is_kept(self, champion: Champion) -> bool:
-        """Whether its checkpoint is still in the store; false only where somebody has deleted it."""
+    @raises_store_error
+    def has_checkpoint(self, champion: Champion) -> bool:
+        """Whether the champion's checkpoint is still in the store; False only if it was deleted."""
         from mlflow.exceptions import MlflowException
 
         model_id = champion.checkpoint.model_id
         try:
-            # Asked for by itself: where its files are, MLflow's client remembers.
+            # A request of its own: MLflow's client caches the location of the files.
             self._client.get_logged_model(model_id)
             return bool(self._client.list_logged_model_artifacts(model_id))
         except MlflowException as error:
@@ -138,66 +142,67 @@ class Registry:
                 raise
             return False
 
-    @told_in_one_line
-    def describe(self, champion: Champion, words: str) -> None:
-        """Say in MLflow's UI what a version is."""
-        self._client.update_model_version(_name(champion.env_id), str(champion.version), words)
+    @raises_store_error
+    def set_description(self, champion: Champion, description: str) -> None:
+        """Set the description of a version in MLflow's UI."""
+        self._client.update_model_version(_model_name(champion.env_id), str(champion.version), description)
 
-    @told_in_one_line
-    def best_mean(self, run_id: str, but: int) -> float | None:
-        """The best mean return of any evaluated checkpoint of a run's game, in the run's experiment.
+    @raises_store_error
+    def best_mean_return(self, run_id: str, excluded_step: int) -> float | None:
+        """Return the best mean return of the evaluated checkpoints of a run's game in the run's experiment.
 
         Args:
-            run_id: the run.
-            but: step of the checkpoint of the run that does not count.
+            run_id: MLflow's run id.
+            excluded_step: step of the run's checkpoint that is left out.
 
         Returns:
-            The return; none if no other checkpoint has been evaluated.
+            The mean return, or None if no other checkpoint is evaluated.
         """
         run = self._client.get_run(run_id)
-        models = finding.pages(
+        models = queries.pages(
             lambda token: self._client.search_logged_models(
                 [run.info.experiment_id],
-                max_results=finding.PAGE,
-                order_by=[{"field_name": f"metrics.{_MEAN}", "ascending": False}],
+                max_results=queries.PAGE,
+                order_by=[{"field_name": f"metrics.{_MEAN_RETURN}", "ascending": False}],
                 page_token=token,
             )
         )
+        env_id = run.data.tags.get(_ENV_ID)
         for model in models:
-            mean = next((metric.value for metric in model.metrics or () if metric.key == _MEAN), None)
-            this_one = (model.source_run_id, model.tags.get(_STEP)) == (run_id, str(but))
-            if mean is not None and not this_one and self._game(model.source_run_id) == run.data.tags.get(_GAME):
+            mean = next((metric.value for metric in model.metrics or () if metric.key == _MEAN_RETURN), None)
+            excluded = (model.source_run_id, model.tags.get(_STEP)) == (run_id, str(excluded_step))
+            if mean is not None and not excluded and self._env_id(model.source_run_id) == env_id:
                 return float(mean)
         return None
 
-    def _game(self, run_id: str | None) -> str | None:
-        return self._client.get_run(run_id).data.tags.get(_GAME) if run_id else None
+    def _env_id(self, run_id: str | None) -> str | None:
+        return self._client.get_run(run_id).data.tags.get(_ENV_ID) if run_id else None
 
-    def _exists(self, env_id: str) -> bool:
-        return bool(self._client.search_registered_models(f"name = '{_name(env_id)}'"))
+    def _is_registered(self, env_id: str) -> bool:
+        return bool(self._client.search_registered_models(f"name = '{_model_name(env_id)}'"))
 
     def _versions(self, env_id: str) -> list[Champion]:
-        found = finding.pages(
+        versions = queries.pages(
             lambda token: self._client.search_model_versions(
-                f"name = '{_name(env_id)}'", max_results=finding.PAGE, page_token=token
+                f"name = '{_model_name(env_id)}'", max_results=queries.PAGE, page_token=token
             )
         )
-        return [_champion(env_id, version) for version in found if _is_ours(version)]
+        return [_champion(env_id, version) for version in versions if _is_checkpoint(version)]
 
     def _source(self, checkpoint: StoredCheckpoint) -> str:
-        # Within this process MLflow looks `models:/` up wherever its global address points, which need not be here.
+        # MLflow resolves `models:/` at its global tracking URI, which may be another one in this process.
         if self._address.database is None:
             return f"models:/{checkpoint.model_id}"
         return str(self._client.get_logged_model(checkpoint.model_id).artifact_location)
 
 
-def _name(env_id: str) -> str:
-    # MLflow's names bear neither slash nor colon.
+def _model_name(env_id: str) -> str:
+    # MLflow's names may contain neither slash nor colon.
     return env_id.replace("/", "-").replace(":", "-")
 
 
-def _is_ours(version: ModelVersion) -> bool:
-    """Whether it is a checkpoint: a person may register anything in MLflow's UI, and call it champion."""
+def _is_checkpoint(version: ModelVersion) -> bool:
+    """Whether a version is a checkpoint: users may register any model in MLflow's UI and alias it `champion`."""
     return {_STEP, _DIGEST, _MODEL} <= version.tags.keys()
 
 
@@ -212,6 +217,6 @@ def _champion(env_id: str, version: ModelVersion) -> Champion:
             model_id=tags[_MODEL],
             digest=tags[_DIGEST],
         ),
-        words=version.description or "",
+        description=version.description or "",
         tags=tags,
     )

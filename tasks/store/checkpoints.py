@@ -1,4 +1,4 @@
-"""Checkpoints: what playing needs as logged models of MLflow, what going on needs as artifacts of their run."""
+"""Checkpoints: policies as MLflow logged models, training states as artifacts of their run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.arcade.settings.base import SCHEMA
-from tasks.store import queries as finding
-from tasks.store.artifacts import Artifacts
-from tasks.store.models import StoredCheckpoint, StoreError, step_name, told_in_one_line
+from tasks.store import queries
+from tasks.store.artifact_paths import step_name, training_state_path
+from tasks.store.artifacts import ArtifactStore
+from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.values import StoredCheckpoint
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
 
 @dataclass(frozen=True)
-class Checkpoints(Artifacts):
-    """The checkpoints of training runs, listed only once they are whole."""
+class CheckpointStore(ArtifactStore):
+    """Checkpoints of training runs; a checkpoint is listed once it is complete."""
 
-    @told_in_one_line
+    @raises_store_error
     def save_checkpoint(
         self,
         run_id: str,
@@ -32,15 +34,15 @@ class Checkpoints(Artifacts):
         params: Mapping[str, str] | None = None,
         training: Path | None = None,
     ) -> str:
-        """Keep a checkpoint as one logged model of MLflow; it is listed only once it is whole.
+        """Save a checkpoint as an MLflow logged model; it is listed once it is complete.
 
         Args:
-            run_id: the run.
-            step: steps of training behind it.
-            directory: what playing needs; uploaded as it is.
+            run_id: MLflow's run id.
+            step: environment steps trained.
+            directory: folder with the files that playing needs; uploaded as it is.
             digest: SHA-256 of its manifest, in hex.
-            params: parameters to show beside the model.
-            training: a folder with what going on needs, kept as the run's `checkpoints/step-000250000/`.
+            params: parameters of the logged model.
+            training: folder with the files that resuming needs; saved as the run's `checkpoints/step-000250000/`.
 
         Returns:
             The logged model's id.
@@ -61,7 +63,7 @@ class Checkpoints(Artifacts):
         try:
             client.log_model_artifacts(model_id, str(directory))
             if training is not None:
-                client.log_artifacts(run_id, str(training), _training_path(step))
+                client.log_artifacts(run_id, str(training), training_state_path(step))
             client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
             client.finalize_logged_model(model_id, "READY")
         except BaseException:
@@ -70,15 +72,15 @@ class Checkpoints(Artifacts):
             raise
         return model_id
 
-    @told_in_one_line
+    @raises_store_error
     def list_checkpoints(self, run_id: str) -> tuple[StoredCheckpoint, ...]:
-        """The whole checkpoints of a run, by step; of several at one step the newest."""
+        """Return the complete checkpoints of a run by step; of several at one step the newest."""
         experiment = self._client.get_run(run_id).info.experiment_id
-        models = finding.pages(
+        models = queries.pages(
             lambda token: self._client.search_logged_models(
                 [experiment],
                 f"source_run_id = '{run_id}'",
-                max_results=finding.PAGE,
+                max_results=queries.PAGE,
                 order_by=[{"field_name": "creation_timestamp", "ascending": True}],
                 page_token=token,
             )
@@ -87,10 +89,10 @@ class Checkpoints(Artifacts):
         return tuple(by_step[step] for step in sorted(by_step))
 
     def checkpoints_at(self, run_id: str, steps: Sequence[int] | None = None) -> tuple[StoredCheckpoint, ...]:
-        """The run's checkpoints at these steps, or all of them.
+        """Return a run's checkpoints at given steps, by default all of them.
 
         Raises:
-            StoreError: the run has none, or none at one of the steps.
+            StoreError: the run has no checkpoint, or none at one of the steps.
         """
         stored = self.list_checkpoints(run_id)
         if not stored:
@@ -99,15 +101,15 @@ class Checkpoints(Artifacts):
             return stored
         by_step = {checkpoint.step: checkpoint for checkpoint in stored}
         if missing := [step for step in steps if step not in by_step]:
-            there = ", ".join(map(str, by_step))
-            raise StoreError(f"run {run_id} has no checkpoint at step {missing[0]}: there are {there}")
+            available = ", ".join(map(str, by_step))
+            raise StoreError(f"run {run_id} has no checkpoint at step {missing[0]}; available: {available}")
         return tuple(by_step[step] for step in sorted(set(steps)))
 
-    @told_in_one_line
+    @raises_store_error
     def fetch_checkpoint(self, stored: StoredCheckpoint, into: Path) -> Path:
-        """Bring what playing needs onto this machine; returns the folder, within `into`, that holds the files.
+        """Download the files that playing needs and return their folder within `into`.
 
-        Several may be fetched into one folder: each has a folder of its own in it.
+        Each checkpoint gets a folder of its own, so several may be fetched into one folder.
         """
         from mlflow.artifacts import download_artifacts
 
@@ -115,19 +117,15 @@ class Checkpoints(Artifacts):
         folder = str(into / stored.model_id)
         return Path(download_artifacts(location, dst_path=folder, tracking_uri=self.address.uri))
 
-    def fetch_training(self, stored: StoredCheckpoint, into: Path) -> Path:
-        """Bring what going on needs onto this machine; returns the folder, within `into`, that holds the files."""
-        return self.fetch_artifact(stored.run_id, _training_path(stored.step), into / stored.model_id)
+    def fetch_training_state(self, stored: StoredCheckpoint, into: Path) -> Path:
+        """Download the files that resuming needs and return their folder within `into`."""
+        return self.fetch_artifact(stored.run_id, training_state_path(stored.step), into / stored.model_id)
 
 
 def _refuse_empty(folder: Path | None) -> None:
-    # MLflow uploads nothing from a folder that is not there, and says nothing.
+    # MLflow uploads nothing from a missing folder, without an error.
     if folder is not None and not any(folder.iterdir()):
-        raise StoreError(f"{folder} is empty: there is no checkpoint in it")
-
-
-def _training_path(step: int) -> str:
-    return f"checkpoints/{step_name(step)}"
+        raise StoreError(f"{folder} is empty: expected the files of a checkpoint")
 
 
 def _stored_checkpoint(run_id: str, model: LoggedModel) -> StoredCheckpoint | None:

@@ -1,4 +1,4 @@
-"""How a run comes into being: its experiment, its place for artifacts, where it came from."""
+"""Creation of MLflow runs: experiment, artifact location, tags of origin, parameters."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.arcade.settings.base import SCHEMA
-from tasks.store.models import StoreError
+from tasks.store.errors import StoreError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
 def origin_tags(kind: str, command: str, versions: Mapping[str, str], commit: str | None) -> dict[str, str]:
-    """The tags that every run bears."""
+    """Return the tags that every run has."""
     tags = {"ramreel.kind": kind, "ramreel.schema": str(SCHEMA), "ramreel.command": command}
     tags |= {"mlflow.source.name": command, "mlflow.source.type": "LOCAL"}
     tags |= {f"ramreel.version.{package}": version for package, version in versions.items()}
@@ -27,27 +27,27 @@ def origin_tags(kind: str, command: str, versions: Mapping[str, str], commit: st
 def create_run(
     client: MlflowClient, artifacts: Path | None, experiment: str, name: str, tags: Mapping[str, str]
 ) -> str:
-    """Create a run in an experiment, which is created first if need be.
+    """Create a run in an experiment, and the experiment if it does not exist.
 
     Args:
-        client: MLflow's.
-        artifacts: folder under which a new experiment keeps its artifacts; none: the tracking server decides.
-        experiment: its name.
-        name: the run's name.
-        tags: the run's tags.
+        client: MLflow's client.
+        artifacts: parent folder of a new experiment's artifacts; None leaves the location to the tracking server.
+        experiment: name of the experiment.
+        name: name of the run.
+        tags: tags of the run.
 
     Returns:
         MLflow's run id.
 
     Raises:
-        StoreError: the experiment was deleted.
+        StoreError: the experiment is deleted.
     """
     experiment_id = _experiment(client, artifacts, experiment)
     return str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
 
 
 def log_params(client: MlflowClient, run_id: str, values: Mapping[str, str]) -> None:
-    """Keep parameters of a run, all at once."""
+    """Log parameters of a run in one batch."""
     from mlflow.entities import Param
 
     client.log_batch(run_id, params=[Param(key, value) for key, value in values.items()])
@@ -61,12 +61,12 @@ def _experiment(client: MlflowClient, artifacts: Path | None, name: str) -> str:
         try:
             return str(client.create_experiment(name, artifact_location=_location(artifacts, name)))
         except MlflowException:
-            # Another process may have been quicker.
+            # Another process may have created it in the meantime.
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
     if found.lifecycle_stage != "active":
-        raise StoreError(f"the experiment {name!r} is deleted: restore it in MLflow or name another (--experiment)")
+        raise StoreError(f"experiment {name!r} is deleted: restore it in MLflow, or choose another (--experiment)")
     return str(found.experiment_id)
 
 

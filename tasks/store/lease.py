@@ -1,6 +1,6 @@
-"""Who trains a run: a lease with a beat, kept as a tag of the run, so that two processes never train it at once.
+"""Leases with a heartbeat, kept as tags of runs, so that two processes never train or record one run concurrently.
 
-MLflow's status says RUNNING long after a process was killed; a beat that has stopped says that nobody is there.
+MLflow's status stays RUNNING long after a process was killed; a heartbeat that stops shows that its process is dead.
 """
 
 from __future__ import annotations
@@ -16,158 +16,165 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from tasks.store.models import StoreError, one_line, told_in_one_line
+from tasks.store.errors import StoreError, one_line, raises_store_error
+from tasks.store.former_layout import LEASE_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAG = "ramreel.lease"
+"""Tag of the lease for training a run."""
+RECORDING_TAG = "ramreel.recording"
+"""Tag of the lease for recording its checkpoints."""
 BEAT_SECONDS = 10
 STALE_SECONDS = 60
 _SETTLE_SECONDS = 0.5
 _WAIT_SECONDS = 2
 
-_given_back: set[str] = set()
-"""Tokens of this process's leases that are over, whether or not the store could be told."""
+_released_tokens: set[str] = set()
+"""Tokens of this process's released leases, whether or not their tags could be deleted."""
 
 
 class LeaseError(StoreError):
-    """Somebody else has the run; the message is one line."""
+    """Another process holds the lease; the message is one line."""
 
 
 class Lease:
-    """The right to train a run while the block lasts, or to do another thing with it that one at a time may do.
+    """A context manager that holds an exclusive lease on a run.
 
     Args:
-        client: MLflow's.
-        run_id: the run.
-        tag: under which the run bears it.
-        patient: wait on entering as long as somebody else has it.
+        client: MLflow's client.
+        run_id: MLflow's run id.
+        tag: tag of the run that holds the lease.
+        patient: wait on entering until the lease is free, instead of raising.
 
     Raises:
-        LeaseError: on entering, somebody else trains the run.
+        LeaseError: on entering, if another process holds the lease.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, tag: str = TAG, *, patient: bool = False) -> None:
         self._client, self._run_id, self._tag, self._patient = client, run_id, tag, patient
-        self._mine = {"token": uuid4().hex, "host": socket.gethostname(), "process": os.getpid()}
-        self._mine["place"] = _place()
-        self._over = threading.Event()
+        self._token = uuid4().hex
+        self._owner = {"token": self._token, "host": socket.gethostname(), "process": os.getpid()}
+        self._owner["place"] = _process_namespace()
+        self._released = threading.Event()
         self._taken_by: dict[str, Any] | None = None
-        self._beating = threading.Thread(target=self._beat, name="ramreel-lease", daemon=True)
+        self._heartbeat = threading.Thread(target=self._send_heartbeats, name="ramreel-lease", daemon=True)
 
     def __enter__(self) -> Self:
         try:
-            self._take()
+            self._acquire()
         except Exception:
             raise
         except BaseException:
-            # A stop that comes before the block does not end it, and the tag may be written.
-            self._give_back()
+            # `__exit__` is not called for an interrupt before the block, and the tag may be written already.
+            self._release()
             raise
-        self._beating.start()
+        self._heartbeat.start()
         return self
 
-    def _take(self) -> None:
-        while (held := self._held()).get("token") != self._mine["token"]:
+    def _acquire(self) -> None:
+        while (holder := self._holder()).get("token") != self._token:
             if self._patient:
                 self.wait_until_free()
             else:
-                self.refuse_if_held()
+                self.raise_if_held()
             try:
                 self._write()
             except StoreError:
-                # MLflow lets one of two fail that write or delete a tag at once; if nobody else did, it is the store.
-                if self._held() == held:
+                # MLflow fails one of two concurrent writes of a tag; if the holder is unchanged, the store failed.
+                if self._holder() == holder:
                     raise
-            # Two that came at the same moment both wrote: the one that wrote last has it.
+            # Of two processes that wrote concurrently, the last writer holds the lease.
             time.sleep(_SETTLE_SECONDS)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
-        self._beating.join()
-        self._give_back()
+        self._released.set()
+        self._heartbeat.join()
+        self._release()
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         try:
-            if self._held().get("token") == self._mine["token"]:
+            if self._holder().get("token") == self._token:
                 self._client.delete_tag(self._run_id, self._tag)
         except Exception as failure:
-            # A lease that is left behind goes stale by itself; what ended the block is worth more.
+            # A lease that is not deleted goes stale; the error that ended the block must not be replaced.
             logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(failure))
         finally:
-            # Not before: who takes what seems free would write the tag while it is being deleted.
-            _given_back.add(str(self._mine["token"]))
+            # Only now: another thread would write the tag while it is being deleted.
+            _released_tokens.add(self._token)
 
-    @told_in_one_line
-    def _held(self) -> dict[str, Any]:
-        text = self._client.get_run(self._run_id).data.tags.get(self._tag, "{}")
+    @raises_store_error
+    def _holder(self) -> dict[str, Any]:
+        tags = self._client.get_run(self._run_id).data.tags
+        text = tags.get(self._tag) or tags.get(LEASE_TAGS.get(self._tag, "")) or "{}"
         try:
-            held = json.loads(text)
+            holder = json.loads(text)
         except ValueError:
             return {}
-        return held if isinstance(held, dict) else {}
+        return holder if isinstance(holder, dict) else {}
 
     def wait_until_free(self) -> None:
-        """Wait as long as somebody else holds it."""
+        """Block while another process holds the lease."""
         while True:
             try:
-                return self.refuse_if_held()
+                return self.raise_if_held()
             except LeaseError:
                 time.sleep(_WAIT_SECONDS)
 
-    def refuse_if_held(self) -> None:
-        """Raise LeaseError if somebody else trains the run."""
-        held = self._held()
-        age = time.time() - float(held.get("beat", 0))
-        if age > STALE_SECONDS or self._is_dead(held):
+    def raise_if_held(self) -> None:
+        """Raise LeaseError if another process holds the lease."""
+        holder = self._holder()
+        age = time.time() - float(holder.get("beat", 0))
+        if age > STALE_SECONDS or self._is_dead(holder):
             return
+        verb = "recorded" if self._tag == RECORDING_TAG else "trained"
         raise LeaseError(
-            f"run {self._run_id} is being trained by {_name(held)} (seen {age:.0f} s ago): stop that first, or wait "
-            "for its end"
+            f"run {self._run_id} is being {verb} by {_describe(holder)} (last heartbeat {age:.0f} s ago): stop that "
+            "process, or wait until it ends"
         )
 
-    def refuse_if_lost(self) -> None:
-        """Raise LeaseError if somebody else has taken the run over, because no beat of ours arrived for too long."""
+    def raise_if_lost(self) -> None:
+        """Raise LeaseError if another process took the lease because no heartbeat of this one arrived for too long."""
         if self._taken_by is not None:
             raise LeaseError(
-                f"run {self._run_id} was taken over by {_name(self._taken_by)} while its store could not be reached "
-                f"from here for more than {STALE_SECONDS} s: that one goes on with it"
+                f"run {self._run_id} was taken over by {_describe(self._taken_by)}: this process could not reach the "
+                f"store for more than {STALE_SECONDS} s; the other one continues the run"
             )
 
-    def _is_dead(self, held: dict[str, Any]) -> bool:
-        """Whether the holder was a process of this machine that is there no more, or is one that has given it back."""
-        if held.get("token") in _given_back:
+    def _is_dead(self, holder: dict[str, Any]) -> bool:
+        """Whether the holder is a process of this machine that has ended, or a lease that this process released."""
+        if holder.get("token") in _released_tokens:
             return True
-        if (held.get("host"), held.get("place")) != (self._mine["host"], self._mine["place"]):
+        if (holder.get("host"), holder.get("place")) != (self._owner["host"], self._owner["place"]):
             return False
         try:
-            os.kill(int(held.get("process", 0)), 0)
+            os.kill(int(holder.get("process", 0)), 0)
         except ProcessLookupError:
             return True
         except PermissionError:
             return False
         return False
 
-    @told_in_one_line
+    @raises_store_error
     def _write(self) -> None:
-        self._client.set_tag(self._run_id, self._tag, json.dumps(self._mine | {"beat": round(time.time(), 1)}))
+        self._client.set_tag(self._run_id, self._tag, json.dumps(self._owner | {"beat": round(time.time(), 1)}))
 
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS):
+    def _send_heartbeats(self) -> None:
+        while not self._released.wait(BEAT_SECONDS):
             try:
-                held = self._held()
-                if held.get("token", self._mine["token"]) != self._mine["token"]:
-                    self._taken_by = held
+                holder = self._holder()
+                if holder.get("token", self._token) != self._token:
+                    self._taken_by = holder
                     return
                 self._write()
             except Exception as error:
-                # A store that is away for a while must not end a training; its next beat tries again.
+                # A store that is unavailable for a while must not end a training run; the next heartbeat retries.
                 logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
 
 
-def _place() -> str:
-    """Where a process's number means a process: machines may have one name, and a container that of its machine."""
+def _process_namespace() -> str:
+    """Return an id of this boot and PID namespace: host names repeat, and a container may share its machine's."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -175,5 +182,5 @@ def _place() -> str:
         return ""
 
 
-def _name(holder: dict[str, Any]) -> str:
+def _describe(holder: dict[str, Any]) -> str:
     return f"process {holder.get('process')} on {holder.get('host')}"

@@ -1,4 +1,4 @@
-"""Metrics on their way to MLflow: dropped if not finite, written beside the training loop."""
+"""Metrics of a training run, logged to MLflow in batches by a background thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tasks.store.models import StoreError, one_line
+from tasks.store.errors import StoreError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def to_metrics(metrics: Mapping[str, float], step: int, timestamp_ms: int, model_id: str | None = None) -> list[Metric]:
-    """MLflow's entities; values that are not finite are left out, since no plot and no mean can use them."""
+    """Return MLflow's metric entities; non-finite values are dropped, since neither plots nor means can use them."""
     from mlflow.entities import Metric
 
     return [
@@ -29,29 +29,34 @@ def to_metrics(metrics: Mapping[str, float], step: int, timestamp_ms: int, model
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970, UTC."""
+    """Return the time in milliseconds since the epoch, UTC."""
     return time.time_ns() // 1_000_000
 
 
-class MetricLog:
-    """Writes a run's metrics in a thread of its own, in order; `log` never waits for the store.
+class MetricWriter:
+    """Log a run's metrics in order from a background thread; `log` never waits for the store.
 
-    MLflow's own asynchronous logging is not used: it sends every call on its own, so that with a dead server each of
-    hundreds of waiting calls is retried for minutes, one after another, before the process may end. Here whatever
-    waits goes out as one batch, with MLflow's patient retries, and after a failure nothing more is tried.
+    MLflow's asynchronous logging is not used: it sends each call separately, so with an unavailable server each of
+    hundreds of queued calls is retried for minutes, one after the other, before the process can exit. Here the queue
+    is sent as one batch with MLflow's retries, and nothing more is tried after a failure.
+
+    Args:
+        client: MLflow's client.
+        run_id: MLflow's run id.
+        logged: last logged step of each metric; values up to it are skipped.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, logged: Mapping[str, int] | None = None) -> None:
         self._client = client
         self._run_id = run_id
         self._logged = dict(logged or {})
-        self._waiting: SimpleQueue[Metric] = SimpleQueue()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ramreel-metrics")
+        self._queue: SimpleQueue[Metric] = SimpleQueue()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ramreel-metrics")
         self._last_write: Future[None] | None = None
         self._failure: Exception | None = None
         self._step_and_time = (-1, 0)
 
-    def __enter__(self) -> MetricLog:
+    def __enter__(self) -> MetricWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -59,39 +64,39 @@ class MetricLog:
             if kind is None:
                 self.flush()
         finally:
-            self._writer.shutdown()
+            self._executor.shutdown()
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Hand metrics over; all that is logged at a step in a row bears the time of the first.
+        """Queue metrics; consecutive calls at one step share the timestamp of the first.
 
         Args:
-            metrics: values by name; those that are not finite are dropped.
-            step: steps of training so far.
+            metrics: values by name; non-finite ones are dropped.
+            step: environment steps trained.
 
         Raises:
-            StoreError: an earlier write failed for good.
+            StoreError: an earlier write failed after all retries.
         """
         self._raise_failure()
         if step != self._step_and_time[0]:
             self._step_and_time = (step, now_ms())
-        # A training that goes on from a checkpoint plays again what it had logged before it was stopped.
+        # A run that resumes from a checkpoint repeats the steps that were logged before it was stopped.
         new = {key: value for key, value in metrics.items() if step > self._logged.get(key, -1)}
         for metric in to_metrics(new, *self._step_and_time):
-            self._waiting.put(metric)
-        self._last_write = self._writer.submit(self._write)
+            self._queue.put(metric)
+        self._last_write = self._executor.submit(self._write)
 
     def flush(self) -> None:
-        """Wait until everything is in the store.
+        """Wait until all queued metrics are logged.
 
         Raises:
-            StoreError: something could not be written.
+            StoreError: a write failed after all retries.
         """
         if self._last_write is not None:
             self._last_write.result()
         self._raise_failure()
 
     def _write(self) -> None:
-        batch = [self._waiting.get() for _ in range(self._waiting.qsize())]
+        batch = [self._queue.get() for _ in range(self._queue.qsize())]
         if not batch or self._failure is not None:
             return
         try:

@@ -1,9 +1,10 @@
-"""The runs that a person's words stand for, over all experiments and without deleted runs."""
+"""Searches in MLflow, every page of them: runs of all experiments, without deleted runs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -13,44 +14,44 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 PAGE = 100
+"""Results per request."""
 
 
 def find_runs(client: MlflowClient, reference: str) -> list[Run]:
-    """Up to four runs with this id, beginning of an id, or name; for `latest` the training run started last."""
+    """Return up to four runs by run id, prefix of one, or name; for `latest` the training run started last."""
     if reference == "latest":
-        return _search(client, "tags.`ramreel.kind` = 'training'", 1)
+        return _first(client, "tags.`ramreel.kind` = 'training'", 1)
     if re.fullmatch(r"[0-9a-f]{4,32}", reference) and (
-        found := _search(client, f"attributes.run_id LIKE '{reference}%'", 4)
+        found := _first(client, f"attributes.run_id LIKE '{reference}%'", 4)
     ):
         return found
-    return runs_named(client, reference, 4)
+    return _first(client, _named(reference), 4) if _is_quotable(reference) else []
 
 
-def runs_named(client: MlflowClient, name: str, limit: int = PAGE) -> list[Run]:
-    """Runs of this name, the one started last first."""
-    return _search(client, f"attributes.run_name = '{name}'", limit) if _can_be_asked_for(name) else []
+def runs_named(client: MlflowClient, name: str) -> Iterator[Run]:
+    """Yield the runs of a name, the one started last first."""
+    return _search(client, _named(name)) if _is_quotable(name) else iter(())
 
 
-def runs_tagged(client: MlflowClient, key: str, value: str, limit: int = PAGE) -> list[Run]:
-    """Runs with this tag, the one started last first."""
-    return _search(client, f"tags.`{key}` = '{value}'", limit) if _can_be_asked_for(value) else []
+def runs_tagged(client: MlflowClient, key: str, value: str) -> Iterator[Run]:
+    """Yield the runs with a tag, the one started last first."""
+    return _search(client, f"tags.`{key}` = '{value}'") if _is_quotable(value) else iter(())
 
 
 def newest_atlas(client: MlflowClient, rom: str) -> Run | None:
-    """The finished run with an atlas of this ROM that was started last."""
-    if not _can_be_asked_for(rom):
+    """Return the finished run with an atlas of a ROM that was started last."""
+    if not _is_quotable(rom):
         return None
-    wanted = f"tags.`ramreel.kind` = 'atlas' AND tags.`ramreel.rom` = '{rom}' AND attributes.status = 'FINISHED'"
-    return next(iter(_search(client, wanted, 1)), None)
-
-
-def _can_be_asked_for(value: str) -> bool:
-    # MLflow's filters have no escape for quotes.
-    return bool(value) and not {"'", '"', "`"} & set(value)
+    query = f"tags.`ramreel.kind` = 'atlas' AND tags.`ramreel.rom` = '{rom}' AND attributes.status = 'FINISHED'"
+    return next(iter(_first(client, query, 1)), None)
 
 
 def pages(search: Callable[[str | None], PagedList[_T]]) -> Iterator[_T]:
-    """Everything that a search finds, asked for page by page; `search` takes the token of the page."""
+    """Yield the results of a search page by page.
+
+    Args:
+        search: returns the page of a token; None is the first page.
+    """
     token: str | None = None
     while True:
         page = search(token)
@@ -60,7 +61,25 @@ def pages(search: Callable[[str | None], PagedList[_T]]) -> Iterator[_T]:
             return
 
 
-def _search(client: MlflowClient, wanted: str, limit: int) -> list[Run]:
+def _named(name: str) -> str:
+    return f"attributes.run_name = '{name}'"
+
+
+def _is_quotable(value: str) -> bool:
+    # MLflow's filters have no escape for quotes.
+    return bool(value) and not {"'", '"', "`"} & set(value)
+
+
+def _first(client: MlflowClient, query: str, limit: int) -> list[Run]:
+    return list(islice(_search(client, query, page_size=limit), limit))
+
+
+def _search(client: MlflowClient, query: str, page_size: int | None = None) -> Iterator[Run]:
+    size = page_size or PAGE
     experiments = pages(lambda token: client.search_experiments(max_results=PAGE, page_token=token))
     ids = [experiment.experiment_id for experiment in experiments]
-    return list(client.search_runs(ids, wanted, max_results=limit, order_by=["attributes.start_time DESC"]))
+    return pages(
+        lambda token: client.search_runs(
+            ids, query, max_results=size, order_by=["attributes.start_time DESC"], page_token=token
+        )
+    )

@@ -1,4 +1,4 @@
-"""Atlases in the store: each in a run of its own, found again by the game's ROM."""
+"""Runs other than training runs: atlases, imported runs and sweeps."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.arcade.atlas.model import Atlas, AtlasError, read_atlas
-from tasks.arcade.external_runs import ForeignRun
-from tasks.arcade.inputs.forms import AtlasSettings
+from tasks.arcade.external_runs import ExternalRun
+from tasks.arcade.inputs.forms import AtlasSettings, SweepSettings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import RunSettings
-from tasks.arcade.tuning import SweepSettings
-from tasks.store import queries as finding
-from tasks.store.connection import connect, find_home
+from tasks.store import queries
+from tasks.store.address import find_home
+from tasks.store.connection import connect
 from tasks.store.create_run import create_run, log_params, origin_tags
-from tasks.store.models import StoreError, flatten, told_in_one_line
-from tasks.store.store import FOREIGN_FILE, IMPORTED, Store
+from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.run_reader import EXTERNAL_RUN_FILE, IMPORTED
+from tasks.store.store import Store
+from tasks.store.values import flatten
 
 ATLAS = "atlas/atlas.json"
-"""Artifact path of an atlas within its run; its picture and its pages lie beside it."""
+"""Artifact path of an atlas within its run; its image and pages are in the same folder."""
+BEST_SETTINGS = "reports/best.toml"
+"""Artifact path of the settings of a sweep's best trial."""
+_MAX_PARAM = 6000
+"""Longest parameter value that MLflow takes, in characters."""
 
 
-@told_in_one_line
+@raises_store_error
 def start_atlas(
     store: Store,
     settings: AtlasSettings,
@@ -33,7 +39,7 @@ def start_atlas(
     versions: Mapping[str, str],
     commit: str | None,
 ) -> str:
-    """Start the run that holds an atlas; what was asked for is its parameters.
+    """Start the run of an atlas, with the atlas settings as parameters.
 
     Returns:
         MLflow's run id.
@@ -49,14 +55,14 @@ def start_atlas(
     return run_id
 
 
-@told_in_one_line
+@raises_store_error
 def newest_atlas(store: Store, rom: str) -> Atlas | None:
-    """The atlas of a game that was started last, of those that are finished; none: there is none.
+    """Return the newest finished atlas of a ROM, or None.
 
     Raises:
-        StoreError: what is there is no atlas.
+        StoreError: the artifact is not an atlas.
     """
-    run = finding.newest_atlas(connect(store.address), rom)
+    run = queries.newest_atlas(connect(store.address), rom)
     if run is None:
         return None
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
@@ -66,10 +72,10 @@ def newest_atlas(store: Store, rom: str) -> Atlas | None:
             raise StoreError(f"{ATLAS} of run {run.info.run_id}: {error}") from None
 
 
-@told_in_one_line
+@raises_store_error
 def start_import(
     store: Store,
-    run: ForeignRun,
+    run: ExternalRun,
     *,
     name: str,
     experiment: str | None,
@@ -79,24 +85,24 @@ def start_import(
     versions: Mapping[str, str],
     commit: str | None,
 ) -> str:
-    """Start the run that holds what is known of a run from elsewhere.
+    """Start an MLflow run for an imported run.
 
     Args:
-        store: where.
-        run: what is known.
-        name: the run's name.
-        experiment: MLflow experiment; none: the environment id.
-        settings: of one that can be played; none: it cannot.
-        params: what else is known of how it was trained.
-        command: what was typed.
-        versions: of what imports it.
-        commit: likewise.
+        store: the store.
+        run: metadata of the imported run.
+        name: run name in MLflow.
+        experiment: MLflow experiment (default: the environment id).
+        settings: settings of a run that can be played; None if it cannot.
+        params: further training parameters of the run.
+        command: command line of the import.
+        versions: library versions of the import, by package.
+        commit: commit of ramreel's source; None if unknown.
 
     Returns:
         MLflow's run id.
     """
     tags = {"ramreel.imported_from": run.origin}
-    given = {**params, "imported.from": run.origin}
+    logged = {**params, "imported.from": run.origin}
     if settings is not None:
         run_id = store.start_run(
             settings,
@@ -113,26 +119,23 @@ def start_import(
         tags |= origin_tags(IMPORTED, command, versions, commit)
         client = connect(store.address)
         run_id = create_run(client, store.address.artifacts, experiment or run.game.env_id, name, tags)
-        given |= flatten(run.model_dump(mode="json", include={"game", "seed", "steps"}))
-    log_params(connect(store.address), run_id, {key: value[:6000] for key, value in given.items()})
-    store.log_text(run_id, run.model_dump_json(indent=2), FOREIGN_FILE)
+        logged |= flatten(run.model_dump(mode="json", include={"game", "seed", "steps"}))
+    log_params(connect(store.address), run_id, {key: value[:_MAX_PARAM] for key, value in logged.items()})
+    store.log_text(run_id, run.model_dump_json(indent=2), EXTERNAL_RUN_FILE)
     return run_id
 
 
-BEST_SETTINGS = "reports/best.toml"
-
-
 def study_file(store: Store) -> Path:
-    """Where Optuna keeps its studies: beside the store's database, or, of a server's, where ours would be."""
+    """Return the path of Optuna's study database: next to the store's database, or in the home if it is a server."""
     database = store.address.database or find_home() / "mlruns" / "mlflow.db"
     return database.with_name("optuna.db")
 
 
-@told_in_one_line
+@raises_store_error
 def start_sweep(
     store: Store, settings: SweepSettings, *, command: str, versions: Mapping[str, str], commit: str | None
 ) -> str:
-    """Start the run that holds a sweep; what was asked for is its parameters.
+    """Start the run of a sweep, with the sweep settings as parameters.
 
     Returns:
         MLflow's run id.
@@ -141,6 +144,6 @@ def start_sweep(
     client = connect(store.address)
     experiment = settings.experiment or settings.env_id
     run_id = create_run(client, store.address.artifacts, experiment, settings.title, tags)
-    asked = flatten(settings.model_dump(mode="json", include={"env_id", "approach", "parameters", "steps", "seed"}))
-    log_params(client, run_id, asked)
+    params = flatten(settings.model_dump(mode="json", include={"env_id", "approach", "parameters", "steps", "seed"}))
+    log_params(client, run_id, params)
     return run_id

@@ -1,4 +1,4 @@
-"""Videos and evaluations of a run's checkpoints: a video counts once the evaluation that is kept after it is there."""
+"""Videos and evaluations of checkpoints; a video is complete once its evaluation, which is saved last, exists."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.arcade.episodes.evaluation import Evaluation
-from tasks.arcade.settings.base import parsed
-from tasks.store.artifacts import Artifacts
-from tasks.store.models import (
-    StoreError,
-    Video,
+from tasks.arcade.settings.base import parse_json
+from tasks.store.artifact_paths import (
+    EVALUATIONS,
+    VIDEOS,
     evaluated_steps,
+    evaluation_path,
     pair_episodes,
     pair_videos,
     step_name,
-    told_in_one_line,
+    video_at,
 )
-
-_EVALUATIONS = "evaluations"
-_VIDEOS = "videos"
+from tasks.store.artifacts import ArtifactStore
+from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.values import StoredVideo
 
 
 @dataclass(frozen=True)
-class Videos(Artifacts):
-    """The videos of runs, and how the checkpoints in them were judged."""
+class VideoStore(ArtifactStore):
+    """Videos of runs, and the evaluations of the checkpoints in them."""
 
-    @told_in_one_line
+    @raises_store_error
     def save_video(
         self,
         run_id: str,
@@ -36,98 +36,88 @@ class Videos(Artifacts):
         trace: Path,
         *,
         episode: str | None = None,
-    ) -> Video:
-        """Keep a video and its trace; one at the same step is replaced.
+    ) -> StoredVideo:
+        """Save a video and its trace, replacing those at the same step.
 
         Args:
-            run_id: the run.
-            step: of the checkpoint recorded.
-            mp4: the video, under whatever name.
-            trace: its trace, likewise.
-            episode: the name of one episode's video, where it is not the checkpoint's video.
+            run_id: MLflow's run id.
+            step: step of the recorded checkpoint.
+            mp4: local file of the video; its name does not matter.
+            trace: local file of its trace, likewise.
+            episode: name of the episode, if this is not the checkpoint's own video.
         """
-        folder, name = (f"{_VIDEOS}/{step_name(step)}", episode) if episode else (_VIDEOS, step_name(step))
-        video = Video(
-            step=step,
-            mp4=f"{folder}/{name}.mp4",
-            trace=f"{folder}/{name}.trace.json",
-        )
-        files = {video.trace: trace, video.mp4: mp4}
-        # MLflow keeps a file under its own name; the link gives it the right one without a copy.
+        video = video_at(step, episode)
+        # MLflow keeps a file's own name; a link gives it another one without a copy.
         with tempfile.TemporaryDirectory() as links:
-            for path, source in files.items():
+            for path, source in {video.trace: trace, video.mp4: mp4}.items():
                 link = Path(links) / Path(path).name
                 link.unlink(missing_ok=True)
                 link.symlink_to(source.absolute())
                 self._client.log_artifact(run_id, str(link), str(Path(path).parent))
         return video
 
-    @told_in_one_line
-    def videos(self, run_id: str) -> dict[int, Video]:
-        """The checkpoints' videos of a run by step, in rising order: only those whose trace is there as well."""
-        return pair_videos(self._files(run_id, _VIDEOS))
+    @raises_store_error
+    def videos(self, run_id: str) -> dict[int, StoredVideo]:
+        """Return the checkpoints' videos of a run by step, in ascending order; videos without a trace are skipped."""
+        return pair_videos(self._files(run_id, VIDEOS))
 
-    @told_in_one_line
-    def episode_videos(self, run_id: str, step: int) -> list[Video]:
-        """The videos of single episodes of a checkpoint, beside its video; none unless all were asked for."""
-        return pair_episodes(step, self._files(run_id, f"{_VIDEOS}/{step_name(step)}"))
+    @raises_store_error
+    def episode_videos(self, run_id: str, step: int) -> list[StoredVideo]:
+        """Return the videos of single episodes of a checkpoint; empty unless all episodes were recorded."""
+        return pair_episodes(step, self._files(run_id, f"{VIDEOS}/{step_name(step)}"))
 
     def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
-        """Keep every episode of a checkpoint's evaluation; one at the same step is replaced."""
-        self.log_text(run_id, evaluation.model_dump_json(indent=2), _evaluation_path(evaluation.step))
+        """Save the evaluation of a checkpoint, replacing the one at the same step."""
+        self.log_text(run_id, evaluation.model_dump_json(indent=2), evaluation_path(evaluation.step))
 
-    def retract_evaluation(self, run_id: str, step: int) -> None:
-        """A checkpoint counts as neither evaluated nor recorded, until its next evaluation is kept."""
+    def discard_evaluation(self, run_id: str, step: int) -> None:
+        """Discard the evaluation at a step: until the next one, the checkpoint is neither evaluated nor recorded."""
         if step in self.evaluations(run_id):
-            # Whoever may write may replace; not everybody may delete.
-            self.log_text(run_id, "", _evaluation_path(step))
+            # Replacing an artifact needs fewer permissions than deleting it.
+            self.log_text(run_id, "", evaluation_path(step))
 
-    @told_in_one_line
+    @raises_store_error
     def evaluations(self, run_id: str) -> tuple[int, ...]:
-        """Steps of the checkpoints that have been evaluated, in rising order."""
-        return evaluated_steps(self._files(run_id, _EVALUATIONS))
+        """Return the steps of the evaluated checkpoints, in ascending order."""
+        return evaluated_steps(self._files(run_id, EVALUATIONS))
 
-    def complete_videos(self, run_id: str) -> dict[int, Video]:
-        """The videos of a run by step, in rising order: those that are there with all that belongs to them.
+    def complete_videos(self, run_id: str) -> dict[int, StoredVideo]:
+        """Return the videos of a run that have an evaluation, by step in ascending order.
 
-        A video that was being written when its process was killed, or its disk was full, is none of them: the
-        evaluation, which is kept last, is not there.
+        A video that was being saved when its process was killed or the disk was full has none: the evaluation is
+        saved last.
         """
         videos, evaluated = self.videos(run_id), self.evaluations(run_id)
         return {step: video for step, video in videos.items() if step in evaluated}
 
     def fetch_evaluation(self, run_id: str, step: int) -> Evaluation:
-        """A checkpoint's evaluation.
+        """Download the evaluation of a checkpoint.
 
         Raises:
-            StoreError: there is none, or what is there is not an evaluation.
+            StoreError: it is missing, or is not an evaluation.
         """
-        path = _evaluation_path(step)
+        path = evaluation_path(step)
         with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
             text = self.fetch_artifact(run_id, path, Path(folder)).read_text("utf-8")
-        return _evaluation(run_id, step, text)
+        return _parse_evaluation(run_id, step, text)
 
     def fetch_evaluations(self, run_id: str) -> tuple[Evaluation, ...]:
-        """All evaluations of a run by step, brought here at once.
+        """Download all evaluations of a run, by step, in one request.
 
         Raises:
-            StoreError: what is there is not an evaluation.
+            StoreError: one of them is not an evaluation.
         """
         steps = self.evaluations(run_id)
         if not steps:
             return ()
         with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-            here = self.fetch_artifact(run_id, _EVALUATIONS, Path(folder))
-            texts = [(here / f"{step_name(step)}.json").read_text("utf-8") for step in steps]
-        return tuple(_evaluation(run_id, step, text) for step, text in zip(steps, texts, strict=True))
+            local = self.fetch_artifact(run_id, EVALUATIONS, Path(folder))
+            texts = [(local / f"{step_name(step)}.json").read_text("utf-8") for step in steps]
+        return tuple(_parse_evaluation(run_id, step, text) for step, text in zip(steps, texts, strict=True))
 
 
-def _evaluation(run_id: str, step: int, text: str) -> Evaluation:
+def _parse_evaluation(run_id: str, step: int, text: str) -> Evaluation:
     try:
-        return parsed(Evaluation, text.encode())
+        return parse_json(Evaluation, text.encode())
     except ValueError as error:
-        raise StoreError(f"{_evaluation_path(step)} of run {run_id} is no evaluation: {error}") from None
-
-
-def _evaluation_path(step: int) -> str:
-    return f"{_EVALUATIONS}/{step_name(step)}.json"
+        raise StoreError(f"{evaluation_path(step)} of run {run_id} is not an evaluation: {error}") from None

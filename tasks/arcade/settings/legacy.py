@@ -19,9 +19,22 @@ FIELDS: Mapping[str, str] = {
     "normalised": "normalized",
     "still_gain": "static_byte_gain",
     "survey_steps": "warmup_steps",
+    "how": "relation",
+    "pokes": "perturbations",
+    "reach": "bounds",
+    "sure": "confidence",
+    "thing": "object",
+    "things": "objects",
     "unrewarded_lean": "no_reward_logit_noise",
+    "unsteady": "discarded_states",
+    "words": "summary",
 }
-VALUES: Mapping[str, str] = {"standardised": "standardized"}
+VALUES: Mapping[str, str] = {
+    "standardised": "standardized",
+    "look": "appearance",
+    "x drive": "x motion",
+    "y drive": "y motion",
+}
 ARRAYS: Mapping[str, str] = {"movers": "moving_bytes", "survey.": "warmup."}
 """Beginnings of the names of arrays in `features.safetensors`."""
 FILES: Mapping[str, str] = {"optimizer.safetensors": "optimiser.safetensors"}
@@ -39,6 +52,15 @@ def current_names(data: Any) -> Any:
 
 def _current_value(key: str, value: Any) -> Any:
     return VALUES.get(value, value) if key == "kind" and isinstance(value, str) else current_names(value)
+
+
+def current_parameters(params: Mapping[str, str]) -> dict[str, str]:
+    """Return flat parameters, such as MLflow's, under current names: `approach.features.moving_bytes`."""
+    return dict(_current_parameter(name.split("."), value) for name, value in params.items())
+
+
+def _current_parameter(path: list[str], value: str) -> tuple[str, str]:
+    return ".".join(FIELDS.get(field, field) for field in path), str(_current_value(path[-1], value))
 
 
 def current_arrays(arrays: Mapping[str, T]) -> dict[str, T]:

@@ -13,7 +13,7 @@ import pytest
 from tasks.store import StoreError, find_home, open_store
 
 
-def refused(error: pytest.ExceptionInfo[StoreError]) -> str:
+def message_of(error: pytest.ExceptionInfo[StoreError]) -> str:
     message = str(error.value)
     assert "\n" not in message
     return message
@@ -27,13 +27,13 @@ def test_ramreel_home_holds_the_embedded_store(monkeypatch: pytest.MonkeyPatch, 
     assert store.address.artifacts == tmp_path / "home/mlruns/artifacts"
 
 
-@pytest.mark.parametrize("mark", ["mlruns", "pyproject.toml"])
-def test_home_is_found_upwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mark: str) -> None:
+@pytest.mark.parametrize("marker", ["mlruns", "pyproject.toml"])
+def test_home_is_the_closest_project_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, marker: str) -> None:
     monkeypatch.delenv("RAMREEL_HOME", raising=False)
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     (tmp_path / "a" / "pyproject.toml").write_text('[project]\nname = "another"\n')
-    if mark == "mlruns":
+    if marker == "mlruns":
         (tmp_path / "mlruns").mkdir()
     else:
         (tmp_path / "pyproject.toml").write_text('[project]\nname = "ramreel"\n')
@@ -41,60 +41,60 @@ def test_home_is_found_upwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert find_home() == tmp_path
 
 
-def test_home_is_the_working_folder_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_home_defaults_to_the_working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("RAMREEL_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert find_home() == tmp_path
 
 
-def test_argument_before_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_argument_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/from_env.db")
     assert open_store().address.database == tmp_path / "from_env.db"
     assert open_store(f"sqlite:///{tmp_path}/given.db").address.database == tmp_path / "given.db"
 
 
-def test_looking_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reading_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/new/mlruns/mlflow.db")
     with pytest.raises(StoreError) as error:
         store.resolve_run("latest")
-    assert "ramreel train" in refused(error)
+    assert "ramreel train" in message_of(error)
     with pytest.raises(StoreError, match="no run 'abcd'"):
         store.resolve_run("abcd")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere/mlflow.db", "{tmp}/file/mlflow.db"])
-def test_a_folder_that_cannot_be_written_to(tmp_path: Path, place: str) -> None:
+def test_unwritable_folder_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as error:
         open_store("sqlite:///" + place.format(tmp=tmp_path))
-    assert re.match(r"cannot write to (/proc|.*/file) \(.+\): set RAMREEL_HOME or --tracking-uri", refused(error))
+    assert re.match(r"cannot write to (/proc|.*/file) \(.+\): set RAMREEL_HOME or --tracking-uri", message_of(error))
 
 
 @pytest.mark.parametrize("name", ["what?", "100%41"])
-def test_a_folder_whose_name_means_something_else_in_an_address(tmp_path: Path, name: str) -> None:
+def test_folder_name_with_uri_syntax_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match=r"cannot keep databases in .* another folder") as error:
         open_store(f"sqlite:///{tmp_path / name}/mlflow.db")
-    refused(error)
+    message_of(error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database at all, but long enough to look like one" * 100)
     with pytest.raises(StoreError) as error:
         open_store(f"sqlite:///{tmp_path}/mlflow.db")
-    assert "file is not a database" in refused(error)
+    assert "file is not a database" in message_of(error)
 
 
 @pytest.mark.parametrize("uri", ["{tmp}/mlruns", "localhost:5000", "gopher://host"])
-def test_an_address_that_mlflow_refuses(tmp_path: Path, uri: str) -> None:
+def test_invalid_uri_is_refused(tmp_path: Path, uri: str) -> None:
     with pytest.raises(StoreError) as error:
         open_store(uri.format(tmp=tmp_path))
-    assert "right would be http://localhost:5000 or sqlite:///" in refused(error)
+    assert "use a URI such as http://localhost:5000 or sqlite:///" in message_of(error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_server_is_found_out_quickly() -> None:
+def test_missing_server_fails_within_seconds_without_its_password() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         uri = f"http://someone:secret@127.0.0.1:{unused.getsockname()[1]}"
@@ -102,26 +102,26 @@ def test_no_server_is_found_out_quickly() -> None:
         with pytest.raises(StoreError) as error:
             open_store(uri)
     assert time.monotonic() - began < 5
-    message = refused(error)
-    assert f"no MLflow tracking server answers at {uri.replace('someone:secret@', '')}" in message
-    assert "secret" not in "".join(traceback.format_exception(error.value)), "which is what Prefect logs"
+    message = message_of(error)
+    assert f"no MLflow tracking server responds at {uri.replace('someone:secret@', '')}" in message
+    assert "secret" not in "".join(traceback.format_exception(error.value)), "Prefect logs the traceback"
 
 
-def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_never_responds_fails_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.store.connection._ANSWER_SECONDS", 1)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
-        with pytest.raises(StoreError, match="no MLflow tracking server answers"):
-            open_store(f"http://127.0.0.1:{mute.getsockname()[1]}")
+        with pytest.raises(StoreError, match="no MLflow tracking server responds"):
+            open_store(f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert time.monotonic() - began < 5
 
 
-def test_a_server_of_another_kind() -> None:
+def test_server_that_is_not_mlflow_is_refused() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            with pytest.raises(StoreError, match="no MLflow tracking server answers"):
+            with pytest.raises(StoreError, match="no MLflow tracking server responds"):
                 open_store(f"http://127.0.0.1:{server.server_port}")
         finally:
             server.shutdown()

@@ -1,4 +1,4 @@
-"""The store used by several processes and threads at once, and through a tracking server."""
+"""The store used by several processes and threads concurrently, and through a tracking server."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.settings.run import RunSettings
-from tasks.store import Lease, LeaseError, MetricLog, Store, StoreError, open_store
-from tasks.store.connection import connect, find_address
+from tasks.store import Lease, LeaseError, MetricWriter, Store, StoreError, open_store
+from tasks.store.address import find_address
+from tasks.store.connection import connect
 
 Start = Callable[..., str]
 
@@ -34,7 +35,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_four_trainings_and_two_recordings_at_once(
+def test_four_training_runs_and_two_recordings_run_concurrently(
     store: Store, settings: RunSettings, start: Start, checkpoint: Path, tmp_path: Path
 ) -> None:
     recorded = start(store, settings)
@@ -42,9 +43,9 @@ def test_four_trainings_and_two_recordings_at_once(
     for step in steps:
         store.save_checkpoint(recorded, step, checkpoint, "d")
 
-    def training(number: int) -> str:
+    def train(number: int) -> str:
         run_id = start(store, settings, f"training-{number}")
-        with store.metric_log(run_id) as log:
+        with store.metric_writer(run_id) as log:
             for step in range(1, 61):
                 log.log({f"train/{name}": float(step) for name in range(12)}, step)
                 if step % 20 == 0:
@@ -52,7 +53,7 @@ def test_four_trainings_and_two_recordings_at_once(
                     store.save_checkpoint(run_id, step, checkpoint, "d")
         return run_id
 
-    def recording(_number: int) -> int:
+    def record(_number: int) -> int:
         for stored in store.list_checkpoints(recorded):
             folder = store.fetch_checkpoint(stored, tmp_path / f"r{_number}-{stored.step}")
             store.log_metrics(recorded, {"eval/mean_reward": 1.0}, stored.step, stored.model_id)
@@ -60,22 +61,22 @@ def test_four_trainings_and_two_recordings_at_once(
         return len(store.videos(recorded))
 
     with ThreadPoolExecutor(6) as pool:
-        trainings = pool.map(training, range(4))
-        recordings = pool.map(recording, range(2))
+        trained = pool.map(train, range(4))
+        recordings = pool.map(record, range(2))
         assert list(recordings) == [3, 3]
-        for run_id in trainings:
+        for run_id in trained:
             assert store.history(run_id, "train/11") == [(step, float(step)) for step in range(1, 61)]
             assert [stored.step for stored in store.list_checkpoints(run_id)] == [20, 40, 60]
 
 
-def test_after_a_failed_write_nothing_more_is_tried() -> None:
-    asked: list[str] = []
-    answer_now = threading.Event()
+def test_no_write_is_tried_after_a_failed_one() -> None:
+    requests: list[str] = []
+    respond = threading.Event()
 
     class Refusing(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked.append(self.path)
-            answer_now.wait(30)
+            requests.append(self.path)
+            respond.wait(30)
             self.send_error(400)
 
         def log_message(self, *_: object) -> None:
@@ -86,18 +87,18 @@ def test_after_a_failed_write_nothing_more_is_tried() -> None:
         serving.start()
         client = connect(find_address(f"http://127.0.0.1:{server.server_port}"))
         try:
-            with pytest.raises(StoreError, match="could not be written"), MetricLog(client, "a" * 32) as log:
+            with pytest.raises(StoreError, match="could not be written"), MetricWriter(client, "a" * 32) as log:
                 for step in range(20):
                     log.log({"a": 1.0}, step)
-                answer_now.set()
+                respond.set()
         finally:
             server.shutdown()
             serving.join()
-    assert asked == ["/api/2.0/mlflow/runs/log-batch"]
+    assert requests == ["/api/2.0/mlflow/runs/log-batch"]
 
 
 class Hesitating(Lease):
-    """Somebody who waited until it was free, and whom another one that waited comes before."""
+    """A lease that another waiting lease acquires first, after this one saw it free."""
 
     def __init__(self, store: Store, run_id: str, other: Callable[[], object]) -> None:
         super().__init__(connect(store.address), run_id, "ramreel.recording", patient=True)
@@ -108,14 +109,14 @@ class Hesitating(Lease):
         self._other()
 
 
-def test_two_that_wait_for_a_lease_get_it_one_after_the_other(
+def test_two_waiting_leases_are_acquired_one_after_the_other(
     store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.05)
     held: list[str] = []
     begun = []
 
-    def video(name: str, lease: Lease) -> None:
+    def record(name: str, lease: Lease) -> None:
         with lease:
             held.append(f"{name} begins")
             time.sleep(0.1)
@@ -123,34 +124,34 @@ def test_two_that_wait_for_a_lease_get_it_one_after_the_other(
 
     def other() -> None:
         if not begun:
-            begun.append(pool.submit(video, "other", store.recording(run_id)))
+            begun.append(pool.submit(record, "other", store.recording_lease(run_id)))
             while "ramreel.recording" not in store.run(run_id).tags:
                 time.sleep(0.01)
 
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(video, "one", Hesitating(store, run_id, other))
+        one = pool.submit(record, "one", Hesitating(store, run_id, other))
         one.result()
         begun[0].result()
     assert sorted([held[:2], held[2:]]) == [["one begins", "one ends"], ["other begins", "other ends"]]
 
 
-def test_many_that_take_a_lease_at_once_do_not_fail_by_each_others_writing(
+def test_concurrent_acquisition_does_not_fail_by_conflicting_writes(
     store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.01)
     monkeypatch.setattr("tasks.store.lease._SETTLE_SECONDS", 0.25)
 
-    def video(number: int) -> int:
-        with store.recording(run_id):
+    def record(number: int) -> int:
+        with store.recording_lease(run_id):
             return number
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(video, range(12))) == list(range(12))
+        assert list(pool.map(record, range(12))) == list(range(12))
     assert "ramreel.recording" not in store.run(run_id).tags
 
 
 @pytest.mark.parametrize("place", ["another boot", "another container", None])
-def test_a_process_elsewhere_is_not_dead_because_its_machine_has_our_name(
+def test_process_on_a_machine_of_the_same_name_is_not_taken_for_dead(
     place: str | None, store: Store, run_id: str
 ) -> None:
     with subprocess.Popen(["true"]) as over:
@@ -158,10 +159,12 @@ def test_a_process_elsewhere_is_not_dead_because_its_machine_has_our_name(
     held = {"token": "t", "host": socket.gethostname(), "process": over.pid, "beat": time.time(), "place": place}
     store.set_tag(run_id, "ramreel.lease", json.dumps(held))
     with pytest.raises(LeaseError, match="being trained by"), store.lease(run_id):
-        raise AssertionError("it may be alive")
+        raise AssertionError("the process may be alive")
 
 
-def test_a_stop_while_a_lease_is_taken_leaves_none(store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_while_acquiring_releases_the_lease(
+    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ctrl_c(_: float) -> None:
         assert "ramreel.lease" in store.run(run_id).tags
         raise KeyboardInterrupt
@@ -170,12 +173,12 @@ def test_a_stop_while_a_lease_is_taken_leaves_none(store: Store, run_id: str, mo
     with pytest.raises(KeyboardInterrupt), store.lease(run_id):
         raise AssertionError("it is not taken yet")
     assert "ramreel.lease" not in store.run(run_id).tags
-    store.lease(run_id).refuse_if_held()
+    store.lease(run_id).raise_if_held()
 
 
-def test_a_lease_that_the_store_does_not_write_is_an_error(store: Store, run_id: str) -> None:
+def test_lease_that_cannot_be_written_is_an_error(store: Store, run_id: str) -> None:
     connect(store.address).delete_run(run_id)
-    with pytest.raises(StoreError, match="must be in the 'active' state"), store.recording(run_id):
+    with pytest.raises(StoreError, match="must be in the 'active' state"), store.recording_lease(run_id):
         raise AssertionError("the run is deleted")
 
 
@@ -188,9 +191,9 @@ print(store.start_run(RunSettings.model_validate_json(sys.argv[1]), name="n", co
 """
 
 
-def test_several_processes_find_no_store_and_are_quiet(settings: RunSettings, tmp_path: Path) -> None:
+def test_several_processes_create_a_fresh_store_without_output(settings: RunSettings, tmp_path: Path) -> None:
     (tmp_path / "mlruns").mkdir()
-    (tmp_path / "mlruns/mlflow.db.unfinished").write_text("a process was stopped in the middle of making one")
+    (tmp_path / "mlruns/mlflow.db.unfinished").write_text("left by a process that was killed while creating one")
     command = [sys.executable, "-c", FIRST_RUN, settings.model_dump_json()]
     environment = {"RAMREEL_HOME": str(tmp_path), "PYTHONPATH": ":".join(filter(None, sys.path))}
     processes = [
@@ -207,7 +210,7 @@ def test_several_processes_find_no_store_and_are_quiet(settings: RunSettings, tm
 
 
 def _flush(store: Store) -> None:
-    with MetricLog(connect(store.address), "a" * 32) as log:
+    with MetricWriter(connect(store.address), "a" * 32) as log:
         log.log({"a": 1.0}, 1)
 
 
@@ -216,34 +219,34 @@ def _lease(store: Store) -> None:
         raise AssertionError("there is no such run")
 
 
-ASKED: dict[str, Callable[[Store], object]] = {
-    "a run": lambda store: store.run("a" * 32),
-    "who trains it": lambda store: store.lease("a" * 32).refuse_if_held(),
-    "to train it": _lease,
-    "to keep metrics": _flush,
-    "its checkpoints": lambda store: store.list_checkpoints("a" * 32),
-    "its files": lambda store: store.videos("a" * 32),
+REQUESTS: dict[str, Callable[[Store], object]] = {
+    "run": lambda store: store.run("a" * 32),
+    "lease holder": lambda store: store.lease("a" * 32).raise_if_held(),
+    "lease": _lease,
+    "metrics": _flush,
+    "checkpoints": lambda store: store.list_checkpoints("a" * 32),
+    "videos": lambda store: store.videos("a" * 32),
 }
 
 
-@pytest.mark.parametrize("what", ASKED)
-def test_a_server_that_went_away_is_told_of_in_one_line_without_its_password(
-    what: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_unavailable_server_is_one_line_without_its_password(
+    request_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         store = Store(find_address(f"http://someone:secret@127.0.0.1:{unused.getsockname()[1]}"))
         with pytest.raises(StoreError) as error:
-            ASKED[what](store)
+            REQUESTS[request_name](store)
     assert "\n" not in str(error.value)
     assert "API request to http://127.0.0.1" in str(error.value)
-    assert "secret" not in "".join(traceback.format_exception(error.value)), "which is what Prefect logs"
+    assert "secret" not in "".join(traceback.format_exception(error.value)), "Prefect logs the traceback"
 
 
 @pytest.fixture
 def server(migrated: Path, tmp_path: Path) -> Iterator[str]:
-    """A real `mlflow server` that hands artifacts through."""
+    """A real `mlflow server` that proxies artifacts."""
     folder = tmp_path / "server"
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(migrated.read_bytes())
@@ -260,14 +263,14 @@ def server(migrated: Path, tmp_path: Path) -> Iterator[str]:
             start_new_session=True,
         )
         try:
-            yield _when_it_answers(f"http://127.0.0.1:{port}", process, folder / "log")
+            yield _wait_until_ready(f"http://127.0.0.1:{port}", process, folder / "log")
         finally:
-            # The server has children, and ends slowly when asked.
+            # The server has child processes, and is slow to stop on SIGTERM.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def _when_it_answers(uri: str, process: subprocess.Popen[bytes], log: Path) -> str:
+def _wait_until_ready(uri: str, process: subprocess.Popen[bytes], log: Path) -> str:
     for _ in range(300):
         try:
             open_store(uri)
@@ -290,14 +293,14 @@ video = store.videos(stored.run_id)[stored.step]
 print(json.dumps({
     "settings": store.run(stored.run_id).settings.model_dump(mode="json"),
     "checkpoint": str(store.fetch_checkpoint(stored, into / "checkpoint")),
-    "training": str(store.fetch_training(stored, into)),
+    "training": str(store.fetch_training_state(stored, into)),
     "video": str(store.fetch_artifact(stored.run_id, video.mp4, into)),
     "history": store.history(stored.run_id, "eval/mean_reward"),
 }))
 """
 
 
-def test_a_round_trip_through_a_server(
+def test_round_trip_through_a_server(
     server: str,
     settings: RunSettings,
     start: Start,
@@ -310,7 +313,7 @@ def test_a_round_trip_through_a_server(
     store = open_store(server)
     assert store.address.artifacts is None
     run_id = start(store, settings)
-    with store.metric_log(run_id) as log:
+    with store.metric_writer(run_id) as log:
         log.log({"rollout/ep_rew_mean": -21.0, "nan": float("nan")}, 100)
     model_id = store.save_checkpoint(run_id, 100, checkpoint, "d", params={"a": "b"}, training=checkpoint)
     store.log_metrics(run_id, {"eval/mean_reward": -20.0}, 100, model_id)

@@ -11,14 +11,14 @@ from typing import get_args
 import pytest
 from mlflow import MlflowClient
 
-from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
-from tasks.arcade.episodes.trace import Ended
+from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
+from tasks.arcade.episodes.trace import EpisodeEnd
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.run import RunSettings
-from tasks.store import RunStatus, Store, StoreError
-from tasks.store import queries as finding
+from tasks.store import RunStatus, Store, StoreError, queries
+from tasks.store.artifact_paths import safe_path, step_name
 from tasks.store.connection import connect
-from tasks.store.models import flatten, safe_path, step_name
+from tasks.store.values import flatten
 
 Start = Callable[..., str]
 
@@ -41,21 +41,21 @@ def settings_file(store: Store, run_id: str) -> Path:
     return next(store.address.artifacts.rglob(f"{run_id}/artifacts/settings.json"))
 
 
-def reasons(store: Store, run_id: str) -> tuple[str | None, str | None]:
-    """Why it ended or failed, and its description in MLflow."""
+def reason_and_description(store: Store, run_id: str) -> tuple[str | None, str | None]:
+    """Return the reason of a run and its description in MLflow."""
     tags = store.run(run_id).tags
     return tags.get("ramreel.reason"), tags.get("mlflow.note.content")
 
 
-def refused(error: pytest.ExceptionInfo[StoreError]) -> str:
+def message_of(error: pytest.ExceptionInfo[StoreError]) -> str:
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
-def an_evaluation(step: int, score: float) -> Evaluation:
-    episode = EpisodeScore(
-        seed=1, episode_return=score, length=10, frames=40, ram_digest="ab", ended=get_args(Ended)[0]
+def make_evaluation(step: int, score: float) -> Evaluation:
+    episode = EpisodeResult(
+        seed=1, episode_return=score, length=10, frames=40, ram_digest="ab", ended=get_args(EpisodeEnd)[0]
     )
     return Evaluation(
         checkpoint="d", step=step, settings=EvaluationSettings(), episodes=(episode,), recorded=0, video_frames=40
@@ -82,32 +82,34 @@ class TestRuns:
         }
         assert expected.items() <= run.tags.items()
 
-    def test_artifacts_are_beside_the_database(self, store: Store, home: Path, run_id: str) -> None:
+    def test_artifacts_are_next_to_the_database(self, store: Store, home: Path, run_id: str) -> None:
         assert list((home / "mlruns/artifacts").rglob("settings.json")) == [
             home / f"mlruns/artifacts/ALE-Pong-v5/{run_id}/artifacts/settings.json"
         ]
 
-    def test_named_experiment_and_the_same_again(self, store: Store, settings: RunSettings) -> None:
+    def test_named_experiment_is_created_once(self, store: Store, settings: RunSettings) -> None:
         names = []
         for _ in range(2):
             run_id = store.start_run(settings, name="a", command="c", versions={}, commit=None, experiment="../mine")
             names.append(store.run(run_id).experiment)
         assert names == ["../mine", "../mine"]
 
-    def test_deleted_experiment(self, store: Store, settings: RunSettings, start: Start, run_id: str) -> None:
+    def test_deleted_experiment_is_refused(
+        self, store: Store, settings: RunSettings, start: Start, run_id: str
+    ) -> None:
         client = client_of(store)
         client.delete_experiment(client.get_run(run_id).info.experiment_id)
         with pytest.raises(StoreError) as error:
             start(store, settings)
-        assert "'ALE/Pong-v5' is deleted" in refused(error)
+        assert "'ALE/Pong-v5' is deleted" in message_of(error)
 
-    def test_a_run_that_cannot_start_is_failed(
+    def test_run_that_cannot_start_is_failed(
         self, store: Store, home: Path, settings: RunSettings, start: Start
     ) -> None:
         (home / "mlruns/artifacts").write_text("in the way")
         with pytest.raises(StoreError) as error:
             start(store, settings)
-        refused(error)
+        message_of(error)
         client = client_of(store)
         experiment = client.get_experiment_by_name("ALE/Pong-v5")
         assert experiment is not None
@@ -116,7 +118,7 @@ class TestRuns:
         assert run.data.tags["ramreel.reason"]
 
     @pytest.mark.parametrize("left", [None, b"", b'{"schema": 99}', b"\xff"])
-    def test_a_run_whose_settings_cannot_be_read_is_scanned_past(
+    def test_iter_runs_skips_unreadable_settings(
         self, store: Store, settings: RunSettings, start: Start, run_id: str, left: bytes | None
     ) -> None:
         whole = start(store, settings)
@@ -124,26 +126,24 @@ class TestRuns:
         file.unlink() if left is None else file.write_bytes(left)
         with pytest.raises(StoreError) as error:
             store.run(run_id)
-        told = "was stopped before its settings.json was kept" if left is None else "are not this version's"
-        assert told in refused(error)
-        found = store.scan(store.runs_named("ppo-7"))
+        expected = "stopped before its settings.json was saved" if left is None else "are not readable by this version"
+        assert expected in message_of(error)
+        found = store.iter_runs(store.runs_named("ppo-7"))
         assert {run.run_id: run.settings for run in found} == {whole: settings, run_id: None}
 
-    def test_an_import_that_was_stopped_while_it_began_is_scanned_past(
-        self, store: Store, settings: RunSettings
-    ) -> None:
+    def test_iter_runs_skips_an_import_stopped_while_it_started(self, store: Store, settings: RunSettings) -> None:
         run_id = store.start_run(settings, name="sb3", command="c", versions={}, commit=None, kind="imported")
-        with pytest.raises(StoreError, match=r"was stopped before its imported\.json was kept"):
+        with pytest.raises(StoreError, match=r"was stopped before its imported\.json was saved"):
             store.run(run_id)
-        (run,) = store.scan([run_id])
-        assert (run.kind, run.settings, run.foreign) == ("imported", None, None)
+        (run,) = store.iter_runs([run_id])
+        assert (run.kind, run.settings, run.external) == ("imported", None, None)
 
-    def test_a_run_whose_settings_are_there_and_do_not_come_ends_a_scan(self, store: Store, run_id: str) -> None:
+    def test_iter_runs_raises_for_settings_that_cannot_be_fetched(self, store: Store, run_id: str) -> None:
         file = settings_file(store, run_id)
         file.unlink()
         file.symlink_to("/etc/hostname")
-        with pytest.raises(StoreError, match="it is a link"):
-            list(store.scan([run_id]))
+        with pytest.raises(StoreError, match="is a link that leads out of the run"):
+            list(store.iter_runs([run_id]))
 
     @pytest.mark.parametrize(("status", "noted"), [("FINISHED", False), ("FAILED", True), ("KILLED", True)])
     def test_finish(self, store: Store, run_id: str, status: RunStatus, noted: bool) -> None:
@@ -155,50 +155,50 @@ class TestRuns:
         assert run.end_ms is not None
         assert run.end_ms >= run.start_ms
 
-    def test_a_failure_noted_leaves_the_status(self, store: Store, run_id: str) -> None:
+    def test_failure_reason_leaves_the_status(self, store: Store, run_id: str) -> None:
         store.finish_run(run_id, "FINISHED")
-        store.note_failure(run_id, "the encoder died")
+        store.set_failure_reason(run_id, "the encoder died")
         run = store.run(run_id)
         assert (run.status, run.tags["ramreel.reason"]) == ("FINISHED", "the encoder died")
         assert run.tags["mlflow.note.content"] == "the encoder died"
 
     @pytest.mark.parametrize("described", [None, "my best one"])
-    def test_what_goes_on_no_longer_says_why_it_ended(
+    def test_running_run_has_no_reason(
         self, store: Store, settings: RunSettings, run_id: str, described: str | None
     ) -> None:
-        for go_on in (lambda: store.reopen_run(run_id, settings), lambda: store.continue_run(run_id)):
-            store.note_failure(run_id, "1 of 2 videos failed")
+        for set_running in (lambda: store.resume_run(run_id, settings), lambda: store.mark_running(run_id)):
+            store.set_failure_reason(run_id, "1 of 2 videos failed")
             store.finish_run(run_id, "FAILED", "the disk is full")
             if described:
                 store.set_tag(run_id, "mlflow.note.content", described)
                 store.finish_run(run_id, "FAILED", "the disk is full again")
-                assert reasons(store, run_id) == ("the disk is full again", described)
-            go_on()
+                assert reason_and_description(store, run_id) == ("the disk is full again", described)
+            set_running()
             assert store.run(run_id).status == "RUNNING"
-            assert reasons(store, run_id) == (None, described)
-            store.clear_failure(run_id)
-            assert reasons(store, run_id) == (None, described)
+            assert reason_and_description(store, run_id) == (None, described)
+            store.clear_failure_reason(run_id)
+            assert reason_and_description(store, run_id) == (None, described)
 
-    def test_a_failure_that_was_made_good_leaves_what_the_run_said_of_itself(self, store: Store, run_id: str) -> None:
+    def test_clearing_a_failure_restores_the_reason_of_the_run(self, store: Store, run_id: str) -> None:
         store.finish_run(run_id, "KILLED", "stopped by hand")
-        store.clear_failure(run_id)
-        assert reasons(store, run_id) == ("stopped by hand", "stopped by hand")
+        store.clear_failure_reason(run_id)
+        assert reason_and_description(store, run_id) == ("stopped by hand", "stopped by hand")
         for _ in range(2):
-            store.note_failure(run_id, "the encoder died")
-            store.note_failure(run_id, "the encoder died again")
-            assert reasons(store, run_id) == ("the encoder died again", "the encoder died again")
-            store.clear_failure(run_id)
-            assert reasons(store, run_id) == ("stopped by hand", "stopped by hand")
+            store.set_failure_reason(run_id, "the encoder died")
+            store.set_failure_reason(run_id, "the encoder died again")
+            assert reason_and_description(store, run_id) == ("the encoder died again", "the encoder died again")
+            store.clear_failure_reason(run_id)
+            assert reason_and_description(store, run_id) == ("stopped by hand", "stopped by hand")
 
-    def test_a_failure_that_was_made_good_leaves_what_a_person_wrote(self, store: Store, run_id: str) -> None:
+    def test_clearing_a_failure_keeps_the_description_of_a_user(self, store: Store, run_id: str) -> None:
         store.finish_run(run_id, "FINISHED")
         store.set_tag(run_id, "ramreel.reason", "pruned at step 100")
-        store.note_failure(run_id, "the encoder died")
+        store.set_failure_reason(run_id, "the encoder died")
         store.set_tag(run_id, "mlflow.note.content", "my best one")
-        store.clear_failure(run_id)
-        assert reasons(store, run_id) == ("pruned at step 100", "my best one")
+        store.clear_failure_reason(run_id)
+        assert reason_and_description(store, run_id) == ("pruned at step 100", "my best one")
 
-    def test_comparison(self, store: Store, run_id: str, tmp_path: Path) -> None:
+    def test_comparison_run_lists_its_runs(self, store: Store, run_id: str, tmp_path: Path) -> None:
         comparison = store.start_comparison(
             "ALE/Pong-v5", "both", [run_id, "b" * 32], command="c", versions={}, commit=None
         )
@@ -209,16 +209,16 @@ class TestRuns:
         assert store.fetch_artifact(comparison, "reports/report.html", tmp_path / "x").read_text("utf-8") == "<p>ré"
         assert store.fetch_artifact(comparison, "reports/report.md", tmp_path / "x").read_text("utf-8") == "# ré"
 
-    def test_comparison_of_too_many(self, store: Store) -> None:
+    def test_comparison_of_too_many_runs_is_refused(self, store: Store) -> None:
         with pytest.raises(StoreError, match="at most 240"):
             store.start_comparison("e", "n", ["a" * 32] * 241, command="c", versions={}, commit=None)
 
-    def test_a_store_travels(self, store: Store, run_id: str) -> None:
+    def test_store_can_be_pickled(self, store: Store, run_id: str) -> None:
         assert pickle.loads(pickle.dumps(store)).resolve_run(run_id) == run_id  # noqa: S301
 
 
 class TestResolve:
-    def test_ways_to_name_a_run(self, store: Store, settings: RunSettings, start: Start) -> None:
+    def test_run_id_prefix_name_and_latest(self, store: Store, settings: RunSettings, start: Start) -> None:
         first = start(store, settings, "first")
         time.sleep(0.002)
         second = store.start_run(settings, name="it's", command="c", versions={}, commit=None, experiment="elsewhere")
@@ -230,17 +230,17 @@ class TestResolve:
         for unknown in ("it's", "", "fir", "first%", "' OR ''='", first[:3], "f" * 32):
             with pytest.raises(StoreError) as error:
                 store.resolve_run(unknown)
-            assert "or `latest`" in refused(error)
+            assert "or `latest`" in message_of(error)
 
-    def test_ambiguous_name(self, store: Store, settings: RunSettings, start: Start) -> None:
+    def test_ambiguous_name_lists_the_matches(self, store: Store, settings: RunSettings, start: Start) -> None:
         runs = [start(store, settings, "twin") for _ in range(4)]
         with pytest.raises(StoreError) as error:
             store.resolve_run("twin")
-        message = refused(error)
+        message = message_of(error)
         assert sum(run_id[:12] in message for run_id in runs) == 3
-        assert ", ...; give more" in message
+        assert ", ...; give a longer prefix" in message
 
-    def test_deleted_runs_are_not_meant(self, store: Store, settings: RunSettings, run_id: str) -> None:
+    def test_deleted_runs_are_not_found(self, store: Store, settings: RunSettings, run_id: str) -> None:
         client_of(store).delete_run(run_id)
         for reference in (run_id, "ppo-7", "latest"):
             with pytest.raises(StoreError):
@@ -253,32 +253,32 @@ class TestResolve:
             store.start_run(settings, name=name, command="c", versions={}, commit=None, experiment=name)
             for name in ("one", "two", "three")
         ]
-        monkeypatch.setattr(finding, "PAGE", 1)
+        monkeypatch.setattr(queries, "PAGE", 1)
         assert [store.resolve_run(name) for name in ("one", "two", "three")] == runs
 
 
 class TestMetrics:
-    def test_history_by_step_the_last_written_counts(self, store: Store, run_id: str) -> None:
+    def test_history_keeps_the_last_value_at_a_step(self, store: Store, run_id: str) -> None:
         for step, value in ((20, 2.0), (10, 5.0), (30, 3.0), (10, 1.0)):
             store.log_metrics(run_id, {"eval/mean_reward": value}, step)
             time.sleep(0.002)
         assert store.history(run_id, "eval/mean_reward") == [(10, 1.0), (20, 2.0), (30, 3.0)]
         assert store.history(run_id, "never/logged") == []
 
-    def test_a_value_that_comes_back_counts_again(self, store: Store, run_id: str) -> None:
+    def test_value_logged_again_after_another_counts(self, store: Store, run_id: str) -> None:
         for value in (1.0, 2.0, 1.0):
             store.log_metrics(run_id, {"eval/mean_reward": value}, 10)
             time.sleep(0.002)
         assert store.history(run_id, "eval/mean_reward") == [(10, 1.0)]
         assert store.run(run_id).metrics == {"eval/mean_reward": 1.0}
 
-    def test_what_is_not_finite_is_dropped(self, store: Store, run_id: str) -> None:
+    def test_non_finite_values_are_dropped(self, store: Store, run_id: str) -> None:
         store.log_metrics(run_id, {"a": float("nan"), "b": float("inf"), "c": 1.5, "d": -float("inf")}, 1)
         store.log_metrics(run_id, {"a": float("nan")}, 2)
         assert store.run(run_id).metrics == {"c": 1.5}
 
     def test_log_never_waits_for_the_store(self, store: Store, home: Path, run_id: str) -> None:
-        with store.metric_log(run_id) as log:
+        with store.metric_writer(run_id) as log:
             log.log({"rollout/ep_rew_mean": 0.0}, 0)
             log.flush()
             blocker = sqlite3.connect(home / "mlruns/mlflow.db", isolation_level=None)
@@ -293,8 +293,8 @@ class TestMetrics:
         assert store.history(run_id, "rollout/ep_rew_mean") == [(step, step / 2) for step in range(600)]
         assert len(store.history(run_id, "time/fps")) == 599
 
-    def test_one_time_for_all_of_a_step(self, store: Store, run_id: str) -> None:
-        with store.metric_log(run_id) as log:
+    def test_metrics_of_a_step_share_a_timestamp(self, store: Store, run_id: str) -> None:
+        with store.metric_writer(run_id) as log:
             for _ in range(2):
                 log.log({"a": 1.0}, 10)
                 time.sleep(0.005)
@@ -303,24 +303,24 @@ class TestMetrics:
         (a,), (b,) = client.get_metric_history(run_id, "a"), client.get_metric_history(run_id, "b")
         assert a.timestamp == b.timestamp
 
-    def test_what_could_not_be_written_is_told(self, store: Store, run_id: str) -> None:
-        with pytest.raises(StoreError) as at_the_end, store.metric_log(run_id) as log:
+    def test_failed_write_is_raised(self, store: Store, run_id: str) -> None:
+        with pytest.raises(StoreError) as at_the_end, store.metric_writer(run_id) as log:
             log.log({"a": 1.0}, 1)
             log.flush()
             client_of(store).delete_run(run_id)
             log.log({"a": 2.0}, 2)
             with pytest.raises(StoreError) as error:
                 log.flush()
-            assert f"metrics of run {run_id} could not be written" in refused(error)
+            assert f"metrics of run {run_id} could not be written" in message_of(error)
             client_of(store).restore_run(run_id)
             with pytest.raises(StoreError):
                 log.log({"a": 3.0}, 3)
-        assert refused(at_the_end) == refused(error)
+        assert message_of(at_the_end) == message_of(error)
         assert store.history(run_id, "a") == [(1, 1.0)]
 
 
 class TestCheckpoints:
-    def test_there_and_back(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
+    def test_saved_checkpoint_can_be_fetched(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
         training = tmp_path / "training"
         training.mkdir()
         (training / "optimizer.safetensors").write_bytes(b"adam")
@@ -330,7 +330,7 @@ class TestCheckpoints:
         (stored,) = store.list_checkpoints(run_id)
         assert (stored.run_id, stored.step, stored.model_id, stored.digest) == (run_id, 250_000, model_id, "d1")
         assert files_of(store.fetch_checkpoint(stored, tmp_path / "into")) == files_of(checkpoint)
-        back = store.fetch_training(stored, tmp_path / "into")
+        back = store.fetch_training_state(stored, tmp_path / "into")
         assert files_of(back) == files_of(training)
         outputs = client_of(store).get_run(run_id).outputs
         assert outputs is not None
@@ -342,7 +342,7 @@ class TestCheckpoints:
         assert metrics_of(store, model_id) == [("eval/mean_reward", -20.5, 500)]
         assert store.history(run_id, "eval/mean_reward") == [(500, -20.5)]
 
-    def test_listed_by_step_newest_first_page_by_page(
+    def test_checkpoints_are_listed_by_step_across_pages(
         self,
         store: Store,
         run_id: str,
@@ -351,7 +351,7 @@ class TestCheckpoints:
         checkpoint: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(finding, "PAGE", 2)
+        monkeypatch.setattr(queries, "PAGE", 2)
         store.save_checkpoint(start(store, settings), 5, checkpoint, "of another run")
         for step, digest in ((1000, "a"), (200, "b"), (1000, "newer"), (30, "c"), (4, "d")):
             store.save_checkpoint(run_id, step, checkpoint, digest)
@@ -359,18 +359,18 @@ class TestCheckpoints:
         listed = [(stored.step, stored.digest) for stored in store.list_checkpoints(run_id)]
         assert listed == [(4, "d"), (30, "c"), (200, "b"), (1000, "newer")]
 
-    def test_one_that_is_not_whole_is_not_listed(
+    def test_incomplete_checkpoint_is_not_listed(
         self, store: Store, run_id: str, checkpoint: Path, torn_checkpoint: Path
     ) -> None:
         with pytest.raises(StoreError) as error:
             store.save_checkpoint(run_id, 10, checkpoint, "d", training=torn_checkpoint)
-        assert "No such file" in refused(error)
+        assert "No such file" in message_of(error)
         assert store.list_checkpoints(run_id) == ()
         client = client_of(store)
         (model,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
         assert str(model.status) == "FAILED"
 
-    def test_there_is_nothing_to_save(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
+    def test_empty_folder_is_refused(self, store: Store, run_id: str, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         for folder in (tmp_path / "missing", tmp_path / "empty"):
             for directory, training in ((folder, None), (checkpoint, folder)):
@@ -379,12 +379,12 @@ class TestCheckpoints:
         client = client_of(store)
         assert client.search_logged_models([client.get_run(run_id).info.experiment_id]) == []
 
-    def test_none_at_all(self, store: Store, run_id: str) -> None:
+    def test_run_without_checkpoints(self, store: Store, run_id: str) -> None:
         assert store.list_checkpoints(run_id) == ()
         with pytest.raises(StoreError):
             store.list_checkpoints("f" * 32)
 
-    def test_those_at_some_steps(self, store: Store, run_id: str, checkpoint: Path) -> None:
+    def test_checkpoints_at_steps(self, store: Store, run_id: str, checkpoint: Path) -> None:
         with pytest.raises(StoreError, match="has no checkpoint: `ramreel train"):
             store.checkpoints_at(run_id)
         for step in (10, 20, 30):
@@ -393,11 +393,11 @@ class TestCheckpoints:
         assert [stored.step for stored in store.checkpoints_at(run_id, [30, 10, 30])] == [10, 30]
         with pytest.raises(StoreError) as error:
             store.checkpoints_at(run_id, [10, 25])
-        assert refused(error).endswith("no checkpoint at step 25: there are 10, 20, 30")
+        assert message_of(error).endswith("no checkpoint at step 25; available: 10, 20, 30")
 
 
 class TestVideos:
-    def test_there_and_back_and_again(self, store: Store, run_id: str, tmp_path: Path) -> None:
+    def test_saved_video_can_be_fetched_and_replaced(self, store: Store, run_id: str, tmp_path: Path) -> None:
         mp4, trace = tmp_path / "some.mp4", tmp_path / "other.json"
         mp4.write_bytes(b"video")
         trace.write_text("{}")
@@ -412,37 +412,37 @@ class TestVideos:
         assert store.fetch_artifact(run_id, videos[200].mp4, tmp_path / "x").read_bytes() == b"video, made again"
         assert store.fetch_artifact(run_id, videos[1000].trace, tmp_path / "x").read_text() == "{}"
 
-    def test_half_a_video_is_none(self, store: Store, run_id: str, tmp_path: Path) -> None:
+    def test_video_without_trace_is_skipped(self, store: Store, run_id: str, tmp_path: Path) -> None:
         trace = tmp_path / "t.json"
         trace.write_text("{}")
         with pytest.raises(StoreError) as error:
             store.save_video(run_id, 1, tmp_path / "missing.mp4", trace)
-        refused(error)
+        message_of(error)
         store.log_text(run_id, "x", "videos/step-000000002.mp4")
         store.log_text(run_id, "x", "videos/notes.txt")
         assert store.videos(run_id) == {}
 
     @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../b", "", "a//b", "file:x", "a\\b", "."])
-    def test_paths_that_lead_out_are_refused(self, store: Store, run_id: str, tmp_path: Path, path: str) -> None:
+    def test_paths_out_of_the_run_are_refused(self, store: Store, run_id: str, tmp_path: Path, path: str) -> None:
         for use in (
             lambda: store.fetch_artifact(run_id, path, tmp_path),
             lambda: store.log_text(run_id, "x", path),
         ):
-            with pytest.raises(StoreError, match="is not an artifact's path"):
+            with pytest.raises(StoreError, match="is not an artifact path"):
                 use()
 
-    def test_an_artifact_that_is_not_there(self, store: Store, run_id: str, tmp_path: Path) -> None:
+    def test_missing_artifact_is_an_error(self, store: Store, run_id: str, tmp_path: Path) -> None:
         with pytest.raises(StoreError) as error:
             store.fetch_artifact(run_id, "videos/step-000000001.mp4", tmp_path)
-        refused(error)
+        message_of(error)
 
-    def test_names_sort_as_steps_do(self) -> None:
+    def test_step_names_sort_like_steps(self) -> None:
         assert step_name(250_000) == "step-000250000"
         assert safe_path(f"videos/{step_name(10**10)}.mp4") == "videos/step-10000000000.mp4"
 
-    def test_evaluations(self, store: Store, run_id: str) -> None:
+    def test_evaluations_are_listed_fetched_and_validated(self, store: Store, run_id: str) -> None:
         assert store.evaluations(run_id) == ()
-        saved = [an_evaluation(step, score) for step, score in ((2000, 3.0), (500, -21.0), (500, -20.0))]
+        saved = [make_evaluation(step, score) for step, score in ((2000, 3.0), (500, -21.0), (500, -20.0))]
         for evaluation in saved:
             store.save_evaluation(run_id, evaluation)
         assert store.evaluations(run_id) == (500, 2000)
@@ -452,4 +452,4 @@ class TestVideos:
         store.log_text(run_id, "{}", "evaluations/step-000000700.json")
         with pytest.raises(StoreError) as error:
             store.fetch_evaluation(run_id, 700)
-        assert "is no evaluation" in refused(error)
+        assert "is not an evaluation" in message_of(error)

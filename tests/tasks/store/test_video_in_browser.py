@@ -1,4 +1,4 @@
-"""A video as a person sees and hears it: in MLflow's UI, in headless Chromium."""
+"""Playback of a video, with sound, in MLflow's UI in headless Chromium."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from helpers.browser import Tab, chromium, needs_chromium, visit
 from helpers.episodes import a_checkpoint, an_episode
 
 from tasks.arcade.episodes.trace import write_trace
-from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import video
-from tasks.execution.endpoints import answers
+from tasks.arcade.video.panel import Caption, PanelRenderer
+from tasks.arcade.video.render import render_video
+from tasks.execution.endpoints import is_healthy
 from tasks.store import Store
 
 pytestmark = needs_chromium
 
-# What is heard is measured where it is played: silence is 0.
+# The loudest sample that is played; silence is 0.
 LISTEN = """(() => {
     const video = document.querySelector('video'), context = new AudioContext(), ear = context.createAnalyser();
     context.createMediaElementSource(video).connect(ear);
@@ -55,7 +55,7 @@ def mlflow_ui(store: Store) -> Iterator[str]:
     )
     try:
         end = time.monotonic() + 120
-        while not answers(f"http://127.0.0.1:{port}/health"):
+        while not is_healthy(f"http://127.0.0.1:{port}/health"):
             assert server.poll() is None and time.monotonic() < end
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
@@ -64,11 +64,11 @@ def mlflow_ui(store: Store) -> Iterator[str]:
         server.wait()
 
 
-def test_a_video_plays_seeks_and_is_heard_in_mlflows_ui(store: Store, run_id: str, tmp_path: Path) -> None:
+def test_video_plays_seeks_and_has_sound_in_mlflow_ui(store: Store, run_id: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint("ALE/KingKong-v5")
     trace = an_episode(checkpoint, 75)
-    look = partial(Panel, checkpoint=checkpoint, caption=Caption("King Kong", "it sings"))
-    made = video(trace, tmp_path / "video.mp4", look)
+    look = partial(PanelRenderer, checkpoint=checkpoint, caption=Caption("King Kong", "with sound"))
+    made = render_video(trace, tmp_path / "video.mp4", look)
     write_trace(trace, tmp_path / "video.json")
     stored = store.save_video(run_id, 10, tmp_path / "video.mp4", tmp_path / "video.json")
 
@@ -85,4 +85,4 @@ def test_a_video_plays_seeks_and_is_heard_in_mlflows_ui(store: Store, run_id: st
         assert (await tab.value(STATE))["error"] is None
 
     with mlflow_ui(store) as ui, chromium(tmp_path / "profile") as browser:
-        visit(browser, ui + store.page(run_id, stored.mp4), 1280, watch)
+        visit(browser, ui + store.ui_path(run_id, stored.mp4), 1280, watch)

@@ -1,0 +1,56 @@
+"""The parts of MLflow that are not its public API, each with its reason; tried with MLflow 3.17.2.
+
+MLflow may change them in any release: `tests/tasks/store/test_connection.py` exercises every one.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+DATABASE_LOGGER = "mlflow.store.db.utils"
+"""Logger that logs the traceback of every database error, which MLflow raises as well."""
+MIGRATION_LOGGER = "alembic"
+"""Logger that logs one line per migration of a new database."""
+
+
+def quiet_database_errors() -> None:
+    """Turn off the logged tracebacks of database errors."""
+    logging.getLogger(DATABASE_LOGGER).setLevel(logging.CRITICAL)
+
+
+def create_database(database: Path, artifacts: Path) -> None:
+    """Create and migrate a SQLite tracking store; MLflow's public API only does so in place, on first use.
+
+    Args:
+        database: path of the new SQLite file.
+        artifacts: folder of the default experiment's artifacts.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    logging.getLogger(MIGRATION_LOGGER).setLevel(logging.WARNING)
+    store = SqlAlchemyStore(f"sqlite:///{database}", artifacts.as_uri())  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+
+
+def ping_server(uri: str, timeout: tuple[float, float]) -> None:
+    """Send one request to a tracking server without retries; the public client retries for minutes.
+
+    Args:
+        uri: tracking URI.
+        timeout: seconds to connect, and seconds to wait for the response.
+
+    Raises:
+        MlflowException, OSError: the server does not respond, or is not an MLflow tracking server.
+    """
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request_safe
+
+    http_request_safe(  # type: ignore[no-untyped-call]
+        get_default_host_creds(uri),  # type: ignore[no-untyped-call]
+        "/api/2.0/mlflow/experiments/search",
+        "POST",
+        json={"max_results": 1},
+        max_retries=0,
+        timeout=timeout,
+    )

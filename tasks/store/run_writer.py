@@ -1,0 +1,198 @@
+"""Runs written: started, finished, their reasons, tags and metrics."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.arcade.settings.run import RunSettings
+from tasks.store.artifacts import ArtifactStore
+from tasks.store.create_run import create_run, log_params, origin_tags
+from tasks.store.errors import StoreError, one_line, raises_store_error
+from tasks.store.metric_writer import MetricWriter, now_ms, to_metrics
+from tasks.store.values import RunStatus, flatten
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+SETTINGS_FILE = "settings.json"
+"""Artifact path of a run's settings."""
+_DESCRIPTION = "mlflow.note.content"
+"""Tag of a run's description in MLflow's UI."""
+_REASON = "ramreel.reason"
+"""Tag of the reason why a run ended, or of a later failure, such as of a video of it."""
+_OWN_REASON = "ramreel.reason.own"
+"""Tag of the reason why a run ended, while `ramreel.reason` holds a later failure."""
+_MAX_COMPARED = 240
+"""Run ids that fit into one MLflow tag of 8,000 characters."""
+
+
+@dataclass(frozen=True)
+class RunWriter(ArtifactStore):
+    """Writes runs."""
+
+    @raises_store_error
+    def start_run(
+        self,
+        settings: RunSettings,
+        *,
+        name: str,
+        command: str,
+        versions: Mapping[str, str],
+        commit: str | None,
+        experiment: str | None = None,
+        kind: str = "training",
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Start a run and log its settings, as `settings.json` and as parameters flattened with dots.
+
+        Args:
+            settings: settings of the run.
+            name: run name in MLflow.
+            command: command line.
+            versions: library versions, by package.
+            commit: commit of ramreel's source; None if unknown.
+            experiment: MLflow experiment (default: the environment id).
+            kind: tag `ramreel.kind`.
+            tags: further tags.
+
+        Returns:
+            MLflow's run id.
+        """
+        env_id = settings.game.env_id
+        all_tags = {
+            **origin_tags(kind, command, versions, commit),
+            **(tags or {}),
+            "ramreel.approach": settings.approach.name,
+            "ramreel.env_id": env_id,
+            "ramreel.seed": str(settings.seed),
+        }
+        run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, all_tags)
+        try:
+            log_params(self._client, run_id, flatten(settings.model_dump(mode="json")))
+            self.log_text(run_id, settings.model_dump_json(indent=2), SETTINGS_FILE)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                self.finish_run(run_id, "FAILED", one_line(error))
+            raise
+        return run_id
+
+    @raises_store_error
+    def start_comparison(
+        self,
+        experiment: str,
+        name: str,
+        runs: Sequence[str],
+        *,
+        command: str,
+        versions: Mapping[str, str],
+        commit: str | None,
+    ) -> str:
+        """Start the run of a comparison; its tag `ramreel.runs` lists the ids of the compared runs.
+
+        Returns:
+            MLflow's run id.
+        """
+        if len(runs) > _MAX_COMPARED:
+            raise StoreError(f"{len(runs)} runs are too many for one comparison: at most {_MAX_COMPARED}")
+        tags = {**origin_tags("comparison", command, versions, commit), "ramreel.runs": " ".join(runs)}
+        return create_run(self._client, self.address.artifacts, experiment, name, tags)
+
+    @raises_store_error
+    def resume_run(self, run_id: str, settings: RunSettings) -> None:
+        """Set a training run to RUNNING and replace its settings, which may have more steps."""
+        self.mark_running(run_id)
+        self.log_text(run_id, settings.model_dump_json(indent=2), SETTINGS_FILE)
+
+    @raises_store_error
+    def mark_running(self, run_id: str) -> None:
+        """Set a run to RUNNING and delete the reason why it ended."""
+        self._client.update_run(run_id, status="RUNNING")
+        self._delete_reason(run_id)
+
+    @raises_store_error
+    def finish_run(self, run_id: str, status: RunStatus, reason: str | None = None) -> None:
+        """End a run; the reason becomes the tag `ramreel.reason` and, unless it finished, the run's description.
+
+        A description that a user wrote is kept.
+        """
+        if reason:
+            self._delete_reason(run_id)
+            self._set_reason(run_id, reason, describe=status != "FINISHED")
+        self._client.set_terminated(run_id, status)
+
+    @raises_store_error
+    def set_failure_reason(self, run_id: str, reason: str) -> None:
+        """Set the reason of a later failure, such as of a video of the run, without changing the run's status."""
+        tags = self._client.get_run(run_id).data.tags
+        if _OWN_REASON not in tags:
+            self._client.set_tag(run_id, _OWN_REASON, tags.get(_REASON, ""))
+        self._set_reason(run_id, reason, describe=True)
+
+    @raises_store_error
+    def clear_failure_reason(self, run_id: str) -> None:
+        """Delete the reason of a later failure and restore the reason why the run ended, if it had one."""
+        run = self._client.get_run(run_id)
+        if _OWN_REASON in run.data.tags:
+            self._delete_reason(run_id)
+            if own_reason := run.data.tags[_OWN_REASON]:
+                self._set_reason(run_id, own_reason, describe=run.info.status != "FINISHED")
+
+    def _set_reason(self, run_id: str, reason: str, *, describe: bool) -> None:
+        tags = self._client.get_run(run_id).data.tags
+        self._client.set_tag(run_id, _REASON, reason)
+        if describe and not _is_described_by_user(tags):
+            self._client.set_tag(run_id, _DESCRIPTION, reason)
+
+    def _delete_reason(self, run_id: str) -> None:
+        tags = self._client.get_run(run_id).data.tags
+        ours = {_REASON, _OWN_REASON} if _is_described_by_user(tags) else {_REASON, _OWN_REASON, _DESCRIPTION}
+        for key in ours & tags.keys():
+            self._client.delete_tag(run_id, key)
+
+    @raises_store_error
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag of a run."""
+        self._client.set_tag(run_id, key, value)
+
+    @raises_store_error
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
+        """Log metrics of a run, and of a checkpoint of it, synchronously; logging a value again adds no point.
+
+        Args:
+            run_id: MLflow's run id.
+            metrics: values by name; non-finite ones are dropped.
+            step: environment steps trained.
+            model_id: logged model of the checkpoint that the metrics belong to.
+        """
+        points = to_metrics(metrics, step, now_ms(), model_id)
+        self._client.log_batch(run_id, metrics=[self._with_logged_time(run_id, point) for point in points])
+
+    def _with_logged_time(self, run_id: str, point: Metric) -> Metric:
+        """Return a point with the timestamp of the same point if it is the latest at its step.
+
+        To MLflow points with equal timestamps are one. A value that another one has replaced since gets a new
+        timestamp, because the latest one at a step counts.
+        """
+        from mlflow.entities import Metric
+
+        history = self._client.get_metric_history(run_id, point.key)
+        logged = [other for other in history if other.step == point.step]
+        last = max(logged, key=lambda other: other.timestamp, default=None)
+        timestamp = last.timestamp if last is not None and last.value == point.value else point.timestamp
+        return Metric(point.key, point.value, timestamp, point.step, model_id=point.model_id)
+
+    @raises_store_error
+    def metric_writer(self, run_id: str) -> MetricWriter:
+        """Return a context manager that logs a run's metrics in the background and skips those logged before."""
+        last_steps = {
+            key: max(point.step for point in self._client.get_metric_history(run_id, key))
+            for key in self._client.get_run(run_id).data.metrics
+        }
+        return MetricWriter(self._client, run_id, last_steps)
+
+
+def _is_described_by_user(tags: Mapping[str, str]) -> bool:
+    return tags.get(_DESCRIPTION, "") not in ("", tags.get(_REASON))
