@@ -1,6 +1,6 @@
-"""Returns → estimates with intervals and a verdict, after Agarwal et al. 2021 (arXiv 2108.13264).
+"""Statistics of returns: estimates with intervals, tests and verdicts, after Agarwal et al. 2021 (arXiv 2108.13264).
 
-The only room that knows scipy.
+The only package that imports scipy.
 """
 
 from tasks.arcade.scores.estimates import (
@@ -9,24 +9,31 @@ from tasks.arcade.scores.estimates import (
     FloatArray,
     Returns,
     Statistic,
-    distinct,
+    count_distinct,
+    drop_duplicates,
     estimate,
     estimate_over_distinct,
+    human_normalized,
     interquartile_mean,
     mean,
-    normalized,
-    without_copies,
 )
 from tasks.arcade.scores.games import games_p_value, games_probability, iqm_over_games
-from tasks.arcade.scores.learning_curves import Band, band_over_seeds, common_grid, curve_on_grid, first_reached
+from tasks.arcade.scores.learning_curves import (
+    Band,
+    band_over_seeds,
+    common_grid,
+    first_step_reaching,
+    interpolate_curve,
+    iqm_over_seeds,
+)
 from tasks.arcade.scores.seeds import (
     estimate_over_seeds,
+    mann_whitney_p_value,
+    performance_profile,
     permutation_p_value,
     probability_of_improvement,
-    profile,
-    runs_p_value,
 )
-from tasks.arcade.scores.verdicts import Verdict, judge, judge_games, judge_runs, verdict
+from tasks.arcade.scores.verdicts import Verdict, compare_agents, compare_approaches, compare_over_games, format_p_value
 
 __all__ = [
     "CONFIDENCE",
@@ -38,25 +45,26 @@ __all__ = [
     "Verdict",
     "band_over_seeds",
     "common_grid",
-    "curve_on_grid",
-    "distinct",
+    "compare_agents",
+    "compare_approaches",
+    "compare_over_games",
+    "count_distinct",
+    "drop_duplicates",
     "estimate",
     "estimate_over_distinct",
     "estimate_over_seeds",
-    "first_reached",
+    "first_step_reaching",
+    "format_p_value",
     "games_p_value",
     "games_probability",
+    "human_normalized",
+    "interpolate_curve",
     "interquartile_mean",
     "iqm_over_games",
-    "judge",
-    "judge_games",
-    "judge_runs",
+    "iqm_over_seeds",
+    "mann_whitney_p_value",
     "mean",
-    "normalized",
+    "performance_profile",
     "permutation_p_value",
     "probability_of_improvement",
-    "profile",
-    "runs_p_value",
-    "verdict",
-    "without_copies",
 ]

@@ -1,4 +1,4 @@
-"""Learning curves on a common grid of steps: how much was learned from how many steps."""
+"""Learning curves of several runs, interpolated to a common grid of steps."""
 
 from __future__ import annotations
 
@@ -7,69 +7,88 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.arcade.scores.estimates import FloatArray, IndexArray, Returns, bootstrap, checked, middle_mean
+from tasks.arcade.scores.estimates import (
+    FloatArray,
+    IndexArray,
+    Returns,
+    bootstrap,
+    iqm_along_last_axis,
+    validate_returns,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Values on a grid with the ends of their 95% intervals: float64 arrays of the grid's shape, NaN where unknown."""
+    """Values on a grid with 95% confidence limits: float64 arrays of the grid's shape, NaN where undefined."""
 
     value: FloatArray
     low: FloatArray
     high: FloatArray
 
 
-def curve_on_grid(steps: Returns, values: Returns, grid: Returns) -> FloatArray:
-    """A learning curve read off at common steps, linearly between its points: float64 of the grid's shape.
+def interpolate_curve(steps: Returns, values: Returns, grid: Returns) -> FloatArray:
+    """Interpolate a learning curve linearly at the grid's steps: float64 of the grid's shape.
 
-    NaN before its first and after its last step; nothing is extrapolated. Of several values at one step, as a resumed
-    run can leave, the last counts.
+    NaN before the first and after the last step (no extrapolation). If a step has several values, as a resumed run
+    may leave them, the last one counts.
 
     Raises:
-        ValueError: not as many steps as values, or one that is not finite.
+        ValueError: `steps` and `values` differ in length, or one of them is not finite.
     """
     if len(steps) != len(values):
-        raise ValueError(f"a curve needs one value a step: got {len(steps)} steps and {len(values)} values")
+        raise ValueError(f"expected one value per step: got {len(steps)} steps and {len(values)} values")
     points = np.asarray(grid, np.float64)
     if len(steps) == 0:
         return np.full(points.shape, np.nan)
-    last = dict(zip(checked(steps).tolist(), checked(values).tolist(), strict=True))
+    last = dict(zip(validate_returns(steps).tolist(), validate_returns(values).tolist(), strict=True))
     known = sorted(last)
     return np.asarray(np.interp(points, known, [last[step] for step in known], left=np.nan, right=np.nan))
 
 
 def common_grid(steps_of_each: Sequence[Returns], points: int = 300) -> FloatArray:
-    """Steps to read several curves off at: all of theirs, or `points` evenly spaced ones where that is fewer."""
+    """Return the union of all curves' steps, or `points` evenly spaced steps if the union is larger."""
     union = np.unique(np.concatenate([np.asarray(steps, np.float64) for steps in (*steps_of_each, ())]))
     return union if len(union) <= points else np.linspace(union[0], union[-1], points)
 
 
-def band_over_seeds(curves: Sequence[FloatArray], seed: int = 0) -> Band:
-    """The interquartile mean over seeds of curves on one grid, with its 95% interval over seeds.
+def iqm_over_seeds(curves: Sequence[FloatArray]) -> FloatArray:
+    """Return the interquartile mean over seeds of curves on one grid; NaN where a seed has no value.
 
-    Only where every seed has a value: a seed that ends makes no jump. Of one seed there is no interval: NaN.
+    Restricting it to steps that every seed reached avoids jumps where a seed ends.
 
     Raises:
         ValueError: no curve.
     """
     if len(curves) == 0:
-        raise ValueError("a band needs the curve of at least one seed: got none")
+        raise ValueError("expected the curve of at least one seed: got none")
     stacked = np.stack(list(curves))
     known = np.isfinite(stacked).all(axis=0)
-    value, low, high = (np.full(known.shape, np.nan) for _ in range(3))
-    value[known] = middle_mean(stacked[:, known].T)
-    if len(curves) > 1 and known.any():
-        columns = stacked[:, known].T
+    value = np.full(known.shape, np.nan)
+    value[known] = iqm_along_last_axis(stacked[:, known].T)
+    return value
 
-        def resampled(drawn: IndexArray, axis: int) -> FloatArray:
-            return middle_mean(columns[:, np.moveaxis(drawn, axis, -1)])
+
+def band_over_seeds(curves: Sequence[FloatArray], seed: int = 0) -> Band:
+    """Return `iqm_over_seeds` with its 95% interval over seeds; a single seed has no interval (NaN).
+
+    Raises:
+        ValueError: no curve.
+    """
+    value = iqm_over_seeds(curves)
+    known = np.isfinite(value)
+    low, high = (np.full(value.shape, np.nan) for _ in range(2))
+    if len(curves) > 1 and known.any():
+        columns = np.stack(list(curves))[:, known].T
+
+        def statistic_of_resamples(drawn: IndexArray, axis: int) -> FloatArray:
+            return iqm_along_last_axis(columns[:, np.moveaxis(drawn, axis, -1)])
 
         n = len(curves)
-        low[known], high[known] = bootstrap((np.arange(n),), resampled, n, n - 1, seed)
+        low[known], high[known] = bootstrap((np.arange(n),), statistic_of_resamples, n, n - 1, seed)
     return Band(value, low, high)
 
 
-def first_reached(grid: FloatArray, values: FloatArray, level: float) -> float | None:
-    """The first step of the grid at which a curve is at a level or above; none if it never is."""
-    there = np.flatnonzero(values >= level)
-    return float(grid[there[0]]) if len(there) else None
+def first_step_reaching(grid: FloatArray, values: FloatArray, level: float) -> float | None:
+    """Return the first step of the grid at which a curve is at `level` or above, or None."""
+    reached = np.flatnonzero(values >= level)
+    return float(grid[reached[0]]) if len(reached) else None

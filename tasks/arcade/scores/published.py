@@ -1,4 +1,4 @@
-"""Published mean returns to stand beside. Protocols differ, and each figure says which one is its own."""
+"""Published mean returns for reference; their protocols differ, as noted for each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from tasks.arcade.settings.base import Settings
 
 
 class Reference(Settings):
-    """Published mean returns of one game; none where there is none.
+    """Published mean returns of one game, or None.
 
-    `random` and `human` are those of human-normalized scores (Wang et al. 2016, Dueling DQN; 57 games). `pixels_ppo` is
+    `random` and `human` define human-normalized scores (Wang et al. 2016, Dueling DQN; 57 games). `pixels_ppo` is from
     rl-baselines3-zoo's benchmark.md: PPO from pixels (84x84x4, CNN), 10M steps, NoFrameskip-v4 without sticky
     actions, one training run.
     """
@@ -77,10 +77,10 @@ REFERENCES: dict[str, Reference] = {
     "yars_revenge": Reference(random=3092.9, human=54576.9),
     "zaxxon": Reference(random=32.5, human=9173.3),
 }
-"""By ALE's name of the ROM."""
+"""References by ALE's ROM name."""
 
 
-RETURNS: dict[str, tuple[float, ...]] = {
+MILESTONE_RETURNS: dict[str, tuple[float, ...]] = {
     "pong": (0, 18),
     "breakout": (10, 100, 400),
     "boxing": (50, 90),
@@ -90,4 +90,4 @@ RETURNS: dict[str, tuple[float, ...]] = {
     "ms_pacman": (1000, 3000),
     "qbert": (5000, 15000),
 }
-"""Mean returns, by ALE's name of the ROM."""
+"""Mean returns that are milestones of a game, by ALE's ROM name."""

@@ -1,10 +1,10 @@
-"""Several seeds of one approach on one game → estimates, and whether two approaches differ.
+"""Estimates and tests over several seeds of one approach on one game.
 
-What varies between seeds is resampled over seeds, and what varies within a seed over its episodes (a bootstrap of two
-stages). Even so a bootstrap of few seeds is too sure of itself: of three it may hold the truth in 8 of 10 cases only.
-So it draws the interval, and an exact permutation test of the seeds decides whether one approach *beats* another.
+Intervals come from a two-stage bootstrap: seeds are resampled, then episodes within each seed. With few seeds such
+intervals are too narrow (with three seeds they may cover the true value in only 80% of cases), so an exact permutation
+test of the seeds decides whether a difference is significant.
 
-`Seeds` below are one list of returns for each seed; the numbers of episodes may differ.
+`Seeds` is one list of returns per seed; the numbers of episodes may differ.
 """
 
 from __future__ import annotations
@@ -23,122 +23,123 @@ from tasks.arcade.scores.estimates import (
     IndexArray,
     Returns,
     Statistic,
+    apply_to_rows,
     bootstrap,
-    checked,
-    of_rows,
+    validate_returns,
 )
 from tasks.arcade.scores.learning_curves import Band
 
 Seeds = Sequence[Returns]
 
 PERMUTATIONS = 9999
-"""Up to 7 seeds against 7 every permutation is tried; beyond that at least this many, drawn at random."""
+"""Permutations are enumerated up to 7 seeds per side; beyond that at least this many are sampled."""
 
 
-def checked_seeds(returns_by_seed: Seeds) -> list[FloatArray]:
-    """The returns of each seed as float64, shapes (episodes,).
+def validate_seeds(returns_by_seed: Seeds) -> list[FloatArray]:
+    """Return the returns of each seed as float64, shapes (episodes,).
 
     Raises:
         ValueError: no seed, a seed without a return, or a return that is not finite.
     """
     if len(returns_by_seed) == 0:
-        raise ValueError("returns of at least one seed are needed: got none")
-    return [checked(returns) for returns in returns_by_seed]
+        raise ValueError("expected the returns of at least one seed: got none")
+    return [validate_returns(returns) for returns in returns_by_seed]
 
 
-class Stages:
-    """Draws seeds as scipy resampled them, and then episodes within each drawn seed.
+class TwoStageBootstrap:
+    """Resamples episodes within the seeds that scipy resampled.
 
     Args:
-        returns_by_seed: checked.
-        seed: of the generator that draws the episodes.
-        copies: some episodes are copies of others: no evidence of how episodes vary, so that each seed stays whole.
+        returns_by_seed: returns of each seed.
+        seed: seed of the generator that resamples episodes.
+        has_duplicates: some episodes duplicate others. Duplicates say nothing about the variance between episodes, so
+            each seed's episodes are then kept as they are.
     """
 
-    def __init__(self, returns_by_seed: Seeds, seed: int, copies: bool = False) -> None:
-        self.seeds = checked_seeds(returns_by_seed)
+    def __init__(self, returns_by_seed: Seeds, seed: int, has_duplicates: bool = False) -> None:
+        self.seeds = validate_seeds(returns_by_seed)
         self.values = np.concatenate(self.seeds)
-        self.numbers = np.arange(len(self.seeds))
-        self._rng, self._copies = np.random.default_rng((seed, 1)), copies
+        self.indices = np.arange(len(self.seeds))
+        self._rng, self._has_duplicates = np.random.default_rng((seed, 1)), has_duplicates
         self._share = np.concatenate([np.full(len(one), 1 / len(one)) for one in self.seeds])
 
     def counts(self, drawn: IndexArray) -> FloatArray:
-        """How often each episode is in each resample: shape (resamples, seeds) to (resamples, episodes)."""
+        """Return how often each resample contains each episode: shape (resamples, seeds) to (resamples, episodes)."""
         resamples, n_seeds = drawn.shape
-        places = drawn.astype(np.intp) + n_seeds * np.arange(resamples)[:, None]
-        times = np.bincount(places.ravel(), minlength=resamples * n_seeds).reshape(resamples, n_seeds)
+        flat = drawn.astype(np.intp) + n_seeds * np.arange(resamples)[:, None]
+        multiplicity = np.bincount(flat.ravel(), minlength=resamples * n_seeds).reshape(resamples, n_seeds)
         columns = []
-        for number, returns in enumerate(self.seeds):
-            of_seed, n = times[:, number], len(returns)
-            if self._copies:
+        for index, returns in enumerate(self.seeds):
+            of_seed, n = multiplicity[:, index], len(returns)
+            if self._has_duplicates:
                 columns.append(np.repeat(of_seed[:, None], n, axis=1))
             else:
                 columns.append(self._rng.multinomial(of_seed * n, np.full(n, 1 / n)))
         return np.asarray(np.concatenate(columns, axis=1), np.float64)
 
     def weights(self, drawn: IndexArray) -> FloatArray:
-        """The same as shares that give every drawn seed the same weight: rows of shape (episodes,) that sum to 1."""
+        """Return `counts` as weights that give every drawn seed equal weight: rows of shape (episodes,), sum 1."""
         return np.asarray(self.counts(drawn) * self._share / len(self.seeds))
 
-    def one_mean(self, drawn: IndexArray) -> FloatArray:
-        """The mean of one seed's episodes, drawn again within the seed: shape (resamples,) to (resamples,)."""
+    def resampled_mean(self, drawn: IndexArray) -> FloatArray:
+        """Return the mean of one drawn seed's resampled episodes per resample: shape (resamples,) to (resamples,)."""
         means = np.empty(len(drawn))
-        for number, returns in enumerate(self.seeds):
-            mine = np.flatnonzero(drawn == number)
-            episodes = self._rng.integers(len(returns), size=(len(mine), len(returns)))
-            means[mine] = returns[episodes].mean(axis=1)
+        for index, returns in enumerate(self.seeds):
+            rows = np.flatnonzero(drawn == index)
+            episodes = self._rng.integers(len(returns), size=(len(rows), len(returns)))
+            means[rows] = returns[episodes].mean(axis=1)
         return means
 
     @property
-    def whole(self) -> FloatArray:
-        """The weights of what was seen, shape (1, episodes)."""
+    def sample_weights(self) -> FloatArray:
+        """Weights of the original sample, shape (1, episodes)."""
         return self._share[None] / len(self.seeds)
 
 
 def estimate_over_seeds(
-    returns_by_seed: Seeds, statistic: Statistic, seed: int = 0, *, copies: bool = False
+    returns_by_seed: Seeds, statistic: Statistic, seed: int = 0, *, has_duplicates: bool = False
 ) -> Estimate:
-    """A statistic of the episodes of all seeds together, with an interval over seeds and episodes.
+    """Return a statistic of the pooled episodes of all seeds with an interval over seeds and episodes.
 
-    One seed says nothing about the next one: no interval, whatever its number of episodes.
+    A single seed has no interval, however many episodes it has.
 
     Args:
-        returns_by_seed: for each seed its returns; their numbers may differ.
-        statistic: of a float64 array of shape (episodes,).
-        seed: of the bootstrap's generator.
-        copies: some episodes are copies of others; then seeds alone are resampled.
+        returns_by_seed: returns of each seed; their numbers may differ.
+        statistic: function of a float64 array of shape (episodes,).
+        seed: seed of the bootstrap.
+        has_duplicates: some episodes duplicate others, so only seeds are resampled.
 
     Raises:
         ValueError: no seed, a seed without a return, or a return that is not finite.
     """
-    stages = Stages(returns_by_seed, seed, copies)
+    stages = TwoStageBootstrap(returns_by_seed, seed, has_duplicates)
     value, n = float(statistic(stages.values)), len(stages.seeds)
     if n < 2 or np.ptp(stages.values) == 0:
         return Estimate(value, None, None, n)
 
-    def resampled(drawn: IndexArray, axis: int) -> FloatArray:
+    def statistic_of_resamples(drawn: IndexArray, axis: int) -> FloatArray:
         counts = stages.counts(np.moveaxis(drawn, axis, -1)).astype(np.intp)
         if len(set(map(len, stages.seeds))) > 1:
             return np.array([statistic(np.repeat(stages.values, of_one)) for of_one in counts])
         rows = np.repeat(np.tile(stages.values, len(counts)), counts.ravel())
-        return of_rows(statistic, rows.reshape(len(counts), -1))
+        return apply_to_rows(statistic, rows.reshape(len(counts), -1))
 
-    low, high = bootstrap((stages.numbers,), resampled, n, n - 1, seed)
+    low, high = bootstrap((stages.indices,), statistic_of_resamples, n, n - 1, seed)
     return Estimate(value, float(low), float(high), n)
 
 
-def probability_of_improvement(a: Seeds, b: Seeds, seed: int = 0, *, copies: bool = False) -> Estimate:
-    """P(X > Y) + P(X = Y) / 2 for an episode X of a seed of `a` and an episode Y of a seed of `b`.
+def probability_of_improvement(a: Seeds, b: Seeds, seed: int = 0, *, has_duplicates: bool = False) -> Estimate:
+    """Return P(X > Y) + P(X = Y) / 2 for an episode X of a seed of `a` and an episode Y of a seed of `b`.
 
-    Averaged over all pairs of seeds (Agarwal et al. 2021, section 4.3, the Mann-Whitney statistic); the interval
-    resamples the seeds of both, and their episodes. No interval where one side has one seed, or where every episode
-    of one side is above every one of the other.
+    Averaged over all pairs of seeds (Agarwal et al. 2021, section 4.3: the Mann-Whitney statistic). The interval
+    resamples the seeds of both sides and their episodes. There is no interval if a side has one seed or if every
+    episode of one side is above every episode of the other.
 
     Args:
-        a: for each seed its returns.
+        a: returns of each seed.
         b: likewise.
-        seed: of the bootstrap's generator.
-        copies: some episodes are copies of others; then seeds alone are resampled.
+        seed: seed of the bootstrap.
+        has_duplicates: some episodes duplicate others, so only seeds are resampled.
 
     Returns:
         The estimate; its `n` is the smaller number of seeds.
@@ -146,120 +147,119 @@ def probability_of_improvement(a: Seeds, b: Seeds, seed: int = 0, *, copies: boo
     Raises:
         ValueError: no seed, a seed without a return, or a return that is not finite.
     """
-    wins = Wins(a, b, seed, copies)
+    wins = WinProbability(a, b, seed, has_duplicates)
     n = min(wins.sizes)
-    if n < 2 or wins.decided:
+    if n < 2 or wins.is_constant:
         return Estimate(wins.value, None, None, n)
     low, high = bootstrap(wins.samples, wins.resampled, n, sum(wins.sizes) - 2, seed)
     return Estimate(wins.value, float(low), float(high), n)
 
 
-class Wins:
-    """How often an episode of `a` is above one of `b`, of what was seen and of resamples."""
+class WinProbability:
+    """Probability that an episode of `a` has a higher return than one of `b`, of the sample and of its resamples."""
 
-    def __init__(self, a: Seeds, b: Seeds, seed: int, copies: bool) -> None:
-        self._a, self._b = Stages(a, seed, copies), Stages(b, seed + 1, copies)
+    def __init__(self, a: Seeds, b: Seeds, seed: int, has_duplicates: bool) -> None:
+        self._a, self._b = TwoStageBootstrap(a, seed, has_duplicates), TwoStageBootstrap(b, seed + 1, has_duplicates)
         self._order = np.argsort(self._b.values, kind="stable")
         ordered = self._b.values[self._order]
         self._below = np.searchsorted(ordered, self._a.values, "left")
         self._not_above = np.searchsorted(ordered, self._a.values, "right")
-        self.value = float(self._of(self._a.whole, self._b.whole)[0])
+        self.value = float(self._of_weights(self._a.sample_weights, self._b.sample_weights)[0])
 
     @property
     def samples(self) -> tuple[IndexArray, IndexArray]:
-        """What scipy resamples: the numbers of the seeds of both sides."""
-        return self._a.numbers, self._b.numbers
+        """Seed indices of both sides, as scipy resamples them."""
+        return self._a.indices, self._b.indices
 
     @property
     def sizes(self) -> tuple[int, int]:
         return len(self._a.seeds), len(self._b.seeds)
 
     @property
-    def decided(self) -> bool:
-        """Whether no resample can come out otherwise: every episode wins, or none does, or all are equal."""
+    def is_constant(self) -> bool:
+        """Whether all resamples have the same value: every episode wins, none wins, or all are equal."""
         a, b = self._a.values, self._b.values
         return bool(a.min() > b.max() or a.max() < b.min() or a.min() == a.max() == b.min() == b.max())
 
     def resampled(self, i: IndexArray, j: IndexArray, axis: int) -> FloatArray:
-        """Of resamples of the seeds: shapes (resamples, seeds) to (resamples,)."""
-        return self._of(self._a.weights(np.moveaxis(i, axis, -1)), self._b.weights(np.moveaxis(j, axis, -1)))
+        """Return the probability of each resample of the seeds: shapes (resamples, seeds) to (resamples,)."""
+        return self._of_weights(self._a.weights(np.moveaxis(i, axis, -1)), self._b.weights(np.moveaxis(j, axis, -1)))
 
-    def _of(self, of_a: FloatArray, of_b: FloatArray) -> FloatArray:
-        """From the weights of the episodes of both sides."""
-        behind = np.concatenate([np.zeros((len(of_b), 1)), np.cumsum(of_b[:, self._order], axis=1)], axis=1)
-        return np.asarray((of_a * (behind[:, self._below] + behind[:, self._not_above])).sum(axis=1) / 2)
-
-
-def wins_of_seeds(a: Seeds, b: Seeds) -> FloatArray:
-    """P(X > Y) + P(X = Y) / 2 for every pair of seeds: shape (seeds of a, seeds of b)."""
-    return np.stack(list(_wins_over_each(a, b)), axis=1)
+    def _of_weights(self, of_a: FloatArray, of_b: FloatArray) -> FloatArray:
+        cumulative = np.concatenate([np.zeros((len(of_b), 1)), np.cumsum(of_b[:, self._order], axis=1)], axis=1)
+        return np.asarray((of_a * (cumulative[:, self._below] + cumulative[:, self._not_above])).sum(axis=1) / 2)
 
 
-def _wins_over_each(a: Seeds, b: Seeds) -> Iterator[FloatArray]:
-    """A column of `wins_of_seeds` after the other, each of shape (seeds of a,)."""
-    rows = checked_seeds(a)
+def win_matrix(a: Seeds, b: Seeds) -> FloatArray:
+    """Return P(X > Y) + P(X = Y) / 2 for every pair of seeds: shape (seeds of a, seeds of b)."""
+    return np.stack(list(_win_columns(a, b)), axis=1)
+
+
+def _win_columns(a: Seeds, b: Seeds) -> Iterator[FloatArray]:
+    """Yield the columns of `win_matrix`, each of shape (seeds of a,)."""
+    rows = validate_seeds(a)
     values, sizes = np.concatenate(rows), np.array([len(row) for row in rows])
-    for ordered in map(np.sort, checked_seeds(b)):
-        behind = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-        yield np.add.reduceat(behind, np.cumsum(sizes) - sizes) / (2 * sizes * len(ordered))
+    for ordered in map(np.sort, validate_seeds(b)):
+        ranks = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+        yield np.add.reduceat(ranks, np.cumsum(sizes) - sizes) / (2 * sizes * len(ordered))
 
 
 def permutation_p_value(a: Seeds, b: Seeds, seed: int = 0, *, level: float = 1 - CONFIDENCE) -> float:
-    """How often seeds dealt out to `a` and `b` by chance are as far from P = 0.5 as these are, two-sided.
+    """Return the two-sided p-value of a permutation test of the seeds; the statistic is |P - 0.5|.
 
-    Exact up to 7 seeds a side. Three seeds a side never get below 0.1, four can reach 0.03. One seed on a side shows
-    nothing of how much seeds differ: 1.
+    Exact up to 7 seeds per side. Three seeds per side never reach p < 0.1, four can reach 0.03. With one seed on a
+    side the variance between seeds is unknown: p = 1.
 
     Args:
-        a: for each seed its returns.
+        a: returns of each seed.
         b: likewise.
-        seed: of the generator.
-        level: what the value is to be held against; the smaller it is, the more permutations are tried.
+        seed: seed of the generator.
+        level: significance level; the smaller it is, the more permutations are sampled.
 
     Raises:
         ValueError: no seed, a seed without a return, or a return that is not finite.
     """
-    every = [*a, *b]
-    wins = np.zeros(len(every))
-    for of_each in _wins_over_each(every, every):
-        wins += of_each
+    pooled = [*a, *b]
+    wins = np.zeros(len(pooled))
+    for column in _win_columns(pooled, pooled):
+        wins += column
     n, m = len(a), len(b)
     if min(n, m) < 2:
         return 1.0
 
     def distance(i: IndexArray, _: IndexArray, axis: int) -> FloatArray:
-        # Half of a side's wins over its own are wins, whoever is on it: of its wins over all, the rest is over the
-        # other side. Pairs need not be looked at, of which a thousand episodes a side have a million.
+        # A side wins exactly half of the pairs within itself, so the pairs across follow from the row sums. Without
+        # that, a thousand episodes per side would mean a million pairs per permutation.
         of_side = wins[np.moveaxis(i, axis, -1).astype(np.intp)].sum(axis=-1)
-        # Rounded, so that what is as far apart is so whatever the order of summation.
+        # Rounded, so that ties do not depend on the order of summation.
         return np.asarray(np.abs((of_side - n * n / 2) / (n * m) - 0.5).round(12))
 
     samples = np.arange(len(a)), np.arange(len(a), len(a) + len(b))
-    return permuted(samples, distance, "independent", seed, level)
+    return permutation_test(samples, distance, "independent", seed, level)
 
 
-def permuted(
+def permutation_test(
     samples: tuple[IndexArray, IndexArray],
     distance: Callable[..., FloatArray],
     kind: Literal["independent", "samples"],
     seed: int,
     level: float = 1 - CONFIDENCE,
 ) -> float:
-    """How often two samples are as far apart when they are dealt out anew, by scipy.
+    """Return the share of permutations whose distance is at least the observed one (scipy.stats.permutation_test).
 
     Args:
-        samples: numbers of what is dealt out, each of shape (n,).
-        distance: called as scipy.stats.permutation_test calls it, `axis=-1`.
-        kind: between both samples, or only within each pair (`permutation_type`).
-        seed: of the generator.
-        level: that the share is to be held against.
+        samples: indices of the permuted units, each of shape (n,).
+        distance: called as scipy.stats.permutation_test calls it, with `axis=-1`.
+        kind: `permutation_type`: permute across both samples, or only within each pair.
+        seed: seed of the generator.
+        level: significance level.
     """
     test = scipy.stats.permutation_test(
         samples,
         distance,
         permutation_type=kind,
         vectorized=True,
-        # Of so many drawn at random even none at all as far apart is a tenth of the level.
+        # With this many samples the smallest possible p-value is a tenth of the level.
         n_resamples=max(PERMUTATIONS, ceil(10 / level)),
         batch=500,
         alternative="greater",
@@ -268,36 +268,38 @@ def permuted(
     return float(test.pvalue)
 
 
-def runs_p_value(a: Returns, b: Returns) -> float:
-    """Whether two trained agents differ, judged by their episodes: Mann and Whitney's test, two-sided, by scipy.
+def mann_whitney_p_value(a: Returns, b: Returns) -> float:
+    """Return the two-sided p-value of the Mann-Whitney U test of two agents' episodes.
 
-    It says something of these two agents, and nothing of how the next seed would come out. Leave copies of an episode
-    out first. Exact for up to 8 episodes without ties, otherwise with the normal approximation.
+    It says whether these two agents differ, not how another seed would turn out. Pass distinct episodes only. Exact
+    for up to 8 episodes without ties, otherwise the normal approximation.
 
     Raises:
-        ValueError: no return, or one that is not finite.
+        ValueError: `a` or `b` is empty or not finite.
     """
-    x, y = checked(a), checked(b)
+    x, y = validate_returns(a), validate_returns(b)
     if float(np.ptp(np.concatenate([x, y]))) == 0:
         return 1.0
     return float(scipy.stats.mannwhitneyu(x, y, alternative="two-sided").pvalue)
 
 
-def profile(returns_by_seed: Seeds, thresholds: Returns, seed: int = 0, *, copies: bool = False) -> Band:
-    """The share of episodes whose return is above each threshold (Agarwal et al. 2021, section 4.2).
+def performance_profile(
+    returns_by_seed: Seeds, thresholds: Returns, seed: int = 0, *, has_duplicates: bool = False
+) -> Band:
+    """Return the share of episodes whose return is above each threshold (Agarwal et al. 2021, section 4.2).
 
-    Averaged over seeds; the band is a 95% interval at each threshold. Of one seed there is none: NaN.
+    Averaged over seeds, with a pointwise 95% interval; a single seed has no interval (NaN).
 
     Raises:
         ValueError: no seed, a seed without a return, or a return that is not finite.
     """
-    stages = Stages(returns_by_seed, seed, copies)
+    stages = TwoStageBootstrap(returns_by_seed, seed, has_duplicates)
     above = (stages.values[:, None] > np.asarray(thresholds, np.float64)).astype(np.float64)
-    value, n = (stages.whole @ above)[0], len(stages.seeds)
+    value, n = (stages.sample_weights @ above)[0], len(stages.seeds)
     if n < 2:
         return Band(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
     low, high = bootstrap(
-        (stages.numbers,),
+        (stages.indices,),
         lambda drawn, axis: (stages.weights(np.moveaxis(drawn, axis, -1)) @ above).T,
         n,
         n - 1,
