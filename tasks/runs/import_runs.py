@@ -1,4 +1,4 @@
-"""Runs from elsewhere: looked at first, and only what is whole is kept."""
+"""Import of runs of other libraries: read completely first, then stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from pathlib import Path
 
 from tasks.arcade import scores
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.external_runs import ForeignError, ForeignLog, ForeignRun, ordinary, read
+from tasks.arcade.external_runs import (
+    ExternalLog,
+    ExternalRun,
+    ExternalRunError,
+    read_external_log,
+    require_regular_file,
+)
 from tasks.arcade.learner import ForeignModel, read_zip
 from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
@@ -17,75 +23,75 @@ from tasks.store import Store, StoreError, one_line, start_import
 
 
 @dataclass(frozen=True)
-class Found:
-    """A run from elsewhere, read.
+class LoadedImport:
+    """A run of another library, read.
 
     Attributes:
-        run: as it is kept.
-        log: with its curves.
-        model: of a zip; none for logs.
+        run: its metadata.
+        log: its curves.
+        model: the model of a zip; None for logs.
     """
 
-    run: ForeignRun
-    log: ForeignLog
+    run: ExternalRun
+    log: ExternalLog
     model: ForeignModel | None = None
 
 
-def look(path: Path, game: GameSettings, approach: str, seed: int, *, trust: bool) -> Found:
-    """Read a run from elsewhere; nothing is written.
+def load_import(path: Path, game: GameSettings, approach: str, seed: int, *, trust: bool) -> LoadedImport:
+    """Read a run of another library, without storing anything.
 
     Args:
         path: a log, a folder of logs, or a zip.
-        game: that was played.
-        approach: what it is called in comparisons.
-        seed: of its training.
-        trust: whether code in a zip may run.
+        game: the game it was trained on.
+        approach: its name in comparisons.
+        seed: its training seed.
+        trust: allow code in a zip to run.
 
     Raises:
-        ForeignError: it cannot be used.
+        ExternalRunError: it cannot be imported.
     """
     if path.suffix != ".zip":
-        log = read(path, game)
-        return Found(log.run(game, approach, seed), log)
-    ordinary(path)
+        log = read_external_log(path, game)
+        return LoadedImport(log.run(game, approach, seed), log)
+    require_regular_file(path)
     if not trust:
-        raise ForeignError(
-            f"{path} is a zip of Stable-Baselines3, and reading one can run code that is in it: "
-            "--trust says that you trust whoever made it"
+        raise ExternalRunError(
+            f"{path} is a zip of Stable-Baselines3, and reading one can run code that it contains: "
+            "pass --trust if you trust its origin"
         )
     model = read_zip(path, game, approach, seed)
     run = model.log.run(game, approach, seed).model_copy(update={"steps": model.steps})
-    return Found(run, model.log, model)
+    return LoadedImport(run, model.log, model)
 
 
-def keep(store: Store, found: Found, name: str, experiment: str | None) -> str:
-    """Keep a run from elsewhere in MLflow; returns its id.
+def store_import(store: Store, loaded: LoadedImport, name: str, experiment: str | None) -> str:
+    """Store a run of another library in MLflow and return its run id.
 
     Raises:
-        StoreError: it could not be written.
+        StoreError: it cannot be written.
     """
-    model, checkpoint = found.model, found.model and found.model.checkpoint
+    model, checkpoint = loaded.model, loaded.model and loaded.model.checkpoint
     run_id = start_import(
         store,
-        found.run,
+        loaded.run,
         name=name,
         experiment=experiment,
         settings=checkpoint.settings if checkpoint else None,
-        params={f"imported.{word}": value for word, value in (model.parameters if model else {}).items()},
+        params={f"imported.{key}": value for key, value in (model.parameters if model else {}).items()},
         **provenance.origin(),
     )
     try:
-        with store.metric_log(run_id) as log:
-            for metric, curve in found.log.curves.items():
+        with store.metric_writer(run_id) as writer:
+            for metric, curve in loaded.log.curves.items():
                 for step, value in curve:
-                    log.log({metric: value}, step)
-            for evaluation in found.log.evaluations:
+                    writer.log({metric: value}, step)
+            for evaluation in loaded.log.evaluations:
                 returns = evaluation.returns
                 mean, iqm = scores.mean(returns), scores.interquartile_mean(returns)
-                log.log({"eval/mean_reward": mean, "eval/iqm_reward": iqm}, evaluation.step)
+                writer.log({"eval/mean_reward": mean, "eval/iqm_reward": iqm}, evaluation.step)
         if checkpoint:
             with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-                digest = files.write(checkpoint, Path(folder) / "playing")
+                digest = files.write_checkpoint(checkpoint, Path(folder) / "playing")
                 store.save_checkpoint(run_id, checkpoint.step, Path(folder) / "playing", digest)
     except BaseException as error:
         # A store that cannot take the reason must not hide it.

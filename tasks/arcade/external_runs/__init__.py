@@ -1,24 +1,24 @@
-"""Runs from elsewhere, read from what Stable-Baselines3, rl-baselines3-zoo and CleanRL leave behind."""
+"""Importing runs of Stable-Baselines3, rl-baselines3-zoo and CleanRL from their log files."""
 
-from tasks.arcade.external_runs.reader import ordinary, read
+from tasks.arcade.external_runs.reader import read_external_log, require_regular_file
 from tasks.arcade.external_runs.runs import (
-    ForeignError,
-    ForeignEvaluation,
-    ForeignLog,
-    ForeignRun,
+    ExternalEvaluation,
+    ExternalLog,
+    ExternalRun,
+    ExternalRunError,
     ImportSettings,
     Source,
-    readable,
+    printable_path,
 )
 
 __all__ = [
-    "ForeignError",
-    "ForeignEvaluation",
-    "ForeignLog",
-    "ForeignRun",
+    "ExternalEvaluation",
+    "ExternalLog",
+    "ExternalRun",
+    "ExternalRunError",
     "ImportSettings",
     "Source",
-    "ordinary",
-    "read",
-    "readable",
+    "printable_path",
+    "read_external_log",
+    "require_regular_file",
 ]

@@ -1,4 +1,4 @@
-"""The `evaluations.npz` that Stable-Baselines3's EvalCallback, and so rl-baselines3-zoo, writes."""
+"""Reader of `evaluations.npz`, as written by Stable-Baselines3's EvalCallback and rl-baselines3-zoo."""
 
 from __future__ import annotations
 
@@ -9,65 +9,81 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.external_runs.runs import ForeignError, ForeignEvaluation, ForeignLog, Source, finite, readable
+from tasks.arcade.external_runs.runs import (
+    ExternalEvaluation,
+    ExternalLog,
+    ExternalRunError,
+    Source,
+    printable_path,
+    require_finite,
+)
 from tasks.arcade.settings.game import GameSettings
 
 _ARRAYS = ("timesteps", "results", "ep_lengths")
-_LARGEST = 200_000_000
+_MAX_BYTES = 200_000_000
 
 
-def read(files: list[Path], game: GameSettings) -> ForeignLog:
-    """Every evaluation of a run.
+def read_evaluations(files: list[Path], game: GameSettings) -> ExternalLog:
+    """Read all evaluations of a run.
 
     Raises:
-        ForeignError: it is no such file, is damaged, holds pickled objects, or a return that is no number.
+        ExternalRunError: the file is not an `evaluations.npz`, is damaged, or contains pickled objects or a return
+            that is not finite.
     """
     _ = game
     if len(files) > 1:
-        raise ForeignError(f"{files[0].parent} holds several evaluations, name one: {', '.join(map(str, files[:3]))}")
+        raise ExternalRunError(
+            f"{files[0].parent} contains several evaluations. Name one of them: {', '.join(map(str, files[:3]))}"
+        )
     (file,) = files
     steps, results, lengths = _arrays(file)
     if results.ndim != 2 or lengths.shape != results.shape or steps.shape != results.shape[:1] or not results.size:
         shapes = ", ".join(
             f"{name} {array.shape}" for name, array in zip(_ARRAYS, (steps, results, lengths), strict=True)
         )
-        raise ForeignError(f"{file}: its arrays do not fit together: {shapes}")
-    found: list[ForeignEvaluation] = []
+        raise ExternalRunError(f"{file}: the shapes of the arrays do not match: {shapes}")
+    evaluations: list[ExternalEvaluation] = []
     for step, returns, of_step in zip(steps.tolist(), results.tolist(), lengths.tolist(), strict=True):
         where = f"{file}, step {step:g}"
-        if not 0 <= step <= 10**12 or step != int(step) or (found and step <= found[-1].step):
-            raise ForeignError(f"{where}: steps are whole numbers in rising order")
-        found.append(
-            ForeignEvaluation(
+        if not 0 <= step <= 10**12 or step != int(step) or (evaluations and step <= evaluations[-1].step):
+            raise ExternalRunError(f"{where}: timesteps must be increasing integers")
+        evaluations.append(
+            ExternalEvaluation(
                 step=int(step),
-                returns=tuple(finite(value, where) for value in returns),
-                lengths=tuple(int(finite(length, where)) for length in of_step),
+                returns=tuple(require_finite(value, where) for value in returns),
+                lengths=tuple(int(require_finite(length, where)) for length in of_step),
             )
         )
-    taken = f"{len(found)} evaluations of {results.shape[1]} episodes"
-    return ForeignLog(
-        (Source(file=readable(file), kind="rl-baselines3-zoo's evaluations", taken=taken),), evaluations=tuple(found)
+    source = Source(
+        file=printable_path(file),
+        kind="rl-baselines3-zoo evaluations",
+        taken=f"{len(evaluations)} evaluations of {results.shape[1]} episodes",
     )
+    return ExternalLog((source,), evaluations=tuple(evaluations))
 
 
 def _arrays(file: Path) -> list[npt.NDArray[np.float64]]:
     try:
         with zipfile.ZipFile(file) as archive:
             size = sum(part.file_size for part in archive.infolist())
-        if size > _LARGEST:
-            raise ForeignError(f"{file} would be {size:,} bytes unpacked: that is no evaluations.npz")
-        # Objects in it would be unpickled, which runs code.
+        if size > _MAX_BYTES:
+            raise ExternalRunError(f"{file} is not an evaluations.npz: it unpacks to {size:,} bytes")
+        # Unpickling objects would run code.
         with np.load(file, allow_pickle=False) as archive:
             if missing := [name for name in _ARRAYS if name not in archive.files]:
-                raise ForeignError(f"{file}: no array {', '.join(missing)}: there are {', '.join(archive.files)}")
+                raise ExternalRunError(
+                    f"{file}: missing array {', '.join(missing)}. Available: {', '.join(archive.files)}"
+                )
             return [np.asarray(archive[name], np.float64) for name in _ARRAYS]
-    except ForeignError:
+    except ExternalRunError:
         raise
     except OSError as error:
-        raise ForeignError(f"{file} cannot be read: {error}") from None
+        raise ExternalRunError(f"{file} cannot be read: {error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ForeignError(f"{file} is damaged, or no npz at all: {error}") from None
+        raise ExternalRunError(f"{file} is damaged or not an npz file: {error}") from None
     except (ValueError, TypeError, KeyError) as error:
         if "allow_pickle" in str(error):
-            raise ForeignError(f"{file} holds pickled objects, which can run code: only numbers are read") from None
-        raise ForeignError(f"{file} is no evaluations.npz: {error}") from None
+            raise ExternalRunError(
+                f"{file} contains pickled objects, which can run code: only numeric arrays are read"
+            ) from None
+        raise ExternalRunError(f"{file} is not an evaluations.npz: {error}") from None

@@ -1,4 +1,4 @@
-"""A path from elsewhere → what it holds. Nothing in it is run, no link followed, and no more read than is sensible."""
+"""Reads the log files of an external run without running code, following links or reading unreasonably large files."""
 
 from __future__ import annotations
 
@@ -7,99 +7,100 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.arcade.external_runs import evaluations_npz as evaluations
-from tasks.arcade.external_runs import monitor_csv as monitor
-from tasks.arcade.external_runs import tensorboard_log as event_log
-from tasks.arcade.external_runs.runs import ForeignError, ForeignLog
+from tasks.arcade.external_runs.evaluations_npz import read_evaluations
+from tasks.arcade.external_runs.monitor_csv import read_monitors
+from tasks.arcade.external_runs.runs import ExternalLog, ExternalRunError
+from tasks.arcade.external_runs.tensorboard_log import read_event_files
 from tasks.arcade.settings.game import GameSettings
 
-_LARGEST = 500_000_000
-_MOST_FILES = 10_000
-_WANTED = "TensorBoard logs, monitor.csv or evaluations.npz"
+_MAX_BYTES = 500_000_000
+_MAX_FILES = 10_000
+_FORMAT_NAMES = "TensorBoard log, monitor.csv or evaluations.npz"
 
 
 @dataclass(frozen=True)
-class _Kind:
-    fits: Callable[[str], bool]
-    read: Callable[[list[Path], GameSettings], ForeignLog]
+class _Format:
+    matches: Callable[[str], bool]
+    read: Callable[[list[Path], GameSettings], ExternalLog]
 
 
-_KINDS: Mapping[str, _Kind] = {
-    "evaluations": _Kind(lambda name: name.endswith(".npz"), evaluations.read),
-    "monitor": _Kind(lambda name: name.endswith("monitor.csv"), monitor.read),
-    "events": _Kind(lambda name: "tfevents" in name, event_log.read),
+_FORMATS: Mapping[str, _Format] = {
+    "evaluations": _Format(lambda name: name.endswith(".npz"), read_evaluations),
+    "monitor": _Format(lambda name: name.endswith("monitor.csv"), read_monitors),
+    "events": _Format(lambda name: "tfevents" in name, read_event_files),
 }
-"""In the order in which they are believed: the first one that has a metric says what it is."""
+"""In order of precedence: the first format that has a metric provides it."""
 
 
-def read(path: Path, game: GameSettings) -> ForeignLog:
-    """What a file, or all files of a folder, say of one run.
+def read_external_log(path: Path, game: GameSettings) -> ExternalLog:
+    """Read one log file, or all log files of a folder, of a single run.
 
     Args:
-        path: TensorBoard logs, a `monitor.csv`, an `evaluations.npz`, or the folder that holds some of them.
-        game: that was played.
+        path: a TensorBoard log, a `monitor.csv`, an `evaluations.npz`, or a folder that contains some of them.
+        game: the game that was played.
 
     Raises:
-        ForeignError: it cannot be read, is damaged, or holds no returns, or more than one run.
+        ExternalRunError: the files cannot be read, are damaged, or contain no returns or more than one run.
     """
-    found = _found(path)
-    logs = [_KINDS[kind].read(files, game) for kind, files in found.items()]
+    logs = [_FORMATS[name].read(files, game) for name, files in _find_files(path).items()]
     curves = {name: curve for log in reversed(logs) for name, curve in log.curves.items()}
-    whole = ForeignLog(
+    merged = ExternalLog(
         tuple(source for log in logs for source in log.sources),
         curves,
         next((log.evaluations for log in logs if log.evaluations), ()),
         next((log.last_episodes for log in logs if log.last_episodes), None),
     )
-    if not whole.evaluations and "rollout/ep_rew_mean" not in curves:
-        raise ForeignError(f"{path}: there is no return in it")
-    return whole
+    if not merged.evaluations and "rollout/ep_rew_mean" not in curves:
+        raise ExternalRunError(f"{path}: it contains no returns")
+    return merged
 
 
-def _found(path: Path) -> dict[str, list[Path]]:
-    """The files by their kind, each kind's in one folder."""
+def _find_files(path: Path) -> dict[str, list[Path]]:
+    """Return the log files by format; all files of a format are in one folder."""
     mode = _mode(path)
     if not stat.S_ISDIR(mode):
-        kind = next((kind for kind, known in _KINDS.items() if known.fits(path.name)), None)
-        if kind is None:
-            raise ForeignError(f"{path} is none of {_WANTED}, nor a folder that holds some")
-        return {kind: [ordinary(path)]}
-    found: dict[str, list[Path]] = {kind: [] for kind in _KINDS}
+        name = next((name for name, known in _FORMATS.items() if known.matches(path.name)), None)
+        if name is None:
+            raise ExternalRunError(f"{path} is not a {_FORMAT_NAMES}, nor a folder of them")
+        return {name: [require_regular_file(path)]}
+    found: dict[str, list[Path]] = {name: [] for name in _FORMATS}
     for file in _walk(path):
-        for kind, known in _KINDS.items():
-            if known.fits(file.name):
-                found[kind].append(ordinary(file))
+        for name, known in _FORMATS.items():
+            if known.matches(file.name):
+                found[name].append(require_regular_file(file))
     if not any(found.values()):
-        raise ForeignError(f"{path}: there are neither {_WANTED} in it")
+        raise ExternalRunError(f"{path} contains no {_FORMAT_NAMES}")
     for files in found.values():
         if len(folders := sorted({str(file.parent) for file in files})) > 1:
-            raise ForeignError(f"{path} holds several runs, name one of them: {', '.join(folders[:3])}")
-    return {kind: sorted(files) for kind, files in found.items() if files}
+            raise ExternalRunError(f"{path} contains several runs. Name one of them: {', '.join(folders[:3])}")
+    return {name: sorted(files) for name, files in found.items() if files}
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     try:
-        for number, file in enumerate(folder.rglob("*")):
-            if number >= _MOST_FILES:
-                raise ForeignError(f"{folder} holds more than {_MOST_FILES:,} files: name the folder of one run")
+        for count, file in enumerate(folder.rglob("*")):
+            if count >= _MAX_FILES:
+                raise ExternalRunError(
+                    f"{folder} contains more than {_MAX_FILES:,} files. Name the folder of a single run"
+                )
             if file.is_symlink() or not file.is_dir():
                 yield file
     except OSError as error:
-        raise ForeignError(f"{folder} cannot be read: {error.strerror}") from None
+        raise ExternalRunError(f"{folder} cannot be read: {error.strerror}") from None
 
 
-def ordinary(path: Path) -> Path:
-    """The path, if a file lies there that can be read.
+def require_regular_file(path: Path) -> Path:
+    """Return the path if it is a readable regular file.
 
     Raises:
-        ForeignError: it is a link, no file, empty, or larger than anything that is meant here.
+        ExternalRunError: the path is a link, not a regular file, empty, or larger than any file of an external run.
     """
     mode = _mode(path)
     if not stat.S_ISREG(mode):
-        raise ForeignError(f"{path} is no ordinary file")
+        raise ExternalRunError(f"{path} is not a regular file")
     size = path.stat().st_size
-    if not 0 < size <= _LARGEST:
-        raise ForeignError(f"{path} is {'empty' if not size else f'larger than {_LARGEST:,} bytes'}")
+    if not 0 < size <= _MAX_BYTES:
+        raise ExternalRunError(f"{path} is {'empty' if not size else f'larger than {_MAX_BYTES:,} bytes'}")
     return path
 
 
@@ -107,7 +108,7 @@ def _mode(path: Path) -> int:
     try:
         mode = path.lstat().st_mode
     except OSError as error:
-        raise ForeignError(f"{path} cannot be read: {error.strerror}") from None
+        raise ExternalRunError(f"{path} cannot be read: {error.strerror}") from None
     if stat.S_ISLNK(mode):
-        raise ForeignError(f"{path} is a symbolic link: name the file that it leads to")
+        raise ExternalRunError(f"{path} is a symbolic link. Name the file that it points to")
     return mode

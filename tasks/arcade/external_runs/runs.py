@@ -1,4 +1,4 @@
-"""What is known of a run from elsewhere."""
+"""The values that describe an external run: its sources, evaluations and metric curves."""
 
 from __future__ import annotations
 
@@ -19,43 +19,44 @@ from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachId
 
 WINDOW = 100
-"""Episodes in Stable-Baselines3's `rollout/ep_rew_mean`; episodes from elsewhere are averaged the same way."""
-MOST_POINTS = 1000
-"""Of a curve that are kept; more than a plot can show."""
+"""Episodes that Stable-Baselines3 averages in `rollout/ep_rew_mean`; external episodes are averaged likewise."""
+MAX_POINTS = 1000
+"""Points of a curve that are kept, more than a plot can show."""
 
-Curve = tuple[tuple[int, float], ...]
+MetricCurve = tuple[tuple[int, float], ...]
+"""(step, value) points in ascending order of steps."""
 
 
-class ForeignError(RamreelError, ValueError):
-    """A file from elsewhere cannot be used; the message is one line: which, and why."""
+class ExternalRunError(RamreelError, ValueError):
+    """A file of an external run is invalid; the message is one line."""
 
 
 class Source(Settings):
-    """What was taken from which file."""
+    """A file that was imported."""
 
-    file: str = Field(description="as it was named")
-    kind: str = Field(description="what sort of file it is, in words")
-    taken: str = Field(description="what was taken from it")
+    file: str = Field(description="Path as it was given")
+    kind: str = Field(description="Format of the file")
+    taken: str = Field(description="Data that was read from the file")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.file}: {self.taken}"
 
 
-class ForeignEvaluation(Settings):
-    """Episodes that somebody else played with one state of a policy."""
+class ExternalEvaluation(Settings):
+    """Evaluation episodes of one checkpoint of an external run."""
 
     step: int = Field(ge=0)
     returns: tuple[float, ...] = Field(min_length=1)
-    lengths: tuple[int, ...] = Field(default=(), description="steps of each episode; empty: unknown")
+    lengths: tuple[int, ...] = Field(default=(), description="Steps of each episode (default: unknown)")
 
 
-def readable(path: Path) -> str:
-    """A path as text; what is no text in it is a question mark."""
+def printable_path(path: Path) -> str:
+    """Return a path as text; bytes that are not valid UTF-8 are replaced."""
     return os.fsencode(path).decode(errors="replace")
 
 
 class ImportSettings(Settings):
-    """What a person asks for when runs from elsewhere are taken over."""
+    """Input of an import."""
 
     env_id: str
     approach: ApproachId = Field(max_length=100)
@@ -64,17 +65,19 @@ class ImportSettings(Settings):
     experiment: Name | None = None
 
 
-class ForeignRun(Settings):
-    """A run from elsewhere, as it is kept in the store."""
+class ExternalRun(Settings):
+    """Metadata of an external run, as it is stored."""
 
     schema_version: int = SCHEMA
     game: GameSettings
-    approach: ApproachId = Field(description="what it is called in comparisons")
+    approach: ApproachId = Field(description="Name of the approach in comparisons")
     seed: Seed
-    steps: int = Field(ge=0, description="trained, as far as is known")
+    steps: int = Field(ge=0, description="Training steps, as far as known")
     sources: tuple[Source, ...] = Field(min_length=1)
-    evaluations: tuple[ForeignEvaluation, ...] = ()
-    judged_by: Literal["evaluation", "training episodes"] = "evaluation"
+    evaluations: tuple[ExternalEvaluation, ...] = ()
+    returns_from: Literal["evaluation", "training episodes"] = Field(
+        default="evaluation", description="Episodes that `evaluations` consists of"
+    )
 
     @property
     def origin(self) -> str:
@@ -82,58 +85,58 @@ class ForeignRun(Settings):
 
 
 @dataclass(frozen=True)
-class ForeignLog:
-    """What one file, or one folder, holds.
+class ExternalLog:
+    """Contents of a log file, or of a folder of log files.
 
     Attributes:
         sources: the files.
-        curves: metrics by the names that Stable-Baselines3 has for them, in rising order of steps.
-        evaluations: of states of the policy, in rising order of steps.
-        last_episodes: the last of training, where single episodes are known.
+        curves: metrics under Stable-Baselines3's names.
+        evaluations: evaluations in ascending order of steps.
+        last_episodes: last training episodes, if single episodes are known.
     """
 
     sources: tuple[Source, ...]
-    curves: Mapping[str, Curve] = field(default_factory=dict)
-    evaluations: tuple[ForeignEvaluation, ...] = ()
-    last_episodes: ForeignEvaluation | None = None
+    curves: Mapping[str, MetricCurve] = field(default_factory=dict)
+    evaluations: tuple[ExternalEvaluation, ...] = ()
+    last_episodes: ExternalEvaluation | None = None
 
     @property
     def steps(self) -> int:
         ends = [curve[-1][0] for curve in self.curves.values()]
         return max([*ends, *(one.step for one in self.evaluations)], default=0)
 
-    def run(self, game: GameSettings, approach: str, seed: int) -> ForeignRun:
-        """As a run that plays a game; judged by its last episodes of training where there is no evaluation."""
-        judged = self.evaluations or ((self.last_episodes,) if self.last_episodes else ())
-        return ForeignRun(
+    def run(self, game: GameSettings, approach: str, seed: int) -> ExternalRun:
+        """Return the run's metadata; the last training episodes stand in for missing evaluations."""
+        evaluations = self.evaluations or ((self.last_episodes,) if self.last_episodes else ())
+        return ExternalRun(
             game=game,
             approach=approach,
             seed=seed,
             steps=self.steps,
             sources=self.sources,
-            evaluations=judged,
-            judged_by="evaluation" if self.evaluations or not judged else "training episodes",
+            evaluations=evaluations,
+            returns_from="evaluation" if self.evaluations or not evaluations else "training episodes",
         )
 
 
-def of_episodes(
+def log_from_episodes(
     sources: tuple[Source, ...], steps: Sequence[int], returns: Sequence[float], lengths: Sequence[int]
-) -> ForeignLog:
-    """A log of single episodes of training.
+) -> ExternalLog:
+    """Build a log from single training episodes.
 
     Args:
-        sources: where they are from.
-        steps: at which each ended, rising.
-        returns: of each.
-        lengths: of each, in steps; empty: unknown.
+        sources: files of the episodes.
+        steps: training step at the end of each episode, ascending.
+        returns: return of each episode.
+        lengths: steps of each episode; empty if unknown.
     """
-    curves = {"rollout/ep_rew_mean": thinned(steps, _running_mean(returns))}
+    curves = {"rollout/ep_rew_mean": downsample(steps, _running_mean(returns))}
     if lengths:
-        curves["rollout/ep_len_mean"] = thinned(steps, _running_mean(lengths))
-    last = ForeignEvaluation(
+        curves["rollout/ep_len_mean"] = downsample(steps, _running_mean(lengths))
+    last = ExternalEvaluation(
         step=steps[-1], returns=tuple(returns[-WINDOW:]), lengths=tuple(lengths[-WINDOW:]) if lengths else ()
     )
-    return ForeignLog(sources, curves, last_episodes=last)
+    return ExternalLog(sources, curves, last_episodes=last)
 
 
 def _running_mean(values: Sequence[float]) -> list[float]:
@@ -143,21 +146,21 @@ def _running_mean(values: Sequence[float]) -> list[float]:
     return [float(mean) for mean in means]
 
 
-def thinned(steps: Sequence[int], values: Sequence[float]) -> Curve:
-    """At most `MOST_POINTS` points, evenly spread, the last one among them; of several at one step the last one."""
+def downsample(steps: Sequence[int], values: Sequence[float]) -> MetricCurve:
+    """Return at most `MAX_POINTS` evenly spread points including the last; the last value at a step counts."""
     points = sorted(dict(zip(steps, values, strict=True)).items())
-    if len(points) > MOST_POINTS:
-        places = np.unique(np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int))
-        points = [points[place] for place in places]
+    if len(points) > MAX_POINTS:
+        indices = np.unique(np.linspace(0, len(points) - 1, MAX_POINTS).round().astype(int))
+        points = [points[index] for index in indices]
     return tuple((int(step), float(value)) for step, value in points)
 
 
-def finite(value: float, where: str) -> float:
-    """The value, if it is a number.
+def require_finite(value: float, where: str) -> float:
+    """Return the value if it is finite.
 
     Raises:
-        ForeignError: it is not.
+        ExternalRunError: the value is infinite or NaN.
     """
     if not math.isfinite(value):
-        raise ForeignError(f"{where}: {value} is no return")
+        raise ExternalRunError(f"{where}: {value} is not a finite number")
     return float(value)

@@ -1,4 +1,4 @@
-"""TensorBoard's logs, as Stable-Baselines3 and CleanRL write them: the only room that knows tensorboard."""
+"""Reader of TensorBoard event files of Stable-Baselines3 and CleanRL; the only module that imports tensorboard."""
 
 from __future__ import annotations
 
@@ -6,53 +6,61 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.arcade.external_runs.runs import ForeignError, ForeignLog, Source, finite, of_episodes, readable, thinned
+from tasks.arcade.external_runs.runs import (
+    ExternalLog,
+    ExternalRunError,
+    Source,
+    downsample,
+    log_from_episodes,
+    printable_path,
+    require_finite,
+)
 from tasks.arcade.settings.game import GameSettings
 
-_CURVES = ("rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "eval/mean_ep_length", "time/fps")
-"""Of Stable-Baselines3's, under the names that ours have."""
-_RETURN, _LENGTH = "charts/episodic_return", "charts/episodic_length"
-"""CleanRL's, a point an episode."""
+_SB3_TAGS = ("rollout/ep_rew_mean", "rollout/ep_len_mean", "eval/mean_reward", "eval/mean_ep_length", "time/fps")
+"""Tags of Stable-Baselines3, whose names are also ramreel's."""
+_CLEANRL_RETURN, _CLEANRL_LENGTH = "charts/episodic_return", "charts/episodic_length"
+"""Tags of CleanRL, one point per episode."""
 
 Points = list[tuple[int, float]]
 
 
-def read(files: list[Path], game: GameSettings) -> ForeignLog:
-    """The curves of a run, or of CleanRL its episodes.
+def read_event_files(files: list[Path], game: GameSettings) -> ExternalLog:
+    """Read the curves of a Stable-Baselines3 run, or the episodes of a CleanRL run.
 
     Raises:
-        ForeignError: a file is no such log, is cut off, or has a return that is no number.
+        ExternalRunError: a file is not an event file, is truncated, or contains a value that is not finite.
     """
     _ = game
     points: dict[str, Points] = {}
     for file in files:
-        for name, step, value in _scalars(file):
+        for tag, step, value in _scalars(file):
             if step < 0:
-                raise ForeignError(f"{file}, {name}: there is no step {step}")
-            points.setdefault(name, []).append((step, finite(value, f"{file}, {name} at step {step}")))
-    for of_name in points.values():
-        of_name.sort(key=lambda point: point[0])
-    if _RETURN in points:
-        return _of_cleanrl(files, points)
-    curves = {name: thinned(*zip(*points[name], strict=True)) for name in _CURVES if name in points}
+                raise ExternalRunError(f"{file}, {tag}: invalid step {step}")
+            points.setdefault(tag, []).append((step, require_finite(value, f"{file}, {tag} at step {step}")))
+    for of_tag in points.values():
+        of_tag.sort(key=lambda point: point[0])
+    if _CLEANRL_RETURN in points:
+        return _cleanrl_log(files, points)
+    curves = {tag: downsample(*zip(*points[tag], strict=True)) for tag in _SB3_TAGS if tag in points}
     if "rollout/ep_rew_mean" not in curves:
-        raise ForeignError(f"{files[0]}: neither rollout/ep_rew_mean nor {_RETURN} is in it")
-    return ForeignLog(_sources(files, "rollout/ep_rew_mean"), curves)
+        raise ExternalRunError(f"{files[0]}: it contains neither rollout/ep_rew_mean nor {_CLEANRL_RETURN}")
+    return ExternalLog(_sources(files, "rollout/ep_rew_mean"), curves)
 
 
-def _of_cleanrl(files: list[Path], points: Mapping[str, Points]) -> ForeignLog:
-    returns, lengths = points[_RETURN], points.get(_LENGTH, [])
-    fit = [step for step, _ in returns] == [step for step, _ in lengths]
-    return of_episodes(
-        _sources(files, _RETURN),
+def _cleanrl_log(files: list[Path], points: Mapping[str, Points]) -> ExternalLog:
+    returns, lengths = points[_CLEANRL_RETURN], points.get(_CLEANRL_LENGTH, [])
+    same_steps = [step for step, _ in returns] == [step for step, _ in lengths]
+    return log_from_episodes(
+        _sources(files, _CLEANRL_RETURN),
         [step for step, _ in returns],
         [value for _, value in returns],
-        [int(value) for _, value in lengths] if fit else [],
+        [int(value) for _, value in lengths] if same_steps else [],
     )
 
 
 def _sources(files: list[Path], taken: str) -> tuple[Source, ...]:
-    return tuple(Source(file=readable(file), kind="TensorBoard's log", taken=taken) for file in files)
+    return tuple(Source(file=printable_path(file), kind="TensorBoard log", taken=taken) for file in files)
 
 
 def _scalars(file: Path) -> Iterator[tuple[str, int, float]]:
@@ -63,18 +71,18 @@ def _scalars(file: Path) -> Iterator[tuple[str, int, float]]:
         for record in _records(file):
             event: Any = Event.FromString(record)
             for value in event.summary.value:
-                if value.HasField("simple_value") and value.tag in (*_CURVES, _RETURN, _LENGTH):
+                if value.HasField("simple_value") and value.tag in (*_SB3_TAGS, _CLEANRL_RETURN, _CLEANRL_LENGTH):
                     yield value.tag, int(event.step), float(value.simple_value)
     except DecodeError:
-        raise ForeignError(f"{file} is no log of TensorBoard's: a record in it is no event") from None
+        raise ExternalRunError(f"{file} is not a TensorBoard log: it contains a record that is not an event") from None
 
 
 def _records(file: Path) -> list[bytes]:
-    """Every record; TensorBoard's reader itself is silent about where it had to stop."""
+    """Return all records; raises where TensorBoard's own reader would stop silently."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 
     records: list[bytes] = list(RawEventFileLoader(str(file)).Load())
-    # Beside each record lie its length, in 8 bytes, and two checksums of 4.
+    # Each record is framed by its length (8 bytes) and two checksums (4 bytes each).
     if sum(len(record) + 16 for record in records) != file.stat().st_size:
-        raise ForeignError(f"{file} is damaged or cut off after {len(records)} records, or no log of TensorBoard's")
+        raise ExternalRunError(f"{file} is damaged or truncated after {len(records)} records, or not a TensorBoard log")
     return records

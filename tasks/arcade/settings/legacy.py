@@ -20,6 +20,7 @@ FIELDS: Mapping[str, str] = {
     "still_gain": "static_byte_gain",
     "survey_steps": "warmup_steps",
     "how": "relation",
+    "judged_by": "returns_from",
     "pokes": "perturbations",
     "reach": "bounds",
     "sure": "confidence",

@@ -1,4 +1,4 @@
-"""Runs from elsewhere: real files of Stable-Baselines3 and of CleanRL's writer are read; damaged ones are refused."""
+"""External runs: log files written by Stable-Baselines3 and in CleanRL's format are read; invalid ones raise."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.utils.tensorboard import SummaryWriter
 
-from tasks.arcade.emulator.emulator import resolve
-from tasks.arcade.external_runs import ForeignError, read
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.external_runs import ExternalRunError, read_external_log
 from tasks.arcade.external_runs.runs import WINDOW
 from tasks.arcade.learner import read_zip
 from tasks.arcade.settings.algorithms import A2cSettings, PpoSettings
@@ -30,16 +30,16 @@ gymnasium.register_envs(ale_py)
 BREAKOUT = resolve("ALE/Breakout-v5")
 RAM = {"obs_type": "ram"}
 SHORT = RAM | {"max_num_frames_per_episode": 400}
-"""An untrained policy may wait for ever with the ball in its hand."""
+"""Limits episodes, as an untrained policy may never serve the ball."""
 EPISODES = [(40, 1.0), (95, 0.0), (160, 5.0)]
 
 
 @pytest.fixture(scope="module")
 def sb3(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a training of a moment leaves behind."""
+    """Files of a short Stable-Baselines3 run: logs, TensorBoard event files, zip."""
     folder = tmp_path_factory.mktemp("sb3")
     env = make_vec_env("ALE/Breakout-v5", n_envs=2, seed=1, monitor_dir=str(folder / "logs"), env_kwargs=SHORT)
-    judge = EvalCallback(
+    callback = EvalCallback(
         make_vec_env("ALE/Breakout-v5", seed=9, env_kwargs=SHORT),
         n_eval_episodes=2,
         eval_freq=128,
@@ -56,10 +56,10 @@ def sb3(tmp_path_factory: pytest.TempPathFactory) -> Path:
         seed=1,
         device="cpu",
     )
-    # Where cores are shared, two threads wait for each other longer than one computes.
+    # On shared cores one thread is faster than two.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    model.learn(512, callback=judge)
+    model.learn(512, callback=callback)
     torch.set_num_threads(threads)
     model.save(folder / "ppo.zip")
     env.close()
@@ -68,7 +68,7 @@ def sb3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def cleanrl(tmp_path: Path) -> Path:
-    """A log as CleanRL's scripts write it: a point an episode, at the step at which it ended."""
+    """A log as CleanRL's scripts write it: one point per episode, at its last step."""
     with SummaryWriter(str(tmp_path / "run")) as writer:
         writer.add_text("hyperparameters", "|param|value|")
         for step, episode_return in EPISODES:
@@ -77,22 +77,22 @@ def cleanrl(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_folder_of_stable_baselines3_is_read_whole(sb3: Path) -> None:
-    log = read(sb3 / "logs", BREAKOUT)
+def test_all_files_of_an_sb3_folder_are_read(sb3: Path) -> None:
+    log = read_external_log(sb3 / "logs", BREAKOUT)
     with np.load(sb3 / "logs" / "evaluations.npz") as theirs:
         assert [one.step for one in log.evaluations] == theirs["timesteps"].tolist() == [256, 512]
         assert [list(one.returns) for one in log.evaluations] == theirs["results"].tolist()
         assert [list(one.lengths) for one in log.evaluations] == theirs["ep_lengths"].tolist()
     run = log.run(BREAKOUT, "sb3", 3)
-    assert (run.seed, run.steps >= 256, run.judged_by, run.evaluations) == (3, True, "evaluation", log.evaluations)
+    assert (run.seed, run.steps >= 256, run.returns_from, run.evaluations) == (3, True, "evaluation", log.evaluations)
     assert [source.file for source in run.sources] == [
         str(sb3 / "logs" / name) for name in ("evaluations.npz", "0.monitor.csv", "1.monitor.csv")
     ]
-    assert "rl-baselines3-zoo's evaluations" in run.origin
+    assert "rl-baselines3-zoo evaluations" in run.origin
 
 
-def test_the_curve_of_tensorboard_is_that_of_the_episodes(sb3: Path) -> None:
-    curve = dict(read(sb3 / "tb", BREAKOUT).curves["rollout/ep_rew_mean"])
+def test_tensorboard_curve_matches_the_episodes(sb3: Path) -> None:
+    curve = dict(read_external_log(sb3 / "tb", BREAKOUT).curves["rollout/ep_rew_mean"])
     assert set(curve) <= set(range(0, 513, 128))
     rows = [
         line.split(",")
@@ -100,41 +100,41 @@ def test_the_curve_of_tensorboard_is_that_of_the_episodes(sb3: Path) -> None:
         for line in file.read_text().splitlines()[2:]
     ]
     assert curve[512] == pytest.approx(np.mean([float(row[0]) for row in rows]), abs=1e-6)
-    monitors = read(sb3 / "logs" / "0.monitor.csv", BREAKOUT)
-    (judged,) = monitors.run(BREAKOUT, "sb3", 0).evaluations
-    assert monitors.run(BREAKOUT, "sb3", 0).judged_by == "training episodes"
-    assert judged.step == sum(judged.lengths)
-    assert monitors.curves["rollout/ep_rew_mean"][-1] == (judged.step, pytest.approx(np.mean(judged.returns)))
+    monitors = read_external_log(sb3 / "logs" / "0.monitor.csv", BREAKOUT)
+    (last,) = monitors.run(BREAKOUT, "sb3", 0).evaluations
+    assert monitors.run(BREAKOUT, "sb3", 0).returns_from == "training episodes"
+    assert last.step == sum(last.lengths)
+    assert monitors.curves["rollout/ep_rew_mean"][-1] == (last.step, pytest.approx(np.mean(last.returns)))
 
 
-def test_the_episodes_of_cleanrl_are_read(cleanrl: Path) -> None:
-    log = read(cleanrl, BREAKOUT)
+def test_cleanrl_episodes_are_read(cleanrl: Path) -> None:
+    log = read_external_log(cleanrl, BREAKOUT)
     assert log.curves["rollout/ep_rew_mean"] == ((40, 1.0), (95, 0.5), (160, 2.0))
-    (judged,) = log.run(BREAKOUT, "cleanrl", 0).evaluations
-    assert (judged.step, judged.returns, judged.lengths) == (160, (1.0, 0.0, 5.0), (30, 30, 30))
+    (last,) = log.run(BREAKOUT, "cleanrl", 0).evaluations
+    assert (last.step, last.returns, last.lengths) == (160, (1.0, 0.0, 5.0), (30, 30, 30))
 
 
-def test_episodes_are_averaged_as_stable_baselines3_does(tmp_path: Path) -> None:
+def test_episodes_are_averaged_like_sb3(tmp_path: Path) -> None:
     returns = np.random.default_rng(0).normal(size=3000)
     rows = "".join(f"{value},10,{number}.5\n" for number, value in enumerate(returns))
     file = tmp_path / "monitor.csv"
     file.write_text(f'#{{"t_start": 1.0, "env_id": "None"}}\nr,l,t\n{rows}')
-    curve = dict(read(file, BREAKOUT).curves["rollout/ep_rew_mean"])
+    curve = dict(read_external_log(file, BREAKOUT).curves["rollout/ep_rew_mean"])
     assert len(curve) <= 1000
     assert curve[30_000] == pytest.approx(returns[-WINDOW:].mean())
     assert curve[10] == pytest.approx(returns[0])
 
 
-def test_frames_in_a_monitor_become_steps(tmp_path: Path) -> None:
+def test_monitor_frames_are_converted_to_steps(tmp_path: Path) -> None:
     (tmp_path / "monitor.csv").write_text(
         '#{"t_start": 1.0, "env_id": "BreakoutNoFrameskip-v4"}\nr,l,t\n2.0,400,1.0\n3.0,800,2.0\n'
     )
-    log = read(tmp_path, resolve("BreakoutDeterministic-v4"))
+    log = read_external_log(tmp_path, resolve("BreakoutDeterministic-v4"))
     assert log.curves["rollout/ep_rew_mean"] == ((100, 2.0), (300, 2.5))
-    assert read(tmp_path, resolve("BreakoutNoFrameskip-v4")).steps == 1200
+    assert read_external_log(tmp_path, resolve("BreakoutNoFrameskip-v4")).steps == 1200
 
 
-def test_a_zip_becomes_a_checkpoint_that_decides_alike(sb3: Path) -> None:
+def test_sb3_zip_becomes_an_equivalent_checkpoint(sb3: Path) -> None:
     found = read_zip(sb3 / "ppo.zip", BREAKOUT, "sb3", 1)
     assert (found.reason, found.steps) == ("", 512)
     assert found.checkpoint is not None
@@ -155,7 +155,7 @@ def test_a_zip_becomes_a_checkpoint_that_decides_alike(sb3: Path) -> None:
         ram, *_ = env.step(number % 4)
 
 
-def test_what_cannot_be_played_is_said(tmp_path: Path) -> None:
+def test_unsupported_zip_gives_a_reason(tmp_path: Path) -> None:
     env = gymnasium.make("ALE/Breakout-v5", **RAM)
     DQN("MlpPolicy", env, buffer_size=10, device="cpu").save(tmp_path / "dqn.zip")
     A2C("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": [16], "vf": []}}, device="cpu").save(tmp_path / "a2c.zip")
@@ -172,12 +172,12 @@ def test_what_cannot_be_played_is_said(tmp_path: Path) -> None:
     assert isinstance(algorithm, A2cSettings)
     assert algorithm.network == NetworkSettings(pi=(16,), vf=())
     (tmp_path / "torn.zip").write_bytes((tmp_path / "a2c.zip").read_bytes()[:5000])
-    with pytest.raises(ForeignError, match=r"torn\.zip is no zip of Stable-Baselines3: "):
+    with pytest.raises(ExternalRunError, match=r"torn\.zip is no zip of Stable-Baselines3: "):
         read_zip(tmp_path / "torn.zip", BREAKOUT, "a2c", 0)
 
 
 class Halved(BaseFeaturesExtractor):
-    """Makes something else of RAM, and has no weights."""
+    """Transforms RAM without weights of its own."""
 
     def __init__(self, seen: gymnasium.spaces.Box) -> None:
         super().__init__(seen, 128)
@@ -186,7 +186,7 @@ class Halved(BaseFeaturesExtractor):
         return rams / 2
 
 
-def test_a_policy_that_sees_something_else_than_ram_is_not_played_as_if_it_saw_ram(tmp_path: Path) -> None:
+def test_custom_features_extractor_is_not_supported(tmp_path: Path) -> None:
     env = gymnasium.make("ALE/Breakout-v5", **RAM)
     A2C("MlpPolicy", env, policy_kwargs={"features_extractor_class": Halved}, device="cpu").save(tmp_path / "a2c.zip")
     found = read_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0)
@@ -194,7 +194,7 @@ def test_a_policy_that_sees_something_else_than_ram_is_not_played_as_if_it_saw_r
     assert found.reason == "its policy sees RAM through a Halved; an MlpPolicy on RAM as it is can be played"
 
 
-def test_what_a_zip_holds_of_other_kinds_is_said_or_left_out(tmp_path: Path) -> None:
+def test_unsupported_settings_of_a_zip_are_reported_or_dropped(tmp_path: Path) -> None:
     env = gymnasium.make("ALE/Breakout-v5", **RAM)
     made = {"activation_fn": partial(torch.nn.LeakyReLU)}
     A2C("MlpPolicy", env, policy_kwargs=made, device="cpu").save(tmp_path / "made.zip")
@@ -209,34 +209,34 @@ HEADER = '#{"t_start": 1.0, "env_id": "ALE/Breakout-v5"}\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is empty"),
-        ("r,l,t\n1.0,10,1.0\n", "no header"),
-        ("#[]\nr,l,t\n", "no header"),
-        (HEADER, "no column r, l, t: there are none"),
-        (HEADER + "r,length,t\n1.0,10,1.0\n", "no column l: there are r, length, t"),
-        (HEADER + "r,l,t\n", "no episode has ended"),
-        (HEADER + "r,l,t\n1.0,10,1.0\nnan,10,2.0\n", "line 4: nan is no return"),
-        (HEADER + "r,l,t\n1.0,10,1.0\ninf,10,2.0\n", "line 4: inf is no return"),
-        (HEADER + "r,l,t\n1.0,10,1.0\n1.0,1", "line 4: 2 of 3 columns; is it cut off?"),
-        (HEADER + "r,l,t\n1.0,many,1.0\n", "are no numbers"),
-        (HEADER + "r,l,t\n1.0,0,1.0\n", "an episode of 0 steps"),
+        ("r,l,t\n1.0,10,1.0\n", "is not a header"),
+        ("#[]\nr,l,t\n", "is not a header"),
+        (HEADER, "missing column r, l, t. The file has no columns"),
+        (HEADER + "r,length,t\n1.0,10,1.0\n", "missing column l. Available: r, length, t"),
+        (HEADER + "r,l,t\n", "it contains no finished episode"),
+        (HEADER + "r,l,t\n1.0,10,1.0\nnan,10,2.0\n", "line 4: nan is not a finite number"),
+        (HEADER + "r,l,t\n1.0,10,1.0\ninf,10,2.0\n", "line 4: inf is not a finite number"),
+        (HEADER + "r,l,t\n1.0,10,1.0\n1.0,1", "line 4: 2 of 3 columns. The file may be truncated"),
+        (HEADER + "r,l,t\n1.0,many,1.0\n", "not all values are numbers"),
+        (HEADER + "r,l,t\n1.0,0,1.0\n", "invalid episode length 0"),
         (HEADER.replace("Breakout", "Pong") + "r,l,t\n1.0,9,1.0\n", "is of ALE/Pong-v5, not of ALE/Breakout-v5"),
-        (HEADER + "r,l,t\n\udcff", "is no monitor.csv"),
-        ('#{"t_start": 1' + "0" * 400 + "}\nr,l,t\n1.0,9,1.0\n", "no header"),
+        (HEADER + "r,l,t\n\udcff", "is not a monitor.csv"),
+        ('#{"t_start": 1' + "0" * 400 + "}\nr,l,t\n1.0,9,1.0\n", "is not a header"),
     ],
 )
-def test_a_monitor_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_monitor_raises_a_one_line_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "monitor.csv").write_bytes(text.encode(errors="surrogateescape"))
-    _refused(tmp_path, said)
+    _assert_raises(tmp_path, message)
 
 
-def _refused(path: Path, said: str) -> None:
-    with pytest.raises(ForeignError) as refused:
-        read(path, BREAKOUT)
-    assert said in str(refused.value)
-    assert "\n" not in str(refused.value)
+def _assert_raises(path: Path, message: str) -> None:
+    with pytest.raises(ExternalRunError) as error:
+        read_external_log(path, BREAKOUT)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def _evaluations(**changes: object) -> dict[str, object]:
@@ -245,36 +245,37 @@ def _evaluations(**changes: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"results": np.array([[1.0, None], [{}, "x"]], object)}, "holds pickled objects, which can run code"),
-        ({"results": [[1.0, np.nan], [3.0, 4.0]]}, "step 10: nan is no return"),
-        ({"results": [[1.0], [3.0]]}, "do not fit together"),
-        ({"results": [["a", "b"], ["c", "d"]]}, "is no evaluations.npz"),
-        ({"timesteps": [20, 10]}, "rising order"),
-        ({"timesteps": [10, np.nan]}, "step nan: steps are whole numbers in rising order"),
-        ({"timesteps": [10, np.inf]}, "step inf: steps are whole numbers in rising order"),
-        ({"timesteps": [], "results": np.zeros((0, 2)), "ep_lengths": np.zeros((0, 2))}, "do not fit together"),
-        ({"ep_lengths": None}, "no array ep_lengths: there are timesteps, results"),
+        ({"results": np.array([[1.0, None], [{}, "x"]], object)}, "contains pickled objects, which can run code"),
+        ({"results": [[1.0, np.nan], [3.0, 4.0]]}, "step 10: nan is not a finite number"),
+        ({"results": [[1.0], [3.0]]}, "shapes of the arrays do not match"),
+        ({"results": [["a", "b"], ["c", "d"]]}, "is not an evaluations.npz"),
+        ({"timesteps": [20, 10]}, "timesteps must be increasing integers"),
+        ({"timesteps": [10, np.nan]}, "step nan: timesteps must be increasing integers"),
+        ({"timesteps": [10, np.inf]}, "step inf: timesteps must be increasing integers"),
+        (
+            {"timesteps": [], "results": np.zeros((0, 2)), "ep_lengths": np.zeros((0, 2))},
+            "shapes of the arrays do not match",
+        ),
+        ({"ep_lengths": None}, "missing array ep_lengths. Available: timesteps, results"),
     ],
 )
-def test_evaluations_that_are_none_are_refused_in_one_line(
-    tmp_path: Path, changes: dict[str, object], said: str
-) -> None:
+def test_invalid_evaluations_raise_a_one_line_error(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     np.savez(tmp_path / "evaluations.npz", **_evaluations(**changes))  # type: ignore[arg-type]
-    _refused(tmp_path / "evaluations.npz", said)
+    _assert_raises(tmp_path / "evaluations.npz", message)
 
 
-def test_half_an_npz_and_a_bomb_are_refused(tmp_path: Path) -> None:
+def test_truncated_npz_and_zip_bomb_raise(tmp_path: Path) -> None:
     file = tmp_path / "evaluations.npz"
     np.savez(file, **_evaluations())  # type: ignore[arg-type]
-    assert read(file, BREAKOUT).steps == 20
+    assert read_external_log(file, BREAKOUT).steps == 20
     file.write_bytes(file.read_bytes()[:-100])
-    _refused(file, "is damaged, or no npz at all")
+    _assert_raises(file, "is damaged or not an npz file")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("results.npy", "w") as part:
         for _ in range(210):
             part.write(bytes(1_000_000))
-    _refused(file, "that is no evaluations.npz")
+    _assert_raises(file, "is not an evaluations.npz: it unpacks to")
 
 
 def _cut(file: Path) -> None:
@@ -288,43 +289,45 @@ def _flip(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("damage", "message"),
     [
-        (_cut, "cut off after"),
-        (_flip, "is damaged or cut off after"),
-        (lambda file: file.write_bytes(b"nothing of the kind"), "cut off after 0 records, or no log"),
+        (_cut, "truncated after"),
+        (_flip, "is damaged or truncated after"),
+        (lambda file: file.write_bytes(b"not an event file"), "truncated after 0 records, or not a TensorBoard log"),
         (lambda file: file.write_bytes(b""), "is empty"),
     ],
     ids=["cut", "flipped", "nonsense", "empty"],
 )
-def test_a_log_that_is_damaged_is_refused(cleanrl: Path, harm: Callable[[Path], object], said: str) -> None:
+def test_damaged_event_file_raises(cleanrl: Path, damage: Callable[[Path], object], message: str) -> None:
     (file,) = cleanrl.iterdir()
-    harm(file)
-    _refused(cleanrl, said)
+    damage(file)
+    _assert_raises(cleanrl, message)
 
 
-def test_a_log_without_returns_or_with_such_as_are_none_is_refused(tmp_path: Path) -> None:
+def test_event_file_without_finite_returns_raises(tmp_path: Path) -> None:
     with SummaryWriter(str(tmp_path / "empty")) as writer:
         writer.add_scalar("losses/value", 1.0, 1)
-    _refused(tmp_path / "empty", "neither rollout/ep_rew_mean nor charts/episodic_return is in it")
+    _assert_raises(tmp_path / "empty", "it contains neither rollout/ep_rew_mean nor charts/episodic_return")
     with SummaryWriter(str(tmp_path / "nan")) as writer:
         writer.add_scalar("charts/episodic_return", float("nan"), 7)
-    _refused(tmp_path / "nan", "charts/episodic_return at step 7: nan is no return")
-    _refused(tmp_path, "holds several runs, name one of them")
+    _assert_raises(tmp_path / "nan", "charts/episodic_return at step 7: nan is not a finite number")
+    _assert_raises(tmp_path, "contains several runs. Name one of them")
 
 
-def test_links_pipes_and_strangers_are_refused(tmp_path: Path, cleanrl: Path) -> None:
+def test_links_pipes_and_other_files_raise(tmp_path: Path, cleanrl: Path) -> None:
     (file,) = cleanrl.iterdir()
     (tmp_path / "link").symlink_to(cleanrl)
-    _refused(tmp_path / "link", "is a symbolic link")
+    _assert_raises(tmp_path / "link", "is a symbolic link")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "monitor.csv").symlink_to(file)
-    _refused(tmp_path / "folder", "is a symbolic link")
+    _assert_raises(tmp_path / "folder", "is a symbolic link")
     (tmp_path / "folder" / "monitor.csv").unlink()
     os.mkfifo(tmp_path / "folder" / "monitor.csv")
-    _refused(tmp_path / "folder", "is no ordinary file")
+    _assert_raises(tmp_path / "folder", "is not a regular file")
     (tmp_path / "nothing").mkdir()
-    _refused(tmp_path / "nothing", "neither TensorBoard logs, monitor.csv or evaluations.npz in it")
+    _assert_raises(tmp_path / "nothing", "contains no TensorBoard log, monitor.csv or evaluations.npz")
     (tmp_path / "notes.txt").write_text("hello")
-    _refused(tmp_path / "notes.txt", "is none of TensorBoard logs")
-    _refused(tmp_path / "nosuch", "cannot be read: No such file")
+    _assert_raises(
+        tmp_path / "notes.txt", "is not a TensorBoard log, monitor.csv or evaluations.npz, nor a folder of them"
+    )
+    _assert_raises(tmp_path / "nosuch", "cannot be read: No such file")
