@@ -11,7 +11,7 @@ import numpy as np
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.emulator.environment_ids import resolve
-from tasks.arcade.policies.factory import shapes_of
+from tasks.arcade.policies.algorithms import policy_weight_shapes
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
@@ -23,7 +23,7 @@ def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
     game, settings = resolve("ALE/Pong-v5"), approach(name)
     run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
     generator = np.random.default_rng(0)
-    shapes = shapes_of(settings, 6)
+    shapes = policy_weight_shapes(settings, 6)
     weights = {key: generator.normal(0, 0.1, shape).astype(np.float32) for key, shape in shapes.items()}
     statistics = Statistics.empty().updated(generator.integers(256, size=(50, 128), dtype=np.uint8))
     return Checkpoint(run, step, action_names(game), weights, statistics)

@@ -11,8 +11,8 @@ from tasks.arcade.emulator.emulator import Emulator, Ram, action_names
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace
-from tasks.arcade.policies.agent import Decide
-from tasks.arcade.policies.factory import shapes_of
+from tasks.arcade.policies.agent import ActionSelector
+from tasks.arcade.policies.algorithms import policy_weight_shapes
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
@@ -31,7 +31,7 @@ def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Ch
     for _ in range(200):
         emulator.step(int(rng.integers(emulator.n_actions)))
         seen.append(emulator.ram.copy())
-    shapes = shapes_of(settings, emulator.n_actions)
+    shapes = policy_weight_shapes(settings, emulator.n_actions)
     weights = {key: (rng.normal(size=shape) * 2 / shape[-1] ** 0.5).astype(np.float32) for key, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=10, checkpoint_every=10)
     return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(seen)))
@@ -55,7 +55,7 @@ class AnyAction:
         self.n_actions = n_actions
         self.seen: list[tuple[bytes, bytes, float | None]] = []
 
-    def begin(self) -> Decide:
+    def start_episode(self) -> ActionSelector:
         return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:

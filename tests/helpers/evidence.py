@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.arcade.checkpoints.training_state import read_state
-from tasks.runs.lookup import fetch
+from tasks.runs.lookup import load_checkpoint
 from tasks.store import Store
 
 TIMES = ("time/fps", "time/time_elapsed")
@@ -31,10 +31,10 @@ def whole_checkpoints(store: Store, run_id: str, folder: Path) -> list[int]:
     """Steps of the checkpoints that are listed, each of which is read, with what going on needs.
 
     Raises:
-        CheckpointError, DamagedError: one that is listed is not whole.
+        CheckpointError, DamagedFolderError: one that is listed is not whole.
     """
     listed = store.list_checkpoints(run_id)
     for stored in listed:
-        fetch(store, stored)
-        read_state(store.fetch_training(stored, folder), stored.digest)
+        load_checkpoint(store, stored)
+        read_state(store.fetch_training_state(stored, folder), stored.digest)
     return [stored.step for stored in listed]

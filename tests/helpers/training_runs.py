@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.checkpoints.training_state import Counters, TrainingState
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.algorithms import (

@@ -127,7 +127,7 @@ def study(settings: PlaySettings, player: Player | None = None) -> Study:
         player: decides the actions; none: they are random.
 
     Raises:
-        UnknownGameError: the game cannot be emulated.
+        UnknownEnvironmentError: the game cannot be emulated.
     """
     game = settings.game.model_copy(update={"frame_skip": 1, "repeat_action_probability": 0.0})
     emulator = Emulator(game, settings.seed)
@@ -153,11 +153,11 @@ def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> 
     rams = np.empty((settings.steps, RAM_SIZE), np.uint8)
     rewards, lives = np.zeros(settings.steps), np.zeros(settings.steps, np.int64)
     begins, moments = np.zeros(settings.steps, np.bool_), list[Snapshot]()
-    senses, decide = ObservationBuilder(player, emulator), player.begin() if player else None
+    senses, decide = ObservationBuilder(player, emulator), player.start_episode() if player else None
     ram, starts = emulator.reset(settings.seed).copy(), True
     for step in range(settings.steps):
         uniform = float(rng.random())
-        shown = senses(ram, starts=starts)
+        shown = senses(ram, episode_start=starts)
         action = decide(*shown, uniform) if decide else int(uniform * emulator.n_actions)
         ended = False
         for _ in range(_frames(settings.game.frame_skip, rng)):
@@ -166,7 +166,7 @@ def _play(emulator: Emulator, settings: PlaySettings, player: Player | None) -> 
             ended = ended or terminated or truncated
         if ended:
             emulator.reset()
-            decide = player.begin() if player else None
+            decide = player.start_episode() if player else None
         ram, starts = emulator.ram.copy(), ended
         rams[step], lives[step], begins[step] = ram, emulator.lives, ended
         if step in wanted:

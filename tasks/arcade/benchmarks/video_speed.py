@@ -19,23 +19,24 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import RecordVideo
-from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.mp4_encoder import Form, VideoError, find_ffmpeg, picture_arguments
-from tasks.arcade.emulator.emulator import Emulator, make_env
-from tasks.arcade.episodes.playing import emulator_of, play, replay
+from tasks.arcade.drawing.mp4_encoder import VideoError, VideoFormat, find_ffmpeg, picture_arguments
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.gymnasium_env import make_env
+from tasks.arcade.episodes.playing import emulator_for_trace, play, replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.policies.factory import shapes_of
+from tasks.arcade.inputs.commands import CONTENDER_FRAMES, ROUNDS, ContenderFrames, Rounds
+from tasks.arcade.policies.algorithms import policy_weight_shapes
 from tasks.arcade.policies.features import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import RunSettings
-from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import Look, Plain, form_of, frame_by_frame, video
+from tasks.arcade.video.panel import Caption, PanelRenderer
+from tasks.arcade.video.render import FrameRenderer, PlainRenderer, render_video, replay_frames, video_format
 
 RECORD_VIDEO, SMALL, PLAIN = "RecordVideo", "plain, the same size", "plain, 640 wide"
 PANEL = "panel and sound, 1280x720"
@@ -53,8 +54,8 @@ class VideoSpeedSettings(Settings):
     """What is measured."""
 
     game: GameSettings
-    frames: int = Field(default=5000, ge=100, description="of one episode, recorded by each contender in each round")
-    rounds: int = Field(default=5, ge=1)
+    frames: ContenderFrames = CONTENDER_FRAMES
+    rounds: Rounds = ROUNDS
 
 
 class VideoSpeed(Settings):
@@ -92,16 +93,16 @@ class _Scene:
     folder: Path
 
     @property
-    def looks(self) -> Mapping[str, Callable[[Emulator], Look]]:
+    def looks(self) -> Mapping[str, Callable[[Emulator], FrameRenderer]]:
         caption = Caption("an episode", "for the benchmark")
         return {
-            SMALL: partial(Plain, across=1, down=1),
-            PLAIN: Plain,
-            PANEL: partial(Panel, checkpoint=self.checkpoint, caption=caption),
+            SMALL: partial(PlainRenderer, across=1, down=1),
+            PLAIN: PlainRenderer,
+            PANEL: partial(PanelRenderer, checkpoint=self.checkpoint, caption=caption),
         }
 
 
-def measure(settings: VideoSpeedSettings, folder: Path, said: Callable[[str], None]) -> VideoSpeed:
+def measure_video(settings: VideoSpeedSettings, folder: Path, said: Callable[[str], None]) -> VideoSpeed:
     """Measure all contenders in turn.
 
     Args:
@@ -158,7 +159,7 @@ def _scene(settings: VideoSpeedSettings, folder: Path) -> _Scene:
 
 def _untrained(game: GameSettings) -> Checkpoint:
     settings, emulator, rng = approach("ppo-tuned"), Emulator(game), np.random.default_rng(0)
-    shapes = shapes_of(settings, emulator.n_actions)
+    shapes = policy_weight_shapes(settings, emulator.n_actions)
     weights = {name: (rng.normal(size=shape) / 16).astype(np.float32) for name, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=1, checkpoint_every=1)
     return Checkpoint(run, 0, emulator.action_names, weights, Statistics.empty())
@@ -172,7 +173,7 @@ def _timed(trace: Trace, work: Callable[[], object]) -> float:
 
 def _record_video_of(scene: _Scene, name: str, *, sound: bool = False) -> float:
     """Plain videos are as silent as RecordVideo's."""
-    return _timed(scene.trace, lambda: video(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound))
+    return _timed(scene.trace, lambda: render_video(scene.trace, scene.folder / "a.mp4", scene.looks[name], sound=sound))
 
 
 def _record_video(scene: _Scene) -> float:
@@ -198,19 +199,19 @@ def _drawing(scene: _Scene) -> float:
     """The emulator, drawing every frame as R, G and B; no video."""
 
     def work() -> None:
-        emulator = emulator_of(scene.trace)
+        emulator = emulator_for_trace(scene.trace)
         picture = emulator.screen()
-        for _ in replay(scene.trace, emulator=emulator, each_frame=lambda: emulator.screen(picture)):
+        for _ in replay(scene.trace, emulator=emulator, on_frame=lambda: emulator.screen(picture)):
             pass
 
     return _timed(scene.trace, work)
 
 
-def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Form, Path, int]:
+def _raw(scene: _Scene, name: str, make: Callable[[Emulator], FrameRenderer]) -> tuple[VideoFormat, Path, int]:
     """The first pictures of a video in a file, ready to be encoded: their form, the file, how many the video has."""
-    emulator = emulator_of(scene.trace)
+    emulator = emulator_for_trace(scene.trace)
     look = make(emulator)
-    form = form_of(look.canvas, emulator, look.pixel, sound=False)
+    form = video_format(look.canvas, emulator, look.pixel, sound=False)
     path, most = scene.folder / f"{len(name)}.raw", _RAW_BYTES // look.canvas.picture.nbytes
     count = 0
     with path.open("wb") as file:
@@ -222,11 +223,11 @@ def _raw(scene: _Scene, name: str, make: Callable[[Emulator], Look]) -> tuple[Fo
                 file.write(look.canvas.picture.data.cast("B"))
                 count += 1
 
-        frame_by_frame(scene.trace, emulator, lambda step: look.show(step, scene.trace), draw)
+        replay_frames(scene.trace, emulator, lambda step: look.show(step, scene.trace), draw)
     return form, path, scene.trace.frames + 1
 
 
-def _encoding(form: Form, path: Path, frames: int) -> float:
+def _encoding(form: VideoFormat, path: Path, frames: int) -> float:
     """The encoder, with pictures that are there already, from the first again until there were as many as in a video."""
     command = [find_ffmpeg().path, "-loglevel", "error", "-y", *picture_arguments(form), "-f", "mp4"]
     left = frames * form.width * form.height * 3 // 2

@@ -1,12 +1,12 @@
-"""A checkpoint's files: everything needed to play from one step of one run, as plain data.
+"""Checkpoint files: everything needed to play the policy of one step of one run, as plain data.
 
-    manifest.json        the SHA-256 of each other file; its own SHA-256 is the checkpoint's digest
-    checkpoint.json      settings, step, the game's actions and ROM
-    policy.safetensors   the network's weights
-    features.safetensors the feature statistics
+    manifest.json        SHA-256 of each other file; its own SHA-256 is the checkpoint's digest
+    checkpoint.json      settings, step, action names and ROM
+    policy.safetensors   network weights
+    features.safetensors feature statistics
 
-Reading one executes nothing from it: JSON and safetensors hold numbers and words only. What going on with the
-training needs lies beside it (tasks/arcade/checkpoints/training_state.py).
+Reading a checkpoint executes no code: JSON and safetensors hold only data. The state needed to resume training is
+stored separately (tasks/arcade/checkpoints/training_state.py).
 """
 
 from __future__ import annotations
@@ -16,33 +16,35 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.arcade.checkpoints.verified_folder import DamagedError, pack, read_folder, unpack, write_folder
-from tasks.arcade.emulator.emulator import UnknownGameError, action_names, rom_digest
+from tasks.arcade.checkpoints.verified_folder import DamagedFolderError, pack, read_folder, unpack, write_folder
+from tasks.arcade.emulator.emulator import action_names
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, rom_digest
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.agent import Agent
-from tasks.arcade.policies.factory import check, policy_of
-from tasks.arcade.policies.features import Features, Statistics
-from tasks.arcade.settings.base import Settings, parsed
+from tasks.arcade.policies.algorithms import build_policy, check_policy_weights
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
+from tasks.arcade.settings.base import Settings, parse_json
 from tasks.arcade.settings.run import RunSettings
 
 _FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
 
 
 class CheckpointError(RamreelError, ValueError):
-    """A checkpoint cannot be used; the message says which and why."""
+    """A checkpoint cannot be used."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything needed to play from one step of one run.
+    """Everything needed to play the policy of one step of one run.
 
     Attributes:
-        settings: of the run, resolved.
-        step: environment steps trained.
+        settings: Resolved settings of the run.
+        step: Environment steps trained.
         action_names: ALE's names of the actions, in the policy's order.
-        weights: the network's arrays; none for an approach that learns nothing.
-        statistics: the feature statistics.
+        weights: Network weights; empty for an approach that does not learn.
+        statistics: Feature statistics.
     """
 
     settings: RunSettings
@@ -52,9 +54,9 @@ class Checkpoint:
     statistics: Statistics
 
     def agent(self) -> Agent:
-        """What decides."""
+        """Return the agent: features and policy."""
         approach = self.settings.approach
-        policy = policy_of(approach, len(self.action_names), self.weights)
+        policy = build_policy(approach, len(self.action_names), self.weights)
         return Agent(Features(approach.features, self.statistics), policy)
 
 
@@ -70,14 +72,14 @@ class _Description(Settings):
     settings: RunSettings
 
 
-def write(checkpoint: Checkpoint, directory: Path) -> str:
-    """Write a checkpoint's files; `directory` appears whole or not at all.
+def write_checkpoint(checkpoint: Checkpoint, directory: Path) -> str:
+    """Write a checkpoint's files atomically.
 
     Returns:
         The checkpoint's digest, 64 hex digits.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind.
+        OSError: The checkpoint cannot be written; no partial folder remains.
     """
     description = _Description(
         step=checkpoint.step,
@@ -93,43 +95,43 @@ def write(checkpoint: Checkpoint, directory: Path) -> str:
     return write_folder(contents, directory)
 
 
-def read(directory: Path, digest: str | None = None, *, name: str | None = None) -> Checkpoint:
-    """Read a checkpoint and check every byte of it against its manifest.
+def read_checkpoint(directory: Path, digest: str | None = None, *, name: str | None = None) -> Checkpoint:
+    """Read a checkpoint and verify every byte of it against its manifest.
 
     Args:
-        directory: where its files lie.
-        digest: what its digest has to be, if known.
-        name: what to call it in errors; the directory's name otherwise.
+        directory: Folder of the checkpoint.
+        digest: Expected digest, if known.
+        name: Name of the checkpoint in errors (default: the folder's name).
 
     Raises:
-        CheckpointError: it is incomplete, damaged, of a newer schema, or of a game that is not installed.
+        CheckpointError: The checkpoint is incomplete, damaged, of a newer schema, or its ROM is not installed.
     """
     try:
         return _read(directory, digest)
-    except (DamagedError, UnknownGameError) as error:
+    except (DamagedFolderError, UnknownEnvironmentError) as error:
         raise CheckpointError(f"checkpoint {name or directory.name}: {error}") from None
 
 
 def _read(directory: Path, digest: str | None) -> Checkpoint:
     contents = read_folder(directory, _FILES, digest)
     try:
-        description = parsed(_Description, contents["checkpoint.json"])
+        description = parse_json(_Description, contents["checkpoint.json"])
     except ValueError as error:
-        raise DamagedError(f"checkpoint.json makes no sense: {error}") from None
+        raise DamagedFolderError(f"checkpoint.json is invalid: {error}") from None
     try:
         weights = unpack(contents, "policy.safetensors")
         statistics = Statistics.from_arrays(unpack(contents, "features.safetensors"))
         Features(description.settings.approach.features, statistics)
         _check(description, weights)
-    except (DamagedError, UnknownGameError):
+    except (DamagedFolderError, UnknownEnvironmentError):
         raise
     except ValueError as error:
-        raise DamagedError(f"its contents make no sense: {str(error).splitlines()[0]}") from None
+        raise DamagedFolderError(f"its contents are invalid: {str(error).splitlines()[0]}") from None
     return Checkpoint(description.settings, description.step, description.action_names, weights, statistics)
 
 
 def _check(description: _Description, weights: Weights) -> None:
-    check(description.settings.approach, len(description.action_names), weights)
+    check_policy_weights(description.settings.approach, len(description.action_names), weights)
     installed = rom_digest(description.settings.game.rom)
     if description.rom_sha256 != installed:
-        raise ValueError(f"its ROM is {description.rom_sha256[:12]}, the installed one {installed[:12]}")
+        raise ValueError(f"its ROM is {description.rom_sha256[:12]}, but the installed one is {installed[:12]}")

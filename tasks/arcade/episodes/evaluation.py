@@ -1,4 +1,4 @@
-"""How good a checkpoint is: whole seeded episodes, and the video of the one whose return is the median, or of others."""
+"""Evaluation of a checkpoint: returns of seeded episodes, their metrics, and which episode is recorded."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from pydantic import Field
 from tasks.arcade import scores
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.episodes.playing import play
-from tasks.arcade.episodes.seeds import action_seeds, chosen_episode, evaluation_seeds
-from tasks.arcade.episodes.trace import Ended, Trace
+from tasks.arcade.episodes.seeds import action_seeds, evaluation_seeds, select_episode
+from tasks.arcade.episodes.trace import EpisodeEnd, Trace
 from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 
 
-class EpisodeScore(Settings):
-    """One evaluation episode."""
+class EpisodeResult(Settings):
+    """Result of one evaluation episode."""
 
     seed: int
     episode_return: float
-    length: int = Field(description="steps")
-    frames: int
-    ram_digest: str = Field(description="of all its RAM; equal digests are the same episode played again")
-    ended: Ended
-    actions: tuple[int, ...] = Field(default=(), description="how often each was chosen, in the game's order")
+    length: int = Field(description="Steps")
+    frames: int = Field(description="Emulated frames")
+    ram_digest: str = Field(description="Digest of all its RAM; equal digests mean identical episodes")
+    ended: EpisodeEnd
+    actions: tuple[int, ...] = Field(
+        default=(), description="Number of times each action was chosen, in the game's order"
+    )
 
 
 class Evaluation(Settings):
-    """What a checkpoint's episodes came to, and which of them was recorded."""
+    """Results of a checkpoint's evaluation episodes, and which of them was recorded."""
 
     schema_version: int = SCHEMA
-    checkpoint: str = Field(description="its digest")
-    step: int
+    checkpoint: str = Field(description="Digest of the checkpoint")
+    step: int = Field(description="Training step of the checkpoint")
     settings: EvaluationSettings
-    video: VideoSettings = Field(default=VideoSettings(panel=False), description="as it was asked for")
-    episodes: tuple[EpisodeScore, ...] = Field(min_length=1)
-    recorded: int = Field(description="index of the episode in the checkpoint's video")
-    video_frames: int = Field(description="pictures in the video")
+    video: VideoSettings = Field(default=VideoSettings(panel=False), description="Video settings")
+    episodes: tuple[EpisodeResult, ...] = Field(min_length=1)
+    recorded: int = Field(description="Index of the recorded episode")
+    video_frames: int = Field(description="Frames of the video")
 
     @property
     def returns(self) -> list[float]:
@@ -50,48 +52,48 @@ class Evaluation(Settings):
 
     @property
     def distinct_episodes(self) -> int:
-        return scores.distinct(_digests(self.episodes))
+        return scores.count_distinct(_digests(self.episodes))
 
     @property
-    def choice(self) -> str:
-        """Which episode the video shows, e.g. `median of 10 episodes (10 distinct)`."""
-        kind = "median" if self.video.episode == "all" else self.video.episode
-        return _choice(kind, self.recorded, len(self.episodes), self.distinct_episodes)
+    def episode_label(self) -> str:
+        """Label of the recorded episode, e.g. `median of 10 episodes (10 distinct)`."""
+        selection = "median" if self.video.episode == "all" else self.video.episode
+        return episode_label(selection, self.recorded, len(self.episodes), self.distinct_episodes)
 
     def estimate(self, statistic: scores.Statistic) -> scores.Estimate:
-        """A statistic of the episodes' returns, with the interval of the distinct ones."""
+        """Return a statistic of the returns, with the confidence interval over the distinct episodes."""
         return scores.estimate_over_distinct(self.returns, _digests(self.episodes), statistic)
 
     def metrics(self) -> dict[str, float]:
-        """Under the names that Stable-Baselines3's users know, and a few more.
+        """Return the metrics to log, named as in Stable-Baselines3 where it has them.
 
-        `…_low` and `…_high` are the 95% interval over distinct episodes; they are left out where there is none.
+        `…_low` and `…_high` are the 95% confidence interval over the distinct episodes, left out if undefined.
         """
-        found = {
-            "eval/median_reward": self.returns[chosen_episode(self.returns)],
+        metrics = {
+            "eval/median_reward": self.returns[select_episode(self.returns)],
             "eval/mean_ep_length": scores.mean([episode.length for episode in self.episodes]),
             "eval/episodes": len(self.episodes),
             "eval/distinct_episodes": self.distinct_episodes,
         }
         for name, statistic in (("mean", scores.mean), ("iqm", scores.interquartile_mean)):
             estimate = self.estimate(statistic)
-            found[f"eval/{name}_reward"] = estimate.value
+            metrics[f"eval/{name}_reward"] = estimate.value
             if estimate.low is not None and estimate.high is not None:
-                found |= {f"eval/{name}_reward_low": estimate.low, f"eval/{name}_reward_high": estimate.high}
-        return found
+                metrics |= {f"eval/{name}_reward_low": estimate.low, f"eval/{name}_reward_high": estimate.high}
+        return metrics
 
 
-def distinct_returns(episodes: Sequence[EpisodeScore]) -> scores.FloatArray:
-    """Of the episodes that are no copy of another one: float64, shape (distinct,)."""
-    return scores.without_copies([episode.episode_return for episode in episodes], _digests(episodes))
+def distinct_returns(episodes: Sequence[EpisodeResult]) -> scores.FloatArray:
+    """Return the returns of the distinct episodes: float64 of shape (distinct,)."""
+    return scores.drop_duplicates([episode.episode_return for episode in episodes], _digests(episodes))
 
 
-def _digests(episodes: Sequence[EpisodeScore]) -> list[str]:
+def _digests(episodes: Sequence[EpisodeResult]) -> list[str]:
     return [episode.ram_digest for episode in episodes]
 
 
 def play_episodes(checkpoint: Checkpoint, digest: str, settings: EvaluationSettings) -> list[Trace]:
-    """Have a checkpoint play its seeded episodes, without drawing."""
+    """Play a checkpoint's seeded evaluation episodes without rendering."""
     agent, run = checkpoint.agent(), checkpoint.settings
     resets = evaluation_seeds(settings.seed, settings.episodes)
     return [
@@ -108,20 +110,24 @@ def play_episodes(checkpoint: Checkpoint, digest: str, settings: EvaluationSetti
     ]
 
 
-def _returns(traces: Sequence[Trace]) -> list[float]:
-    return [trace.episode_return for trace in traces]
+def episode_label(selection: str, index: int, episodes: int, distinct: int) -> str:
+    """Return the label of an evaluation episode, e.g. `median of 10 episodes (10 distinct)`.
 
-
-def _choice(episode: str, number: int, episodes: int, distinct: int) -> str:
+    Args:
+        selection: How it was selected: `median`, `best`, `worst`, or `all` for its number.
+        index: Its index.
+        episodes: Number of evaluation episodes.
+        distinct: Number of distinct ones among them.
+    """
     if episodes == 1:
         return "the only episode"
-    which = f"episode {number + 1}" if episode == "all" else episode
-    return f"{which} of {episodes} episodes ({distinct} distinct)"
+    name = f"episode {index + 1}" if selection == "all" else selection
+    return f"{name} of {episodes} episodes ({distinct} distinct)"
 
 
-def score(trace: Trace) -> EpisodeScore:
-    """What remains of an episode."""
-    return EpisodeScore(
+def episode_result(trace: Trace) -> EpisodeResult:
+    """Return the result of the episode in a trace."""
+    return EpisodeResult(
         seed=trace.seed,
         episode_return=trace.episode_return,
         length=trace.length,

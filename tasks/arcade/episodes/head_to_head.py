@@ -1,6 +1,6 @@
-"""Who plays better: two checkpoints on the same fresh seeds, or one against what it could before.
+"""Head-to-head evaluation: two checkpoints on the same fresh seeds, or one against its own former returns.
 
-Both are fixed policies, so what varies, and what the tests deal out anew, is the episode; copies of an episode count
+Policies are fixed, so the unit of variation, and of the permutation test, is the episode; identical episodes count
 once.
 """
 
@@ -14,25 +14,25 @@ from threadpoolctl import threadpool_limits
 
 from tasks.arcade import scores
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation, distinct_returns, score
+from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation, distinct_returns, episode_result
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.settings.base import Settings
 
-SUSPICION = 0.01
-"""A drop must be less likely than this by chance, so that it is looked into; chance alone is found out then."""
-COLLAPSE = 0.5
-"""A training has collapsed when so much of what it had gained is lost at its end, by more than chance."""
+DROP_SIGNIFICANCE = 0.01
+"""Significance level of a drop in return; a significant drop is investigated, which exposes false alarms."""
+COLLAPSE_SHARE = 0.5
+"""Share of a run's gain in return whose significant loss by its last checkpoint is a collapse."""
 
 
-class Played(Settings):
-    """Episodes that a checkpoint played."""
+class EpisodeSample(Settings):
+    """Evaluation episodes of one checkpoint."""
 
-    checkpoint: str = Field(description="its digest")
-    episodes: tuple[EpisodeScore, ...] = Field(min_length=1)
+    checkpoint: str = Field(description="Digest of the checkpoint")
+    episodes: tuple[EpisodeResult, ...] = Field(min_length=1)
 
     @property
     def returns(self) -> scores.FloatArray:
-        """Of the distinct episodes: float64, shape (distinct,)."""
+        """Returns of the distinct episodes: float64 of shape (distinct,)."""
         return distinct_returns(self.episodes)
 
     @property
@@ -40,92 +40,98 @@ class Played(Settings):
         return scores.mean(self.returns)
 
 
-def play_seeds(directory: Path, digest: str, seeds: Sequence[int], deterministic: bool) -> tuple[EpisodeScore, ...]:
-    """Have a checkpoint play one episode a seed, without drawing.
+def evaluate_seeds(
+    directory: Path, digest: str, seeds: Sequence[int], deterministic: bool
+) -> tuple[EpisodeResult, ...]:
+    """Play one episode per seed with a checkpoint, without rendering.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or of a game that is not installed.
+        CheckpointError: The checkpoint is damaged, or its ROM is not installed.
     """
-    checkpoint = files.read(directory, digest)
+    checkpoint = files.read_checkpoint(directory, digest)
     agent, game = checkpoint.agent(), checkpoint.settings.game
     with threadpool_limits(1):
-        return tuple(score(play(agent, game, seed, action_seed=seed, deterministic=deterministic)) for seed in seeds)
+        return tuple(
+            episode_result(play(agent, game, seed, action_seed=seed, deterministic=deterministic)) for seed in seeds
+        )
 
 
-def played(evaluation: Evaluation) -> Played:
-    """What a checkpoint's own evaluation holds."""
-    return Played(checkpoint=evaluation.checkpoint, episodes=evaluation.episodes)
+def sample_of(evaluation: Evaluation) -> EpisodeSample:
+    """Return the episodes of a checkpoint's evaluation."""
+    return EpisodeSample(checkpoint=evaluation.checkpoint, episodes=evaluation.episodes)
 
 
-def chance(better: Played, worse: Played, level: float = 1 - scores.CONFIDENCE) -> float:
-    """How likely chance alone parts two equal ones this far, in this direction: 1 where `better` is not better.
+def improvement_p_value(better: EpisodeSample, worse: EpisodeSample, level: float = 1 - scores.CONFIDENCE) -> float:
+    """Return the p-value of `better` having higher returns than `worse`; 1 if it does not.
 
     Args:
-        better: what one played.
-        worse: what the other played.
-        level: what the likelihood is held against; it can be told from a tenth of that.
+        better: The sample tested for higher returns.
+        worse: The other sample.
+        level: Significance level the p-value will be compared with; it is resolved to a tenth of it.
     """
-    ours, theirs = _each_alone(better), _each_alone(worse)
+    ours, theirs = _one_group_per_episode(better), _one_group_per_episode(worse)
     if better.mean <= worse.mean or scores.probability_of_improvement(ours, theirs).value <= 0.5:
         return 1.0
     return scores.permutation_p_value(ours, theirs, level=level)
 
 
-def _each_alone(played: Played) -> list[list[float]]:
-    """An episode is to a fixed policy what a seed is to a way of training."""
-    return [[value] for value in played.returns.tolist()]
+def _one_group_per_episode(sample: EpisodeSample) -> list[list[float]]:
+    """Return the returns as the statistics expect them: an episode takes the place of a training seed."""
+    return [[value] for value in sample.returns.tolist()]
 
 
-class Contest(Settings):
-    """A challenger against the champion, on the same seeds; it wins where no champion can play."""
+class HeadToHead(Settings):
+    """Result of a challenger against the champion on the same seeds; it wins if no champion can play."""
 
-    challenger: Played
-    champion: Played | None
+    challenger: EpisodeSample
+    champion: EpisodeSample | None
     won: bool
-    words: str
+    summary: str
 
 
-def decide(challenger: Played, champion: Played | None, why_alone: str = "") -> Contest:
-    """Whether the challenger plays better than the champion by more than chance.
+def compare_head_to_head(
+    challenger: EpisodeSample, champion: EpisodeSample | None, no_champion_reason: str = ""
+) -> HeadToHead:
+    """Test whether the challenger's returns are significantly higher than the champion's.
 
     Args:
-        challenger: what it played.
-        champion: what the champion played on the same seeds; none if it did not.
-        why_alone: why it did not, in words.
+        challenger: Episodes of the challenger.
+        champion: Episodes of the champion on the same seeds, or None if it did not play.
+        no_champion_reason: Why the champion did not play, for the summary.
     """
     if champion is None:
-        words = f"{why_alone or 'the first of its game'}: mean return {challenger.mean:.1f}"
-        return Contest(challenger=challenger, champion=None, won=True, words=words)
-    likely = chance(challenger, champion)
-    won = likely <= 1 - scores.CONFIDENCE
+        summary = f"{no_champion_reason or 'the first of its game'}: mean return {challenger.mean:.1f}"
+        return HeadToHead(challenger=challenger, champion=None, won=True, summary=summary)
+    p_value = improvement_p_value(challenger, champion)
+    won = p_value <= 1 - scores.CONFIDENCE
     means = f"mean return {challenger.mean:.1f} against {champion.mean:.1f}, {len(champion.episodes)} episodes each"
-    words = f"beats the champion: {means}, p = {likely:.2g}" if won else f"does not beat the champion: {means}"
-    return Contest(challenger=challenger, champion=champion, won=won, words=words)
+    summary = f"beats the champion: {means}, p = {p_value:.2g}" if won else f"does not beat the champion: {means}"
+    return HeadToHead(challenger=challenger, champion=champion, won=won, summary=summary)
 
 
-def suspicious(now: Played, before: Played) -> bool:
-    """Whether a checkpoint plays worse than it did, by more than chance."""
-    return chance(before, now, SUSPICION) <= SUSPICION
+def has_dropped(now: EpisodeSample, before: EpisodeSample) -> bool:
+    """Return whether a checkpoint's returns are significantly lower than before."""
+    return improvement_p_value(before, now, DROP_SIGNIFICANCE) <= DROP_SIGNIFICANCE
 
 
-def collapsed(evaluations: Sequence[Evaluation]) -> str:
-    """What a training's last checkpoint has lost, in words; empty if it has not collapsed.
+def describe_collapse(evaluations: Sequence[Evaluation]) -> str:
+    """Return a description of a run's collapse at its last checkpoint; empty if it has not collapsed.
 
-    Few episodes show no collapse, whatever the test: the more checkpoints there are, the better the best of them looks
-    by chance. Before the last one there may be 900 checkpoints of 10 distinct episodes each, or 4 of 6; of 5 episodes
-    two checkpoints are too many.
+    Whatever the test, few episodes cannot show a collapse: the more checkpoints, the higher the best of them by chance.
+    The test has power for up to 900 earlier checkpoints of 10 distinct episodes each, or 4 of 6; with 5 episodes, two
+    are too many.
 
     Args:
-        evaluations: of its checkpoints, by step.
+        evaluations: Evaluations of the run's checkpoints, by step.
     """
     if len(evaluations) < 3:
         return ""
-    *earlier, last = map(played, evaluations)
+    *earlier, last = map(sample_of, evaluations)
     best = max(range(len(earlier)), key=lambda at: earlier[at].mean)
     gained = earlier[best].mean - min(one.mean for one in earlier[: best + 1])
     lost = earlier[best].mean - last.mean
-    # The best of many looks better than it is.
-    level = SUSPICION / len(earlier)
-    if lost <= COLLAPSE * gained or chance(earlier[best], last, level) > level:
+    # Bonferroni correction: the best of many checkpoints looks better than it is.
+    level = DROP_SIGNIFICANCE / len(earlier)
+    if lost <= COLLAPSE_SHARE * gained or improvement_p_value(earlier[best], last, level) > level:
         return ""
     return f"mean return {last.mean:.1f} at its end, after {earlier[best].mean:.1f} at step {evaluations[best].step:,}"

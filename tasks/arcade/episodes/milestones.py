@@ -1,4 +1,4 @@
-"""What is worth a message: milestones, declared as data, and which of them an evaluated checkpoint reaches."""
+"""Milestones of a training run, and which of them an evaluated checkpoint reaches."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from dataclasses import dataclass
 
 from tasks.arcade import scores
 from tasks.arcade.episodes.evaluation import Evaluation
-from tasks.arcade.scores.published import REFERENCES, RETURNS, Reference
+from tasks.arcade.scores.published import MILESTONE_RETURNS, REFERENCES, Reference
 from tasks.arcade.settings.base import Settings
 
 STEPS = 1_000_000
-"""Every so many steps of training are a milestone."""
+"""Training steps between two milestones."""
 HUMAN_NORMALIZED = (0.25, 0.5, 1.0, 2.0)
-"""(return - random) / (human - random), of published figures: 0 is random, 1 human (Mnih et al. 2015)."""
+"""Human-normalized scores that are milestones: (return - random) / (human - random) (Mnih et al. 2015)."""
 
 
 class Milestone(Settings):
-    """One that is reached.
+    """A milestone.
 
     Attributes:
-        name: under which a run reaches it once.
-        words: what was reached, to follow a run's name.
+        name: Unique name; a run reaches it once.
+        message: Predicate that follows the run's name in a sentence.
     """
 
     name: str
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
-class Reached:
-    """What is known when a checkpoint has been evaluated.
+class EvaluatedCheckpoint:
+    """An evaluated checkpoint, as milestones are derived from it.
 
     Attributes:
-        step: of training.
-        mean: mean return of its episodes, with the interval of the distinct ones.
-        rom: ALE's name.
-        best_before: the best mean of any earlier checkpoint of the game, of all runs; none if this is the first.
+        step: Training step.
+        mean: Mean return of its episodes, with the confidence interval over the distinct ones.
+        rom: ALE's name of the ROM.
+        best_before: Highest mean return of any earlier checkpoint of the game in all runs; None if it is the first.
     """
 
     step: int
@@ -45,9 +45,9 @@ class Reached:
     best_before: float | None
 
     @property
-    def surely(self) -> float | None:
-        """What the mean is above by more than chance: its interval's lower end; none where there is one episode."""
-        # Distinct episodes of one return, as in perfect play, vary in nothing that an interval could show.
+    def lower_bound(self) -> float | None:
+        """Lower bound of the mean return's confidence interval; None with a single distinct episode."""
+        # Distinct episodes of equal return, as in perfect play, have no variance and thus no interval.
         return self.mean.value if self.mean.low is None and self.mean.n > 1 else self.mean.low
 
     @property
@@ -55,45 +55,55 @@ class Reached:
         return REFERENCES.get(self.rom, Reference())
 
 
-def facts(evaluation: Evaluation, rom: str, best_before: float | None) -> Reached:
-    """What an evaluation says, for `reached`."""
-    return Reached(step=evaluation.step, mean=evaluation.estimate(scores.mean), rom=rom, best_before=best_before)
+def evaluated_checkpoint(evaluation: Evaluation, rom: str, best_before: float | None) -> EvaluatedCheckpoint:
+    """Return the evaluated checkpoint of an evaluation."""
+    return EvaluatedCheckpoint(
+        step=evaluation.step, mean=evaluation.estimate(scores.mean), rom=rom, best_before=best_before
+    )
 
 
-def _above_random(at: Reached) -> list[Milestone]:
+def _above_random(at: EvaluatedCheckpoint) -> list[Milestone]:
     floor = at.reference.random
-    if floor is None or at.surely is None or at.surely <= floor:
+    if floor is None or at.lower_bound is None or at.lower_bound <= floor:
         return []
-    return [Milestone(name="above-random", words=f"plays better than random ({floor:g})")]
+    return [Milestone(name="above-random", message=f"plays better than random ({floor:g})")]
 
 
-def _returns(at: Reached) -> list[Milestone]:
-    passed = [value for value in RETURNS.get(at.rom, ()) if at.mean.value >= value]
-    return [Milestone(name=f"return-{value:g}", words=f"reaches a return of {value:g}") for value in passed]
+def _returns(at: EvaluatedCheckpoint) -> list[Milestone]:
+    passed = [value for value in MILESTONE_RETURNS.get(at.rom, ()) if at.mean.value >= value]
+    return [Milestone(name=f"return-{value:g}", message=f"reaches a mean return of {value:g}") for value in passed]
 
 
-def _human_normalized(at: Reached) -> list[Milestone]:
+def _human_normalized(at: EvaluatedCheckpoint) -> list[Milestone]:
     random, human = at.reference.random, at.reference.human
     if random is None or human is None:
         return []
     score = (at.mean.value - random) / (human - random)
     passed = [value for value in HUMAN_NORMALIZED if score >= value]
-    return [Milestone(name=f"human-{value:g}", words=f"reaches {value:.0%} of a human's score") for value in passed]
+    return [
+        Milestone(name=f"human-{value:g}", message=f"reaches a human-normalized score of {value:.0%}")
+        for value in passed
+    ]
 
 
-def _new_best(at: Reached) -> list[Milestone]:
-    # Of many equal checkpoints one is always a little better: a best is one that chance does not explain.
-    if at.best_before is None or at.surely is None or at.surely <= at.best_before:
+def _new_best(at: EvaluatedCheckpoint) -> list[Milestone]:
+    # Of many equal checkpoints one is always slightly better by chance: a new best must be significant.
+    if at.best_before is None or at.lower_bound is None or at.lower_bound <= at.best_before:
         return []
-    return [Milestone(name=f"best-{at.step}", words=f"plays the game best so far (before: {at.best_before:.1f})")]
+    return [
+        Milestone(
+            name=f"best-{at.step}",
+            message=f"sets a new best mean return for the game (previously {at.best_before:.1f})",
+        )
+    ]
 
 
-def _steps(at: Reached) -> list[Milestone]:
+def _steps(at: EvaluatedCheckpoint) -> list[Milestone]:
     done = at.step // STEPS * STEPS
-    return [Milestone(name=f"steps-{done}", words=f"has trained {done:,} steps")] if done else []
+    return [Milestone(name=f"steps-{done}", message=f"has trained for {done:,} steps")] if done else []
 
 
-MILESTONES: tuple[Callable[[Reached], list[Milestone]], ...] = (
+MILESTONES: tuple[Callable[[EvaluatedCheckpoint], list[Milestone]], ...] = (
     _above_random,
     _returns,
     _human_normalized,
@@ -102,12 +112,12 @@ MILESTONES: tuple[Callable[[Reached], list[Milestone]], ...] = (
 )
 
 
-def reached(at: Reached, before: Collection[str]) -> tuple[Milestone, ...]:
-    """The milestones of a checkpoint that its run has not reached before.
+def new_milestones(at: EvaluatedCheckpoint, before: Collection[str]) -> tuple[Milestone, ...]:
+    """Return the milestones of a checkpoint that its run has not reached before.
 
     Args:
-        at: what is known of the checkpoint.
-        before: names of those that the run has reached.
+        at: The evaluated checkpoint.
+        before: Names of the milestones the run has reached.
     """
-    found = [milestone for look in MILESTONES for milestone in look(at)]
-    return tuple(milestone for milestone in found if milestone.name not in before)
+    reached = [milestone for find in MILESTONES for milestone in find(at)]
+    return tuple(milestone for milestone in reached if milestone.name not in before)

@@ -1,4 +1,4 @@
-"""A player, or a trace, plays one episode."""
+"""Episodes: played by a player, or replayed from a trace."""
 
 from __future__ import annotations
 
@@ -9,73 +9,74 @@ from typing import Protocol
 
 import numpy as np
 
-from tasks.arcade.emulator.emulator import Emulator, Ram, UnknownGameError, ale_version, rom_digest
+from tasks.arcade.emulator.emulator import Emulator, Ram
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, ale_version, rom_digest
 from tasks.arcade.emulator.frame_stack import ObservationBuilder
-from tasks.arcade.episodes.trace import SHORT, Ended, Trace, TraceError
-from tasks.arcade.policies.agent import Decide
+from tasks.arcade.episodes.trace import SHORT_DIGEST, EpisodeEnd, Trace, TraceError
+from tasks.arcade.policies.agent import ActionSelector
 from tasks.arcade.settings.game import GameSettings
 
 
 class Player(Protocol):
-    """What plays episodes; one that has `uses_pixels` is shown the pictures of `pixels.FrameStacker` instead of RAM."""
+    """Plays episodes; a player with `uses_pixels` observes the frame stack of `FrameStacker` instead of RAM."""
 
-    def begin(self) -> Decide:
-        """What decides the actions of one episode that starts now, step by step."""
+    def start_episode(self) -> ActionSelector:
+        """Return the function that decides the actions of one new episode, step by step."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as it was played.
+    """Result of one step.
 
     Attributes:
-        number: 0 at the reset.
-        ram: after the step, uint8 of shape (128,), a copy.
-        reward: the game's own, unclipped.
-        ended: how the episode ended with this step, if it did.
-        frame: frames emulated since the reset.
-        digest: the running SHA-256 chain over the RAM, 64 hex digits.
+        number: Index of the step; 0 is the reset.
+        ram: Copy of the RAM after the step, uint8 of shape (128,).
+        reward: Unclipped reward.
+        ended: How the episode ended with this step; None if it continues.
+        frame: Frames emulated since the reset.
+        digest: SHA-256 chain over the RAM so far, 64 hex digits.
     """
 
     number: int
     ram: Ram
     reward: int
-    ended: Ended | None
+    ended: EpisodeEnd | None
     frame: int
     digest: str
 
 
-class _Episode:
-    """Counts and digests the steps of an emulator."""
+class _EpisodeRunner:
+    """Steps an emulator and chains the digests of its RAM."""
 
-    def __init__(self, emulator: Emulator, each_frame: Callable[[], object] | None = None) -> None:
-        self._emulator, self._each_frame = emulator, each_frame
+    def __init__(self, emulator: Emulator, on_frame: Callable[[], object] | None = None) -> None:
+        self._emulator, self._on_frame = emulator, on_frame
         self._number, self._chain = 0, b""
 
     def reset(self, seed: int) -> Step:
         self._emulator.reset(seed)
-        if self._each_frame:
-            self._each_frame()
+        if self._on_frame:
+            self._on_frame()
         return self._step(0, None)
 
     def step(self, action: int) -> Step:
-        reward, terminated, truncated = self._emulator.step(action, self._each_frame)
+        reward, terminated, truncated = self._emulator.step(action, self._on_frame)
         self._number += 1
-        return self._step(int(reward), how_it_ended(terminated, truncated))
+        return self._step(int(reward), episode_end(terminated, truncated))
 
-    def _step(self, reward: int, ended: Ended | None) -> Step:
+    def _step(self, reward: int, ended: EpisodeEnd | None) -> Step:
         ram = self._emulator.ram.copy()
         self._chain = extend_digest(self._chain, ram)
         return Step(self._number, ram, reward, ended, self._emulator.episode_frames, self._chain.hex())
 
 
 def extend_digest(chain: bytes, ram: Ram) -> bytes:
-    """The next link of a chain over RAM: SHA-256 of the one before and the RAM, 32 bytes."""
+    """Return the next digest of the SHA-256 chain over RAM: 32 bytes."""
     return hashlib.sha256(chain + ram.tobytes()).digest()
 
 
-def how_it_ended(terminated: bool, truncated: bool) -> Ended | None:
-    """How an episode ended with a step; none if it goes on."""
+def episode_end(terminated: bool, truncated: bool) -> EpisodeEnd | None:
+    """Return how a step ended the episode, or None if it continues."""
     if terminated:
         return "terminated"
     return "truncated" if truncated else None
@@ -92,36 +93,36 @@ def play(
     checkpoint: str | None = None,
     checkpoint_step: int | None = None,
 ) -> Trace:
-    """Play one whole seeded episode, without drawing.
+    """Play one seeded episode without rendering and return its trace.
 
     Args:
-        player: decides the actions.
-        game: what is played.
-        seed: of the reset.
-        action_seed: of the generator that gives the player one uniform number a step.
-        deterministic: give it none.
-        max_steps: stop after so many; none: at the game's end.
-        checkpoint: digest of the checkpoint that plays, for the trace.
-        checkpoint_step: its step, for the trace.
+        player: The player that decides the actions.
+        game: Emulator settings.
+        seed: Reset seed.
+        action_seed: Seed of the generator of the one uniform number per step that the player samples with.
+        deterministic: Whether to give the player no uniform number, so that it acts greedily.
+        max_steps: Maximum steps (default: until the episode ends).
+        checkpoint: Digest of the player's checkpoint, for the trace.
+        checkpoint_step: Training step of the player's checkpoint, for the trace.
 
     Raises:
-        UnknownGameError: the game cannot be emulated.
+        UnknownEnvironmentError: The game cannot be emulated.
         ValueError: `max_steps` is not positive.
     """
     if max_steps is not None and max_steps < 1:
-        raise ValueError(f"max_steps {max_steps} is not possible: an episode has at least 1 step")
+        raise ValueError(f"max_steps must be at least 1, got {max_steps}")
     uniforms = np.random.default_rng(action_seed)
     emulator = Emulator(game, seed)
-    senses, decide, episode = ObservationBuilder(player, emulator), player.begin(), _Episode(emulator)
+    observe, decide, episode = ObservationBuilder(player, emulator), player.start_episode(), _EpisodeRunner(emulator)
     step = episode.reset(seed)
-    actions, rewards, digests = list[int](), list[int](), [step.digest[:SHORT]]
+    actions, rewards, digests = list[int](), list[int](), [step.digest[:SHORT_DIGEST]]
     while step.ended is None and len(actions) != max_steps:
-        shown = senses(step.ram, starts=not actions)
-        action = decide(*shown, None if deterministic else float(uniforms.random()))
+        observations = observe(step.ram, episode_start=not actions)
+        action = decide(*observations, None if deterministic else float(uniforms.random()))
         step = episode.step(action)
         actions.append(action)
         rewards.append(step.reward)
-        digests.append(step.digest[:SHORT])
+        digests.append(step.digest[:SHORT_DIGEST])
     return Trace(
         game=game,
         ale_py=ale_version(),
@@ -143,56 +144,56 @@ def play(
 
 
 def replay(
-    trace: Trace, *, emulator: Emulator | None = None, each_frame: Callable[[], object] | None = None
+    trace: Trace, *, emulator: Emulator | None = None, on_frame: Callable[[], object] | None = None
 ) -> Iterator[Step]:
-    """Play a trace's actions again; the first of its length + 1 steps is the reset.
+    """Replay a trace's actions and yield its length + 1 steps, of which the first is the reset.
 
     Args:
-        trace: what is played.
-        emulator: a fresh one of `trace.game`, to look at its screen; none: one is made.
-        each_frame: called at the reset and after every frame emulated.
+        trace: The trace.
+        emulator: A new emulator of `trace.game`, e.g. to read its screen (default: a new one).
+        on_frame: Called at the reset and after every emulated frame.
 
     Raises:
-        TraceError: the trace cannot be played with what is installed here.
+        TraceError: The trace cannot be replayed with the installed ale-py.
     """
-    emulator = emulator or emulator_of(trace)
-    if obstacle := _obstacle(trace, emulator):
-        raise TraceError(obstacle)
-    return _replay(trace, _Episode(emulator, each_frame))
+    emulator = emulator or emulator_for_trace(trace)
+    if problem := _incompatibility(trace, emulator):
+        raise TraceError(problem)
+    return _replay(trace, _EpisodeRunner(emulator, on_frame))
 
 
-def _replay(trace: Trace, episode: _Episode) -> Iterator[Step]:
+def _replay(trace: Trace, episode: _EpisodeRunner) -> Iterator[Step]:
     yield episode.reset(trace.seed)
     for action in trace.actions:
         yield episode.step(action)
 
 
-def emulator_of(trace: Trace, *, sound: bool = False) -> Emulator:
-    """A fresh emulator of the trace's game, to be heard or not.
+def emulator_for_trace(trace: Trace, *, sound: bool = False) -> Emulator:
+    """Return a new emulator for a trace's game and seed, optionally with sound.
 
     Raises:
-        TraceError: the game cannot be emulated here.
+        TraceError: The game cannot be emulated.
     """
     try:
         return Emulator(trace.game, trace.seed, sound=sound)
-    except UnknownGameError as error:
+    except UnknownEnvironmentError as error:
         raise TraceError(str(error)) from None
 
 
-def _obstacle(trace: Trace, emulator: Emulator) -> str:
-    """Why a trace cannot be played here, if it cannot."""
+def _incompatibility(trace: Trace, emulator: Emulator) -> str:
+    """Return why a trace cannot be replayed here; empty if it can."""
     rom = trace.game.rom
     if trace.rom_sha256 != rom_digest(rom):
-        return f"the ROM {rom} of ale-py {ale_version()} is not the one that was played (ale-py {trace.ale_py})"
+        return f"the ROM {rom} of ale-py {ale_version()} differs from the trace's ROM (ale-py {trace.ale_py})"
     if max(trace.actions) >= emulator.n_actions:
         return f"action {max(trace.actions)} does not exist: {trace.game.env_id} has {emulator.n_actions} actions"
     return ""
 
 
-def difference(step: Step, trace: Trace) -> str:
-    """What of a step is not as the trace has it; nothing if all is."""
+def trace_difference(step: Step, trace: Trace) -> str:
+    """Return what of a step differs from the trace (RAM, reward, end, ...); empty if nothing does."""
     last = step.number == trace.length
-    if step.digest[:SHORT] != trace.digests[step.number]:
+    if step.digest[:SHORT_DIGEST] != trace.digests[step.number]:
         return "RAM"
     if step.number and step.reward != trace.rewards[step.number - 1]:
         return "reward"

@@ -1,4 +1,4 @@
-"""The episodes of an evaluation: from which seeds they are played, and which of them is chosen."""
+"""Seeds of evaluation episodes, and selection of the episode that is recorded."""
 
 from __future__ import annotations
 
@@ -9,37 +9,42 @@ import numpy as np
 
 
 def evaluation_seeds(seed: int, episodes: int) -> tuple[int, ...]:
-    """Reset seeds of evaluation episodes; training's come from the spawn keys (0, i), these from (1, k)."""
+    """Return reset seeds of evaluation episodes.
+
+    They come from the spawn keys (1, k) and are disjoint from the training seeds, which come from (0, i).
+    """
     return _seeds(seed, 1, episodes)
 
 
-def action_seeds(seed: int, episodes: int, of_run: int) -> tuple[int, ...]:
-    """Seeds that sample the actions of evaluation episodes.
+def action_seeds(seed: int, episodes: int, run_seed: int) -> tuple[int, ...]:
+    """Return seeds of the generators that sample the actions of evaluation episodes.
 
-    Runs of other seeds play the same starts with other actions: what does not learn would play copies otherwise, and
-    its seeds would be no evidence of how much it varies.
+    Runs of different seeds sample different actions from the same resets. Otherwise an approach that does not learn
+    would play identical episodes under every seed, and its seeds would show no variance.
 
     Args:
-        seed: of the evaluation.
-        episodes: how many.
-        of_run: the seed of the run that is evaluated.
+        seed: Seed of the evaluation.
+        episodes: Number of episodes.
+        run_seed: Seed of the evaluated run.
     """
-    return _seeds((seed, of_run), 2, episodes)
+    return _seeds((seed, run_seed), 2, episodes)
 
 
 def _seeds(entropy: int | tuple[int, int], purpose: int, episodes: int) -> tuple[int, ...]:
-    """One for each episode, apart from those of other purposes: spawn keys (purpose, k)."""
+    """Return one seed per episode from the spawn keys (purpose, k)."""
     keys = (np.random.SeedSequence(entropy, spawn_key=(purpose, number)) for number in range(episodes))
     return tuple(int(key.generate_state(1)[0]) for key in keys)
 
 
-def chosen_episode(returns: Sequence[float], choice: Literal["median", "best", "worst"] = "median") -> int:
-    """Index of the first episode whose return is the median (the lower one of an even number), highest or lowest.
+def select_episode(returns: Sequence[float], selection: Literal["median", "best", "worst"] = "median") -> int:
+    """Return the index of the first episode with the median, highest or lowest return.
+
+    The median of an even number of returns is the lower of the two middle ones.
 
     Raises:
-        ValueError: there is no episode.
+        ValueError: `returns` is empty.
     """
     if not returns:
-        raise ValueError(f"no episodes: there is no {choice} one")
-    place = {"median": (len(returns) - 1) // 2, "best": -1, "worst": 0}[choice]
+        raise ValueError(f"Cannot select the {selection} of no episodes")
+    place = {"median": (len(returns) - 1) // 2, "best": -1, "worst": 0}[selection]
     return returns.index(sorted(returns)[place])

@@ -1,4 +1,4 @@
-"""Whether a trace is what really happens, and what its player decides."""
+"""Verification of traces: against three emulators, and against the decisions of the player."""
 
 from __future__ import annotations
 
@@ -9,35 +9,44 @@ import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from tasks.arcade.emulator.emulator import ale_version, make_env
+from tasks.arcade.emulator.environment_ids import ale_version
 from tasks.arcade.emulator.frame_stack import ObservationBuilder
-from tasks.arcade.episodes.playing import Player, Step, difference, emulator_of, extend_digest, how_it_ended, replay
+from tasks.arcade.emulator.gymnasium_env import make_env
+from tasks.arcade.episodes.playing import (
+    Player,
+    Step,
+    emulator_for_trace,
+    episode_end,
+    extend_digest,
+    replay,
+    trace_difference,
+)
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.settings.base import Settings
 
 
 class Verification(Settings):
-    """Whether a trace is what really happens.
+    """Result of verifying a trace.
 
-    `first_difference` is the step at which something differs first, 0 being the reset; none if nothing differs or if
-    the trace could not be played at all. `what` says it in words.
+    `first_difference` is the first step that differs, 0 being the reset; None if no step differs or if the trace could
+    not be replayed at all.
     """
 
     ok: bool
     steps_checked: int
     first_difference: int | None
-    what: str
-    ale_py: str = Field(description="that the trace was made with")
-    ale_py_here: str = Field(description="that it was checked with")
+    message: str
+    ale_py: str = Field(description="Version of ale-py the trace was made with")
+    ale_py_here: str = Field(description="Version of ale-py it was verified with")
 
 
-def _drawn(trace: Trace) -> Iterator[Step]:
-    emulator = emulator_of(trace)
-    picture = emulator.screen()
-    return replay(trace, emulator=emulator, each_frame=lambda: emulator.screen(picture))
+def _replay_rendered(trace: Trace) -> Iterator[Step]:
+    emulator = emulator_for_trace(trace)
+    screen = emulator.screen()
+    return replay(trace, emulator=emulator, on_frame=lambda: emulator.screen(screen))
 
 
-def _gymnasium(trace: Trace) -> Iterator[Step]:
+def _replay_in_gymnasium(trace: Trace) -> Iterator[Step]:
     with closing(make_env(trace.game)) as env:
         ram, info = env.reset(seed=trace.seed)
         chain = extend_digest(b"", ram)
@@ -45,68 +54,74 @@ def _gymnasium(trace: Trace) -> Iterator[Step]:
         for number, action in enumerate(trace.actions, 1):
             ram, reward, terminated, truncated, info = env.step(action)
             chain = extend_digest(chain, ram)
-            ended = how_it_ended(terminated, truncated)
+            ended = episode_end(terminated, truncated)
             yield Step(number, ram, int(float(reward)), ended, info["episode_frame_number"], chain.hex())
 
 
-_WITNESSES: dict[str, Callable[[Trace], Iterator[Step]]] = {
-    "the emulator as training builds it": replay,
-    "the emulator as recording builds it": _drawn,
-    "Gymnasium's own environment": _gymnasium,
+_REPLAYS: dict[str, Callable[[Trace], Iterator[Step]]] = {
+    "the training emulator": replay,
+    "the recording emulator": _replay_rendered,
+    "Gymnasium's environment": _replay_in_gymnasium,
 }
 
 
 def verify(trace: Trace) -> Verification:
-    """Play a trace three times, as training, recording (every frame drawn) and Gymnasium do, and compare every step.
+    """Replay a trace in the training emulator, the recording emulator (every frame rendered) and Gymnasium.
 
-    RAM digests, rewards, the number of frames and the end have to be the trace's in all three.
+    RAM digests, rewards, the number of frames and the end of the episode must equal the trace's in all three.
     """
     try:
-        witnesses = [play_again(trace) for play_again in _WITNESSES.values()]
+        replays = [start(trace) for start in _REPLAYS.values()]
     except TraceError as error:
         return _verification(trace, 0, None, str(error))
-    for steps in zip(*witnesses, strict=True):
-        found = dict(zip(_WITNESSES, (difference(step, trace) for step in steps), strict=True))
-        if any(found.values()):
+    for steps in zip(*replays, strict=True):
+        differences = dict(zip(_REPLAYS, (trace_difference(step, trace) for step in steps), strict=True))
+        if any(differences.values()):
             number = steps[0].number
-            return _verification(trace, number, number, _in_words(found, number))
+            return _verification(trace, number, number, _difference_message(differences, number))
     return _verification(trace, trace.length, None, "")
 
 
-def _in_words(found: dict[str, str], number: int) -> str:
-    what = next(filter(None, found.values()))
-    if all(found.values()):
-        return f"{what} at step {number} is not the trace's"
-    return f"{what} at step {number} is not the trace's in {' and in '.join(name for name in found if found[name])}"
+def _difference_message(differences: dict[str, str], number: int) -> str:
+    first = next(filter(None, differences.values()))
+    message = f"{first} at step {number} differs from the trace"
+    if all(differences.values()):
+        return message
+    return f"{message} in {' and in '.join(name for name in differences if differences[name])}"
 
 
 def verify_decisions(trace: Trace, player: Player) -> Verification:
-    """Play a trace again and ask its player for every action; `verify` says whether the RAM is right.
+    """Replay a trace and compare every action with the player's decision; `verify` checks the RAM.
 
     Raises:
-        TraceError: the trace cannot be played with what is installed here.
+        TraceError: The trace cannot be replayed with the installed ale-py.
     """
-    uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_of(trace)
-    senses, decide = ObservationBuilder(player, emulator), player.begin()
-    # On as many threads as when it was played: how products are shared out changes their last bits.
+    uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_for_trace(trace)
+    observe, decide = ObservationBuilder(player, emulator), player.start_episode()
+    # The same number of threads as in play: how a product is split changes its last bits.
     with threadpool_limits(1):
         for step, action in zip(replay(trace, emulator=emulator), trace.actions, strict=False):
             uniform = None if trace.deterministic else float(uniforms.random())
-            decided = decide(*senses(step.ram, starts=step.number == 0), uniform)
+            decided = decide(*observe(step.ram, episode_start=step.number == 0), uniform)
             if decided != action:
-                at, what = step.number + 1, f"action {decided} is decided at step {step.number + 1}, not {action}"
-                return _verification(trace, at, at, what)
+                number = step.number + 1
+                problem = f"the policy decides action {decided} at step {number}, the trace has {action}"
+                return _verification(trace, number, number, problem)
     return _verification(trace, trace.length, None, "")
 
 
-def _verification(trace: Trace, steps: int, first_difference: int | None, wrong: str) -> Verification:
+def _verification(trace: Trace, steps: int, first_difference: int | None, problem: str) -> Verification:
     here = ale_version()
-    other = f"; the trace was made with ale-py {trace.ale_py}, this is {here}" if trace.ale_py != here else ""
+    other = (
+        f"; the trace was made with ale-py {trace.ale_py}, the installed version is {here}"
+        if trace.ale_py != here
+        else ""
+    )
     return Verification(
-        ok=not wrong,
+        ok=not problem,
         steps_checked=steps,
         first_difference=first_difference,
-        what=(wrong or f"all {steps} steps agree") + other,
+        message=(problem or f"all {steps} steps agree") + other,
         ale_py=trace.ale_py,
         ale_py_here=here,
     )

@@ -21,7 +21,7 @@ from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.learner.onednn_linear import Linear, linear
 from tasks.arcade.learner.parallel_networks import side_by_side
 from tasks.arcade.policies.actor_critic import Weights
-from tasks.arcade.policies.convolutions import convolved
+from tasks.arcade.policies.convolutions import output_shape
 from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
 
 _WORTH = 0.9
@@ -119,7 +119,7 @@ def _convolutions(n_features: int, settings: NetworkSettings) -> tuple[nn.Sequen
     for layer in settings.convolutions:
         built += [nn.Conv2d(depth, layer.channels, layer.side, layer.stride), _activation(settings)]
         depth = layer.channels
-    return nn.Sequential(*built, nn.Flatten()), prod(convolved(settings.convolutions, STACK_SHAPE))
+    return nn.Sequential(*built, nn.Flatten()), prod(output_shape(settings.convolutions, STACK_SHAPE))
 
 
 def _activation(settings: NetworkSettings | QNetworkSettings) -> nn.Module:

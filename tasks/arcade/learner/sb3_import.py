@@ -68,7 +68,7 @@ def read_zip(path: Path, game: GameSettings, approach: str, seed: int) -> Foreig
         seed: of its training.
 
     Raises:
-        ForeignError: it is no such zip.
+        ExternalRunError: it is no such zip.
     """
     data, weights = _loaded(path)
     numbers = {word: _number(data.get(word)) for word in (*_NUMBERS, *_SCHEDULES)}

@@ -1,1 +1,1 @@
-"""What an approach plays by, in NumPy: no torch where games are played."""
+"""Policies in NumPy: processes that only play need no torch."""

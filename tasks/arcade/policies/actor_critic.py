@@ -1,8 +1,8 @@
-"""A policy as the core sees it, and its forward pass in NumPy: no torch where games are played.
+"""Forward pass of the actor-critic network in NumPy, so that processes that only play need no torch.
 
-Every row is multiplied by itself, so that its result depends neither on how many others were asked for at once nor on
-its place among them: one environment in a video, sixteen in a worker and four in another worker decide alike, to the
-bit. In a product of matrices that is not so: BLAS may sum the seventh row in another order than the first.
+Each row is multiplied on its own, so that its result depends neither on the batch size nor on its position: one
+environment in a video and sixteen in a worker get bit-identical logits. In a matrix product BLAS may sum the seventh
+row in another order than the first.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from tasks.arcade.emulator.frame_stack import STACK
-from tasks.arcade.policies.convolutions import Convolutions, convolution_shapes, convolved
+from tasks.arcade.emulator.frame_stack import STACK_SHAPE
+from tasks.arcade.policies.convolutions import Convolutions, convolution_shapes, output_shape
 from tasks.arcade.policies.features import FeatureArray
 from tasks.arcade.settings.networks import NetworkSettings
 
 Floats = npt.NDArray[np.float32]
 Weights = Mapping[str, Floats]
-"""A policy's arrays under the names that Stable-Baselines3's state dict gives them."""
+"""Arrays of a policy, under their names in Stable-Baselines3's state dict."""
 
 _NORM_EPSILON = np.float32(1e-5)
 _CONVOLUTIONS = "mlp_extractor.convolutions"
 
 
 class Policy(Protocol):
-    """What decides: preferences over actions, and the value, of each row of features."""
+    """A feedforward policy: logits over actions and a value estimate for each row of features."""
 
     n_actions: int
 
     def logits(self, features: FeatureArray) -> Floats:
-        """Preferences over actions, float32 of shape (n, n_actions)."""
+        """Return logits over actions, float32 of shape (n, n_actions)."""
         ...
 
     def values(self, features: FeatureArray) -> Floats:
-        """The value of each row, float32 of shape (n,)."""
+        """Return value estimates, float32 of shape (n,)."""
         ...
 
 
 class UniformPolicy:
-    """Every action is as likely as any other; every value is 0."""
+    """Uniformly random actions; every value estimate is 0."""
 
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
@@ -57,7 +57,7 @@ class UniformPolicy:
 
 
 class NoopPolicy(UniformPolicy):
-    """Never presses a button: action 0 of every game does nothing."""
+    """Always action 0, which is NOOP in every game."""
 
     def logits(self, features: FeatureArray) -> Floats:
         out = np.full((len(features), self.n_actions), -np.inf, np.float32)
@@ -66,7 +66,7 @@ class NoopPolicy(UniformPolicy):
 
 
 def unlearned_policy(algorithm: Literal["random", "noop"], n_actions: int) -> Policy:
-    """What an approach that learns nothing plays by."""
+    """Return the policy of a baseline without learning."""
     return NoopPolicy(n_actions) if algorithm == "noop" else UniformPolicy(n_actions)
 
 
@@ -74,68 +74,69 @@ Layer = Callable[[Floats], Floats]
 
 
 class NetworkPolicy:
-    """The actor-critic network of an `ApproachSettings`, from its weights.
+    """Actor-critic network.
 
     Attributes:
-        convolves: whether there are convolutions, which policy and value share: `both` costs half of one by one.
+        convolutional: whether there are convolutions. Policy and value function share them, so `logits_and_values`
+            takes half as long as one call each.
 
     Raises:
-        ValueError: arrays are missing, too many, or of shapes that do not fit the settings.
+        ValueError: If the names or shapes of the weights do not match the settings.
     """
 
     def __init__(self, settings: NetworkSettings, n_features: int, weights: Weights) -> None:
         check_weights(settings, n_features, weights)
         activation = _tanh if settings.activation == "tanh" else _relu
-        build = _Builder(weights, activation, settings.layer_norm)
+        build = _LayerBuilder(weights, activation, settings.layer_norm)
         self._convolutions = (
-            Convolutions(_CONVOLUTIONS, settings.convolutions, STACK, weights, tanh=settings.activation == "tanh")
+            Convolutions(_CONVOLUTIONS, settings.convolutions, STACK_SHAPE, weights, tanh=settings.activation == "tanh")
             if settings.convolutions
             else None
         )
-        self.convolves = bool(settings.convolutions)
+        self.convolutional = bool(settings.convolutions)
         self._body = build.layers("mlp_extractor.body", settings.body)
         self._pi = [*build.layers("mlp_extractor.policy_net", settings.pi), build.linear("action_net")]
         self._vf = [*build.layers("mlp_extractor.value_net", settings.vf), build.linear("value_net")]
         self.n_actions = len(weights["action_net.bias"])
 
     def logits(self, features: FeatureArray) -> Floats:
-        if self.convolves:
-            return self.both(features)[0]
-        return _row_by_row([*self._body, *self._pi], _floats(features))
+        if self.convolutional:
+            return self.logits_and_values(features)[0]
+        return _apply_rowwise([*self._body, *self._pi], _floats(features))
 
     def values(self, features: FeatureArray) -> Floats:
-        if self.convolves:
-            return self.both(features)[1]
-        return _row_by_row([*self._body, *self._vf], _floats(features))[:, 0]
+        if self.convolutional:
+            return self.logits_and_values(features)[1]
+        return _apply_rowwise([*self._body, *self._vf], _floats(features))[:, 0]
 
-    def values_together(self, features: FeatureArray) -> Floats:
-        """As `values`, as one product, in a third of the time: a value's last bits depend on how many they are.
+    def values_batched(self, features: FeatureArray) -> Floats:
+        """Return `values` by one matrix product per layer, in a third of the time; not for convolutional networks.
 
-        Of a network without convolutions.
+        The last bits of a value depend on the batch size.
         """
-        return _through([*self._body, *self._vf], _floats(features))[:, 0]
+        return _apply([*self._body, *self._vf], _floats(features))[:, 0]
 
-    def both(self, features: FeatureArray) -> tuple[Floats, Floats]:
-        """Logits and values, what they share computed once."""
-        # Products as large as these are shared out among threads, and how changes their last bits.
-        with _libraries().limit(limits=1, user_api="blas"):
+    def logits_and_values(self, features: FeatureArray) -> tuple[Floats, Floats]:
+        """Return logits and values, computing the shared layers once."""
+        # BLAS would split products of this size among threads, and the last bits depend on how.
+        with _threadpools().limit(limits=1, user_api="blas"):
             rows = self._convolutions(features) if self._convolutions else _floats(features)
-            shared = _row_by_row(self._body, rows)
-            return _row_by_row(self._pi, shared), _row_by_row(self._vf, shared)[:, 0]
+            shared = _apply_rowwise(self._body, rows)
+            return _apply_rowwise(self._pi, shared), _apply_rowwise(self._vf, shared)[:, 0]
 
 
 def _floats(features: FeatureArray) -> Floats:
-    """Features as they are, where they are no pixels."""
+    """Return features as float32, without a copy unless they are pixels."""
     return features.astype(np.float32, copy=False)
 
 
 @cache
-def _libraries() -> ThreadpoolController:
+def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
 def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of a network."""
+    """Return name and shape of every array of an actor-critic network."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def add(name: str, widths: tuple[int, ...], n_in: int) -> int:
@@ -147,8 +148,8 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
         return n_in
 
     if settings.convolutions:
-        shapes |= convolution_shapes(_CONVOLUTIONS, settings.convolutions, STACK[0])
-        n_features = prod(convolved(settings.convolutions, STACK))
+        shapes |= convolution_shapes(_CONVOLUTIONS, settings.convolutions, STACK_SHAPE[0])
+        n_features = prod(output_shape(settings.convolutions, STACK_SHAPE))
     hidden = add("mlp_extractor.body", settings.body, n_features)
     n_pi = add("mlp_extractor.policy_net", settings.pi, hidden)
     n_vf = add("mlp_extractor.value_net", settings.vf, hidden)
@@ -158,26 +159,26 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
 
 
 def check_weights(settings: NetworkSettings, n_features: int, weights: Weights) -> None:
-    """Raise ValueError unless the arrays are those of this network."""
+    """Raise ValueError unless the weights have the names and shapes of this network."""
     n_actions = len(weights.get("action_net.bias", ()))
     check_shapes(weights, weight_shapes(settings, n_features, n_actions))
 
 
-def check_shapes(weights: Weights, wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise ValueError unless the arrays have these names and shapes."""
+def check_shapes(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError unless the weights have these names and shapes."""
     found = {name: array.shape for name, array in weights.items()}
-    if found != wanted:
-        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise ValueError(f"weights do not fit the network: {', '.join(wrong[:3])}")
+    if found != expected:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise ValueError(f"weights do not match the network: {', '.join(wrong[:3])}")
 
 
 def _names(name: str, widths: tuple[int, ...], layer_norm: bool) -> list[tuple[str, str | None]]:
-    """Names of (linear, norm) layers, numbered as torch's Sequential numbers them."""
+    """Return the names of (linear, norm) layers, with the indices of torch's Sequential."""
     stride = 3 if layer_norm else 2
     return [(f"{name}.{stride * at}", f"{name}.{stride * at + 1}" if layer_norm else None) for at in range(len(widths))]
 
 
-class _Builder:
+class _LayerBuilder:
     def __init__(self, weights: Weights, activation: Layer, layer_norm: bool) -> None:
         self._weights, self._activation, self._layer_norm = weights, activation, layer_norm
 
@@ -193,7 +194,7 @@ class _Builder:
     def linear(self, name: str, centered: bool = False) -> Layer:
         matrix, bias = self._weights[f"{name}.weight"].T, self._weights[f"{name}.bias"]
         if centered:
-            # LayerNorm takes the mean off its inputs: done to the weights once, it is done to every row.
+            # LayerNorm subtracts the mean of its inputs: centering the weights once does that for every row.
             matrix, bias = matrix - matrix.mean(axis=1, keepdims=True), bias - bias.mean()
         matrix = np.ascontiguousarray(matrix, np.float32)
 
@@ -218,12 +219,12 @@ class _Builder:
         return layer
 
 
-def _row_by_row(layers: list[Layer], rows: Floats) -> Floats:
-    """A product of its own for each row: it comes out the same alone and among others."""
-    return _through(layers, rows[:, None])[:, 0]
+def _apply_rowwise(layers: list[Layer], rows: Floats) -> Floats:
+    """Apply the layers to each row on its own, so that its result does not depend on the batch."""
+    return _apply(layers, rows[:, None])[:, 0]
 
 
-def _through(layers: list[Layer], rows: Floats) -> Floats:
+def _apply(layers: list[Layer], rows: Floats) -> Floats:
     for layer in layers:
         rows = layer(rows)
     return rows
@@ -238,14 +239,14 @@ def _relu(rows: Floats) -> Floats:
 
 
 def sample(logits: Floats, uniforms: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Draw actions by inverting the cumulative distribution.
+    """Sample actions by inverting the cumulative distribution.
 
     Args:
         logits: float32 of shape (n, n_actions).
         uniforms: float64 of shape (n,), in [0, 1).
 
     Returns:
-        actions, int64 of shape (n,), and their log-probabilities, float32 of shape (n,).
+        Actions, int64 of shape (n,), and their log-probabilities, float32 of shape (n,).
     """
     shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
     cumulative = np.cumsum(np.exp(shifted), axis=1)

@@ -1,4 +1,4 @@
-"""What a checkpoint plays by, one environment's steps at a time."""
+"""Agent of a checkpoint: selects the actions of one environment's episodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tasks.arcade.policies.actor_critic import Floats, Policy, sample
 from tasks.arcade.policies.features import Features
 from tasks.arcade.policies.recurrent import RecurrentPolicy
 
-Decide = Callable[[Observation, Observation, float | None], int]
-"""The action at the next step of one episode, asked for at every step in its order.
+ActionSelector = Callable[[Observation, Observation, float | None], int]
+"""Selects the action at the next step of one episode; called once per step, in order.
 
-It is given what is seen, what was seen one step before (at an episode's start the same), and a number in [0, 1) that
-samples the action; none takes the likeliest.
+Arguments: the observation, the previous observation (the same one at the episode's start), and a uniform number in
+[0, 1) to sample the action with, or None for the most probable action.
 """
 
 
@@ -26,32 +26,33 @@ class Agent:
         self.features, self.policy = features, policy
         self.n_actions, self.uses_pixels = policy.n_actions, features.uses_pixels
 
-    def begin(self) -> Decide:
-        """What decides the steps of one episode that starts now.
+    def start_episode(self) -> ActionSelector:
+        """Return the action selector of a new episode, with a recurrent state of its own.
 
-        Nothing else decides, so no memory comes from another episode: it is that of what is returned, and empty.
-        What is seen is RAM, uint8 of shape (128,), or the last pictures, uint8 of shape (4, 84, 84).
+        Observations are RAM, uint8 of shape (128,), or stacked frames, uint8 of shape (4, 84, 84).
         """
-        return self._with_memory(self.policy) if isinstance(self.policy, RecurrentPolicy) else self._by(self.policy)
+        if isinstance(self.policy, RecurrentPolicy):
+            return self._recurrent_selector(self.policy)
+        return self._feedforward_selector(self.policy)
 
-    def _by(self, policy: Policy) -> Decide:
-        def decide(seen: Observation, previous: Observation, uniform: float | None) -> int:
-            return _action(policy.logits(self.features(seen[None], previous[None])), uniform)
+    def _feedforward_selector(self, policy: Policy) -> ActionSelector:
+        def select(observation: Observation, previous: Observation, uniform: float | None) -> int:
+            return _select(policy.logits(self.features(observation[None], previous[None])), uniform)
 
-        return decide
+        return select
 
-    def _with_memory(self, policy: RecurrentPolicy) -> Decide:
-        memory = policy.begin(1)
+    def _recurrent_selector(self, policy: RecurrentPolicy) -> ActionSelector:
+        state = policy.initial_state(1)
 
-        def decide(seen: Observation, previous: Observation, uniform: float | None) -> int:
-            nonlocal memory
-            memory = policy.after(self.features(seen[None], previous[None]), memory)
-            return _action(policy.logits(memory), uniform)
+        def select(observation: Observation, previous: Observation, uniform: float | None) -> int:
+            nonlocal state
+            state = policy.step(self.features(observation[None], previous[None]), state)
+            return _select(policy.logits(state), uniform)
 
-        return decide
+        return select
 
 
-def _action(logits: Floats, uniform: float | None) -> int:
+def _select(logits: Floats, uniform: float | None) -> int:
     if uniform is None:
         return int(logits[0].argmax())
     return int(sample(logits, np.array([uniform]))[0][0])

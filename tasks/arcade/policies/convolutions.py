@@ -1,7 +1,7 @@
-"""Convolutions in NumPy, for the network in front of a policy's layers where it sees pictures.
+"""Convolutions in NumPy, for policies on pixels.
 
-One row at a time, so that a row's result does not depend on what stands beside it; each layer is one matrix product
-over all windows of the picture.
+One observation at a time, so that a result does not depend on the batch; each layer is one matrix product over all
+windows of the image.
 """
 
 from __future__ import annotations
@@ -19,46 +19,47 @@ Shape = tuple[int, int, int]
 """Channels, height, width."""
 
 
-def convolved(layers: tuple[Convolution, ...], shape: Shape) -> Shape:
-    """The shape of what comes out.
+def output_shape(layers: tuple[Convolution, ...], shape: Shape) -> Shape:
+    """Return the output shape of the layers.
 
     Raises:
-        ValueError: the picture is too small for a layer.
+        ValueError: If an input is smaller than a layer's kernel.
     """
     for layer in layers:
         _, height, width = shape
         if min(height, width) < layer.side:
-            raise ValueError(
-                f"a convolution of {layer.side} x {layer.side} does not fit a picture of {height} x {width}"
-            )
+            raise ValueError(f"a {layer.side} x {layer.side} kernel is larger than its {height} x {width} input")
         shape = (layer.channels, (height - layer.side) // layer.stride + 1, (width - layer.side) // layer.stride + 1)
     return shape
 
 
 def convolution_shapes(name: str, layers: tuple[Convolution, ...], depth: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of the layers, over pictures of so many channels."""
+    """Return name and shape of every array of the layers, for inputs with `depth` channels."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer, called in zip(layers, _names(name, layers), strict=True):
-        shapes[f"{called}.weight"] = (layer.channels, depth, layer.side, layer.side)
-        shapes[f"{called}.bias"] = (layer.channels,)
+    for layer, layer_name in zip(layers, _names(name, layers), strict=True):
+        shapes[f"{layer_name}.weight"] = (layer.channels, depth, layer.side, layer.side)
+        shapes[f"{layer_name}.bias"] = (layer.channels,)
         depth = layer.channels
     return shapes
 
 
 def _names(name: str, layers: tuple[Convolution, ...]) -> list[str]:
-    """Of the layers, numbered as torch's Sequential numbers them, an Unflatten before them."""
+    """Return the layers' names, with the indices of torch's Sequential after an Unflatten."""
     return [f"{name}.{2 * at + 1}" for at in range(len(layers))]
 
 
 class Convolutions:
-    """Layers of convolution, each with its activation.
+    """Convolutional layers, each followed by its activation.
 
     Args:
-        name: of the whole in the weights.
+        name: prefix of the layers' names in the weights.
         layers: the layers.
-        shape: of a picture.
-        weights: by torch's names and in torch's shapes.
-        tanh: whether the activation is tanh; relu otherwise.
+        shape: shape of an observation.
+        weights: arrays under torch's names and in torch's shapes.
+        tanh: whether the activation is tanh instead of relu.
+
+    Attributes:
+        size: number of outputs per observation.
     """
 
     def __init__(
@@ -66,25 +67,25 @@ class Convolutions:
     ) -> None:
         self._shape, self._tanh = shape, tanh
         self._layers = [
-            _Layer(layer, weights[f"{called}.weight"], weights[f"{called}.bias"])
-            for layer, called in zip(layers, _names(name, layers), strict=True)
+            _Convolution(layer, weights[f"{layer_name}.weight"], weights[f"{layer_name}.bias"])
+            for layer, layer_name in zip(layers, _names(name, layers), strict=True)
         ]
-        channels, height, width = convolved(layers, shape)
+        channels, height, width = output_shape(layers, shape)
         self.size = channels * height * width
 
     def __call__(self, rows: npt.NDArray[np.uint8] | Floats) -> Floats:
-        """What comes out of each picture.
+        """Return the flattened outputs of a batch.
 
         Args:
-            rows: of shape (n, channels * height * width), 0 to 255; the first layer takes 255 for 1.
+            rows: shape (n, channels * height * width), 0 to 255; scaled to [0, 1] before the first layer.
 
         Returns:
-            float32 of shape (n, size), in torch's order.
+            float32 of shape (n, size), flattened in torch's order.
         """
-        return np.stack([self._row(row) for row in rows.reshape(-1, *self._shape)])
+        return np.stack([self._forward(image) for image in rows.reshape(-1, *self._shape)])
 
-    def _row(self, picture: npt.NDArray[np.uint8] | Floats) -> Floats:
-        values: Floats = np.ascontiguousarray(picture.transpose(1, 2, 0), np.float32)
+    def _forward(self, image: npt.NDArray[np.uint8] | Floats) -> Floats:
+        values: Floats = np.ascontiguousarray(image.transpose(1, 2, 0), np.float32)
         values *= np.float32(1 / 255)
         for layer in self._layers:
             values = layer(values)
@@ -95,8 +96,8 @@ class Convolutions:
         return values.transpose(2, 0, 1).ravel()
 
 
-class _Layer:
-    """One convolution: float32 of shape (height, width, channels) in and out, so that what is copied lies together."""
+class _Convolution:
+    """One convolution, channels last (height, width, channels), so that windows are copied contiguously."""
 
     def __init__(self, settings: Convolution, weights: Floats, bias: Floats) -> None:
         self._settings, self._bias = settings, bias

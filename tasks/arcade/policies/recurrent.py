@@ -1,10 +1,11 @@
-"""A policy that remembers: sb3-contrib's LSTM in front of the layers, in NumPy.
+"""Forward pass of sb3-contrib's recurrent actor-critic network in NumPy: an LSTM each, then the layers.
 
-    gates = W x + U h + b            of the input x and what was said before, h
-    c' = sigmoid(f) c + sigmoid(i) tanh(g)
-    h' = sigmoid(o) tanh(c')         what the layers see (Hochreiter and Schmidhuber 1997, with forget gates)
+    i, f, g, o = W x + U h + b                  of the input x and the previous hidden state h
+    c' = sigmoid(f) c + sigmoid(i) tanh(g)      the cell state
+    h' = sigmoid(o) tanh(c')                    the hidden state, input of the layers
 
-As in `policy.py` every row is multiplied by itself, so that its result depends on neither number nor place of others.
+(Hochreiter and Schmidhuber 1997, with forget gates.) As in `actor_critic.py` each row is multiplied on its own, so that
+its result depends neither on the batch size nor on its position.
 """
 
 from __future__ import annotations
@@ -16,97 +17,100 @@ from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, c
 from tasks.arcade.policies.features import FeatureArray
 from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
-Memory = npt.NDArray[np.float32]
-"""What is remembered by n players: float32 of shape (n, 4, units), what the actor's LSTM said (h) and holds (c), then
-the critic's; all 0 where an episode starts."""
-PARTS = 4
-"""Rows of a player's memory."""
+RecurrentState = npt.NDArray[np.float32]
+"""LSTM states of n environments: float32 of shape (n, 4, units), hidden and cell state of the actor, then of the
+critic; all 0 at an episode's start."""
+STATE_ROWS = 4
+"""Rows of one environment's recurrent state."""
 
 _LSTMS = ("lstm_actor", "lstm_critic")
 _GATES = 4
 
 
 class RecurrentPolicy:
-    """The recurrent network of an approach, from its weights.
-
-    It first takes in what is seen at a step, by `after`; the memory that this leaves says what to do and what the step
-    is worth.
+    """Recurrent actor-critic network: `step` updates the state, from which logits and values are computed.
 
     Args:
-        settings: of the network.
-        n_features: inputs of the network.
-        weights: under the names of sb3-contrib's state dict.
+        settings: architecture of the network.
+        n_features: number of network inputs.
+        weights: arrays under their names in sb3-contrib's state dict.
 
     Raises:
-        ValueError: arrays are missing, too many, or of shapes that do not fit the settings.
+        ValueError: If the names or shapes of the weights do not match the settings.
     """
 
     def __init__(self, settings: RecurrentNetworkSettings, n_features: int, weights: Weights) -> None:
         check_recurrent_weights(settings, n_features, weights)
         self._units = settings.lstm
-        self._inputs = np.ascontiguousarray(np.hstack([_by_gate(weights[f"{name}.weight_ih_l0"]) for name in _LSTMS]))
-        self._said = np.stack([_by_gate(weights[f"{name}.weight_hh_l0"]) for name in _LSTMS])
-        self._bias = np.stack(
-            [_by_gate((weights[f"{name}.bias_ih_l0"] + weights[f"{name}.bias_hh_l0"])[:, None])[0] for name in _LSTMS]
+        self._inputs = np.ascontiguousarray(
+            np.hstack([_gate_matrix(weights[f"{name}.weight_ih_l0"]) for name in _LSTMS])
         )
-        self._layers = NetworkPolicy(settings, settings.lstm, layers_of(weights))
+        self._hidden = np.stack([_gate_matrix(weights[f"{name}.weight_hh_l0"]) for name in _LSTMS])
+        self._bias = np.stack(
+            [
+                _gate_matrix((weights[f"{name}.bias_ih_l0"] + weights[f"{name}.bias_hh_l0"])[:, None])[0]
+                for name in _LSTMS
+            ]
+        )
+        self._layers = NetworkPolicy(settings, settings.lstm, actor_critic_weights(weights))
         self.n_actions = self._layers.n_actions
 
-    def begin(self, n: int) -> Memory:
-        """What n players remember where their episodes start: nothing."""
-        return np.zeros((n, PARTS, self._units), np.float32)
+    def initial_state(self, n: int) -> RecurrentState:
+        """Return the state of n environments at the start of an episode."""
+        return np.zeros((n, STATE_ROWS, self._units), np.float32)
 
-    def after(self, features: FeatureArray, memory: Memory) -> Memory:
-        """What is remembered once a step is seen.
+    def step(self, features: FeatureArray, state: RecurrentState) -> RecurrentState:
+        """Return the state after observing one step.
 
         Args:
-            features: of what is seen, float32 of shape (n, n_features).
-            memory: from the step before.
-
-        Returns:
-            An array of its own; `memory` stays as it is.
+            features: features of the observations, float32 of shape (n, n_features).
+            state: state before the step; not modified.
         """
         gates = np.matmul(features[:, None], self._inputs).reshape(len(features), len(_LSTMS), -1)
-        gates += np.matmul(memory[:, 0::2, None], self._said)[:, :, 0]
+        gates += np.matmul(state[:, 0::2, None], self._hidden)[:, :, 0]
         gates += self._bias
         np.tanh(gates, out=gates)
-        opened = gates[:, :, : 3 * self._units]
-        # A sigmoid is half a tanh of the half, which `_by_gate` took.
-        opened *= np.float32(0.5)
-        opened += np.float32(0.5)
-        taken, kept, shown, new = (gates[:, :, at * self._units : (at + 1) * self._units] for at in range(_GATES))
-        out = np.empty_like(memory)
-        held = out[:, 1::2]
-        np.multiply(kept, memory[:, 1::2], out=held)
-        held += taken * new
-        np.multiply(shown, np.tanh(held), out=out[:, 0::2])
+        sigmoids = gates[:, :, : 3 * self._units]
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2; `_gate_matrix` has halved the inputs.
+        sigmoids *= np.float32(0.5)
+        sigmoids += np.float32(0.5)
+        input_gate, forget_gate, output_gate, candidate = (
+            gates[:, :, at * self._units : (at + 1) * self._units] for at in range(_GATES)
+        )
+        out = np.empty_like(state)
+        cells = out[:, 1::2]
+        np.multiply(forget_gate, state[:, 1::2], out=cells)
+        cells += input_gate * candidate
+        np.multiply(output_gate, np.tanh(cells), out=out[:, 0::2])
         return out
 
-    def logits(self, memory: Memory) -> Floats:
-        """Preferences over actions, float32 of shape (n, n_actions), at the step that `memory` has taken in."""
-        return self._layers.logits(memory[:, 0])
+    def logits(self, state: RecurrentState) -> Floats:
+        """Return logits over actions at the step last observed, float32 of shape (n, n_actions)."""
+        return self._layers.logits(state[:, 0])
 
-    def values(self, memory: Memory) -> Floats:
-        """The value of the step that `memory` has taken in, float32 of shape (n,)."""
-        return self._layers.values(memory[:, 2])
+    def values(self, state: RecurrentState) -> Floats:
+        """Return value estimates at the step last observed, float32 of shape (n,)."""
+        return self._layers.values(state[:, 2])
 
 
-def _by_gate(weights: Floats) -> Floats:
-    """An LSTM's matrix for rows of input, its gates in the order i, f, o, g; those with a sigmoid halved."""
-    taken, kept, new, shown = np.split(np.asarray(weights, np.float32), _GATES)
+def _gate_matrix(weights: Floats) -> Floats:
+    """Return an LSTM matrix, transposed, with gates in the order i, f, o, g and the inputs of sigmoids halved."""
+    input_gate, forget_gate, candidate, output_gate = np.split(np.asarray(weights, np.float32), _GATES)
     half = np.float32(0.5)
-    return np.ascontiguousarray(np.concatenate([half * taken, half * kept, half * shown, new]).T)
+    return np.ascontiguousarray(
+        np.concatenate([half * input_gate, half * forget_gate, half * output_gate, candidate]).T
+    )
 
 
-def layers_of(weights: Weights) -> Weights:
-    """The weights without those of the LSTMs: an actor-critic's, whose inputs are what an LSTM says."""
+def actor_critic_weights(weights: Weights) -> Weights:
+    """Return the weights without the LSTMs: an actor-critic network whose inputs are hidden states."""
     return {name: array for name, array in weights.items() if not name.startswith(_LSTMS)}
 
 
 def recurrent_weight_shapes(
     settings: RecurrentNetworkSettings, n_features: int, n_actions: int
 ) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every array of a recurrent network."""
+    """Return name and shape of every array of a recurrent network."""
     shapes, rows = weight_shapes(settings, settings.lstm, n_actions), _GATES * settings.lstm
     for name in _LSTMS:
         shapes[f"{name}.weight_ih_l0"], shapes[f"{name}.weight_hh_l0"] = (rows, n_features), (rows, settings.lstm)
@@ -115,6 +119,6 @@ def recurrent_weight_shapes(
 
 
 def check_recurrent_weights(settings: RecurrentNetworkSettings, n_features: int, weights: Weights) -> None:
-    """Raise ValueError unless the arrays are those of this network."""
+    """Raise ValueError unless the weights have the names and shapes of this network."""
     n_actions = len(weights.get("action_net.bias", ()))
     check_shapes(weights, recurrent_weight_shapes(settings, n_features, n_actions))

@@ -9,14 +9,14 @@ import numpy as np
 
 from tasks.arcade.emulator.emulator import Ram
 from tasks.arcade.policies.actor_critic import Weights
-from tasks.arcade.policies.features import Statistics
-from tasks.arcade.policies.recurrent import Memory, check_recurrent_weights, layers_of
-from tasks.arcade.policies.saliency import Backward, Carrier, Layer, Vector, policy_layers
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.recurrent import RecurrentState, actor_critic_weights, check_recurrent_weights
+from tasks.arcade.policies.saliency import Backward, Layer, RamGradient, Vector, policy_layers
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 
-class RecurrentAttention:
+class RecurrentSaliency:
     """What a recurrent network's decisions depend on.
 
     Args:
@@ -32,14 +32,14 @@ class RecurrentAttention:
     def __init__(
         self, features: FeatureSettings, statistics: Statistics, network: RecurrentNetworkSettings, weights: Weights
     ) -> None:
-        self._carry = Carrier(features, statistics)
+        self._carry = RamGradient(features, statistics)
         check_recurrent_weights(network, self._carry.n_features, weights)
-        self._layers = policy_layers(network, network.lstm, layers_of(weights))
+        self._layers = policy_layers(network, network.lstm, actor_critic_weights(weights))
         wide = {name: weights[f"lstm_actor.{name}_l0"].astype(np.float64) for name in ("weight_ih", "weight_hh")}
         self._seen, self._said = wide["weight_ih"], wide["weight_hh"]
         self._bias = sum(weights[f"lstm_actor.{name}_l0"].astype(np.float64) for name in ("bias_ih", "bias_hh"))
 
-    def __call__(self, ram: Ram, previous: Ram, action: int, memory: Memory) -> Vector:
+    def __call__(self, ram: Ram, previous: Ram, action: int, memory: RecurrentState) -> Vector:
         """The gradient of an action's log-probability by each byte of the RAM; the rest is as in `Attention`.
 
         Args:

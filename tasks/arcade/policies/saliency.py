@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
 from tasks.arcade.policies.actor_critic import Weights, weight_shapes
-from tasks.arcade.policies.features import Features, Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
@@ -27,7 +28,7 @@ Layer = Callable[[Vector], tuple[Vector, Backward]]
 _NORM_EPSILON = 1e-5
 
 
-class Attention:
+class Saliency:
     """What a network's decisions depend on.
 
     Args:
@@ -49,7 +50,7 @@ class Attention:
         weights: Weights,
         speaks_for: Callable[[Vector, int], Vector] | None = None,
     ) -> None:
-        self._carry = Carrier(features, statistics, speaks_for)
+        self._carry = RamGradient(features, statistics, speaks_for)
         self._layers = policy_layers(network, self._carry.n_features, weights)
 
     def __call__(self, ram: Ram, previous: Ram, action: int) -> Vector:
@@ -71,7 +72,7 @@ class Attention:
         return self._carry(self._layers, ram, previous, action)
 
 
-class Carrier:
+class RamGradient:
     """Carries what speaks for an action through layers and features back to the bytes that these are made of.
 
     Args:
@@ -89,7 +90,7 @@ class Carrier:
         statistics: Statistics,
         speaks_for: Callable[[Vector, int], Vector] | None = None,
     ) -> None:
-        self._speaks_for = speaks_for or log_probability
+        self._speaks_for = speaks_for or log_probability_gradient
         self._features = Features(features, statistics)
         self._bytes = _BytesBehindFeatures(features, statistics)
         self.n_features = self._features.size
@@ -114,14 +115,14 @@ def softmax(logits: Vector) -> Vector:
     return shares
 
 
-def log_probability(logits: Vector, action: int) -> Vector:
+def log_probability_gradient(logits: Vector, action: int) -> Vector:
     """The gradient of an action's log-probability by the logits."""
     gradient = -softmax(logits)
     gradient[action] += 1
     return gradient
 
 
-def advantage(worth: Vector, action: int) -> Vector:
+def advantage_gradient(worth: Vector, action: int) -> Vector:
     """The gradient of an action's advantage, its worth less the mean of all, by what each action is worth."""
     gradient: Vector = np.full(len(worth), -1 / len(worth))
     gradient[action] += 1

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Policy, Weights, sample
-from tasks.arcade.policies.factory import forgetful_policy
+from tasks.arcade.policies.algorithms import feedforward_policy
 from tasks.arcade.policies.feature_statistics import Rams, Statistics
 from tasks.arcade.policies.features import FeatureArray, Features, feature_size
 from tasks.arcade.rollouts.environment import LOGIT_NOISE, Environment, EnvironmentState
@@ -133,7 +133,7 @@ class RolloutSettings:
 
 def _at_once(policy: Policy) -> TypeGuard[NetworkPolicy]:
     """Whether a step's value comes with its logits, nearly for nothing."""
-    return isinstance(policy, NetworkPolicy) and policy.convolves
+    return isinstance(policy, NetworkPolicy) and policy.convolutional
 
 
 class RolloutPlayer:
@@ -182,7 +182,7 @@ class RolloutPlayer:
         if not _at_once(policy):
             # No step waits for its value. They are computed together, but of each environment on its own, so that it
             # makes no difference how many a worker has.
-            together = policy.values_together if isinstance(policy, NetworkPolicy) else policy.values
+            together = policy.values_batched if isinstance(policy, NetworkPolicy) else policy.values
             for column in range(len(self._span)):
                 self._out["values"][:, column] = together(self._out["features"][:, column])
         return episodes
@@ -203,7 +203,7 @@ class RolloutPlayer:
         return weights, Features(self._settings.approach.features, statistics), uniforms
 
     def _policy(self, weights: Weights) -> Policy:
-        return forgetful_policy(self._settings.approach, self._n_actions, weights)
+        return feedforward_policy(self._settings.approach, self._n_actions, weights)
 
     def _starts(self) -> list[bool]:
         """Whether an episode starts here, of every environment."""
@@ -212,7 +212,7 @@ class RolloutPlayer:
     def _decide(self, step: int, features: Features, policy: Policy, uniforms: npt.NDArray[np.float64]) -> list[int]:
         inputs = self._look(step, features)
         if _at_once(policy):
-            logits, self._out["values"][step] = policy.both(inputs)
+            logits, self._out["values"][step] = policy.logits_and_values(inputs)
         else:
             logits = policy.logits(inputs)
         return self._choose(step, logits, uniforms)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tasks.arcade.policies.actor_critic import Floats, Weights
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import feature_size
-from tasks.arcade.policies.recurrent import PARTS, Memory, RecurrentPolicy
+from tasks.arcade.policies.recurrent import STATE_ROWS, RecurrentPolicy, RecurrentState
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.rollouts.on_policy import Episode, Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.settings.algorithms import RecurrentPpoSettings
@@ -24,10 +24,10 @@ class RecurrentRollout(Rollout):
     """What a recurrent algorithm learns from.
 
     Attributes:
-        memories: float32 (n_steps, n_envs, 4, units), what was remembered before each step was seen: a `Memory`.
+        memories: float32 (n_steps, n_envs, 4, units), what was remembered before each step was seen: a `RecurrentState`.
     """
 
-    memories: Memory
+    memories: RecurrentState
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class RecurrentRolloutSettings(RolloutSettings):
     @property
     def memory_size(self) -> int:
         """Bytes that a policy remembers of an episode."""
-        return PARTS * self.network.lstm * np.dtype(np.float32).itemsize
+        return STATE_ROWS * self.network.lstm * np.dtype(np.float32).itemsize
 
     def layout(self) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
         """Name, shape and dtype of every array."""
-        return {**super().layout(), "memories": ((self.n_steps, self.n_envs, PARTS, self.network.lstm), np.float32)}
+        return {**super().layout(), "memories": ((self.n_steps, self.n_envs, STATE_ROWS, self.network.lstm), np.float32)}
 
     def player(self, span: range, arrays: Mapping[str, npt.NDArray[Any]]) -> RolloutPlayer:
         """Who plays some of the environments."""
@@ -63,7 +63,7 @@ class RecurrentPlayer(RolloutPlayer):
     def __init__(self, settings: RecurrentRolloutSettings, span: range, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         super().__init__(settings, span, arrays)
         self._network = settings.network
-        self._memories: Memory = np.zeros((len(span), PARTS, self._network.lstm), np.float32)
+        self._memories: RecurrentState = np.zeros((len(span), STATE_ROWS, self._network.lstm), np.float32)
         self._memories_before = self._memories.copy()
 
     def play(self, weights: Weights, statistics: Statistics, on_step: Callable[[], None]) -> list[Episode]:
@@ -74,7 +74,7 @@ class RecurrentPlayer(RolloutPlayer):
 
         def values(rows: slice) -> Floats:
             # What is shown now is not yet remembered.
-            return policy.values(policy.after(features(self._seen[rows], self._past[rows]), self._memories[rows]))
+            return policy.values(policy.step(features(self._seen[rows], self._past[rows]), self._memories[rows]))
 
         out = self._out
         episodes: list[Episode] = []
@@ -82,7 +82,7 @@ class RecurrentPlayer(RolloutPlayer):
         for step in range(self._settings.n_steps):
             on_step()
             out["memories"][step] = self._memories
-            self._memories = policy.after(self._look(step, features), self._memories)
+            self._memories = policy.step(self._look(step, features), self._memories)
             out["values"][step] = policy.values(self._memories)
             actions = self._choose(step, policy.logits(self._memories), uniforms[:, step])
             for row, action in enumerate(actions):

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.text import signed
+from tasks.arcade.drawing.text import with_minus_sign
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import Observation
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.policies.q_network import QPolicy, as_actor
 from tasks.arcade.policies.recurrent import RecurrentPolicy
-from tasks.arcade.policies.recurrent_saliency import RecurrentAttention
-from tasks.arcade.policies.saliency import Attention, advantage, softmax
+from tasks.arcade.policies.recurrent_saliency import RecurrentSaliency
+from tasks.arcade.policies.saliency import Saliency, advantage_gradient, softmax
 from tasks.arcade.settings.algorithms import ActorCriticSettings, OffPolicySettings, RecurrentPpoSettings
 
 _SMALLEST_NATS, _SMALLEST_WORTH = 0.1, 0.01
@@ -55,7 +55,7 @@ class PolicyView:
         self._usual_change = checkpoint.statistics.deviation
         policy = self.agent.policy
         self._smallest = _SMALLEST_WORTH if isinstance(policy, QPolicy) else _SMALLEST_NATS
-        self._memory = policy.begin(1) if isinstance(policy, RecurrentPolicy) else None
+        self._memory = policy.initial_state(1) if isinstance(policy, RecurrentPolicy) else None
 
     def __call__(self, seen: Observation, previous: Observation, action: int) -> PolicyReadout:
         """What it makes of what it sees at a step, and saw one step before, where it took an action."""
@@ -66,14 +66,14 @@ class PolicyView:
             return PolicyReadout(_between(worth), tuple(map(_in_words, worth)), float(worth.max()), weights)
         if isinstance(policy, RecurrentPolicy):
             assert self._memory is not None
-            self._memory = policy.after(features, self._memory)
+            self._memory = policy.step(features, self._memory)
             return _by_preferences(policy.logits(self._memory), policy.values(self._memory), weights)
         return _by_preferences(policy.logits(features), policy.values(features), weights)
 
     def _weights(self, ram: Observation, previous: Observation, action: int) -> Vector:
         if self._attention is None:
             return np.zeros(RAM_SIZE)
-        if isinstance(self._attention, RecurrentAttention):
+        if isinstance(self._attention, RecurrentSaliency):
             assert self._memory is not None
             gradient = self._attention(ram, previous, action, self._memory)
         else:
@@ -89,15 +89,15 @@ def _by_preferences(logits: Floats, values: Floats, weights: Vector) -> PolicyRe
     return PolicyReadout(shares, tuple(f"{100 * share:.0f}%" for share in shares), float(values[0]), weights)
 
 
-def _attention(checkpoint: Checkpoint, n_features: int) -> Attention | RecurrentAttention | None:
+def _attention(checkpoint: Checkpoint, n_features: int) -> Saliency | RecurrentSaliency | None:
     algorithm, features = checkpoint.settings.approach.algorithm, checkpoint.settings.approach.features
     if isinstance(algorithm, RecurrentPpoSettings):
-        return RecurrentAttention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
+        return RecurrentSaliency(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
     if isinstance(algorithm, ActorCriticSettings):
-        return Attention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
+        return Saliency(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
     if isinstance(algorithm, OffPolicySettings):
         network, weights = as_actor(algorithm, n_features, checkpoint.weights)
-        return Attention(features, checkpoint.statistics, network, weights, advantage)
+        return Saliency(features, checkpoint.statistics, network, weights, advantage_gradient)
     return None
 
 
@@ -110,4 +110,4 @@ def _between(worth: Vector) -> Vector:
 
 def _in_words(worth: float) -> str:
     """Three digits, as many as there is room for."""
-    return signed(f"{worth:+.{2 if abs(worth) < 9.995 else 1 if abs(worth) < 99.95 else 0}f}")
+    return with_minus_sign(f"{worth:+.{2 if abs(worth) < 9.995 else 1 if abs(worth) < 99.95 else 0}f}")

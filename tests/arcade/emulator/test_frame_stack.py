@@ -1,4 +1,4 @@
-"""A policy on pixels sees the usual pictures, wherever it plays, and goes through the same flows as one on RAM."""
+"""A policy on pixels observes the usual frame stacks wherever it plays, and supports the same operations as on RAM."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from helpers.training_runs import Recorder, run_of, same, small, timeless
 from stable_baselines3 import PPO
 from threadpoolctl import threadpool_limits
 
-from tasks.arcade.checkpoints.checkpoint import read, write
+from tasks.arcade.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from tasks.arcade.checkpoints.training_state import read_state, write_state
 from tasks.arcade.drawing.canvas import Canvas
-from tasks.arcade.drawing.mp4_decoder import Decoder
+from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
 from tasks.arcade.emulator.emulator import Emulator
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE, FrameStacker, downsample
 from tasks.arcade.emulator.gymnasium_env import make_env
-from tasks.arcade.episodes.playing import emulator_of, replay
+from tasks.arcade.episodes.playing import emulator_for_trace, replay
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.inputs.settings_file import HyperparameterError, with_hyperparameters
 from tasks.arcade.inputs.settings_file import read as own_approach
 from tasks.arcade.learner import RamPolicy, Start, export, train
 from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.policies.actor_critic import NetworkPolicy, sample, weight_shapes
-from tasks.arcade.policies.convolutions import convolved
-from tasks.arcade.policies.features import Statistics
+from tasks.arcade.policies.convolutions import output_shape
+from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.rollouts.on_policy import RolloutPlayer, RolloutSettings
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import ApproachSettings
-from tasks.arcade.video.panel import HEIGHT, WIDTH, Panel
-from tasks.arcade.video.render import video
-from tasks.arcade.video.verify import verify_pictures
+from tasks.arcade.video.panel import HEIGHT, WIDTH, PanelRenderer
+from tasks.arcade.video.render import render_video
+from tasks.arcade.video.verify import verify_frames
 
 Stacks = npt.NDArray[np.uint8]
 
@@ -62,7 +62,7 @@ def small_pixels(n_envs: int = 3, n_steps: int = 16) -> ApproachSettings:
 
 
 @pytest.mark.parametrize("size", [(210, 160), (250, 160), (30, 20)])
-def test_a_small_picture_is_made_of_the_means_of_equal_areas(size: tuple[int, int]) -> None:
+def test_downsampling_averages_equal_areas(size: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     down, across = (84 // np.gcd(84, n) for n in size)
     parts = picture.repeat(down, axis=0).repeat(across, axis=1).reshape(84, size[0] * down // 84, 84, -1)
@@ -70,28 +70,28 @@ def test_a_small_picture_is_made_of_the_means_of_equal_areas(size: tuple[int, in
 
 
 @pytest.mark.parametrize(("env_id", "skip"), [("ALE/Asteroids-v5", 4), ("SeaquestNoFrameskip-v4", 1)])
-def test_the_last_four_pictures_are_those_of_gymnasiums_frames(env_id: str, skip: int) -> None:
-    """Gymnasium's environment of grays plays the same frame by frame; the two last ones of a step are its picture."""
+def test_the_stack_holds_gymnasiums_max_pooled_frames(env_id: str, skip: int) -> None:
+    """Gymnasium's grayscale environment plays the same frame by frame; a step's last two frames are max-pooled."""
     game = resolve(env_id)
     emulator = Emulator(game, 5)
-    eye, env = FrameStacker(emulator), make_env(game.model_copy(update={"frame_skip": 1}), obs_type="grayscale")
+    stacker, env = FrameStacker(emulator), make_env(game.model_copy(update={"frame_skip": 1}), obs_type="grayscale")
     frames = [env.reset(seed=5)[0]] * 2
     emulator.reset(5)
-    eye.reset()
+    stacker.reset()
     pictures = [downsample(frames[0])] * 4
     differ = 0
     for action in np.random.default_rng(6).integers(emulator.n_actions, size=60).tolist():
-        assert (eye.stack == np.stack(pictures[-4:])).all()
+        assert (stacker.stack == np.stack(pictures[-4:])).all()
         frames += [env.step(action)[0] for _ in range(skip)]
         emulator.step(action)
-        eye.append()
+        stacker.append()
         pictures.append(downsample(np.maximum(*frames[-2:])))
         differ += bool((frames[-2] != frames[-1]).any())
     assert differ > 20
     env.close()
 
 
-def test_the_numpy_forward_is_torchs_and_decides_alike_alone_and_on_any_number_of_threads() -> None:
+def test_the_numpy_forward_pass_equals_torchs_for_any_batch_and_number_of_threads() -> None:
     network, stacks = the_network(), some_stacks(9)
     torch.manual_seed(0)
     theirs = RamPolicy(spaces.Box(0, 255, STACK_SHAPE, np.uint8), spaces.Discrete(6), lambda _: 0.0, network=network)
@@ -103,18 +103,20 @@ def test_the_numpy_forward_is_torchs_and_decides_alike_alone_and_on_any_number_o
     actions, log_probs = sample(logits, np.random.default_rng(1).random(9))
     with torch.no_grad():
         torch_values, torch_log_probs, _ = theirs.evaluate_actions(torch.from_numpy(stacks), torch.from_numpy(actions))
-    assert np.ptp(values) > 0.05, "they tell pictures apart"
+    assert np.ptp(values) > 0.05, "values differ between inputs"
     assert np.abs(values - torch_values[:, 0].numpy()).max() < 1e-5
     assert np.abs(log_probs - torch_log_probs.numpy()).max() < 1e-5
     for low, high in [(0, 1), (3, 4), (2, 8)]:
         assert (ours.logits(rows[low:high]) == logits[low:high]).all()
         assert (ours.values(rows[low:high]) == values[low:high]).all()
     with threadpool_limits(1):
-        assert all((one == other).all() for one, other in zip(ours.both(rows), (logits, values), strict=True))
+        assert all(
+            (one == other).all() for one, other in zip(ours.logits_and_values(rows), (logits, values), strict=True)
+        )
 
 
-def test_a_restored_environment_sees_what_it_saw_even_where_the_first_picture_is_in_no_state() -> None:
-    """Berzerk's first reset draws another picture than those that follow; ALE's state does not hold it."""
+def test_a_restored_environment_has_its_first_frame_even_if_ales_state_lacks_it() -> None:
+    """Berzerk's first reset draws another frame than later resets; ALE's state does not contain it."""
     settings = RolloutSettings(resolve("ALE/Berzerk-v5"), small_pixels(n_envs=2, n_steps=3), seed=3)
     assert isinstance(settings.approach.algorithm, PpoSettings)
     shapes = weight_shapes(settings.approach.algorithm.network, int(np.prod(STACK_SHAPE)), 18)
@@ -134,16 +136,16 @@ def test_a_restored_environment_sees_what_it_saw_even_where_the_first_picture_is
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(tmp_path: Path) -> None:
+def test_resume_is_bit_for_bit(tmp_path: Path) -> None:
     settings = run_of(small_pixels(), steps=140, every=40).model_copy(
         update={"game": resolve("ALE/Berzerk-v5").model_copy(update={"max_episode_frames": 100})}
     )
     whole, resumed = Recorder(), Recorder()
     train(settings, 2, whole)
     checkpoint, state = whole.checkpoints[0], whole.states[0]
-    digest = write(checkpoint, tmp_path / "checkpoint")
+    digest = write_checkpoint(checkpoint, tmp_path / "checkpoint")
     write_state(state, digest, tmp_path / "state")
-    start = Start(read(tmp_path / "checkpoint", digest), read_state(tmp_path / "state", digest))
+    start = Start(read_checkpoint(tmp_path / "checkpoint", digest), read_state(tmp_path / "state", digest))
     assert start.state.environments == state.environments
     train(settings, 1, resumed, start)
     assert same(resumed.checkpoints[-1].weights, whole.checkpoints[-1].weights)
@@ -153,47 +155,47 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(tmp_p
     assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 
 
-def test_a_video_shows_what_the_policy_sees_and_the_checkpoint_decides_it_again(tmp_path: Path) -> None:
+def test_a_video_shows_the_observation_and_the_checkpoint_repeats_its_decisions(tmp_path: Path) -> None:
     checkpoint, path = a_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "video.mp4"
     trace = an_episode(checkpoint, 6)
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok
     weights = {**checkpoint.weights, "action_net.weight": -checkpoint.weights["action_net.weight"]}
     assert not verify_decisions(trace, replace(checkpoint, weights=weights).agent()).ok
-    video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
-    assert verify_pictures(path).ok
-    emulator = emulator_of(trace)
-    eye = FrameStacker(emulator)
-    with Decoder(path) as decoder:
+    render_video(trace, path, partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
+    assert verify_frames(path).ok
+    emulator = emulator_for_trace(trace)
+    stacker = FrameStacker(emulator)
+    with Mp4Decoder(path) as decoder:
         pictures = [picture.copy() for picture in decoder]
     for step in replay(trace, emulator=emulator):
         if step.number == trace.length:
             break
-        eye.append() if step.number else eye.reset()
+        stacker.append() if step.number else stacker.reset()
         luma = Canvas(WIDTH, HEIGHT, picture=pictures[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
-        wanted = 16 + eye.stack * (219 / 255)
+        wanted = 16 + stacker.stack * (219 / 255)
         newest = wanted[-1].repeat(176, axis=0).repeat(176, axis=1)[42::84, 42::84]
         assert np.abs(luma[54:230, 884:1060] - newest).mean() < 2, step.number
         for number, (y, x) in enumerate([(54, 1084), (54, 1176), (146, 1084), (146, 1176)]):
             assert np.abs(luma[y : y + 84, x : x + 84] - wanted[number]).mean() < 2, (step.number, number)
 
 
-def test_stable_baselines3_opens_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:
+def test_stable_baselines3_loads_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:
     checkpoint = a_checkpoint("ALE/Pong-v5", "ppo-pixels")
     export(checkpoint, tmp_path / "model.zip")
     model, agent = PPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent()
     assert model.observation_space == spaces.Box(0, 255, STACK_SHAPE, np.uint8)
     chosen = set()
     for at, noise in enumerate(some_stacks(16)):
-        # Noise all over looks alike to any network: light in different places does not.
-        seen = noise * np.kron([[at & 1, at & 2], [at & 4, at & 8]], np.ones((42, 42))).astype(np.bool_)
-        action, _ = model.predict(seen, deterministic=True)
-        assert action == agent.begin()(seen, seen, None)
+        # Uniform noise looks alike to any network; noise in different quadrants does not.
+        observation = noise * np.kron([[at & 1, at & 2], [at & 4, at & 8]], np.ones((42, 42))).astype(np.bool_)
+        action, _ = model.predict(observation, deterministic=True)
+        assert action == agent.start_episode()(observation, observation, None)
         chosen.add(int(action))
     assert len(chosen) > 1
 
 
-def test_a_file_of_rl_baselines3_zoo_says_cnn_policy_where_pixels_are_seen(tmp_path: Path) -> None:
+def test_a_zoo_file_needs_cnn_policy_for_pixels(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('approach = "ppo-pixels"\npolicy = "CnnPolicy"\nn_epochs = 3')
     assert own_approach(path).approach.features.kind == "pixels"
@@ -202,9 +204,9 @@ def test_a_file_of_rl_baselines3_zoo_says_cnn_policy_where_pixels_are_seen(tmp_p
         own_approach(path)
 
 
-def test_pixels_and_convolutions_come_together() -> None:
+def test_pixels_and_convolutions_require_each_other() -> None:
     for name, features in (("ppo-pixels", "scaled"), ("ppo", "pixels")):
         with pytest.raises(HyperparameterError, match="pixels require convolutions"):
             with_hyperparameters(approach(name), {"features": {"kind": features}})
-    with pytest.raises(ValueError, match="4 x 4 does not fit a picture of 3 x 3"):
-        convolved(the_network().convolutions, (4, 16, 16))
+    with pytest.raises(ValueError, match="a 4 x 4 kernel is larger than its 3 x 3 input"):
+        output_shape(the_network().convolutions, (4, 16, 16))

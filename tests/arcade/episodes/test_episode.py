@@ -1,4 +1,4 @@
-"""An episode is the same for ever: by a player, from its trace, in training's, recording's and Gymnasium's emulators."""
+"""An episode is reproducible: from its seeds, from its trace, and in all three emulators."""
 
 import hashlib
 import json
@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from tasks.arcade.emulator.emulator import Emulator
 from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, ale_version, resolve
 from tasks.arcade.episodes.playing import play, replay
-from tasks.arcade.episodes.seeds import chosen_episode, evaluation_seeds
+from tasks.arcade.episodes.seeds import evaluation_seeds, select_episode
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace, write_trace
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.policies.actor_critic import NetworkPolicy, UniformPolicy, weight_shapes
 from tasks.arcade.policies.agent import Agent
-from tasks.arcade.policies.features import Features, Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
@@ -53,10 +54,10 @@ def pong() -> Trace:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("game", GAMES)
-def test_random_play_is_the_same_in_training_videoing_and_gymnasium(game: str, kind: str) -> None:
+def test_random_play_is_the_same_in_training_recording_and_gymnasium(game: str, kind: str) -> None:
     trace = random_play(kind.format(game), 150)
-    found = verify(trace)
-    assert (found.ok, found.first_difference, found.steps_checked) == (True, None, trace.length), found.what
+    result = verify(trace)
+    assert (result.ok, result.first_difference, result.steps_checked) == (True, None, trace.length), result.message
 
 
 def test_an_episode_is_played_to_its_end() -> None:
@@ -72,12 +73,12 @@ def test_an_episode_is_truncated_at_the_games_limit_of_frames() -> None:
     assert verify(trace).ok
 
 
-def test_the_same_seeds_give_equal_traces_and_others_do_not(pong: Trace) -> None:
+def test_equal_seeds_give_equal_traces_and_others_do_not(pong: Trace) -> None:
     assert random_play("ALE/Pong-v5", 80) == pong
     assert random_play("ALE/Pong-v5", 80, seed=8).ram_digest != pong.ram_digest
 
 
-def test_the_digests_are_the_chain_that_the_trace_promises(pong: Trace) -> None:
+def test_the_digests_are_the_documented_chain(pong: Trace) -> None:
     emulator = Emulator(pong.game)
     chain = hashlib.sha256(emulator.reset(pong.seed).tobytes()).digest()
     chains = [chain]
@@ -89,7 +90,7 @@ def test_the_digests_are_the_chain_that_the_trace_promises(pong: Trace) -> None:
     assert pong.ram_digest == chain.hex()
 
 
-def test_a_player_is_given_the_ram_the_ram_before_and_one_number_a_step() -> None:
+def test_a_player_receives_ram_previous_ram_and_one_uniform_number_per_step() -> None:
     player = AnyAction(6)
     trace = play(player, resolve("Pong-v0"), 3, action_seed=4, deterministic=False, max_steps=30)
     rams = [step.ram.tobytes() for step in replay(trace)]
@@ -97,14 +98,14 @@ def test_a_player_is_given_the_ram_the_ram_before_and_one_number_a_step() -> Non
     assert player.seen == list(zip(rams[:-1], [rams[0], *rams[:-2]], uniforms, strict=True))
 
 
-def test_a_deterministic_player_is_given_no_number() -> None:
+def test_a_deterministic_player_receives_no_uniform_number() -> None:
     player = AnyAction(6)
     play(player, resolve("Pong-v0"), 3, action_seed=4, deterministic=True, max_steps=5)
     assert [uniform for _, _, uniform in player.seen] == [None] * 5
 
 
 @pytest.mark.parametrize("resets", [[1], [2], [1, 1], [2, 1], [None, 1]])
-def test_an_emulator_made_for_a_seed_plays_as_one_that_was_not(resets: list[int | None]) -> None:
+def test_passing_the_seed_to_the_constructor_changes_nothing(resets: list[int | None]) -> None:
     made, other = Emulator(resolve("ALE/Pong-v5"), 1), Emulator(resolve("ALE/Pong-v5"))
     for seed in resets:
         made.reset(seed)
@@ -115,12 +116,12 @@ def test_an_emulator_made_for_a_seed_plays_as_one_that_was_not(resets: list[int 
         assert (made.ram == other.ram).all()
 
 
-def test_no_step_is_no_episode() -> None:
-    with pytest.raises(ValueError, match="at least 1 step"):
+def test_an_episode_needs_at_least_one_step() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
         play(AnyAction(6), resolve("Pong-v0"), 3, action_seed=4, deterministic=True, max_steps=0)
 
 
-def test_a_replay_shows_the_reset_and_every_frame_after_it(pong: Trace) -> None:
+def test_a_replay_calls_on_frame_at_the_reset_and_after_every_frame(pong: Trace) -> None:
     emulator = Emulator(pong.game)
     frames: list[int] = []
     steps = list(replay(pong, emulator=emulator, on_frame=lambda: frames.append(emulator.episode_frames)))
@@ -131,32 +132,32 @@ def test_a_replay_shows_the_reset_and_every_frame_after_it(pong: Trace) -> None:
 
 @settings(max_examples=5, deadline=None)
 @given(at=st.integers(0, 79), by=st.integers(1, 5))
-def test_a_changed_reward_is_found_at_its_step(pong: Trace, at: int, by: int) -> None:
+def test_a_changed_reward_is_detected_at_its_step(pong: Trace, at: int, by: int) -> None:
     rewards = other(pong.rewards, at, pong.rewards[at] + by)
-    found = verify(tampered(pong, rewards=rewards, episode_return=pong.episode_return + by))
-    assert (found.ok, found.first_difference) == (False, at + 1)
-    assert found.what == f"reward at step {at + 1} is not the trace's"
+    result = verify(tampered(pong, rewards=rewards, episode_return=pong.episode_return + by))
+    assert (result.ok, result.first_difference) == (False, at + 1)
+    assert result.message == f"reward at step {at + 1} differs from the trace"
 
 
 @settings(max_examples=5, deadline=None)
 @given(at=st.integers(0, 80))
-def test_a_changed_digest_is_found_at_its_step(pong: Trace, at: int) -> None:
+def test_a_changed_digest_is_detected_at_its_step(pong: Trace, at: int) -> None:
     digest = "0123abcd"
     changes: dict[str, object] = {"digests": other(pong.digests, at, digest)}
     if at == pong.length:
         changes["ram_digest"] = digest + pong.ram_digest[8:]
-    found = verify(tampered(pong, **changes))
-    assert (found.ok, found.first_difference, found.steps_checked) == (False, at, at)
-    assert found.what == f"RAM at step {at} is not the trace's"
+    result = verify(tampered(pong, **changes))
+    assert (result.ok, result.first_difference, result.steps_checked) == (False, at, at)
+    assert result.message == f"RAM at step {at} differs from the trace"
 
 
-def test_the_whole_digest_counts_too(pong: Trace) -> None:
-    found = verify(tampered(pong, ram_digest=pong.digests[-1] + "0" * 56))
-    assert (found.ok, found.first_difference) == (False, pong.length)
+def test_a_changed_full_digest_is_detected(pong: Trace) -> None:
+    result = verify(tampered(pong, ram_digest=pong.digests[-1] + "0" * 56))
+    assert (result.ok, result.first_difference) == (False, pong.length)
 
 
 def first_difference(one: Trace, seed: int, actions: tuple[int, ...]) -> int | None:
-    """Where RAM differs first, by emulators alone."""
+    """Return the first step whose RAM differs, computed with emulators alone."""
     left, right = Emulator(one.game), Emulator(one.game)
     if (left.reset(one.seed) != right.reset(seed)).any():
         return 0
@@ -169,8 +170,8 @@ def first_difference(one: Trace, seed: int, actions: tuple[int, ...]) -> int | N
 
 
 @pytest.mark.parametrize("at", [0, 20, 40, 60])
-def test_a_changed_action_is_found_where_the_ram_first_feels_it(pong: Trace, at: int) -> None:
-    action = 3 if pong.actions[at] in (0, 1, 4, 5) else 2  # LEFT where it was not: the paddle goes the other way
+def test_a_changed_action_is_detected_where_the_ram_first_differs(pong: Trace, at: int) -> None:
+    action = 3 if pong.actions[at] in (0, 1, 4, 5) else 2  # LEFT instead of RIGHT or NOOP
     actions = tuple(int(str(each)) for each in other(pong.actions, at, action))
     wanted = first_difference(pong, pong.seed, actions)
     assert wanted is not None and wanted > at
@@ -178,7 +179,7 @@ def test_a_changed_action_is_found_where_the_ram_first_feels_it(pong: Trace, at:
 
 
 @pytest.mark.parametrize("seed", [8, 9])
-def test_a_changed_seed_is_found_where_the_ram_first_feels_it(pong: Trace, seed: int) -> None:
+def test_a_changed_seed_is_detected_where_the_ram_first_differs(pong: Trace, seed: int) -> None:
     wanted = first_difference(pong, seed, pong.actions)
     assert wanted is not None
     assert verify(tampered(pong, seed=seed)).first_difference == wanted
@@ -193,28 +194,31 @@ def test_a_changed_seed_is_found_where_the_ram_first_feels_it(pong: Trace, seed:
         ({"actions": (17,) * 80}, "action 17 does not exist: ALE/Pong-v5 has 6 actions"),
     ],
 )
-def test_other_lies_are_found_too(pong: Trace, changes: dict[str, object], what: str) -> None:
-    found = verify(tampered(pong, **changes))
-    assert not found.ok
-    assert found.what.startswith(what)
+def test_other_changes_are_detected(pong: Trace, changes: dict[str, object], what: str) -> None:
+    result = verify(tampered(pong, **changes))
+    assert not result.ok
+    assert result.message.startswith(what)
 
 
-def test_a_longer_trace_than_the_game_differs_where_the_game_ends() -> None:
+def test_a_trace_longer_than_the_game_differs_where_the_game_ends() -> None:
     trace = random_play("ALE/Pong-v5", 26)
     shorter = {**trace.game.model_dump(), "max_episode_frames": 100}
-    found = verify(tampered(trace, game=shorter, frames=100))
-    assert (found.first_difference, found.what) == (25, "end at step 25 is not the trace's")
+    result = verify(tampered(trace, game=shorter, frames=100))
+    assert (result.first_difference, result.message) == (25, "end at step 25 differs from the trace")
 
 
-def test_another_version_of_ale_py_is_named(pong: Trace) -> None:
-    found = verify(tampered(pong, ale_py="0.8.1"))
-    assert found.ok
-    assert found.what == f"all 80 steps agree; the trace was made with ale-py 0.8.1, this is {ale_version()}"
+def test_another_version_of_ale_py_is_reported(pong: Trace) -> None:
+    result = verify(tampered(pong, ale_py="0.8.1"))
+    assert result.ok
+    assert (
+        result.message
+        == f"all 80 steps agree; the trace was made with ale-py 0.8.1, the installed version is {ale_version()}"
+    )
 
 
-def test_a_game_that_is_not_here_is_named(pong: Trace) -> None:
+def test_a_missing_rom_is_reported(pong: Trace) -> None:
     elsewhere = tampered(pong, game={**pong.game.model_dump(), "rom": "pong_two"})
-    assert "has no ROM 'pong_two'" in verify(elsewhere).what
+    assert "has no ROM 'pong_two'" in verify(elsewhere).message
     with pytest.raises(TraceError, match="has no ROM 'pong_two'"):
         list(replay(elsewhere))
     with pytest.raises(UnknownEnvironmentError, match="has no ROM 'pong_two'"):
@@ -231,23 +235,24 @@ def network_agent(seed: int) -> Agent:
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_a_checkpoint_decides_the_same_again_and_another_does_not(deterministic: bool) -> None:
+def test_a_checkpoint_repeats_its_decisions_and_another_does_not(deterministic: bool) -> None:
     trace = play(network_agent(1), resolve("ALE/Pong-v5"), 5, action_seed=6, deterministic=deterministic, max_steps=120)
     assert verify_decisions(trace, network_agent(1)).ok
-    found = verify_decisions(trace, network_agent(2))
-    assert not found.ok
-    assert found.first_difference == found.steps_checked
-    assert f"at step {found.first_difference}, not {trace.actions[(found.first_difference or 0) - 1]}" in found.what
+    result = verify_decisions(trace, network_agent(2))
+    assert not result.ok
+    assert result.first_difference == result.steps_checked
+    action = trace.actions[(result.first_difference or 0) - 1]
+    assert f"at step {result.first_difference}, the trace has {action}" in result.message
 
 
-def test_a_changed_action_is_not_what_its_player_decides(pong: Trace) -> None:
+def test_a_changed_action_differs_from_the_players_decision(pong: Trace) -> None:
     features = Features(FeatureSettings(kind="scaled"), Statistics.empty())
     trace = play(Agent(features, UniformPolicy(6)), pong.game, 5, action_seed=6, deterministic=False, max_steps=60)
     changed = tampered(trace, actions=other(trace.actions, 40, (trace.actions[40] + 1) % 6))
     assert verify_decisions(changed, Agent(features, UniformPolicy(6))).first_difference == 41
 
 
-def test_a_trace_is_written_whole_and_read_back_equal(pong: Trace, tmp_path: Path) -> None:
+def test_a_written_trace_reads_back_equal(pong: Trace, tmp_path: Path) -> None:
     path = tmp_path / "step-000000001.trace.json"
     write_trace(pong, path)
     assert read_trace(path) == pong
@@ -255,7 +260,7 @@ def test_a_trace_is_written_whole_and_read_back_equal(pong: Trace, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_trace_that_cannot_be_written_leaves_nothing(pong: Trace, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_partial_file(pong: Trace, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="directory"):
         write_trace(pong, tmp_path / "folder")
@@ -273,7 +278,7 @@ def test_a_trace_that_cannot_be_written_leaves_nothing(pong: Trace, tmp_path: Pa
         ('{"schema": 1}', "game: Field required"),
     ],
 )
-def test_what_is_no_trace_is_refused_in_one_line(content: str, why: str, tmp_path: Path) -> None:
+def test_an_invalid_trace_gives_an_error_of_one_line(content: str, why: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     path.write_text(content)
     with pytest.raises(TraceError, match=r"trace\.json") as caught:
@@ -300,9 +305,7 @@ def test_what_is_no_trace_is_refused_in_one_line(content: str, why: str, tmp_pat
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_a_trace_that_contradicts_itself_is_refused(
-    pong: Trace, changes: dict[str, object], why: str, tmp_path: Path
-) -> None:
+def test_an_inconsistent_trace_is_rejected(pong: Trace, changes: dict[str, object], why: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     path.write_text(json.dumps({**json.loads(pong.model_dump_json()), **changes}))
     with pytest.raises(TraceError) as caught:
@@ -311,17 +314,17 @@ def test_a_trace_that_contradicts_itself_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_huge_file_and_a_missing_one_are_refused(tmp_path: Path) -> None:
+def test_a_huge_or_missing_file_is_rejected(tmp_path: Path) -> None:
     huge = tmp_path / "huge.json"
     with huge.open("wb") as file:
         file.truncate(64 * 1024**2 + 1)
     with pytest.raises(TraceError, match="larger than 64 MiB"):
         read_trace(huge)
-    with pytest.raises(TraceError, match="there is no trace"):
+    with pytest.raises(TraceError, match=r"missing\.json does not exist"):
         read_trace(tmp_path / "missing.json")
 
 
-def test_evaluation_seeds_are_apart_from_each_other_and_from_trainings() -> None:
+def test_evaluation_seeds_are_distinct_and_disjoint_from_training_seeds() -> None:
     training = {int(np.random.SeedSequence(0, spawn_key=(0, i)).generate_state(1)[0]) for i in range(1000)}
     evaluation = evaluation_seeds(0, 1000)
     assert len({*evaluation}) == 1000
@@ -331,12 +334,12 @@ def test_evaluation_seeds_are_apart_from_each_other_and_from_trainings() -> None
 
 
 @given(returns=st.lists(st.integers(-3, 3), min_size=1, max_size=9))
-def test_the_chosen_episode_is_the_first_with_the_return_that_is_asked_for(returns: list[int]) -> None:
-    assert chosen_episode(returns) == returns.index(statistics.median_low(returns))
-    assert chosen_episode(returns, "best") == returns.index(max(returns))
-    assert chosen_episode(returns, "worst") == returns.index(min(returns))
+def test_the_selected_episode_is_the_first_with_the_selected_return(returns: list[int]) -> None:
+    assert select_episode(returns) == returns.index(statistics.median_low(returns))
+    assert select_episode(returns, "best") == returns.index(max(returns))
+    assert select_episode(returns, "worst") == returns.index(min(returns))
 
 
-def test_no_episode_has_no_median() -> None:
+def test_selecting_from_no_episodes_is_an_error() -> None:
     with pytest.raises(ValueError, match="no episodes"):
-        chosen_episode([])
+        select_episode([])

@@ -8,7 +8,8 @@ from helpers.torch_reference import torch_policy
 from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.policies.actor_critic import NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
 from tasks.arcade.policies.agent import Agent
-from tasks.arcade.policies.features import Features, Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
@@ -30,7 +31,7 @@ def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
     with torch.no_grad():
         torch_values, torch_log_probs, _ = theirs.evaluate_actions(torch.from_numpy(rows), torch.from_numpy(actions))
     assert np.abs(values - torch_values[:, 0].numpy()).max() < 1e-5
-    assert np.abs(ours.values_together(rows) - values).max() < 1e-5
+    assert np.abs(ours.values_batched(rows) - values).max() < 1e-5
     assert np.abs(log_probs - torch_log_probs.numpy()).max() < 1e-5
 
 
@@ -59,7 +60,7 @@ def test_an_agent_decides_by_the_drawn_number_or_takes_the_likeliest() -> None:
     weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(network, features.size, 4).items()}
     weights["action_net.bias"] = np.array([0, 0, 1, 0], np.float32)
     agent = Agent(features, NetworkPolicy(network, features.size, weights))
-    decide = agent.begin()
+    decide = agent.start_episode()
     ram = np.zeros(128, np.uint8)
     assert agent.n_actions == 4
     assert decide(ram, ram, None) == 2

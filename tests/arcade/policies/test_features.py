@@ -59,7 +59,7 @@ def test_statistics_survive_being_written_as_arrays() -> None:
     statistics = Statistics.empty().updated(np.arange(256, dtype=np.uint8).reshape(2, 128))
     again = Statistics.from_arrays(statistics.arrays())
     assert (again.deviation == statistics.deviation).all()
-    with pytest.raises(ValueError, match="not those of this version: moving_bytes"):
+    with pytest.raises(ValueError, match="do not have the expected arrays: moving_bytes"):
         Statistics.from_arrays({"count": np.array([1])})
 
 

@@ -10,9 +10,10 @@ from gymnasium import spaces
 from tasks.arcade.learner.off_policy import RamQPolicy, RamQuantilePolicy
 from tasks.arcade.policies.actor_critic import Weights, sample
 from tasks.arcade.policies.agent import Agent
-from tasks.arcade.policies.features import Features, Statistics
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
 from tasks.arcade.policies.q_network import EXPLORATION, QPolicy, as_actor
-from tasks.arcade.policies.saliency import Attention, advantage
+from tasks.arcade.policies.saliency import Saliency, advantage_gradient
 from tasks.arcade.settings.algorithms import DqnSettings, OffPolicySettings, QrDqnSettings
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import QNetworkSettings
@@ -88,7 +89,7 @@ def test_a_checkpoint_explores_as_in_the_end_of_training_and_not_at_all_if_asked
     rams = np.random.default_rng(0).integers(256, size=(300, 128), dtype=np.uint8)
     assert isinstance(agent.policy, QPolicy)
     best = agent.policy.q_values(features(rams, rams)).argmax(axis=1)
-    decide = agent.begin()
+    decide = agent.start_episode()
     assert [decide(ram, ram, None) for ram in rams] == best.tolist()
     uniforms = np.random.default_rng(1).random(300)
     sampled = np.array([decide(ram, ram, uniform) for ram, uniform in zip(rams, uniforms, strict=True)])
@@ -104,7 +105,7 @@ def test_what_a_decision_depends_on_is_torchs_gradient_of_the_advantage(settings
     worth = torch_worth(policy, byte[None] / 255)[0]
     (worth[action] - worth.mean()).backward()
     network, weights = as_actor(settings, 128, arrays_of(policy))
-    ours = Attention(features, Statistics.empty(), network, weights, advantage)(ram, ram, action)
+    ours = Saliency(features, Statistics.empty(), network, weights, advantage_gradient)(ram, ram, action)
     theirs = byte.grad.numpy()
     assert np.abs(theirs).max() > 1e-5
     assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
@@ -117,5 +118,5 @@ def test_weights_that_do_not_fit_are_named_as_stable_baselines3_names_them() -> 
     weights["quantile_net.quantile_net.6.weight"] = weights["quantile_net.quantile_net.6.weight"][:-1]
     with pytest.raises(ValueError, match=r"quantile_net\.1\.bias, quantile_net\.quantile_net\.6\.weight"):
         QPolicy(settings, 128, weights)
-    with pytest.raises(ValueError, match="do not fit the network"):
+    with pytest.raises(ValueError, match="do not match the network"):
         QPolicy(ALGORITHMS["dqn"], 128, weights)

@@ -26,13 +26,13 @@ from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy
 from tasks.arcade.policies.actor_critic import sample
 from tasks.arcade.policies.features import Features
-from tasks.arcade.policies.recurrent import Memory, RecurrentPolicy
-from tasks.arcade.policies.recurrent_saliency import RecurrentAttention
+from tasks.arcade.policies.recurrent import RecurrentPolicy, RecurrentState
+from tasks.arcade.policies.recurrent_saliency import RecurrentSaliency
 from tasks.arcade.settings.networks import RecurrentNetworkSettings
-from tasks.arcade.video.panel import Panel
+from tasks.arcade.video.panel import PanelRenderer
 from tasks.arcade.video.policy_view import PolicyView
-from tasks.arcade.video.render import video
-from tasks.arcade.video.verify import verify_pictures
+from tasks.arcade.video.render import render_video
+from tasks.arcade.video.verify import verify_frames
 
 NETWORKS = {
     "linear": RecurrentNetworkSettings(lstm=16, pi=(), vf=()),
@@ -51,7 +51,7 @@ def torch_policy(network: RecurrentNetworkSettings, n_features: int = 256) -> Re
     return policy
 
 
-def as_states(memory: Memory) -> RNNStates:
+def as_states(memory: RecurrentState) -> RNNStates:
     said, held, judged, weighed = (torch.from_numpy(memory[:, part].copy())[None] for part in range(4))
     return RNNStates((said, held), (judged, weighed))
 
@@ -60,7 +60,7 @@ def as_states(memory: Memory) -> RNNStates:
 def test_the_numpy_forward_is_torchs_over_steps_and_starts(network: RecurrentNetworkSettings) -> None:
     theirs, rng = torch_policy(network), np.random.default_rng(0)
     ours = RecurrentPolicy(network, 256, arrays_of(theirs))
-    memory, states = ours.begin(7), as_states(ours.begin(7))
+    memory, states = ours.initial_state(7), as_states(ours.initial_state(7))
     for step in range(12):
         rows = rng.normal(size=(7, 256)).astype(np.float32)
         starts = rng.random(7) < (1 if step == 0 else 0.2)
@@ -68,7 +68,7 @@ def test_the_numpy_forward_is_torchs_over_steps_and_starts(network: RecurrentNet
         with torch.no_grad():
             given = torch.from_numpy(rows), states, torch.from_numpy(starts.astype(np.float32))
             actions, values, log_probs, states = theirs(*given, deterministic=True)
-        memory = ours.after(rows, memory)
+        memory = ours.step(rows, memory)
         logits = ours.logits(memory)
         assert (logits.argmax(axis=1) == actions.numpy()).all()
         assert np.abs(sample(logits, _that_choose(logits, actions.numpy()))[1] - log_probs.numpy()).max() < 1e-5
@@ -91,10 +91,10 @@ def test_a_row_is_remembered_alike_alone_and_among_others_to_the_bit(network: Re
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(3, 16, 368)).astype(np.float32)
 
-    def remembered(low: int, high: int) -> Memory:
-        memory = policy.begin(high - low)
+    def remembered(low: int, high: int) -> RecurrentState:
+        memory = policy.initial_state(high - low)
         for step in rows:
-            memory = policy.after(step[low:high], memory)
+            memory = policy.step(step[low:high], memory)
         return memory
 
     whole = remembered(0, 16)
@@ -132,15 +132,15 @@ def test_what_a_decision_depends_on_is_torchs_gradient(kind: str, network: Recur
     weights = arrays_of(policy)
     rows = np.random.default_rng(2).normal(size=(3, 1, n_features)).astype(np.float32)
     player = RecurrentPolicy(network, n_features, weights)
-    memory = player.begin(1)
+    memory = player.initial_state(1)
     for row in rows:
-        memory = player.after(row, memory)
-    attention = RecurrentAttention(settings, statistics, network, weights)
+        memory = player.step(row, memory)
+    attention = RecurrentSaliency(settings, statistics, network, weights)
     ours = attention(ram, previous, ACTION, memory)
     theirs = by_torch(settings, statistics, policy, ram, previous, as_states(memory), torch.zeros(1))
     assert np.abs(theirs).max() > 1e-5
     assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
-    assert np.abs(ours - attention(ram, previous, ACTION, player.begin(1))).max() > 1e-3 * np.abs(theirs).max()
+    assert np.abs(ours - attention(ram, previous, ACTION, player.initial_state(1))).max() > 1e-3 * np.abs(theirs).max()
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +153,10 @@ def test_every_episode_begins_with_an_empty_memory(checkpoint: Checkpoint) -> No
     one, again = (play(agent, game, 3, action_seed=4, deterministic=False, max_steps=30) for _ in range(2))
     assert one == again
     rams = [step.ram for step in replay(one)]
-    both = agent.begin(), agent.begin()
+    both = agent.start_episode(), agent.start_episode()
     asked = [[decide(ram, ram, 0.5) for decide in both] for ram in rams]
     assert all(first == second for first, second in asked), "two episodes at once are apart"
-    forgetful = [agent.begin()(ram, ram, 0.5) for ram in rams]
+    forgetful = [agent.start_episode()(ram, ram, 0.5) for ram in rams]
     assert forgetful[0] == asked[0][0]
     assert forgetful != [first for first, _ in asked], "what was seen before counts"
 
@@ -169,13 +169,13 @@ def test_a_video_shows_what_is_decided_with_what_is_remembered_and_is_proved(
     assert verify_decisions(trace, checkpoint.agent()).ok
     forgetting = {name: 0 * array if "hh" in name else array for name, array in checkpoint.weights.items()}
     assert not verify_decisions(trace, replace(checkpoint, weights=forgetting).agent()).ok
-    video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
-    assert verify_pictures(path).ok
+    render_video(trace, path, partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
+    assert verify_frames(path).ok
     agent, mind = checkpoint.agent(), PolicyView(checkpoint)
     assert isinstance(agent.policy, RecurrentPolicy)
-    memory, steps = agent.policy.begin(1), list(replay(trace))
+    memory, steps = agent.policy.initial_state(1), list(replay(trace))
     for before, step, action in zip([steps[0], *steps], steps, trace.actions, strict=False):
-        memory = agent.policy.after(agent.features(step.ram[None], before.ram[None]), memory)
+        memory = agent.policy.step(agent.features(step.ram[None], before.ram[None]), memory)
         thought = mind(step.ram, before.ram, action)
         odds = np.exp(agent.policy.logits(memory)[0].astype(np.float64))
         assert np.allclose(thought.lengths, odds / odds.sum(), atol=1e-9)
@@ -186,7 +186,7 @@ def test_a_video_shows_what_is_decided_with_what_is_remembered_and_is_proved(
 def test_sb3_contrib_opens_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:
     checkpoint = a_checkpoint("ALE/Pong-v5", "recurrent-ppo")
     export(checkpoint, tmp_path / "model.zip")
-    model, decide = RecurrentPPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent().begin()
+    model, decide = RecurrentPPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent().start_episode()
     assert model.num_timesteps == checkpoint.step
     env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
     observation, _ = env.reset(seed=3)

@@ -6,8 +6,9 @@ from helpers.torch_reference import ACTION, FEATURES, MOVERS, by_torch, some_sta
 
 from tasks.arcade.learner.networks import arrays_of
 from tasks.arcade.policies.actor_critic import NetworkPolicy
-from tasks.arcade.policies.features import Features, Statistics
-from tasks.arcade.policies.saliency import Attention
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features
+from tasks.arcade.policies.saliency import Saliency
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
@@ -26,7 +27,7 @@ def test_the_gradient_is_torchs(settings: FeatureSettings, network: NetworkSetti
     statistics, (ram, previous) = some_statistics(settings), two_rams()
     policy = torch_policy(network, Features(settings, statistics).size)
     weights = arrays_of(policy)
-    ours = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
+    ours = Saliency(settings, statistics, network, weights)(ram, previous, ACTION)
     theirs = by_torch(settings, statistics, policy, ram, previous)
     assert np.abs(theirs).max() > 1e-4
     # Features are float32 before the network, here and in play.
@@ -40,7 +41,7 @@ def test_what_is_cut_off_does_not_count() -> None:
     still = int(np.argmin(statistics.deviation))
     ram[still] = previous[still] = (int(statistics.mean[still]) + 100) % 256
     policy = torch_policy(network, Features(MOVERS, statistics).size)
-    gradient = Attention(MOVERS, statistics, network, arrays_of(policy))(ram, previous, ACTION)
+    gradient = Saliency(MOVERS, statistics, network, arrays_of(policy))(ram, previous, ACTION)
     move = arrays_of(policy)["action_net.weight"][:, 128 + still]
     logits = NetworkPolicy(network, arrays_of(policy)["action_net.weight"].shape[1], arrays_of(policy)).logits(
         Features(MOVERS, statistics)(ram[None], previous[None])
@@ -63,7 +64,7 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     network = NetworkSettings()
     features = Features(settings, statistics)
     weights = arrays_of(torch_policy(network, features.size))
-    gradient = Attention(settings, statistics, network, weights)(ram, previous, ACTION)
+    gradient = Saliency(settings, statistics, network, weights)(ram, previous, ACTION)
     rows = np.concatenate([ram + np.eye(128, dtype=np.uint8), ram - np.eye(128, dtype=np.uint8)])
     logits = NetworkPolicy(network, features.size, weights).logits(features(rows, np.tile(previous, (256, 1))))
     log_probs = logits[:, ACTION] - np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
@@ -74,4 +75,4 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     weights = arrays_of(torch_policy(NetworkSettings(), 128))
     with pytest.raises(ValueError, match="do not fit"):
-        Attention(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)
+        Saliency(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from helpers.episodes import random_checkpoint
 
-from tasks.arcade.checkpoints.checkpoint import read
-from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
+from tasks.arcade.checkpoints.checkpoint import read_checkpoint
+from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
 from tasks.arcade.episodes.trace import Trace, read_trace
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
-from tasks.arcade.video.checkpoint_video import VideoFiles, caption_of, episode_name, evaluate_and_record
+from tasks.arcade.video.checkpoint_video import VideoFiles, caption_of, episode_stem, evaluate_and_record
 from tasks.arcade.video.embedded_trace import read_embedded_trace
 
 PLAIN = VideoSettings(panel=False)
@@ -20,13 +20,13 @@ def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> 
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=5, seed=3)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, VideoSettings(), tmp_path)
-    files, returns = VideoFiles.within(tmp_path), sorted(evaluation.returns)
+    files, returns = VideoFiles.in_folder(tmp_path), sorted(evaluation.returns)
     trace = read_trace(files.trace)
     assert trace.checkpoint == digest == evaluation.checkpoint
     assert trace.episode_return == returns[2]
     assert trace.seed == evaluation.episodes[evaluation.recorded].seed
     assert evaluation.video_frames == trace.frames + 1
-    assert evaluation.choice == "median of 5 episodes (5 distinct)"
+    assert evaluation.episode_label == "median of 5 episodes (5 distinct)"
     mark, _ = read_embedded_trace(files.mp4)
     assert (mark.trace, mark.kind, mark.frames) == (trace, "panel", trace.frames + 1)
     metrics = evaluation.metrics()
@@ -37,7 +37,7 @@ def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> 
     assert metrics["eval/mean_reward_low"] < metrics["eval/mean_reward"] < metrics["eval/mean_reward_high"]
     assert metrics["eval/iqm_reward_low"] <= metrics["eval/iqm_reward"] <= metrics["eval/iqm_reward_high"]
     assert verify(trace).ok
-    assert verify_decisions(trace, read(tmp_path / "checkpoint", digest).agent()).ok
+    assert verify_decisions(trace, read_checkpoint(tmp_path / "checkpoint", digest).agent()).ok
 
 
 @pytest.mark.parametrize("choice", ["best", "worst"])
@@ -49,21 +49,21 @@ def test_the_best_or_the_worst_is_videoed_if_asked_for(choice: str, tmp_path: Pa
     )
     returns = sorted(evaluation.returns)
     assert returns[0] < returns[2] < returns[-1]
-    assert read_trace(VideoFiles.within(tmp_path).trace).episode_return == returns[-1 if choice == "best" else 0]
+    assert read_trace(VideoFiles.in_folder(tmp_path).trace).episode_return == returns[-1 if choice == "best" else 0]
     assert evaluation.metrics()["eval/median_reward"] == returns[2], "whatever is recorded"
-    assert evaluation.choice == f"{choice} of 5 episodes (5 distinct)"
+    assert evaluation.episode_label == f"{choice} of 5 episodes (5 distinct)"
 
 
 def test_every_episode_is_videoed_if_asked_for(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
     wanted = PLAIN.model_copy(update={"episode": "all"})
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), wanted, tmp_path)
-    videos = [VideoFiles.within(tmp_path, episode_name(number)) for number in range(3)]
+    videos = [VideoFiles.in_folder(tmp_path, episode_stem(number)) for number in range(3)]
     assert [read_embedded_trace(video.mp4)[0].trace.seed for video in videos] == [
         each.seed for each in evaluation.episodes
     ]
     assert [read_trace(video.trace).episode_return for video in videos] == evaluation.returns
-    assert evaluation.choice == "median of 3 episodes (3 distinct)", "the checkpoint's own video"
+    assert evaluation.episode_label == "median of 3 episodes (3 distinct)", "the checkpoint's own video"
 
 
 def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
     assert metrics["eval/episodes"] == 4
     assert metrics["eval/distinct_episodes"] == 1
     assert "eval/mean_reward_low" not in metrics, "no interval is computed from copies"
-    assert evaluation.choice == "median of 4 episodes (1 distinct)"
+    assert evaluation.episode_label == "median of 4 episodes (1 distinct)"
 
 
 def test_the_interval_in_the_metrics_holds_the_value_of_all_episodes() -> None:
     episodes = tuple(
-        EpisodeScore(
+        EpisodeResult(
             seed=seed,
             episode_return=0 if seed < 9 else 100,
             length=10,
@@ -118,15 +118,15 @@ def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says
     )
     assert evaluation.episodes[0].ended == "truncated"
     assert evaluation.video_frames == 121
-    trace = read_trace(VideoFiles.within(tmp_path).trace)
+    trace = read_trace(VideoFiles.in_folder(tmp_path).trace)
     assert words(trace, tmp_path).endswith("stopped at the limit of 120 frames")
 
 
 def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> None:
     digest = random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint", 120)
     evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
-    trace = read_trace(VideoFiles.within(tmp_path).trace)
-    checkpoint = read(tmp_path / "checkpoint")
+    trace = read_trace(VideoFiles.in_folder(tmp_path).trace)
+    checkpoint = read_checkpoint(tmp_path / "checkpoint")
     caption = caption_of(checkpoint, trace.model_copy(update={"episode_return": -21, "ended": "terminated"}), "best")
     assert caption.title == "ALE/Pong-v5  ·  random  ·  step 10"
     assert caption.details == f"best  ·  return \N{MINUS SIGN}21  ·  seed {trace.seed}  ·  game over"
@@ -134,7 +134,7 @@ def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> Non
 
 
 def words(trace: Trace, folder: Path) -> str:
-    return caption_of(read(folder / "checkpoint"), trace, "median").details
+    return caption_of(read_checkpoint(folder / "checkpoint"), trace, "median").details
 
 
 def test_an_evaluation_of_before_videos_were_chosen_reads_as_what_it_was(tmp_path: Path) -> None:

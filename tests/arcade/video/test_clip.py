@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tasks.arcade.drawing.mp4_encoder import VideoError
-from tasks.arcade.emulator.emulator import resolve
-from tasks.arcade.episodes.playing import emulator_of, play, replay
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.episodes.playing import emulator_for_trace, play, replay
 from tasks.arcade.episodes.trace import Trace
-from tasks.arcade.policies.agent import Decide
-from tasks.arcade.video.clip import clip
+from tasks.arcade.policies.agent import ActionSelector
+from tasks.arcade.video.clip import render_clip
 
 
 class Player:
@@ -23,7 +23,7 @@ class Player:
     def __init__(self) -> None:
         self._step = 0
 
-    def begin(self) -> Decide:
+    def start_episode(self) -> ActionSelector:
         return self.decide
 
     def decide(self, ram: object, previous: object, uniform: float | None) -> int:
@@ -52,10 +52,10 @@ def pictures(path: Path) -> np.ndarray:
 
 
 def test_every_frame_is_there_and_shows_what_the_emulator_drew(trace: Trace, tmp_path: Path) -> None:
-    made = clip(trace, tmp_path / "clip.mp4", 10_000)
+    made = render_clip(trace, tmp_path / "clip.mp4", 10_000)
     shown = pictures(tmp_path / "clip.mp4")
-    emulator, drawn = emulator_of(trace), list[np.ndarray]()
-    steps = list(replay(trace, emulator=emulator, each_frame=lambda: drawn.append(emulator.screen().copy())))
+    emulator, drawn = emulator_for_trace(trace), list[np.ndarray]()
+    steps = list(replay(trace, emulator=emulator, on_frame=lambda: drawn.append(emulator.screen().copy())))
     assert made.frames == len(shown) == len(drawn) == trace.frames + 1
     for number in (0, 77, 78, 79, len(shown) - 1):
         small = shown[number].astype(int)
@@ -69,7 +69,7 @@ def test_every_frame_is_there_and_shows_what_the_emulator_drew(trace: Trace, tmp
 
 
 def test_a_clip_ends_with_the_step_that_reaches_its_length(trace: Trace, tmp_path: Path) -> None:
-    made = clip(trace, tmp_path / "clip.mp4", 100)
+    made = render_clip(trace, tmp_path / "clip.mp4", 100)
     assert 100 <= made.frames < 104
     assert len(pictures(tmp_path / "clip.mp4")) == made.frames
 
@@ -77,4 +77,4 @@ def test_a_clip_ends_with_the_step_that_reaches_its_length(trace: Trace, tmp_pat
 def test_another_game_than_the_traces_is_no_video(trace: Trace, tmp_path: Path) -> None:
     other = trace.model_copy(update={"actions": (2, *trace.actions[1:])})
     with pytest.raises(VideoError, match="other RAM at step"):
-        clip(other, tmp_path / "clip.mp4", 10_000)
+        render_clip(other, tmp_path / "clip.mp4", 10_000)

@@ -13,10 +13,10 @@ import imageio_ffmpeg
 import pytest
 from helpers.episodes import a_checkpoint
 
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
-from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import video
+from tasks.arcade.video.panel import Caption, PanelRenderer
+from tasks.arcade.video.render import render_video
 
 HOUR = bool(os.environ.get("RAMREEL_HOUR"))
 FRAMES = 216_000 if HOUR else 3_000
@@ -50,8 +50,8 @@ def test_memory_does_not_grow_with_a_videos_length(tmp_path: Path) -> None:
             theirs.append(max(memory(child) for child in children()))
 
     caption = Caption("an hour", "of ElevatorAction")
-    panel = partial(Panel, checkpoint=checkpoint, caption=caption)
-    made = video(trace, tmp_path / "video.mp4", panel, on_frame=look)
+    panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption)
+    made = render_video(trace, tmp_path / "video.mp4", panel, on_frame=look)
     assert made.frames == FRAMES + 1
     assert len(ours) == 100
     for name, held in (("ramreel", ours), ("ffmpeg", theirs)):

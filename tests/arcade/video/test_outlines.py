@@ -18,17 +18,18 @@ from tasks.arcade.atlas.build import chart
 from tasks.arcade.atlas.model import Atlas, Axis, Place
 from tasks.arcade.atlas.perturb import PlaySettings, study
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.canvas import Box, Canvas, GameView, Outline, to_ycc
-from tasks.arcade.drawing.mp4_decoder import Decoder
-from tasks.arcade.drawing.widgets import DECIDING
-from tasks.arcade.emulator.emulator import Emulator, resolve
+from tasks.arcade.drawing.canvas import Box, Canvas, GameView, Outline, rgb_to_ycbcr
+from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
+from tasks.arcade.drawing.widgets import SALIENT
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.video.embedded_trace import EmbeddedTrace, embed_trace, read_embedded_trace
 from tasks.arcade.video.outlines import Outlines
-from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Caption, Panel
-from tasks.arcade.video.render import video
-from tasks.arcade.video.verify import verify_pictures
+from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Caption, PanelRenderer
+from tasks.arcade.video.render import render_video
+from tasks.arcade.video.verify import verify_frames
 
 PONG = resolve("ALE/Pong-v5")
 STEPS = 60
@@ -65,7 +66,7 @@ def recorded(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Recorded
         max_steps=STEPS,
         checkpoint_step=checkpoint.step,
     )
-    video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION, atlas=atlas), sound=False)
+    render_video(trace, path, partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION, atlas=atlas), sound=False)
     return trace, path, read_embedded_trace(path)[0]
 
 
@@ -94,9 +95,9 @@ def test_the_balls_outline_lies_around_the_ball_in_the_videos_pictures(ball: Rec
     """Found in the decoded pictures by color alone: the only white thing in the field is where the blue line is."""
     _, path, mark = ball
     field = Box(GAME.x, GAME.y + 3 * 36, GAME.width, 3 * 156)
-    blue = to_ycc(np.array(DECIDING, np.uint8))
+    blue = rgb_to_ycbcr(np.array(SALIENT, np.uint8))
     met = 0
-    with Decoder(path) as decoder:
+    with Mp4Decoder(path) as decoder:
         for frame, picture in enumerate(decoder):
             luma, chroma = Canvas(WIDTH, HEIGHT, picture=picture).within(field)
             white = (luma > 200) & (chroma[1].repeat(2, axis=0).repeat(2, axis=1) < 140)
@@ -126,7 +127,7 @@ def test_a_video_with_outlines_is_proved_and_the_emulators_pictures_are_those_of
     ball: Recorded, without: Recorded
 ) -> None:
     trace, path, mark = ball
-    proof = verify_pictures(path)
+    proof = verify_frames(path)
     assert proof.ok, proof.what
     assert proof.frames_checked == trace.frames + 1
     _, plain, other = without
@@ -165,14 +166,14 @@ def test_another_declaration_is_found_out_where_it_differs_first(ball: Recorded,
         "elsewhere": (real.model_copy(update={"places": tuple(map(moved, real.places))}), at),
     }
     for name, (outlines, step) in others.items():
-        proof = verify_pictures(declared(path, tmp_path / "other.mp4", outlines))
+        proof = verify_frames(declared(path, tmp_path / "other.mp4", outlines))
         frame = 4 * step + 1 if step else 0
         assert (proof.ok, proof.first_frame) == (False, frame), name
         assert "from what the emulator draws" in proof.what
 
 
 def test_outlines_that_are_not_there_are_found_out(ball: Recorded, without: Recorded, tmp_path: Path) -> None:
-    proof = verify_pictures(declared(without[1], tmp_path / "other.mp4", ball[2].outlines))
+    proof = verify_frames(declared(without[1], tmp_path / "other.mp4", ball[2].outlines))
     assert not proof.ok and proof.first_frame is not None
 
 
@@ -219,7 +220,7 @@ def test_outlines_leave_nothing_behind_and_the_digest_alone() -> None:
     for step in range(60):
         x, y = int(rng.integers(150)), int(rng.integers(200))
         outlines = [Outline(x, y, 10, 10, 0.6), Outline(y // 2, x, 30, 8, 1.0)][: step % 3]
-        view.outline(outlines, DECIDING)
+        view.outline(outlines, SALIENT)
         emulator.step(int(rng.integers(emulator.n_actions)), draw)
         differs = canvases[0].picture != canvases[1].picture
         assert differs.any() == bool(outlines)

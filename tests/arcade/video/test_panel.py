@@ -12,26 +12,26 @@ import pytest
 from helpers.episodes import CAPTION, STEPS, a_checkpoint, an_episode
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.canvas import Box, Canvas, to_ycc
-from tasks.arcade.drawing.mp4_decoder import Decoder
-from tasks.arcade.drawing.text import fitting, letters, signed
-from tasks.arcade.drawing.widgets import CHANGED, DECIDING, RAISED, SLATE, Chart, Label
+from tasks.arcade.drawing.canvas import Box, Canvas, rgb_to_ycbcr
+from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
+from tasks.arcade.drawing.text import text_coverage, truncate_text, with_minus_sign
+from tasks.arcade.drawing.widgets import CHANGED, RAISED, SALIENT, SLATE, Label, LineChart
 from tasks.arcade.episodes.playing import replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.policies.q_network import QPolicy
-from tasks.arcade.policies.saliency import Attention
+from tasks.arcade.policies.saliency import Saliency
 from tasks.arcade.settings.algorithms import PpoSettings
-from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Panel
-from tasks.arcade.video.render import video
+from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, PanelRenderer
+from tasks.arcade.video.render import render_video
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Trace, list[npt.NDArray[np.uint8]]]:
     checkpoint, path = a_checkpoint(), tmp_path_factory.mktemp("panel") / "video.mp4"
     trace = an_episode(checkpoint)
-    made = video(trace, path, partial(Panel, checkpoint=checkpoint, caption=CAPTION))
+    made = render_video(trace, path, partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
     assert (made.width, made.height, made.frames) == (WIDTH, HEIGHT, 4 * STEPS + 1)
-    with Decoder(path) as decoder:
+    with Mp4Decoder(path) as decoder:
         return checkpoint, trace, [picture.copy() for picture in decoder]
 
 
@@ -39,7 +39,7 @@ def like(picture: npt.NDArray[np.uint8], color: tuple[int, int, int], x: int, y:
     """Whether a pixel of a video has a color, as near as encoding leaves it."""
     canvas = Canvas(WIDTH, HEIGHT, picture=picture)
     seen = [canvas.luma[y, x], *canvas.chroma[:, y // 2, x // 2]]
-    return bool(np.abs(np.array(seen, int) - to_ycc(np.array(color, np.uint8))).max() < 16)
+    return bool(np.abs(np.array(seen, int) - rgb_to_ycbcr(np.array(color, np.uint8))).max() < 16)
 
 
 def cell(byte: int) -> tuple[int, int]:
@@ -84,14 +84,14 @@ def test_what_the_decision_depends_on_most_has_a_frame(recorded: Recorded) -> No
     algorithm = checkpoint.settings.approach.algorithm
     assert isinstance(algorithm, PpoSettings)
     features = checkpoint.settings.approach.features
-    attention = Attention(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
+    attention = Saliency(features, checkpoint.statistics, algorithm.network, checkpoint.weights)
     steps = list(replay(trace))
     for before, step, action in zip(steps, steps[1:-1], trace.actions[1:], strict=False):
         effects = np.abs(attention(step.ram, before.ram, action)) * checkpoint.statistics.deviation
         picture = pictures[4 * step.number + 2]
         most, least = int(effects.argmax()), int(effects.argmin())
-        assert like(picture, DECIDING, cell(most)[0], cell(most)[1])
-        assert not like(picture, DECIDING, cell(least)[0], cell(least)[1])
+        assert like(picture, SALIENT, cell(most)[0], cell(most)[1])
+        assert not like(picture, SALIENT, cell(least)[0], cell(least)[1])
 
 
 def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(recorded: Recorded) -> None:
@@ -104,15 +104,15 @@ def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(rec
         picture = pictures[4 * step.number + 2]
         for at in range(4):
             row = 274 + 40 * at + 18
-            lit = [like(picture, DECIDING if at == action else SLATE, x, row) for x in range(996, 1216)]
+            lit = [like(picture, SALIENT if at == action else SLATE, x, row) for x in range(996, 1216)]
             assert sum(lit) == pytest.approx(220 * odds[at] / odds.sum(), abs=4), (step.number, at)
 
 
 def test_bars_are_as_long_as_actions_are_worth_more_than_the_worst(tmp_path: Path) -> None:
     checkpoint = a_checkpoint(name="qrdqn")
     trace = an_episode(checkpoint, 6)
-    video(trace, tmp_path / "video.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
-    with Decoder(tmp_path / "video.mp4") as decoder:
+    render_video(trace, tmp_path / "video.mp4", partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
+    with Mp4Decoder(tmp_path / "video.mp4") as decoder:
         pictures = [picture.copy() for picture in decoder]
     agent = checkpoint.agent()
     assert isinstance(agent.policy, QPolicy)
@@ -121,7 +121,7 @@ def test_bars_are_as_long_as_actions_are_worth_more_than_the_worst(tmp_path: Pat
         worth = agent.policy.q_values(agent.features(step.ram[None], before.ram[None]))[0]
         assert action == worth.argmax()
         for at in range(4):
-            color, row = DECIDING if at == action else SLATE, 274 + 40 * at + 18
+            color, row = SALIENT if at == action else SLATE, 274 + 40 * at + 18
             lit = [like(pictures[4 * step.number + 2], color, x, row) for x in range(996, 1216)]
             share = (worth[at] - worth.min()) / (worth.max() - worth.min())
             assert sum(lit) == pytest.approx(220 * share, abs=4), (step.number, at)
@@ -131,7 +131,7 @@ def test_the_first_picture_is_whole(recorded: Recorded) -> None:
     """The reset is shown with what is decided on it, beside it."""
     _, _, pictures = recorded
     assert like(pictures[0], RAISED, 900, 520)
-    bars = [like(pictures[0], DECIDING, 997, 274 + 40 * at + 18) for at in range(4)]
+    bars = [like(pictures[0], SALIENT, 997, 274 + 40 * at + 18) for at in range(4)]
     assert sum(bars) == 1
     assert np.abs(beside(pictures[0]) - beside(pictures[1])).max() < 16
 
@@ -149,8 +149,8 @@ def test_the_first_picture_is_whole(recorded: Recorded) -> None:
 def test_every_approach_and_every_shape_of_game_has_a_panel(env_id: str, name: str, tmp_path: Path) -> None:
     checkpoint = a_checkpoint(env_id, name)
     trace = an_episode(checkpoint, 5)
-    video(trace, tmp_path / "video.mp4", partial(Panel, checkpoint=checkpoint, caption=CAPTION))
-    with Decoder(tmp_path / "video.mp4") as decoder:
+    render_video(trace, tmp_path / "video.mp4", partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
+    with Mp4Decoder(tmp_path / "video.mp4") as decoder:
         last = [picture.copy() for picture in decoder][-1]
     names = Canvas(WIDTH, HEIGHT, picture=last).luma[274:472, 884:1260]
     assert names.max() > 120, "actions are named"
@@ -159,7 +159,7 @@ def test_every_approach_and_every_shape_of_game_has_a_panel(env_id: str, name: s
 
 def test_a_running_line_shows_every_value_and_jumps_back_when_it_arrives_at_the_right() -> None:
     canvas = Canvas(120, 40)
-    chart = Chart(canvas, Box(0, 0, 120, 40), (255, 255, 255), 1.0)
+    chart = LineChart(canvas, Box(0, 0, 120, 40), (255, 255, 255), 1.0)
     values = [0.0, 10.0, *np.random.default_rng(0).uniform(0, 10, 300)]
     for number, value in enumerate(values):
         chart.add(value)
@@ -184,8 +184,8 @@ def test_labels_are_drawn_where_they_belong_and_cut_off_where_they_do_not_fit() 
 
 
 def test_letters_fit_or_end_with_an_ellipsis() -> None:
-    assert fitting("short", "Inter-Medium", 12, 200) == "short"
-    cut = fitting("a rather long text", "Inter-Medium", 12, 50)
-    assert cut.endswith("…") and letters(cut, "Inter-Medium", 12).shape[1] <= 50
-    assert signed("-3") == "\N{MINUS SIGN}3"
-    assert letters("-3", "JetBrainsMono-Medium", 12).shape == letters(signed("-3"), "JetBrainsMono-Medium", 12).shape
+    assert truncate_text("short", "Inter-Medium", 12, 200) == "short"
+    cut = truncate_text("a rather long text", "Inter-Medium", 12, 50)
+    assert cut.endswith("…") and text_coverage(cut, "Inter-Medium", 12).shape[1] <= 50
+    assert with_minus_sign("-3") == "\N{MINUS SIGN}3"
+    assert text_coverage("-3", "JetBrainsMono-Medium", 12).shape == text_coverage(with_minus_sign("-3"), "JetBrainsMono-Medium", 12).shape

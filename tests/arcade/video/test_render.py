@@ -19,7 +19,7 @@ from tasks.arcade.drawing.mp4_encoder import VideoError
 from tasks.arcade.emulator.emulator import Emulator
 from tasks.arcade.episodes.playing import replay
 from tasks.arcade.episodes.trace import Trace, TraceError
-from tasks.arcade.video.render import Video, video
+from tasks.arcade.video.render import RenderedVideo, render_video
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -28,7 +28,7 @@ def drawn(trace: Trace) -> Pictures:
     """What the emulator draws: uint8 of shape (frames, height, width, 3)."""
     emulator = Emulator(trace.game)
     pictures: list[Pictures] = []
-    for _ in replay(trace, emulator=emulator, each_frame=lambda: pictures.append(emulator.screen())):
+    for _ in replay(trace, emulator=emulator, on_frame=lambda: pictures.append(emulator.screen())):
         pass
     return np.stack(pictures)
 
@@ -48,13 +48,13 @@ def described(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def asteroids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trace, Path, Video]]:
+def asteroids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Trace, Path, RenderedVideo]]:
     trace, path = random_play("ALE/Asteroids-v5", 20), tmp_path_factory.mktemp("videos") / "asteroids.mp4"
-    yield trace, path, video(trace, path)
+    yield trace, path, render_video(trace, path)
 
 
 def test_every_frame_is_in_the_video_and_looks_as_the_emulator_drew_it(
-    asteroids: tuple[Trace, Path, Video],
+    asteroids: tuple[Trace, Path, RenderedVideo],
 ) -> None:
     trace, path, made = asteroids
     shown, wanted = decoded(path), drawn(trace)
@@ -65,7 +65,7 @@ def test_every_frame_is_in_the_video_and_looks_as_the_emulator_drew_it(
     assert np.abs(shown.astype(np.int16) - blocks).max() < 64, "edges stay sharp"
 
 
-def test_what_is_drawn_on_every_second_frame_only_is_in_the_video(asteroids: tuple[Trace, Path, Video]) -> None:
+def test_what_is_drawn_on_every_second_frame_only_is_in_the_video(asteroids: tuple[Trace, Path, RenderedVideo]) -> None:
     trace, path, _ = asteroids
     shown, wanted = decoded(path)[:, ::2, ::4].max(axis=3), drawn(trace).max(axis=3)
     last_of_step = wanted[4::4]
@@ -89,7 +89,7 @@ def test_a_video_has_the_games_size_and_rate_and_is_shown_4_to_3(
     game: str, height: int, fps: float, pixel: str, tmp_path: Path
 ) -> None:
     trace, path = random_play(f"ALE/{game}-v5", 3), tmp_path / "video.mp4"
-    made = video(trace, path)
+    made = render_video(trace, path)
     assert (made.width, made.height, made.frames) == (640, height, 13)
     assert made.fps == pytest.approx(fps, abs=0.005)
     assert made.seconds == pytest.approx(13 / fps, rel=1e-3)
@@ -100,7 +100,7 @@ def test_a_video_has_the_games_size_and_rate_and_is_shown_4_to_3(
     assert "h264" in said and "yuv420p(tv, bt709, progressive)" in said
 
 
-def test_a_video_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tuple[Trace, Path, Video]) -> None:
+def test_a_video_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tuple[Trace, Path, RenderedVideo]) -> None:
     trace, path, _ = asteroids
     content = path.read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
@@ -111,7 +111,7 @@ def test_a_video_can_start_before_it_is_loaded_and_says_what_it_is(asteroids: tu
 
 def test_each_frame_is_reported(tmp_path: Path) -> None:
     trace, numbers = random_play("PongNoFrameskip-v4", 12), list[int]()
-    video(trace, tmp_path / "video.mp4", on_frame=numbers.append)
+    render_video(trace, tmp_path / "video.mp4", on_frame=numbers.append)
     assert numbers == list(range(1, 14))
 
 
@@ -138,14 +138,14 @@ def test_a_video_that_would_not_be_its_traces_is_never_written(
         case {"reward": int(at)}:
             changes = {"rewards": (*pong.rewards[: at - 1], 99, *pong.rewards[at:])}
     with pytest.raises(VideoError, match=why):
-        video(pong.model_copy(update=changes), tmp_path / "video.mp4")
+        render_video(pong.model_copy(update=changes), tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trace_of_an_unknown_game_is_refused(pong: Trace, tmp_path: Path) -> None:
     game = pong.game.model_copy(update={"rom": "pong_two"})
     with pytest.raises(TraceError, match="has no ROM 'pong_two'"):
-        video(pong.model_copy(update={"game": game}), tmp_path / "video.mp4")
+        render_video(pong.model_copy(update={"game": game}), tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,7 +165,7 @@ def refused(trace: Trace, folder: Path) -> str:
     before = folder / "video.mp4"
     before.write_text("an older video")
     with pytest.raises(VideoError) as caught:
-        video(trace, before)
+        render_video(trace, before)
     assert [path.name for path in folder.iterdir()] == ["video.mp4"]
     assert before.read_text() == "an older video"
     assert "\n" not in str(caught.value)
@@ -225,7 +225,7 @@ def test_an_ffmpeg_that_is_none_is_named(
 
 def test_a_folder_that_is_not_there_is_named(pong: Trace, tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="No such file or directory"):
-        video(pong, tmp_path / "nowhere" / "video.mp4")
+        render_video(pong, tmp_path / "nowhere" / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,7 +243,7 @@ def test_an_ffmpeg_that_dies_or_hangs_in_the_middle_ends_the_video(
 
     begun = time.monotonic()
     with pytest.raises(VideoError, match=why):
-        video(random_play("ALE/Pong-v5", 200), tmp_path / "videos" / "video.mp4", on_frame=strike)
+        render_video(random_play("ALE/Pong-v5", 200), tmp_path / "videos" / "video.mp4", on_frame=strike)
     assert time.monotonic() - begun < 20
     assert list((tmp_path / "videos").iterdir()) == []
     with pytest.raises(ProcessLookupError):
@@ -261,7 +261,7 @@ def test_ctrl_c_leaves_neither_a_file_nor_an_ffmpeg(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        video(pong, tmp_path / "videos" / "video.mp4", on_frame=interrupt)
+        render_video(pong, tmp_path / "videos" / "video.mp4", on_frame=interrupt)
     assert list((tmp_path / "videos").iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -12,7 +12,7 @@ from helpers.episodes import random_play
 
 from flows.cli.app import run
 from tasks.arcade.episodes.trace import write_trace
-from tasks.arcade.video.render import video
+from tasks.arcade.video.render import render_video
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -34,7 +34,7 @@ def changed(trace: Path, change: Change) -> Path:
 def test_the_video_is_the_one_that_was_made_when_it_was_played(
     trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    video(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
+    render_video(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
     monkeypatch.chdir(tmp_path)
     assert run(["video", str(trace), "--json"]) == 0
     said = json.loads(capfd.readouterr().out.splitlines()[-1])

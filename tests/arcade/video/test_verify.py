@@ -13,28 +13,28 @@ import numpy as np
 import pytest
 from helpers.episodes import random_checkpoint
 
-from tasks.arcade.checkpoints.checkpoint import read
-from tasks.arcade.drawing.mp4_decoder import Decoder
-from tasks.arcade.drawing.mp4_encoder import Encoder, Picture, VideoError
+from tasks.arcade.checkpoints.checkpoint import read_checkpoint
+from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
+from tasks.arcade.drawing.mp4_encoder import I420Frame, Mp4Encoder, VideoError
 from tasks.arcade.emulator.emulator import Emulator, Ram, action_names
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.trace import Trace, TraceError
-from tasks.arcade.policies.agent import Decide
+from tasks.arcade.policies.agent import ActionSelector
 from tasks.arcade.video.embedded_trace import embed_trace, file_digest, read_embedded_trace
-from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import Plain, Video, form_of, video
-from tasks.arcade.video.verify import PictureProof, verify_pictures
+from tasks.arcade.video.panel import Caption, PanelRenderer
+from tasks.arcade.video.render import PlainRenderer, RenderedVideo, render_video, video_format
+from tasks.arcade.video.verify import FrameVerification, verify_frames
 
 PONG = resolve("ALE/Pong-v5")
 STEPS = 30
-Made = tuple[Trace, Path, Video]
+Made = tuple[Trace, Path, RenderedVideo]
 
 
 class Still:
     n_actions = len(action_names(PONG))
 
-    def begin(self) -> Decide:
+    def start_episode(self) -> ActionSelector:
         return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
@@ -45,39 +45,39 @@ class Still:
 def pong(tmp_path_factory: pytest.TempPathFactory) -> Made:
     trace = play(Still(), PONG, 7, action_seed=8, deterministic=False, max_steps=STEPS, checkpoint_step=1)
     path = tmp_path_factory.mktemp("videos") / "pong.mp4"
-    return trace, path, video(trace, path)
+    return trace, path, render_video(trace, path)
 
 
 @pytest.fixture(scope="module")
 def beside_a_panel(pong: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("panels")
     random_checkpoint("ALE/Pong-v5", folder / "checkpoint")
-    look = partial(Panel, checkpoint=read(folder / "checkpoint"), caption=Caption("title", "details"))
-    return pong[0], folder / "panel.mp4", video(pong[0], folder / "panel.mp4", look)
+    look = partial(PanelRenderer, checkpoint=read_checkpoint(folder / "checkpoint"), caption=Caption("title", "details"))
+    return pong[0], folder / "panel.mp4", render_video(pong[0], folder / "panel.mp4", look)
 
 
-def forged(path: Path, to: Path, forge: Callable[[list[Picture]], list[Picture]], **changes: object) -> PictureProof:
+def forged(path: Path, to: Path, forge: Callable[[list[I420Frame]], list[I420Frame]], **changes: object) -> FrameVerification:
     """What is said of a video whose pictures are others, encoded as ramreel does, with its own trace in it."""
     mark, _ = read_embedded_trace(path)
-    with Decoder(path) as decoder:
+    with Mp4Decoder(path) as decoder:
         pictures = [picture.copy() for picture in decoder]
     emulator = Emulator(mark.trace.game)
-    look = Plain(emulator)
+    look = PlainRenderer(emulator)
     canvas = look.canvas if mark.kind == "plain" else type(look.canvas)(mark.width, mark.height)
-    form = form_of(canvas, emulator, look.pixel if mark.kind == "plain" else look.pixel / look.pixel, sound=False)
-    with Encoder(to, form, {}) as encoder:
+    form = video_format(canvas, emulator, look.pixel if mark.kind == "plain" else look.pixel / look.pixel, sound=False)
+    with Mp4Encoder(to, form, {}) as encoder:
         for picture in forge(pictures):
             encoder.write(picture)
     embed_trace(to, mark.model_copy(update={"file": file_digest(to), **changes}))
-    return verify_pictures(to)
+    return verify_frames(to)
 
 
-def swapped(one: int, other: int, pictures: list[Picture]) -> list[Picture]:
+def swapped(one: int, other: int, pictures: list[I420Frame]) -> list[I420Frame]:
     pictures[one], pictures[other] = pictures[other], pictures[one]
     return pictures
 
 
-def painted(number: int, by: int, pictures: list[Picture]) -> list[Picture]:
+def painted(number: int, by: int, pictures: list[I420Frame]) -> list[I420Frame]:
     pictures[number][300:308, 300:316] += np.uint8(by)
     return pictures
 
@@ -87,21 +87,21 @@ def test_a_video_is_proved_from_its_file_alone(pong: Made) -> None:
     mark, untouched = read_embedded_trace(path)
     assert untouched
     assert mark.trace == trace
-    proof = verify_pictures(path)
+    proof = verify_frames(path)
     assert proof.ok, proof.what
     assert proof.frames_checked == made.frames == trace.frames + 1
     assert proof.exact, "every bit of every picture"
 
 
 def test_of_a_video_with_a_panel_the_game_is_proved(beside_a_panel: Made) -> None:
-    proof = verify_pictures(beside_a_panel[1])
+    proof = verify_frames(beside_a_panel[1])
     assert (proof.ok, proof.exact, proof.frames_checked) == (True, False, 4 * STEPS + 1)
 
 
 def test_a_video_made_again_shows_the_same_pictures_to_the_bit(pong: Made, tmp_path: Path) -> None:
     trace, path, _ = pong
-    video(trace, tmp_path / "again.mp4")
-    with Decoder(path) as one, Decoder(tmp_path / "again.mp4") as other:
+    render_video(trace, tmp_path / "again.mp4")
+    with Mp4Decoder(path) as one, Mp4Decoder(tmp_path / "again.mp4") as other:
         pictures = [list(map(np.copy, decoder)) for decoder in (one, other)]
     assert len(pictures[0]) == trace.frames + 1
     assert all(np.array_equal(*pair) for pair in zip(*pictures, strict=True))
@@ -161,7 +161,7 @@ def test_another_speed_or_size_is_found(pong: Made, tmp_path: Path) -> None:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-i", str(pong[1])]
         subprocess.run([*command, *options, "-c:v", "libx264", "-qp", "18", str(changed)], check=True)
         embed_trace(changed, mark.model_copy(update={"file": file_digest(changed)}))
-        proof = verify_pictures(changed)
+        proof = verify_frames(changed)
         assert not proof.ok
         assert what in proof.what
 
@@ -177,7 +177,7 @@ def test_a_byte_that_was_changed_is_found(pong: Made, tmp_path: Path) -> None:
     data[data.index(b"ramreel: seed")] ^= 1
     changed = tmp_path / "changed.mp4"
     changed.write_bytes(data)
-    proof = verify_pictures(changed)
+    proof = verify_frames(changed)
     assert not proof.ok
     assert "changed after the video was made" in proof.what
 
@@ -187,7 +187,7 @@ def test_a_video_of_somebody_else_is_named(pong: Made, tmp_path: Path) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(pong[1]), "-c", "copy", str(other)]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(TraceError, match="no trace in it"):
-        verify_pictures(other)
+        verify_frames(other)
 
 
 def marked(path: Path, content: bytes, tmp_path: Path) -> Path:
@@ -223,10 +223,10 @@ def test_a_file_that_is_cut_off_or_no_video_is_told_in_one_line(pong: Made, tmp_
         broken = tmp_path / "broken.mp4"
         broken.write_bytes(content)
         with pytest.raises(TraceError, match="no trace in it"):
-            verify_pictures(broken)
+            verify_frames(broken)
     embed_trace(broken, mark)
     with pytest.raises((TraceError, VideoError)) as caught:
-        verify_pictures(broken)
+        verify_frames(broken)
     assert "\n" not in str(caught.value)
     with pytest.raises(TraceError, match="there is no video"):
         read_embedded_trace(tmp_path / "missing.mp4")
