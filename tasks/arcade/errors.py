@@ -1,7 +1,7 @@
-"""What every error of ramreel's own is."""
+"""Base class of ramreel's errors."""
 
 from __future__ import annotations
 
 
 class RamreelError(Exception):
-    """Something cannot be done; the message is one line: what is wrong, and what would be right."""
+    """Base class of the errors ramreel raises; the message is one line: what is wrong, then what would be right."""

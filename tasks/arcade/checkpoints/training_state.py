@@ -1,13 +1,13 @@
-"""What going on with a training needs, beyond what playing needs, so that it goes on to the bit.
+"""Training state: what resuming needs beyond the checkpoint, so that training continues bit-for-bit.
 
-manifest.json              the SHA-256 of each other file
-training.json              counters, random generators, what is logged next, each environment's generators
-optimizer.safetensors      the optimizer's moments
-environments.safetensors   each environment's state at its episode's start, with the picture where a policy sees it,
-                           its actions since, and what the policy remembers of them where it has a memory
-playing.safetensors        the weights that the rollout under way is played with; empty if none is
-target.safetensors         the target network's weights, and
-replay_buffer.safetensors  the last steps that were played: only where an algorithm has them
+manifest.json              SHA-256 of each other file
+training.json              counters, random generators, pending log values, each environment's generators
+optimizer.safetensors      optimizer state
+environments.safetensors   each environment's state at its episode's start (with the frame for policies on pixels),
+                           its actions since, and the recurrent state for policies with memory
+playing.safetensors        weights that the current rollout is collected with; empty between rollouts
+target.safetensors         target network weights, and
+replay_buffer.safetensors  the replay buffer: only for algorithms that have them
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedError, pack, read_folder, unpack, write_folder
+from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedFolderError, pack, read_folder, unpack, write_folder
 from tasks.arcade.emulator.emulator import EpisodeStart
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.rollouts.environment import EnvironmentState
-from tasks.arcade.settings.base import Settings, parsed
+from tasks.arcade.settings.base import Settings, parse_json
 
 _LONGEST = 1_000_000
-"""Steps of an episode; as many as there can be frames in `GameSettings`."""
+"""Maximum steps per episode: the maximum number of frames in `GameSettings`."""
 _LARGEST_START = 1024**2
-"""Bytes; ALE's are about 14,000."""
-_LARGEST_PICTURE = 256 * 160
-"""Pixels, a byte each; the highest picture of ale-py's games has 250 lines."""
+"""Maximum bytes of a state; ALE's are about 14,000."""
+_LARGEST_FRAME = 256 * 160
+"""Maximum pixels of a frame, one byte each; the largest screen of ale-py's games has 250 lines."""
 _LARGEST_MEMORY = 4 * 1024
-"""Numbers; as many as there can be in `RecurrentNetworkSettings`."""
+"""Maximum floats of a recurrent state: the maximum in `RecurrentNetworkSettings`."""
 _MOST_ACTIONS = 18
 _FILES = ("training.json", "optimizer.safetensors", "environments.safetensors", "playing.safetensors")
 _OFF_POLICY_FILES = ("target.safetensors", "replay_buffer.safetensors")
 
 
 class Counters(Settings):
-    """The numbers of a training between two rollouts.
+    """Counters and generators of a training run between two rollouts.
 
-    Floats keep every bit in JSON, as Python writes the shortest text that reads back the same.
+    JSON preserves floats exactly: Python writes the shortest text that reads back the same.
     """
 
-    step: int = Field(ge=0, description="environment steps done")
+    step: int = Field(ge=0, description="Environment steps trained")
     n_updates: int = Field(ge=0)
-    returns: tuple[dict[str, float], ...] = Field(description="the last episodes, as Stable-Baselines3 keeps them")
-    pending: dict[str, float] = Field(description="recorded, to be logged with the next rollout")
+    returns: tuple[dict[str, float], ...] = Field(description="Stable-Baselines3's buffer of the last episodes")
+    pending: dict[str, float] = Field(description="Values to be logged with the next rollout")
     numpy_generator: dict[str, Any]
-    torch_generator: str = Field(description="hexadecimal")
+    torch_generator: str = Field(description="State of PyTorch's generator in hexadecimal")
     reward_scale: dict[str, Any]
-    episodes: int = Field(default=0, ge=0, description="that ended; counted where logging goes by it")
+    episodes: int = Field(default=0, ge=0, description="Completed episodes, counted where logging depends on it")
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A training between two rollouts.
+    """State of a training run between two rollouts.
 
     Attributes:
-        counters: numbers and generators.
-        optimizer: its moments by name.
-        environments: every environment in flight; before the rollout under way, if one is.
-        playing: the weights that this rollout is played with; none if none is under way.
-        target: the target network's weights, where the algorithm has one.
-        replay_buffer: what a `TransitionBuffer` holds, where the algorithm has one.
+        counters: Counters and generators.
+        optimizer: Optimizer state by name.
+        environments: State of every environment, before the current rollout if one has started.
+        playing: Weights that the current rollout is collected with; empty if none has started.
+        target: Target network weights, if the algorithm has one.
+        replay_buffer: Contents of the `TransitionBuffer`, if the algorithm has one.
     """
 
     counters: Counters
@@ -81,18 +81,18 @@ class _Generators(Settings):
 
 
 class _Description(Settings):
-    checkpoint: str = Field(description="digest of what playing needs at the same step")
+    checkpoint: str = Field(description="Digest of the checkpoint at the same step")
     counters: Counters
     environments: tuple[_Generators, ...]
 
 
 def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
-    """Write a training state; `directory` appears whole or not at all.
+    """Write a training state atomically.
 
     Args:
-        state: the state.
-        checkpoint: digest of the checkpoint at the same step.
-        directory: where.
+        state: The training state.
+        checkpoint: Digest of the checkpoint at the same step.
+        directory: Folder to write, which must not exist yet.
 
     Returns:
         The folder's digest.
@@ -106,8 +106,8 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
     for index, one in enumerate(state.environments):
         environments[f"{index}.start"] = np.frombuffer(one.start.state, np.uint8)
         environments[f"{index}.actions"] = np.array(one.actions, np.uint8)
-        if one.start.picture:
-            environments[f"{index}.picture"] = np.frombuffer(one.start.picture, np.uint8)
+        if one.start.frame:
+            environments[f"{index}.picture"] = np.frombuffer(one.start.frame, np.uint8)
         if one.memory:
             environments[f"{index}.memory"] = np.frombuffer(one.memory, np.float32)
     contents = {
@@ -125,15 +125,15 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
     """Read a training state and check that it belongs to a checkpoint.
 
     Raises:
-        DamagedError: it is damaged, or another checkpoint's.
+        DamagedFolderError: The training state is damaged or belongs to another checkpoint.
     """
     contents = read_folder(directory, _FILES, optional=_OFF_POLICY_FILES)
     try:
-        description = parsed(_Description, contents["training.json"])
+        description = parse_json(_Description, contents["training.json"])
     except ValueError as error:
-        raise DamagedError(f"training.json makes no sense: {error}") from None
+        raise DamagedFolderError(f"training.json is invalid: {error}") from None
     if description.checkpoint != checkpoint:
-        raise DamagedError(f"it belongs to checkpoint {description.checkpoint[:12]}, not to {checkpoint[:12]}")
+        raise DamagedFolderError(f"it belongs to checkpoint {description.checkpoint[:12]}, not to {checkpoint[:12]}")
     arrays = unpack(contents, "environments.safetensors")
     environments = tuple(_environment(arrays, index, one) for index, one in enumerate(description.environments))
     return TrainingState(
@@ -148,16 +148,16 @@ def read_state(directory: Path, checkpoint: str) -> TrainingState:
 def _environment(arrays: Arrays, index: int, generators: _Generators) -> EnvironmentState:
     start = _bytes_of(arrays, f"{index}.start", _LARGEST_START)
     actions = _bytes_of(arrays, f"{index}.actions", _LONGEST)
-    picture = f"{index}.picture"
-    seen = _bytes_of(arrays, picture, _LARGEST_PICTURE) if picture in arrays else b""
+    key = f"{index}.picture"
+    frame = _bytes_of(arrays, key, _LARGEST_FRAME) if key in arrays else b""
     if max(actions, default=0) >= _MOST_ACTIONS:
-        raise DamagedError(f"environment {index} took action {max(actions)}: there are {_MOST_ACTIONS}")
+        raise DamagedFolderError(f"environment {index} has action {max(actions)}; the maximum is {_MOST_ACTIONS - 1}")
     for generator in (generators.skip_generator, generators.action_generator):
         try:
             np.random.PCG64().state = generator  # type: ignore[assignment]
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise DamagedError(f"environment {index} has a generator that makes no sense") from None
-    begin = EpisodeStart(start, generators.skip_generator, seen)
+            raise DamagedFolderError(f"environment {index} has an invalid generator state") from None
+    begin = EpisodeStart(start, generators.skip_generator, frame)
     return EnvironmentState(begin, tuple(actions), generators.action_generator, _memory(arrays, f"{index}.memory"))
 
 
@@ -166,12 +166,14 @@ def _memory(arrays: Arrays, name: str) -> bytes:
     if array is None:
         return b""
     if array.dtype != np.float32 or array.ndim != 1 or array.size > _LARGEST_MEMORY or not np.isfinite(array).all():
-        raise DamagedError(f"environments.safetensors has a {name} that is not up to {_LARGEST_MEMORY} numbers")
+        raise DamagedFolderError(
+            f"environments.safetensors has an invalid {name}: expected up to {_LARGEST_MEMORY} finite floats"
+        )
     return array.tobytes()
 
 
-def _bytes_of(arrays: Arrays, name: str, most: int) -> bytes:
+def _bytes_of(arrays: Arrays, name: str, max_size: int) -> bytes:
     array = arrays.get(name)
-    if array is None or array.dtype != np.uint8 or array.ndim != 1 or array.size > most:
-        raise DamagedError(f"environments.safetensors has no {name} of up to {most} bytes")
+    if array is None or array.dtype != np.uint8 or array.ndim != 1 or array.size > max_size:
+        raise DamagedFolderError(f"environments.safetensors has no {name} of up to {max_size} bytes")
     return array.tobytes()
