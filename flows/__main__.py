@@ -1,15 +1,15 @@
-"""The console script, and `python -m flows`: light, for every process that is begun from it imports it again."""
+"""Console script, also run as `python -m flows`. Kept light, because spawned worker processes import it again."""
 
 from __future__ import annotations
 
 import sys
 
-from flows.runtime.gc_tuning import look_rarely
+from flows.runtime.gc_tuning import raise_thresholds
 
 
 def main() -> None:
-    """The `ramreel` command."""
-    look_rarely()
+    """Run the `ramreel` command line, and exit with its code."""
+    raise_thresholds()
     from flows.cli.app import run
 
     sys.exit(run(sys.argv[1:]))

@@ -1,102 +1,157 @@
-"""The command line: a thin layer over the flows.
+"""The command line: parsing, exit codes and one-line errors.
 
-Exit codes: 0 done; 1 failed under way; 2 bad input, nothing done; 3 a comparison came out worse; 130 Ctrl-C.
-Everything heavy is imported by the command that needs it, so that `--help` answers at once.
+Exit codes: 0 done; 1 failed while running; 2 invalid input, nothing done; 3 a comparison came out worse; 130 Ctrl-C.
+Commands import what they need when they run: `ramreel --help` imports none of Prefect, MLflow and torch.
 """
 
 from __future__ import annotations
 
-import typer
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Annotated, Literal
 
-from flows.cli.commands import atlas, benchmark, compare, export, record, reel, sweep, train
-from flows.cli.commands import games as machine
-from flows.cli.commands import import_runs as imports
-from flows.cli.commands import render as video
-from flows.cli.commands import services as unattended
-from flows.cli.session import BadInputError
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+
+from flows.cli.commands.atlas import atlas
+from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_video
+from flows.cli.commands.compare import compare
+from flows.cli.commands.export import export
+from flows.cli.commands.games import games
+from flows.cli.commands.guard import guard
+from flows.cli.commands.import_runs import import_runs
+from flows.cli.commands.pipeline import pipeline
+from flows.cli.commands.record import record
+from flows.cli.commands.reel import reel
+from flows.cli.commands.render import render
+from flows.cli.commands.services import status, up
+from flows.cli.commands.sweep import sweep
+from flows.cli.commands.train import train
+from flows.cli.commands.verify import verify
+from flows.cli.commands.watch import watch
+from flows.cli.options import Command
+from flows.cli.session import InvalidInputError
 from flows.cli.terminal import Terminal
 
-INTERRUPTED = 130
-_LONGEST = 600
-"""Characters of what is wrong with the input."""
-NAMES = {"imports": "import"}
-"""Commands whose name is a word of Python's."""
+FAILED, INVALID, INTERRUPTED = 1, 2, 130
+_LONGEST_ERROR = 600
+"""Characters of an error in the input, which may repeat the input."""
 
-app = typer.Typer(
+COMMANDS: Mapping[str, Mapping[str, Command]] = {
+    "Train": {
+        "train": train,
+        "pipeline": pipeline,
+        "sweep": sweep,
+        "import": import_runs,
+    },
+    "Record": {
+        "record": record,
+        "reel": reel,
+        "render": render,
+        "verify": verify,
+        "watch": watch,
+    },
+    "Analyze": {
+        "compare": compare,
+        "atlas": atlas,
+        "export": export,
+        "games": games,
+        "benchmark": benchmark,
+    },
+    "Run unattended": {
+        "up": up,
+        "status": status,
+        "guard": guard,
+    },
+}
+"""Group of the help → command → its function."""
+SUBCOMMANDS: Mapping[str, Mapping[str, Command]] = {
+    "benchmark": {
+        "video": benchmark_video,
+        "learning": benchmark_learning,
+    },
+}
+
+app = App(
     name="ramreel",
     help="Train an agent on the 128 bytes of an Atari's RAM; watch it on the screen.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    version=lambda: f"ramreel {version('ramreel')}",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=(), show_default=False),
+    group_commands=Group("Commands", sort_key=9),
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
 )
-benchmarks = typer.Typer(help="Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side.")
+for _order, (_title, _commands) in enumerate(COMMANDS.items()):
+    _group = Group(_title, sort_key=_order)
+    for _position, (_name, _command) in enumerate(_commands.items()):
+        app.command(_command, name=_name, group=_group, sort_key=_position)
+        for _subname, _subcommand in SUBCOMMANDS.get(_name, {}).items():
+            app[_name].command(_subcommand, name=_subname)
+app.register_install_completion_command(
+    help="Install completion for the current shell, and add it to the shell's startup file."
+)
 
-for command in (
-    train.train,
-    record.record,
-    record.verify,
-    video.video,
-    reel.reel,
-    record.watch,
-    export.export,
-    imports.imports,
-    compare.compare,
-    compare.pipeline,
-    sweep.sweep,
-    atlas.atlas,
-    machine.games,
-    unattended.up,
-    unattended.status,
-    unattended.guard,
-):
-    app.command(NAMES.get(command.__name__))(command)
-benchmarks.callback(invoke_without_command=True)(benchmark.benchmark)
-benchmarks.command("video")(benchmark.benchmark_video)
-benchmarks.command("learning")(benchmark.benchmark_learning)
-app.add_typer(benchmarks, name="benchmark")
+
+@app.command(name="--show-completion")
+def show_completion(
+    shell: Annotated[
+        Literal["bash", "zsh", "fish", "powershell"] | None, Parameter(help="Shell (default: the current one)")
+    ] = None,
+    /,
+) -> None:
+    """Print the completion script for a shell."""
+    print(app.generate_completion(shell=shell))
 
 
 def run(arguments: list[str]) -> int:
-    """Run a command line; returns the exit code."""
+    """Run a command line, and return its exit code."""
     errors = Terminal(as_json="--json" in arguments, quiet=True)
     if not arguments:
-        # Typer has the help as an error's message, which is one line here, and cut.
-        run(["--help"])
-        return 2
+        app(["--help"])
+        return INVALID
     try:
-        code = int(app(args=arguments, prog_name="ramreel", standalone_mode=False) or 0)
-        # Typer makes an exit code of Ctrl-C by itself.
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        return code
-    except BadInputError as error:
-        errors.error(_bearable(str(error)))
-        return 2
-    except (typer.Abort, KeyboardInterrupt):
-        errors.error("stopped by Ctrl-C; what was finished is kept")
+        return int(app(arguments) or 0)
+    except InvalidInputError as error:
+        errors.error(_shortened(str(error)))
+        return INVALID
+    except CycloptsError as error:
+        errors.error(_shortened(_usage_message(error)))
+        return INVALID
+    except KeyboardInterrupt:
+        errors.error("stopped by Ctrl-C; finished checkpoints and videos are kept")
         return INTERRUPTED
-    except typer.TyperException as error:
-        errors.error(f"{_bearable(error.format_message()).rstrip('.')}: `ramreel --help` lists commands and options")
-        return 2
     except Exception as error:
-        errors.error(_reason(error))
-        return 1
+        errors.error(_root_cause(error))
+        return FAILED
 
 
-def _bearable(text: str) -> str:
-    """What was given may be long; what would be right comes last."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+def _usage_message(error: CycloptsError) -> str:
+    """Return a parser's error with what would be right: the suggestion in it, or where the options are listed."""
+    command = " ".join(["ramreel", *(error.command_chain or ())])
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"Unexpected argument {error.unused_tokens[0]!r}: `{command} --help` lists arguments and options"
+    message = str(error).rstrip(".")
+    return message if "Did you mean" in message else f"{message}: `{command} --help` lists commands and options"
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong first, where ramreel itself has named it: services that fail in its wake come later."""
+def _shortened(text: str) -> str:
+    """Return an error without its middle if it is long: it ends with what would be right."""
+    if len(text) <= _LONGEST_ERROR:
+        return text
+    return f"{text[: _LONGEST_ERROR // 2]} ... {text[-_LONGEST_ERROR // 2 :]}"
+
+
+def _root_cause(error: BaseException) -> str:
+    """Return the message of the first error that ramreel itself raised: services that fail after it hide it."""
     from tasks.arcade.rollouts.worker_pool import WorkerError
     from tasks.store import StoreError
 
-    reason: BaseException = error
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, StoreError | WorkerError):
-            reason = behind
-        behind = behind.__context__
-    return str(reason) or type(reason).__name__
+    cause: BaseException = error
+    context: BaseException | None = error
+    while context is not None:
+        if isinstance(context, StoreError | WorkerError):
+            cause = context
+        context = context.__context__
+    return str(cause) or type(cause).__name__

@@ -1,4 +1,4 @@
-"""Checked input, the store and the Prefect server of one command."""
+"""The store, the Prefect server and the terminal of one command, and its checked input."""
 
 from __future__ import annotations
 
@@ -9,105 +9,139 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from flows.cli.options import Given, option_name
 from flows.cli.terminal import Terminal
-from flows.runtime.gc_tuning import leave_imports
+from flows.runtime.gc_tuning import freeze_imports
+from tasks.arcade.settings.base import Settings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from tasks.store import Store
 
+S = TypeVar("S", bound=Settings)
+_LONGEST_INPUT = 60
+"""Characters of an invalid value up to which an error repeats it."""
 
-class BadInputError(ValueError):
-    """The command cannot be done as it was given; nothing was done."""
+
+class InvalidInputError(ValueError):
+    """The command line is invalid; nothing was done."""
 
 
 @contextmanager
-def checking() -> Iterator[None]:
-    """What fails in here is bad input: nothing has been done yet."""
+def validating() -> Iterator[None]:
+    """Raise `InvalidInputError` for any error within the block, in which nothing is done yet."""
     from tasks.arcade.errors import RamreelError
 
     try:
         yield
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInputError(f"{where.replace('_', '-')}: {_words(first)}") from None
+        name = option_name(error.title, first["loc"])
+        raise InvalidInputError(f"{name}: {_message(first)}" if name else _message(first)) from None
     except RamreelError as error:
-        raise BadInputError(str(error)) from None
+        raise InvalidInputError(str(error)) from None
     except OSError as error:
-        # A name that no file can have; what the store's disk says is a StoreError.
-        raise BadInputError(f"{error.filename}: {error.strerror}") from None
+        # Not a valid file name; an error of the store's disk is a StoreError.
+        raise InvalidInputError(f"{error.filename}: {error.strerror}") from None
 
 
-def _words(error: ErrorDetails) -> str:
-    """A validation error in words; what was given is shown where it is short."""
-    message = error["msg"].removeprefix("Value error, ")
-    given = repr(error["input"])
-    return message if len(given) > 60 else f"{message}, got {given}"
+def validated(model: type[S], given: Given) -> S:
+    """Return the input model of what was typed.
+
+    Raises:
+        InvalidInputError: a value is invalid or missing.
+    """
+    with validating():
+        return model.model_validate(given)
 
 
-def embedded_store(tracking_uri: str | None) -> Store:
-    """The store, found to be usable; what runs later finds the same one, and Prefect its database beside it."""
+def _message(error: ErrorDetails) -> str:
+    message, value = error["msg"].removeprefix("Value error, "), repr(error["input"])
+    return message if len(value) > _LONGEST_INPUT else f"{message}, got {value}"
+
+
+def writable(path: Path, kind: str) -> Path:
+    """Return a path at which a file can be created.
+
+    Raises:
+        InvalidInputError: its folder does not exist, or it is a folder itself.
+    """
+    with validating():
+        possible = path.parent.is_dir() and not path.is_dir()
+    if not possible:
+        raise InvalidInputError(f"Cannot write a {kind} to {path}: name a file in an existing folder")
+    return path
+
+
+def open_checked_store(tracking_uri: str | None) -> Store:
+    """Open the store that this process and its children use, and check that it can be used.
+
+    A tracking URI of the command line is exported as `MLFLOW_TRACKING_URI`: the flows and their worker processes read
+    it there, like those of a deployment. As a parameter of the flows it would be a field of every form in Prefect's UI,
+    and Prefect would store it, password included, with each flow run.
+
+    Raises:
+        InvalidInputError: the store cannot be used.
+    """
     from tasks.store import open_store
 
     if tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
-    with checking():
+    with validating():
         return open_store()
 
 
-def prepare_prefect(*, serves: bool = False) -> None:
-    """Prefect's own settings, where the user has not made any; a place for its database, where it is ours.
+def configure_prefect(*, serves: bool = False) -> None:
+    """Set Prefect's settings where the user has not, and check the place of its database if it is ours.
 
     Args:
-        serves: a server of ours is started, whichever else is named.
+        serves: the command starts a server, whether or not another one is configured.
 
     Raises:
-        BadInputError: there can be none.
+        InvalidInputError: the database cannot be created or used.
     """
     from tasks.execution.endpoints import prefect_database
     from tasks.store import find_home
 
     home = find_home() / "mlruns"
-    ours = prefect_database(find_home())
+    database = prefect_database(find_home())
     defaults = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_DATABASE_CONNECTION_URL": ours,
+        "PREFECT_API_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # A server that is away is asked again for about four minutes, longer each time.
+        # With exponential backoff, an unavailable server is retried for about four minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
-        # Each of its own tries in vain would be lines of internals on standard error.
+        # Prefect logs every failed attempt, and a failed flow's traceback; the command prints one line.
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
-        # A failed flow is told in one line; its traceback is in Prefect's log of the flow run.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
-    from tasks.services.servers import starts_its_own
+    from tasks.services.servers import uses_temporary_server
 
-    if not (serves or starts_its_own()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != ours:
+    if not (serves or uses_temporary_server()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
         return
     try:
         home.mkdir(parents=True, exist_ok=True)
-        # Asking for permissions says yes to root even on a read-only disk; an unnamed file leaves no trace.
+        # os.access says yes to root even on a read-only disk; an unnamed file leaves nothing behind.
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
-        raise BadInputError(
-            f"cannot write to {home} ({error.strerror}), where Prefect's database would be: set RAMREEL_HOME to a "
-            "folder that can be, or PREFECT_API_URL to a server"
+        raise InvalidInputError(
+            f"Cannot write to {home} ({error.strerror}), the folder of Prefect's database: set RAMREEL_HOME to a "
+            "writable folder, or PREFECT_API_URL to a server"
         ) from None
     _check_database(home / "prefect.db")
 
 
 def _check_database(file: Path) -> None:
-    """Over what is no database Prefect's server would be started again and again, for minutes."""
+    """Check that a file is a SQLite database; otherwise Prefect would restart its server for minutes."""
     if not file.exists():
         return
     try:
@@ -116,35 +150,35 @@ def _check_database(file: Path) -> None:
     except sqlite3.Error as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             return
-        raise BadInputError(
-            f"cannot use {file}, Prefect's database ({error}): move it away, and a new one is made, or set "
+        raise InvalidInputError(
+            f"Cannot use {file}, Prefect's database ({error}): move it away, and a new one is created, or set "
             "PREFECT_API_URL to a server"
         ) from None
 
 
 @contextmanager
-def shown(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
-    """The terminal, which also hears what the flows tell."""
-    from tasks.execution.progress_sink import before
+def open_terminal(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+    """Open the terminal, to which everything within the block reports its progress."""
+    from tasks.execution.progress_sink import use_sink
 
-    with Terminal(as_json=as_json, quiet=quiet) as terminal, before(terminal):
+    with Terminal(as_json=as_json, quiet=quiet) as terminal, use_sink(terminal):
         yield terminal
 
 
 @contextmanager
-def running(flow: str, as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
-    """The terminal and a Prefect server, for the flow inside.
+def flow_session(module: str, as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+    """Open the terminal and provide a Prefect server, for a flow.
 
     Args:
-        flow: its module, imported while the server starts: both take seconds.
-        as_json: standard output is for one JSON object.
-        quiet: nothing is said under way.
+        module: module of the flow, imported while the server starts, as both take seconds.
+        as_json: reserve standard output for one JSON object.
+        quiet: report no progress.
     """
-    from tasks.services.servers import started_prefect
+    from tasks.services.servers import temporary_prefect_server
 
-    def meanwhile() -> None:
-        importlib.import_module(flow)
-        leave_imports()
+    def import_flow() -> None:
+        importlib.import_module(module)
+        freeze_imports()
 
-    with shown(as_json, quiet) as terminal, started_prefect(meanwhile):
+    with open_terminal(as_json, quiet) as terminal, temporary_prefect_server(import_flow):
         yield terminal

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: a live bar, or plain lines when piped."""
+"""Output of a command: a live progress bar on a terminal, plain lines in a pipe, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column, Table
 from rich.text import Text
 
-from tasks.arcade.inputs.fields import is_shown
+from tasks.arcade.inputs.fields import is_printable
 from tasks.arcade.progress import Progress as TrainingProgress
 
 _LINE_SECONDS = 10
-_ENDLESS = 10_000
-"""Columns of what is no terminal; rich would have it that there are 80, and cut what is longer."""
+_UNLIMITED = 10_000
+"""Columns of a pipe, for which rich assumes 80."""
 
 
-def _shown(line: str) -> str:
-    """A line as it may be printed: names come from whoever shares the store, and some would steer a terminal."""
-    return "".join(one if is_shown(one) else one.encode("unicode_escape").decode() for one in line)
+def _printable(line: str) -> str:
+    """Escape what could control a terminal: names come from everyone who shares the store."""
+    return "".join(one if is_printable(one) else one.encode("unicode_escape").decode() for one in line)
 
 
 class Terminal:
-    """Progress to standard error, results to standard output, or all words to standard error under `--json`.
+    """Prints progress to standard error and results to standard output, or both to standard error with `--json`.
 
     Args:
-        as_json: one JSON object is the last line of standard output; words go to standard error.
-        quiet: no progress.
+        as_json: print one JSON object as the last line of standard output, and everything else to standard error.
+        quiet: print no progress.
     """
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json, self._quiet = as_json, quiet
         self._errors = Console(stderr=True, highlight=False)
-        self._words = self._errors if as_json else Console(highlight=False)
-        self._bar = Progress(
+        self._results = self._errors if as_json else Console(highlight=False)
+        self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            # Where there is little room it is the bar that gives way.
+            # On a narrow terminal the bar shrinks, not the numbers.
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[speed]:,.0f} steps/s  return {task.fields[mean]}  left"),
             TimeRemainingColumn(compact=True),
             console=self._errors,
         )
         self._bars: dict[str, TaskID] = {}
-        self._told_at = -float("inf")
+        self._last_line = -float("inf")
 
     def __enter__(self) -> Self:
         if self._live:
-            self._bar.start()
+            self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -60,66 +60,66 @@ class Terminal:
 
     def _stop(self) -> None:
         if self._live:
-            self._bar.stop()
+            self._progress.stop()
 
     @property
     def _live(self) -> bool:
         return self._errors.is_terminal and not self._quiet
 
-    def training(self, name: str, progress: TrainingProgress) -> None:
-        """A training is this far."""
+    def update(self, name: str, progress: TrainingProgress) -> None:
+        """Show the progress of a training run, in a pipe at most once in 10 seconds and at its end."""
         if self._quiet:
             return
+        finished = progress.step >= progress.steps
         if self._live:
-            self._move(name, progress)
-        elif progress.step >= progress.steps or time.monotonic() - self._told_at >= _LINE_SECONDS:
-            self._told_at = time.monotonic()
-            left = "" if progress.step >= progress.steps else f", {progress.seconds_left:.0f} s left"
-            self._plain(f"{name}: {progress}{left}")
+            self._update_bar(name, progress)
+        elif finished or time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            left = "" if finished else f", {progress.seconds_left:.0f} s left"
+            self._print_error(f"{name}: {progress}{left}")
 
-    def _move(self, name: str, progress: TrainingProgress) -> None:
+    def _update_bar(self, name: str, progress: TrainingProgress) -> None:
         mean = "-" if progress.mean_return is None else f"{progress.mean_return:.1f}"
-        shown: dict[str, Any] = {"speed": progress.steps_per_second, "mean": mean}
+        fields: dict[str, Any] = {"speed": progress.steps_per_second, "mean": mean}
         if name not in self._bars:
-            self._bars[name] = self._bar.add_task(_shown(name), total=progress.steps, **shown)
-        self._bar.update(self._bars[name], completed=min(progress.step, progress.steps), **shown)
+            self._bars[name] = self._progress.add_task(_printable(name), total=progress.steps, **fields)
+        self._progress.update(self._bars[name], completed=min(progress.step, progress.steps), **fields)
 
-    def said(self, line: str) -> None:
-        """Something worth a line is done."""
+    def log(self, line: str) -> None:
+        """Print a line of progress."""
         if self._live:
-            self._bar.console.print(_shown(line), markup=False)
+            self._progress.console.print(_printable(line), markup=False)
         elif not self._quiet:
-            self._plain(line)
+            self._print_error(line)
 
-    def _plain(self, line: str) -> None:
-        print(_shown(line), file=sys.stderr, flush=True)
+    def _print_error(self, line: str) -> None:
+        print(_printable(line), file=sys.stderr, flush=True)
 
     def results(self, lines: list[str], values: dict[str, Any]) -> None:
-        """What a command came to; progress is over."""
+        """End the progress, and print the results of the command."""
         self._stop()
         for line in lines:
-            self._words.print(_shown(line), markup=False, soft_wrap=True)
-        self.as_json(values)
+            self._results.print(_printable(line), markup=False, soft_wrap=True)
+        self._print_json(values)
 
     def table(self, columns: list[str], rows: list[list[str]], lines: list[str], values: dict[str, Any]) -> None:
-        """What a command lists, and what follows from it."""
+        """End the progress, and print the results of the command as a table and lines below it."""
         table = Table(*columns, box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*(Text(_shown(cell)) for cell in row))
+            table.add_row(*(Text(_printable(cell)) for cell in row))
         self._stop()
-        if not self._words.is_terminal:
-            self._words.width = _ENDLESS
-        self._words.print(table)
+        if not self._results.is_terminal:
+            self._results.width = _UNLIMITED
+        self._results.print(table)
         self.results(lines, values)
 
-    def as_json(self, values: dict[str, Any]) -> None:
-        """The last line of standard output, if JSON was asked for."""
+    def error(self, message: str, values: dict[str, Any] | None = None) -> None:
+        """Print an error as one line; with `--json` also as `error` of the object that holds `values`."""
+        self._stop()
+        self._print_error(f"ramreel: {' '.join(message.split())}")
+        self._print_json({**(values or {}), "error": message})
+
+    def _print_json(self, values: dict[str, Any]) -> None:
         if self._as_json:
             sys.stdout.write(json.dumps(values, allow_nan=False) + "\n")
             sys.stdout.flush()
-
-    def error(self, message: str, values: dict[str, Any] | None = None) -> None:
-        """One line on what is wrong; under `--json` beside what is there all the same."""
-        self._stop()
-        self._plain(f"ramreel: {' '.join(message.split())}")
-        self.as_json({**(values or {}), "error": message})

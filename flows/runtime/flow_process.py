@@ -1,15 +1,15 @@
-"""A deployment's flow run, in a process of its own: `prefect.engine`, begun and ended sooner."""
+"""Entry point of a deployment's flow run: `prefect.engine` with tuned garbage collection."""
 
 from __future__ import annotations
 
 import atexit
 import runpy
 
-from flows.runtime.gc_tuning import leave_imports, look_rarely
+from flows.runtime.gc_tuning import freeze_imports, raise_thresholds
 
 if __name__ == "__main__":
-    look_rarely()
-    # Registered first, done last: the flow run is over.
-    atexit.register(leave_imports)
-    # This module stays the main one: processes begun from here import it again, and Prefect's would take them seconds.
+    raise_thresholds()
+    # Registered first, so it runs last, after the flow run.
+    atexit.register(freeze_imports)
+    # This module stays __main__: spawned worker processes import __main__ again, and prefect.engine takes seconds.
     runpy.run_module("prefect.engine", run_name="__main__")

@@ -1,1 +1,1 @@
-"""One function a command: options in, settings checked, a flow called, its results shown."""
+"""One function per command: check the input, run a flow, print its results."""

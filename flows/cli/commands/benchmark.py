@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
 
-import typer
+from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.session import (
+    InvalidInputError,
+    configure_prefect,
+    flow_session,
+    open_checked_store,
+    open_terminal,
+    validated,
+    validating,
+)
+from tasks.arcade.inputs.commands import TrainingBenchmarkSettings, VideoBenchmarkSettings
+from tasks.arcade.inputs.forms import LearningBenchmarkSettings
 
-from flows.cli.options import Episodes, Json, Quiet, Steps, TrackingUri, Workers, listed, numbers
-from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running, shown
 
-
-def benchmark(
-    context: typer.Context,
-    env_id: Annotated[str, typer.Option("--env", help="Environment id.")] = "ALE/Pong-v5",
-    approach: Annotated[
-        str, typer.Option(help="Whose network and hyper-parameters; both learn by them.")
-    ] = "ppo-tuned",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians of them are printed.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Environment steps of each contender in each round.")] = 32_768,
-    workers: Workers = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
-    if context.invoked_subcommand:
-        return
-    from tasks.arcade.benchmarks.training_speed import SpeedSettings, measure
-    from tasks.arcade.emulator.emulator import resolve
+@options_of(TrainingBenchmarkSettings)
+def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure training speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
+    settings = validated(TrainingBenchmarkSettings, given)
+    from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings, measure_training
+    from tasks.arcade.emulator.environment_ids import resolve
     from tasks.arcade.rollouts.worker_pool import cores
-    from tasks.arcade.settings.approaches import approach as named
+    from tasks.arcade.settings.approaches import approach
 
-    with checking():
-        settings = SpeedSettings(
-            game=resolve(env_id),
-            approach=named(approach),
-            workers=cores() if workers is None else workers,
-            rounds=rounds,
-            steps=steps,
+    with validating():
+        resolved = TrainingSpeedSettings(
+            game=resolve(settings.env_id),
+            approach=approach(settings.approach),
+            workers=settings.workers or cores(),
+            rounds=settings.rounds,
+            steps=settings.steps,
         )
-    with shown(as_json, quiet) as terminal:
-        speed = measure(settings, terminal.said)
+    with open_terminal(as_json, quiet) as terminal:
+        speed = measure_training(resolved, terminal.log)
         terminal.table(
-            [f"{env_id}, {approach}", "steps/s (median)", "lowest", "highest"],
+            [f"{settings.env_id}, {settings.approach}", "steps/s (median)", "lowest", "highest"],
+            _rows(speed.medians, speed.rounds),
             [
-                [name, f"{speed.medians[name]:,.0f}", f"{min(values):,.0f}", f"{max(values):,.0f}"]
-                for name, values in speed.rounds.items()
-            ],
-            [
-                f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyper-parameters, {speed.vs_shipped:.2f} times "
+                f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyperparameters, {speed.vs_shipped:.2f} times "
                 f"SB3 as shipped, {speed.of_ceiling:.2f} of the emulator alone",
-                f"{speed.share_playing:.0%} of ramreel's time are rollouts, which come at "
-                f"{speed.while_playing:.2f} of the emulator's speed; the rest is learning",
+                f"{speed.share_playing:.0%} of ramreel's time is spent on rollouts, at {speed.while_playing:.2f} of "
+                "the speed of the emulator alone; the rest on learning",
             ],
             {
                 "vs_sb3": speed.vs_sb3,
@@ -64,34 +58,27 @@ def benchmark(
         )
 
 
-def benchmark_video(
-    env_id: Annotated[str, typer.Option("--env", help="Environment id.")] = "ALE/Boxing-v5",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians of them are printed.")] = 5,
-    frames: Annotated[int, typer.Option(help="Frames of one episode, recorded by each contender.")] = 5_000,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure videos: ramreel, Gymnasium's RecordVideo, the emulator and the encoder alone, on the same frames."""
+@options_of(VideoBenchmarkSettings)
+def benchmark_video(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure video speed: ramreel, Gymnasium's RecordVideo, the emulator and the encoder alone, on the same frames."""
     import tempfile
     from pathlib import Path
 
-    from tasks.arcade.benchmarks.video_speed import NoMoviepyError, VideoSpeedSettings, measure
-    from tasks.arcade.emulator.emulator import resolve
+    settings = validated(VideoBenchmarkSettings, given)
+    from tasks.arcade.benchmarks.video_speed import NoMoviepyError, VideoSpeedSettings, measure_video
+    from tasks.arcade.emulator.environment_ids import resolve
 
-    with checking():
-        settings = VideoSpeedSettings(game=resolve(env_id), frames=frames, rounds=rounds)
-    with shown(as_json, quiet) as terminal, tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+    with validating():
+        resolved = VideoSpeedSettings(game=resolve(settings.env_id), frames=settings.frames, rounds=settings.rounds)
+    with open_terminal(as_json, quiet) as terminal, tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         try:
-            speed = measure(settings, Path(folder), terminal.said)
+            speed = measure_video(resolved, Path(folder), terminal.log)
         except (NoMoviepyError, ValueError) as error:
-            raise BadInputError(str(error)) from None
+            raise InvalidInputError(str(error)) from None
         versus, ceilings = speed.vs_record_video, speed.of_ceilings
         terminal.table(
-            [f"{env_id}, {frames:,} frames", "frames/s (median)", "lowest", "highest"],
-            [
-                [name, f"{speed.medians[name]:,.0f}", f"{min(values):,.0f}", f"{max(values):,.0f}"]
-                for name, values in speed.rounds.items()
-            ],
+            [f"{settings.env_id}, {settings.frames:,} frames", "frames/s (median)", "lowest", "highest"],
+            _rows(speed.medians, speed.rounds),
             [f"{name}: {times:.2f} times RecordVideo" for name, times in versus.items()]
             + [
                 f"{name}: {of_emulator:.2f} of the emulator with drawing alone, {of_encoder:.2f} of x264 alone"
@@ -101,40 +88,30 @@ def benchmark_video(
         )
 
 
-GAMES = "Pong,Breakout,Boxing,Freeway,SpaceInvaders,Seaquest,MsPacman,Qbert"
-
-
+@options_of(LearningBenchmarkSettings)
 def benchmark_learning(
-    envs: Annotated[str, typer.Option(help="Environment ids, or games' names, with commas between.")] = GAMES,
-    approaches: Annotated[str, typer.Option(help="Approaches, with commas between.")] = "ppo-tuned,ppo,random",
-    seeds: Annotated[str, typer.Option(help="Seeds, with commas between.")] = "1,2,3",
-    steps: Steps = 2_000_000,
-    episodes: Episodes = 30,
-    tracking_uri: TrackingUri = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Measure learning: approaches over games and seeds, beside published figures; goes on where it was stopped."""
-    from tasks.arcade.inputs.forms import LearningSettings, TrainSettings
+    """Measure final performance: approaches over games and seeds, with published scores; an interrupted one resumes."""
+    from tasks.arcade.inputs.forms import TrainSettings
     from tasks.arcade.inputs.resolve import run_settings
     from tasks.arcade.report.learning_table import learning_table
 
-    with checking():
-        settings = LearningSettings(
-            env_ids=tuple(name if "-v" in name else f"ALE/{name}-v5" for name in listed(envs)),
-            approaches=listed(approaches),
-            seeds=numbers("seeds", seeds),
-            steps=steps,
-            episodes=episodes,
-        )
+    settings = validated(LearningBenchmarkSettings, given)
+    with validating():
         for env_id in settings.env_ids:
             for approach in settings.approaches:
-                for seed in settings.seeds:
-                    run_settings(TrainSettings(env_id=env_id, approach=approach, seed=seed))
-    embedded_store(tracking_uri)
-    prepare_prefect()
-    with running("flows.learning_benchmark", as_json, quiet) as terminal:
+                run_settings(TrainSettings(env_id=env_id, approach=approach))
+    open_checked_store(tracking_uri)
+    configure_prefect()
+    with flow_session("flows.learning_benchmark", as_json, quiet) as terminal:
         from flows.learning_benchmark import learning as flow
 
         scores = flow(settings)
         terminal.table(*learning_table(scores), [], {"runs": [score.model_dump() for score in scores]})
+
+
+def _rows(medians: Mapping[str, float], rounds: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    return [
+        [name, f"{medians[name]:,.0f}", f"{min(values):,.0f}", f"{max(values):,.0f}"] for name, values in rounds.items()
+    ]

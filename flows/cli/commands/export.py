@@ -1,41 +1,33 @@
-"""`ramreel export`: a checkpoint for whoever works with Stable-Baselines3 alone."""
+"""`ramreel export`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from flows.cli.options import Checkpoint, Json, Run, TrackingUri, writable
-from flows.cli.session import BadInputError, checking, embedded_store, shown
+from flows.cli.options import Given, Json, TrackingUri, options_of
+from flows.cli.session import InvalidInputError, open_checked_store, open_terminal, validated, validating, writable
+from tasks.arcade.inputs.commands import ExportSettings
 
 
-def export(
-    run: Run,
-    to: Annotated[Path, typer.Option(help="The zip that is written.")],
-    checkpoint: Checkpoint = None,
-    tracking_uri: TrackingUri = None,
-    as_json: Json = False,
-) -> None:
-    """Write a checkpoint as a zip of Stable-Baselines3, which `PPO.load` opens and which plays the same actions."""
+@options_of(ExportSettings)
+def export(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
+    """Export a checkpoint as a Stable-Baselines3 zip that PPO.load reads and that plays the same actions."""
+    settings = validated(ExportSettings, given)
+    path = writable(settings.to, "zip file")
     from tasks.arcade.learner import ExportError
     from tasks.arcade.learner import export as write
-    from tasks.runs.lookup import fetch, find_checkpoint
+    from tasks.runs.lookup import find_checkpoint, load_checkpoint
 
-    writable(to, "written")
-    store = embedded_store(tracking_uri)
-    with checking():
-        stored = find_checkpoint(store, run, checkpoint)
-        loaded = fetch(store, stored)
-    with shown(as_json) as terminal:
+    store = open_checked_store(tracking_uri)
+    with validating():
+        stored = find_checkpoint(store, settings.run, settings.checkpoint)
+        checkpoint = load_checkpoint(store, stored)
+    with open_terminal(as_json) as terminal:
         try:
-            write(loaded, to)
+            write(checkpoint, path)
         except ExportError as error:
-            raise BadInputError(str(error)) from None
-        of_pixels = loaded.settings.approach.features.kind == "pixels"
-        seen = "the last four pictures, uint8 of (4, 84, 84)" if of_pixels else "FrameStackObservation(env, 2) over RAM"
+            raise InvalidInputError(str(error)) from None
+        pixels = checkpoint.settings.approach.features.uses_pixels
+        observation = "the last four frames, uint8 (4, 84, 84)" if pixels else "FrameStackObservation(env, 2) over RAM"
         terminal.results(
-            [f"{to}: checkpoint at step {stored.step:,}; it observes {seen}"],
-            {"run_id": stored.run_id, "step": stored.step, "path": str(to)},
+            [f"{path}: checkpoint at step {stored.step:,}; its observation is {observation}"],
+            {"run_id": stored.run_id, "step": stored.step, "path": str(path)},
         )

@@ -1,26 +1,22 @@
-"""`ramreel games`: what there is to play."""
+"""`ramreel games`."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from flows.cli.options import Json
-from flows.cli.session import BadInputError, shown
+from flows.cli.options import Given, Json, options_of
+from flows.cli.session import InvalidInputError, open_terminal, validated
+from tasks.arcade.inputs.commands import GamesSettings
 
 
-def games(
-    pattern: Annotated[str, typer.Argument(help="Only ids that contain this.")] = "",
-    as_json: Json = False,
-) -> None:
+@options_of(GamesSettings)
+def games(given: Given, *, as_json: Json = False) -> None:
     """List the environment ids that can be trained on."""
-    from tasks.arcade.emulator.emulator import environment_ids, resolve
+    from tasks.arcade.emulator.environment_ids import environment_ids, resolve
 
+    pattern = validated(GamesSettings, given).pattern
     found = [resolve(name) for name in environment_ids() if pattern.casefold() in name.casefold()]
     if not found:
-        raise BadInputError(f"no environment id contains {pattern!r}: `ramreel games` lists them all")
-    with shown(as_json) as terminal:
+        raise InvalidInputError(f"No environment id contains {pattern!r}: `ramreel games` lists all of them")
+    with open_terminal(as_json) as terminal:
         terminal.table(
             ["environment id", "frame skip", "sticky actions"],
             [[game.env_id, str(game.frame_skip), f"{game.repeat_action_probability:g}"] for game in found],

@@ -1,37 +1,26 @@
-"""`ramreel reel`: a run's learning in one video."""
+"""`ramreel reel`."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from flows.cli.options import Deterministic, Json, Quiet, TrackingUri
-from flows.cli.session import checking, embedded_store, prepare_prefect, running
+from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from tasks.arcade.inputs.forms import ReelSettings
 
 
-def reel(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN [RUN]", help="A run, or two of one game side by side.")],
-    seconds: Annotated[float, typer.Option(help="Of each checkpoint's episode that are shown, at most.")] = 20.0,
-    seed: Annotated[int, typer.Option(help="Seed of the episode that every checkpoint plays.")] = 0,
-    deterministic: Deterministic = False,
-    tracking_uri: TrackingUri = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Video a run's learning: its checkpoints play the same start, one after the other and side by side."""
+@options_of(ReelSettings)
+def reel(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Record a run's learning progress: its checkpoints play the same seeded episode, in sequence and side by side."""
     from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
-    from tasks.arcade.inputs.forms import ReelSettings
-    from tasks.runs.reel_cast import find_cast
+    from tasks.runs.reel_selection import select_checkpoints
 
-    store = embedded_store(tracking_uri)
-    with checking():
-        settings = ReelSettings(runs=tuple(runs), seed=seed, deterministic=deterministic, seconds=seconds)
-        found = find_cast(store, settings.runs)
-        settings = settings.model_copy(update={"runs": tuple(side.run_id for side in found.sides)})
+    settings = validated(ReelSettings, given)
+    store = open_checked_store(tracking_uri)
+    with validating():
+        selection = select_checkpoints(store, settings.runs)
         find_ffmpeg()
-    prepare_prefect()
-    with running("flows.reel", as_json, quiet) as terminal:
+    settings = settings.model_copy(update={"runs": tuple(side.run_id for side in selection.sides)})
+    configure_prefect()
+    with flow_session("flows.reel", as_json, quiet) as terminal:
         from flows.reel import reel as flow
 
         made = flow(settings)

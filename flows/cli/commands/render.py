@@ -1,39 +1,35 @@
-"""`ramreel video`: a trace's video, made again."""
+"""`ramreel render`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from flows.cli.options import Json, writable
-from flows.cli.session import BadInputError, checking, shown
+from flows.cli.options import Given, Json, options_of
+from flows.cli.session import InvalidInputError, open_terminal, validated, validating, writable
+from tasks.arcade.inputs.commands import RenderSettings
 
 
-def video(
-    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace's file.")],
-    to: Annotated[Path | None, typer.Option(help="The video's file; default: named as the trace, here.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a video from its trace alone, without the policy that played: the game, with its sound."""
+@options_of(RenderSettings)
+def render(given: Given, *, as_json: Json = False) -> None:
+    """Render a trace to a video of the game with its sound; this needs neither the policy nor the store."""
+    settings = validated(RenderSettings, given)
     from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
     from tasks.arcade.episodes.trace import TraceError, read_trace
-    from tasks.arcade.video.render import video as make
+    from tasks.arcade.video.render import video as render_video
 
-    with checking():
-        wanted = read_trace(trace)
+    with validating():
+        trace = read_trace(settings.trace)
         find_ffmpeg()
-    path = to or Path(trace.name.removesuffix(".json").removesuffix(".trace") + ".mp4")
-    if to is None and path.exists():
-        raise BadInputError(f"{path} is there already: name another file with --to")
-    writable(path, "a video")
-    with shown(as_json) as terminal:
+    path = settings.to or Path(settings.trace.name.removesuffix(".json").removesuffix(".trace") + ".mp4")
+    if settings.to is None and path.exists():
+        raise InvalidInputError(f"{path} exists already: choose another file with --to")
+    writable(path, "video")
+    with open_terminal(as_json) as terminal:
         try:
-            made = make(wanted, path)
+            video = render_video(trace, path)
         except TraceError as error:
-            raise BadInputError(str(error)) from None
+            raise InvalidInputError(str(error)) from None
         terminal.results(
-            [f"{path}: {made.frames:,} frames, {made.seconds:.1f} s, return {wanted.episode_return:,}"],
-            {"path": str(path), "return": wanted.episode_return, **made.model_dump()},
+            [f"{path}: {video.frames:,} frames, {video.seconds:.1f} s, return {trace.episode_return:,}"],
+            {"path": str(path), "return": trace.episode_return, **video.model_dump()},
         )

@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from flows.cli.options import Env, Experiment, Json, Name, Quiet, TrackingUri, Workers, listed
-from flows.cli.session import checking, embedded_store, prepare_prefect, running
+from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from tasks.arcade.inputs.forms import SweepSettings
 
 
-def sweep(
-    env_id: Env,
-    approach: Annotated[str, typer.Option(help="The approach whose hyper-parameters are searched for.")] = "ppo-tuned",
-    parameters: Annotated[str, typer.Option(help="Which of them, with commas between; default: all.")] = "",
-    trials: Annotated[int, typer.Option(help="Trainings in all, those of earlier sittings too.")] = 20,
-    steps: Annotated[int, typer.Option(help="Environment steps of each training.")] = 200_000,
-    seed: Annotated[int, typer.Option(help="Seed of every training, and of the search.")] = 0,
-    workers: Workers = None,
-    name: Name = None,
-    experiment: Experiment = None,
-    tracking_uri: TrackingUri = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Search for an approach's hyper-parameters with Optuna; goes on where it was stopped."""
-    from tasks.arcade import tuning as search
-    from tasks.arcade.emulator.emulator import resolve
+@options_of(SweepSettings)
+def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Search for an approach's hyperparameters with Optuna; a sweep that was interrupted resumes."""
+    from tasks.arcade import tuning
+    from tasks.arcade.emulator.environment_ids import resolve
     from tasks.store import BEST_SETTINGS, study_file
 
-    store = embedded_store(tracking_uri)
-    with checking():
-        settings = search.SweepSettings(
-            env_id=env_id,
-            approach=approach,
-            parameters=listed(parameters),
-            trials=trials,
-            steps=steps,
-            seed=seed,
-            workers=workers,
-            name=name,
-            experiment=experiment,
-        )
-        search.parameters(settings)
-        resolve(env_id)
+    settings = validated(SweepSettings, given)
+    store = open_checked_store(tracking_uri)
+    with validating():
+        tuning.parameters(settings)
+        resolve(settings.env_id)
         if study_file(store).exists():
-            with search.opened(study_file(store), settings):
+            with tuning.opened(study_file(store), settings):
                 pass
-    prepare_prefect()
-    with running("flows.sweep", as_json, quiet) as terminal:
+    configure_prefect()
+    with flow_session("flows.sweep", as_json, quiet) as terminal:
         from flows.sweep import sweep as flow
 
         swept = flow(settings)
         lines = [f"report: {store.artifact_uri(swept.run_id, swept.report)}"]
         if swept.best:
-            given = ", ".join(f"{word} {value}" for word, value in swept.best.given.items())
+            given = ", ".join(f"{name} {value}" for name, value in swept.best.given.items())
             lines = [
                 f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {given}",
-                f"its settings, to be trained with other seeds: {store.artifact_uri(swept.run_id, BEST_SETTINGS)}",
+                f"settings file to train it with other seeds: {store.artifact_uri(swept.run_id, BEST_SETTINGS)}",
                 *lines,
             ]
         terminal.results(lines, swept.model_dump())

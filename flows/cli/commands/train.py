@@ -3,104 +3,105 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 
-from flows.cli.options import ENV_HELP, Experiment, Json, Name, NEnvs, Quiet, TrackingUri, Workers
-from flows.cli.session import BadInputError, checking, embedded_store, prepare_prefect, running
-
-
-def train(
-    env_id: Annotated[str | None, typer.Argument(help=ENV_HELP)] = None,
-    approach: Annotated[str | None, typer.Option(help="A named way to train; default: ppo-tuned.")] = None,
-    settings_file: Annotated[
-        Path | None,
-        typer.Option("--settings", metavar="FILE", help="An approach of your own: TOML, on top of a named one."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the run; default: 0.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Environment steps in all; default: 1,000,000.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints; default: 100,000.")] = None,
-    n_envs: NEnvs = None,
-    workers: Workers = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run, from its last checkpoint.")
-    ] = None,
-    name: Name = None,
-    experiment: Experiment = None,
-    tracking_uri: TrackingUri = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train an approach on a game's RAM, with checkpoints in MLflow; or go on with a training, to the bit."""
-    asked: dict[str, Any] = {
-        "env_id": env_id,
-        "approach": approach,
-        "settings": settings_file,
-        "seed": seed,
-        "checkpoint_every": checkpoint_every,
-        "n_envs": n_envs,
-        "name": name,
-        "experiment": experiment,
-    }
-    given = {key: value for key, value in asked.items() if value is not None}
-    shared = {key: value for key, value in (("steps", steps), ("workers", workers)) if value is not None}
-    if resume is not None:
-        _resume(resume, given, shared, tracking_uri, as_json=as_json, quiet=quiet)
-        return
-    from tasks.arcade.inputs.forms import TrainSettings
-    from tasks.arcade.inputs.resolve import run_settings
-    from tasks.arcade.inputs.settings_file import read
-
-    if env_id is None:
-        raise BadInputError("give an environment id, e.g. ALE/Pong-v5, or --resume RUN")
-    with checking():
-        if settings_file is not None:
-            own = read(given.pop("settings"), approach)
-            given |= {"approach": own.approach}
-            shared = ({"steps": own.n_timesteps} if own.n_timesteps else {}) | shared
-        settings = TrainSettings.model_validate(given | shared)
-        run_settings(settings)
-    embedded_store(tracking_uri)
-    prepare_prefect()
-    with running("flows.train", as_json, quiet) as terminal:
-        from flows.train import train as flow
-
-        _trained(terminal, flow(settings))
-
+from flows.cli.options import OPTIONS, Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.session import (
+    InvalidInputError,
+    configure_prefect,
+    flow_session,
+    open_checked_store,
+    validated,
+    validating,
+)
+from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 
 if TYPE_CHECKING:
     from flows.cli.terminal import Terminal
     from flows.train import TrainedRun
 
+SettingsFile = Annotated[
+    str | None,
+    Parameter(
+        name="--settings",
+        metavar="FILE",
+        group=OPTIONS,
+        help="Settings file (TOML) of a user-defined approach; with --approach, based on that approach",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    Parameter(
+        metavar="RUN",
+        group=OPTIONS,
+        help="Resume this run from its last checkpoint, with its own settings; --steps extends it",
+    ),
+]
 
-def _resume(
-    run: str, given: dict[str, Any], shared: dict[str, Any], tracking_uri: str | None, *, as_json: bool, quiet: bool
+
+@options_of(TrainSettings, optional=("env_id",))
+def train(
+    given: Given,
+    *,
+    settings_file: SettingsFile = None,
+    resume: Resume = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    from tasks.arcade.inputs.forms import ResumeSettings
-    from tasks.runs.lookup import resumable
+    """Train an approach on a game's RAM, with checkpoints in MLflow; or resume a training run, bit-for-bit."""
+    if resume is not None:
+        unused = given | ({} if settings_file is None else {"settings": settings_file})
+        _resume(resume, unused, tracking_uri, as_json=as_json, quiet=quiet)
+        return
+    from tasks.arcade.inputs.resolve import run_settings
+    from tasks.arcade.inputs.settings_file import read_settings_file
 
-    if given:
-        names = ", ".join(name.replace("_", "-") for name in given)
-        raise BadInputError(f"--resume goes on with the run's own settings: leave out {names}")
-    store = embedded_store(tracking_uri)
-    with checking():
+    if "env_id" not in given:
+        raise InvalidInputError("No environment id: name a game, e.g. ALE/Pong-v5, or resume a run with --resume RUN")
+    if settings_file is not None:
+        with validating():
+            own = read_settings_file(Path(settings_file), given.get("approach"))
+        steps = {"steps": own.n_timesteps} if own.n_timesteps else {}
+        given = steps | given | {"approach": own.approach}
+    settings = validated(TrainSettings, given)
+    with validating():
+        run_settings(settings)
+    open_checked_store(tracking_uri)
+    configure_prefect()
+    with flow_session("flows.train", as_json, quiet) as terminal:
+        from flows.train import train as flow
+
+        _print(terminal, flow(settings))
+
+
+def _resume(run: str, given: Given, tracking_uri: str | None, *, as_json: bool, quiet: bool) -> None:
+    from tasks.runs.lookup import require_resumable
+
+    if fixed := [name for name in given if name not in ResumeSettings.model_fields]:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed).replace("--env-id", "ENV")
+        raise InvalidInputError(f"--resume keeps the run's own settings: leave out {names}")
+    settings = validated(ResumeSettings, given | {"run": run})
+    store = open_checked_store(tracking_uri)
+    with validating():
         run_id = store.resolve_run(run)
-        settings = ResumeSettings(run=run_id, **shared)
-        resumable(store, run_id)
-    prepare_prefect()
-    with running("flows.train", as_json, quiet) as terminal:
+        require_resumable(store, run_id)
+    settings = settings.model_copy(update={"run": run_id})
+    configure_prefect()
+    with flow_session("flows.train", as_json, quiet) as terminal:
         from flows.train import resume as flow
 
-        _trained(terminal, flow(settings))
+        _print(terminal, flow(settings))
 
 
-def _trained(terminal: Terminal, trained: TrainedRun) -> None:
-    mean = "no episode has ended" if trained.mean_return is None else f"mean return {trained.mean_return:.1f}"
+def _print(terminal: Terminal, trained: TrainedRun) -> None:
+    mean = "no finished episode" if trained.mean_return is None else f"mean return {trained.mean_return:.1f}"
     terminal.results(
         [
             f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
-            f"checkpoints: {len(trained.checkpoints)}; video them: ramreel record {trained.run_id[:8]}",
+            f"checkpoints: {len(trained.checkpoints)}; to record them: ramreel record {trained.run_id[:8]}",
         ],
         trained.model_dump()
         | {

@@ -1,4 +1,4 @@
-"""Field types that several input models share."""
+"""Field types shared by several input models."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pydantic import AfterValidator, Field
 
 from tasks.arcade.settings.run import ApproachSettings
 
+MAX_STEPS = 10**10
+
 
 def _offer_games(schema: dict[str, Any]) -> None:
-    """A form offers today's games to choose from; an old id can be typed."""
-    from tasks.arcade.emulator.emulator import environment_ids
+    """Let a form offer today's environment ids, and accept any other as text."""
+    from tasks.arcade.emulator.environment_ids import environment_ids
 
     games = [name for name in environment_ids() if name.endswith("-v5")]
     schema["anyOf"] = [
@@ -23,7 +25,7 @@ def _offer_games(schema: dict[str, Any]) -> None:
 
 
 def _offer_approaches(schema: dict[str, Any]) -> None:
-    """A form offers the named approaches."""
+    """Let a form offer the named approaches."""
     from tasks.arcade.settings.approaches import APPROACHES
 
     schema["enum"] = list(APPROACHES)
@@ -33,44 +35,63 @@ EnvId = Annotated[
     str,
     Field(
         title="Game",
-        description="environment id, e.g. ALE/Pong-v5; old ones (Pong-ram-v0) are understood",
+        description="Environment id, e.g. ALE/Pong-v5; ids of old Gym releases such as Pong-ram-v0 are accepted",
         json_schema_extra=_offer_games,
     ),
 ]
 
 ApproachName = Annotated[
-    str, Field(title="Approach", description="a named way to train", json_schema_extra=_offer_approaches)
+    str, Field(title="Approach", description="Named approach", json_schema_extra=_offer_approaches)
 ]
 
 Approach = ApproachName | ApproachSettings
-"""A named one, or a user's own as a value."""
+"""The name of an approach, or a user-defined approach as a value."""
 
-
-def approach_name(approach: Approach) -> str:
-    return approach if isinstance(approach, str) else approach.name
-
+RunReference = Annotated[
+    str, Field(title="Run", description="MLflow run id, an unambiguous prefix of it, a run name, or latest")
+]
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Characters after which a page shows text the other way round."""
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+
+Workers = Annotated[
+    int | None, Field(title="Workers", ge=1, le=256, description="Worker processes (default: one per CPU core)")
+]
+
+_BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Unicode's bidirectional control characters, which reverse the text that follows them."""
 
 
-def _is_a_name(name: str) -> str:
-    if not name.strip() or not is_shown(name):
-        raise ValueError("a name is a line of text that can be seen, without control characters")
+def _validate_name(name: str) -> str:
+    if not name.strip() or not is_printable(name):
+        raise ValueError("a name is one line of visible text without control characters")
     return name
 
 
-def is_shown(text: str) -> bool:
-    """Whether a text is one line that is shown as it is: nothing in it moves a cursor, changes a color or turns."""
-    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _TURNING for one in text)
+def is_printable(text: str) -> bool:
+    """Return whether a text is one line without control, surrogate or bidirectional characters."""
+    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _BIDIRECTIONAL for one in text)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_is_a_name)]
-"""What a person calls something in MLflow."""
+Name = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_validate_name)]
+"""Name of a run or an experiment in MLflow."""
+
+Experiment = Annotated[
+    Name | None, Field(title="Experiment", description="MLflow experiment (default: the environment id)")
+]
+
+
+def approach_name(approach: Approach) -> str:
+    """Return the name of an approach."""
+    return approach if isinstance(approach, str) else approach.name
+
+
+def is_run_id(reference: str) -> bool:
+    """Return whether a run reference is a full MLflow run id."""
+    return re.fullmatch(r"[0-9a-f]{32}", reference) is not None
 
 
 def short(run: str) -> str:
-    """A run's id as a person reads it: its first 8 digits; a name stays a name."""
-    return run[:8] if re.fullmatch(r"[0-9a-f]{32}", run) else run
+    """Return the first 8 digits of a run id; any other run reference unchanged."""
+    return run[:8] if is_run_id(run) else run

@@ -1,4 +1,7 @@
-"""What a person asks for: the form in Prefect's UI, what a command was given."""
+"""Input models of the flows: the form of a deployment in Prefect's UI, and the options of a command.
+
+Each default, limit and description is declared here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,199 +9,288 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.arcade.inputs.fields import Approach, EnvId, Name, Seed, approach_name, short
+from tasks.arcade.inputs.fields import (
+    Approach,
+    ApproachName,
+    EnvId,
+    Experiment,
+    Name,
+    RunReference,
+    Seed,
+    Steps,
+    Workers,
+    approach_name,
+    short,
+)
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 
+FRESH_EPISODES = 30
+"""Evaluation episodes where checkpoints of different runs are compared, on seeds that none of them was selected on."""
 
-class TrainSettings(Settings):
-    """What a person asks for when a training is started."""
-
-    env_id: EnvId
-    approach: Approach = Field(default="ppo-tuned", description="a named way to train, or one of your own")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="another seed is another training")
-    steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of training in all")
-    checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
-    n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    name: Name | None = Field(default=None, description="the run's name in MLflow; none: approach and seed")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-    evaluation: EvaluationSettings | None = Field(
-        default=None, description="how its checkpoints are judged by whoever videos them; none: by 10 episodes"
-    )
-
-    @property
-    def title(self) -> str:
-        """What a person calls this training."""
-        return f"{self.env_id} {approach_name(self.approach)} seed {self.seed}"
-
-
-class ResumeSettings(Settings):
-    """What a person asks for when a training goes on."""
-
-    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
-    steps: int | None = Field(default=None, ge=1, le=10**10, description="steps in all; none: as asked for before")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this."""
-        return short(self.run)
-
-
-class RecordSettings(Settings):
-    """What a person asks for when a run's checkpoints are recorded."""
-
-    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
-    evaluation: EvaluationSettings | None = Field(
-        default=None, description="none: as was asked for with the training, else 10 episodes"
-    )
-    video: VideoSettings = VideoSettings()
-    again: bool = Field(default=False, description="make videos and metrics again that exist already")
-    steps: tuple[int, ...] | None = Field(default=None, description="only these checkpoints; none: all")
-    last: bool = Field(default=False, description="only the last checkpoint")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this recording."""
-        return short(self.run)
-
-
-class CompareSettings(Settings):
-    """What a person asks for when runs are compared."""
-
-    runs: tuple[str, ...] = Field(min_length=1, description="run ids, beginnings of ids, or run names, of one game")
-    against: tuple[str, ...] = Field(
-        default=(), description="the baseline: runs, or `champion`, that the others are held against"
-    )
-    normalized: bool = Field(
-        default=False, description="several games, or games set up differently, in human-normalized scores"
-    )
-    name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: that of the first run")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this comparison."""
-        return ", ".join(map(short, self.runs))
-
-
-class PipelineSettings(Settings):
-    """What a person asks for when approaches are trained, recorded and compared in one go."""
-
-    env_id: EnvId
-    approaches: tuple[Approach, ...] = Field(
-        min_length=1, description="ways to train, named or of your own, each with every seed"
-    )
-    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="of the trainings")
-    steps: int = Field(default=1_000_000, ge=1, le=10**10, description="steps of each training in all")
-    checkpoint_every: int = Field(default=100_000, ge=1, description="steps between checkpoints")
-    n_envs: int | None = Field(default=None, ge=1, le=1024, description="environments; none: the approach's own")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    evaluation: EvaluationSettings = EvaluationSettings()
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-    name: Name | None = Field(default=None, description="the comparison's run name in MLflow")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this pipeline."""
-        return f"{self.env_id} {', '.join(map(approach_name, self.approaches))} seeds {', '.join(map(str, self.seeds))}"
-
-
-class LearningSettings(Settings):
-    """What a person asks for when approaches are benchmarked over games and seeds."""
-
-    env_ids: tuple[str, ...] = Field(min_length=1)
-    approaches: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[Seed, ...] = Field(min_length=1)
-    steps: int = Field(default=2_000_000, ge=1, le=10**10)
-    checkpoint_every: int = Field(default=250_000, ge=1)
-    episodes: int = Field(default=30, ge=1, le=10_000, description="of each run's last checkpoint, on fresh seeds")
-    evaluation_seed: int = Field(default=1, ge=0, lt=2**31)
-
-    @property
-    def title(self) -> str:
-        """What a person calls this benchmark."""
-        return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"
-
-
-class AtlasSettings(Settings):
-    """What a person asks for when it is found out what a game's bytes do on the screen."""
-
-    env_id: str
-    states: int = Field(default=64, ge=1, le=10_000, description="states of play in which every byte is changed")
-    steps: int = Field(default=12_000, ge=1, le=10**7, description="steps of play that the states are taken from")
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    run: str | None = Field(default=None, description="a run whose last checkpoint plays; none: random play")
-    name: Name | None = Field(default=None, description="the atlas's run name in MLflow")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this atlas."""
-        return f"{self.env_id}, {self.states} states"
-
-
-class ReelSettings(Settings):
-    """What a person asks for when a run's learning is recorded, alone or beside another run's."""
-
-    runs: tuple[str, ...] = Field(min_length=1, max_length=2, description="one run, or two of one game")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="of the episode that every checkpoint plays")
-    deterministic: bool = Field(default=False, description="the likeliest action instead of a sampled one")
-    seconds: float = Field(default=20.0, ge=1, le=3600, description="of each episode that are shown, at most")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this reel."""
-        return " and ".join(map(short, self.runs))
-
-
-EPISODES = 30
+_EVALUATION = EvaluationSettings()
 
 Cause = Literal["game", "checkpoint", "collapse"]
 
 
-class GuardSettings(Settings):
-    """What a person asks for when champions are looked at."""
+class _GameSettings(Settings):
+    env_id: EnvId
 
-    env_id: EnvId | None = Field(default=None, description="only this game's champion; none: every champion")
-    episodes: int = Field(default=EPISODES, ge=10, le=10_000, description="fresh episodes that each champion plays")
+
+class TrainingSettings(_GameSettings):
+    """Settings that a training run shares with the runs of a pipeline.
+
+    pydantic orders the fields of a form by the reversed method resolution order, so a subclass that names another base
+    after this one shows that base's fields first.
+    """
+
+    steps: Steps = Field(default=1_000_000, description="Total environment steps of each training run")
+    checkpoint_every: int = Field(default=100_000, ge=1, description="Environment steps between checkpoints")
+    n_envs: int | None = Field(
+        default=None, ge=1, le=1024, description="Number of parallel environments (default: the approach's)"
+    )
+    workers: Workers = None
+    experiment: Experiment = None
+
+
+class _ApproachSettings(_GameSettings):
+    approach: Approach = Field(default="ppo-tuned", description="Named approach, or a user-defined one")
+    seed: Seed = Field(default=0, description="Training seed")
+
+
+class TrainSettings(TrainingSettings, _ApproachSettings):
+    """Train an approach on a game."""
+
+    name: Name | None = Field(default=None, description="Run name in MLflow (default: approach and seed)")
+    evaluation: EvaluationSettings | None = Field(
+        default=None,
+        description=f"Evaluation settings for this run's checkpoints (default: {_EVALUATION.episodes} episodes)",
+    )
 
     @property
     def title(self) -> str:
-        """What a person calls this look."""
+        """Title of the flow run."""
+        return f"{self.env_id} {approach_name(self.approach)} seed {self.seed}"
+
+
+class ResumeSettings(Settings):
+    """Resume a training run from its last checkpoint."""
+
+    run: RunReference
+    steps: Steps | None = Field(default=None, description="Total environment steps (default: as configured before)")
+    workers: Workers = None
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return short(self.run)
+
+
+class RecordSettings(Settings):
+    """Evaluate and record the checkpoints of a run."""
+
+    run: RunReference
+    evaluation: EvaluationSettings | None = Field(
+        default=None,
+        description="Evaluation settings (default: those chosen for the training run, otherwise "
+        f"{_EVALUATION.episodes} episodes)",
+    )
+    video: VideoSettings = Field(default=VideoSettings(), description="Video settings")
+    again: bool = Field(default=False, description="Replace existing videos and evaluation metrics")
+    steps: tuple[int, ...] | None = Field(
+        default=None, description="Record only the checkpoints at these steps (default: all checkpoints)"
+    )
+    last: bool = Field(default=False, description="Record only the last checkpoint")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return short(self.run)
+
+
+class CompareSettings(Settings):
+    """Compare runs, grouped by approach."""
+
+    runs: tuple[str, ...] = Field(
+        min_length=1, description="Runs to compare: MLflow run ids, unambiguous prefixes, run names, or latest"
+    )
+    against: tuple[str, ...] = Field(
+        default=(), description="Baseline of the comparison: one or more runs, or champion for the game's champion"
+    )
+    normalized: bool = Field(
+        default=False,
+        description="Compare human-normalized scores, which allows different games and environment settings",
+    )
+    name: Name | None = Field(default=None, description="Run name of the comparison in MLflow")
+    experiment: Name | None = Field(default=None, description="MLflow experiment (default: that of the first run)")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return ", ".join(map(short, self.runs))
+
+
+class _ApproachesAndSeeds(_GameSettings):
+    approaches: tuple[Approach, ...] = Field(
+        default=("ppo-tuned", "ppo"),
+        min_length=1,
+        description="Approaches, named or user-defined, each trained with every seed",
+    )
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1, description="Training seeds")
+
+
+class PipelineSettings(TrainingSettings, _ApproachesAndSeeds):
+    """Train approaches with several seeds, record every checkpoint, and compare the runs."""
+
+    evaluation: EvaluationSettings = Field(
+        default=_EVALUATION, description="Evaluation settings for the checkpoints of all runs"
+    )
+    name: Name | None = Field(default=None, description="Run name of the comparison in MLflow")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return f"{self.env_id} {', '.join(map(approach_name, self.approaches))} seeds {', '.join(map(str, self.seeds))}"
+
+
+class LearningBenchmarkSettings(Settings):
+    """Benchmark the final performance of approaches over games and seeds."""
+
+    env_ids: tuple[str, ...] = Field(
+        default=tuple(
+            f"ALE/{game}-v5"
+            for game in ("Pong", "Breakout", "Boxing", "Freeway", "SpaceInvaders", "Seaquest", "MsPacman", "Qbert")
+        ),
+        min_length=1,
+        description="Environment ids, or names of games such as Pong",
+    )
+    approaches: tuple[str, ...] = Field(
+        default=("ppo-tuned", "ppo", "random"), min_length=1, description="Named approaches"
+    )
+    seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1, description="Training seeds")
+    steps: Steps = Field(default=2_000_000, description="Total environment steps of each training run")
+    checkpoint_every: int = Field(default=250_000, ge=1, description="Environment steps between checkpoints")
+    episodes: int = Field(
+        default=FRESH_EPISODES,
+        ge=1,
+        le=10_000,
+        description="Evaluation episodes for the last checkpoint of each training run",
+    )
+    evaluation_seed: Seed = Field(default=1, description="Seed of the evaluation episodes")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"
+
+
+class AtlasSettings(Settings):
+    """Map each RAM byte of a game to its effect on the screen."""
+
+    env_id: EnvId
+    states: int = Field(default=64, ge=1, le=10_000, description="Sampled game states in which every byte is changed")
+    steps: int = Field(default=12_000, ge=1, le=10**7, description="Steps played to sample the game states from")
+    seed: Seed = Field(default=0, description="Seed of the episodes played and of the sampling")
+    run: str | None = Field(
+        default=None, description="Run whose last checkpoint plays the sampled episodes (default: random actions)"
+    )
+    name: Name | None = Field(default=None, description="Run name of the atlas in MLflow")
+    experiment: Experiment = None
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return f"{self.env_id}, {self.states} states"
+
+
+class ReelSettings(Settings):
+    """Record the learning progress of a run, or of two runs side by side."""
+
+    runs: tuple[str, ...] = Field(
+        min_length=1, max_length=2, description="One run, or two runs of the same game to show side by side"
+    )
+    seconds: float = Field(
+        default=20.0, ge=1, le=3600, description="Maximum length of each checkpoint's segment in seconds"
+    )
+    seed: Seed = Field(default=0, description="Seed of the episode that every checkpoint plays")
+    deterministic: bool = Field(default=False, description="Play the most probable action instead of sampling")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return " and ".join(map(short, self.runs))
+
+
+class GuardSettings(Settings):
+    """Check whether the champions still perform as well as when they were crowned."""
+
+    env_id: EnvId | None = Field(default=None, description="Check only this game's champion (default: every champion)")
+    episodes: int = Field(
+        default=FRESH_EPISODES, ge=10, le=10_000, description="Evaluation episodes per champion, on fresh seeds"
+    )
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
         return self.env_id or "all champions"
 
 
 class FollowUpSettings(Settings):
-    """What a person asks for when a finished training is looked at."""
+    """Record, evaluate and compare a finished training run."""
 
-    run: str = Field(description="MLflow run id, a beginning of it, a run name, or latest")
-    earlier: int = Field(default=5, ge=0, le=100, description="so many earlier trainings of its game are compared")
+    run: RunReference
+    earlier: int = Field(
+        default=5, ge=0, le=100, description="Number of earlier training runs of the game in the comparison"
+    )
 
     @property
     def title(self) -> str:
-        """What a person calls this."""
+        """Title of the flow run."""
         return short(self.run)
 
 
 class RetrainSettings(Settings):
-    """What is asked for when a game's champion is no longer what it was."""
+    """Retrain a game's champion after its performance dropped."""
 
     env_id: EnvId
     cause: Cause = Field(
         default="checkpoint",
-        description="game: the emulator plays otherwise, so train from scratch; checkpoint, collapse: go on from the "
-        "champion's last good checkpoint",
+        description="Cause of the drop. game: the emulator has changed, train from scratch; checkpoint or collapse: "
+        "continue from the champion's last good checkpoint",
     )
-    steps: int | None = Field(
-        default=None, ge=1, le=10**10, description="steps of new training; none: as many as the champion was trained"
+    steps: Steps | None = Field(
+        default=None, description="Additional environment steps (default: as many as the champion was trained for)"
     )
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    cool_down_hours: float = Field(default=24, ge=0, description="hours between two retrainings of a game")
-    at_most: int = Field(default=3, ge=1, description="retrainings for one champion; then a person is asked")
+    workers: Workers = None
+    cool_down_hours: float = Field(default=24, ge=0, description="Minimum hours between two retraining runs of a game")
+    at_most: int = Field(
+        default=3, ge=1, description="Maximum number of retraining runs per champion, after which a person is notified"
+    )
 
     @property
     def title(self) -> str:
-        """What a person calls this retraining."""
+        """Title of the flow run."""
         return f"{self.env_id} ({self.cause})"
+
+
+class SweepSettings(Settings):
+    """Search for an approach's hyperparameters with Optuna."""
+
+    env_id: EnvId
+    approach: ApproachName = "ppo-tuned"
+    parameters: tuple[str, ...] = Field(
+        default=(), description="Hyperparameters to search (default: all that the approach has)"
+    )
+    trials: int = Field(
+        default=20, ge=1, le=10_000, description="Total number of trials, including those of earlier runs of this sweep"
+    )
+    steps: Steps = Field(default=200_000, description="Total environment steps of a trial that is not pruned")
+    seed: Seed = Field(default=0, description="Training seed of every trial, and seed of the search")
+    workers: Workers = None
+    name: Name | None = Field(default=None, description="Run name of the sweep in MLflow (default: approach and game)")
+    experiment: Experiment = None
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run; a sweep with the title of an earlier one resumes it."""
+        return self.name or f"sweep of {self.approach} on {self.env_id}"

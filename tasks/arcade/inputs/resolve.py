@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
@@ -12,7 +12,7 @@ def run_settings(asked: TrainSettings) -> RunSettings:
     """What was asked for, resolved: game and approach by their names, with what was overridden.
 
     Raises:
-        UnknownGameError: no such environment id, or one without RAM.
+        UnknownEnvironmentError: no such environment id, or one without RAM.
         UnknownApproachError: no such approach.
     """
     settings = approach(asked.approach) if isinstance(asked.approach, str) else asked.approach

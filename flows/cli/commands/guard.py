@@ -1,0 +1,49 @@
+"""`ramreel guard`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from tasks.arcade.inputs.forms import GuardSettings
+
+if TYPE_CHECKING:
+    from tasks.champion import ChampionStatus
+
+DROPPED = 3
+"""Exit code if a champion's performance dropped."""
+
+
+@options_of(GuardSettings)
+def guard(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
+    """Check whether the champions still perform as well as when they were crowned, and report those that do not."""
+    from tasks.arcade.emulator.environment_ids import resolve
+
+    settings = validated(GuardSettings, given)
+    with validating():
+        if settings.env_id is not None:
+            resolve(settings.env_id)
+    store = open_checked_store(tracking_uri)
+    configure_prefect()
+    from tasks.champion import require_champion
+
+    with validating():
+        if settings.env_id is not None:
+            require_champion(store, settings.env_id)
+    with flow_session("flows.guard", as_json, quiet) as terminal:
+        from flows.guard import GuardError
+        from flows.guard import guard as flow
+
+        try:
+            standings = flow(settings)
+        except GuardError as error:
+            terminal.error(str(error), _values(error.standings))
+            return 1
+        lines = [f"{one.env_id} version {one.version}: {one.words}" for one in standings]
+        terminal.results(lines or ["no game has a champion yet"], _values(standings))
+    return DROPPED if any(one.dropped for one in standings) else 0
+
+
+def _values(standings: tuple[ChampionStatus, ...]) -> dict[str, Any]:
+    return {"champions": [one.model_dump() for one in standings], "dropped": any(one.dropped for one in standings)}

@@ -1,0 +1,37 @@
+"""`ramreel verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.session import open_checked_store, open_terminal, validated, validating
+from tasks.arcade.inputs.commands import VerifySettings
+
+
+@options_of(VerifySettings)
+def verify(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
+    """Verify videos: replay their traces, and compare RAM, rewards and every frame with what was recorded."""
+    target = validated(VerifySettings, given).target
+    from tasks.runs.verify import verify_file, verify_run
+
+    with validating():
+        if is_file := Path(target).is_file() or Path(target).suffix in (".json", ".mp4"):
+            proofs = [verify_file(Path(target))]
+        else:
+            store = open_checked_store(tracking_uri)
+            run_id = store.resolve_run(target)
+    with open_terminal(as_json, quiet) as terminal:
+        if not is_file:
+            proofs = verify_run(store, run_id)
+        failed = next((proof for proof in proofs if not proof.ok), None)
+        terminal.results(
+            [proof.line for proof in proofs],
+            {
+                "ok": failed is None,
+                "steps_checked": sum(proof.steps_checked for proof in proofs),
+                "first_difference": failed.first_difference if failed else None,
+                "videos": [proof.model_dump() for proof in proofs],
+            },
+        )
+    return 1 if failed else 0

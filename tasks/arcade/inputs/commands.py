@@ -1,0 +1,109 @@
+"""Input models of the commands that run without a flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.arcade.inputs.fields import ApproachName, EnvId, Experiment, Name, RunReference, Seed, Workers
+from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.run import ApproachId
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+Rounds = Annotated[int, Field(ge=1, description="Measurement rounds; their medians are reported")]
+ROUNDS = 5
+
+ContenderSteps = Annotated[int, Field(ge=1, description="Environment steps of each contender per round")]
+CONTENDER_STEPS = 32_768
+
+ContenderFrames = Annotated[
+    int, Field(ge=100, description="Frames of the episode that each contender records per round")
+]
+CONTENDER_FRAMES = 5_000
+
+
+class _CheckpointReference(Settings):
+    run: RunReference
+    checkpoint: int | None = Field(
+        default=None, ge=0, description="Environment step of the checkpoint (default: the last checkpoint)"
+    )
+
+
+class WatchSettings(_CheckpointReference):
+    """Watch a checkpoint play."""
+
+    seed: Seed = Field(default=0, description="Seed of the episode")
+    deterministic: bool = Field(default=False, description="Play the most probable action instead of sampling")
+
+
+class ExportSettings(_CheckpointReference):
+    """Export a checkpoint to Stable-Baselines3."""
+
+    to: Path = Field(description="Path of the zip file to write")
+
+
+class ImportSettings(Settings):
+    """Import training runs of other libraries."""
+
+    paths: tuple[Path, ...] = Field(
+        min_length=1,
+        description="TensorBoard logs, monitor.csv, evaluations.npz, a folder of these, or a Stable-Baselines3 zip; "
+        "each path becomes a run",
+    )
+    env_id: EnvId
+    approach: ApproachId = Field(default="imported", max_length=100, description="Name of the approach in comparisons")
+    seed: Seed = Field(default=0, description="Seed of the first run; the seeds of further runs count up from it")
+    trust: bool = Field(default=False, description="Allow code in a zip file to run")
+    name: Name | None = Field(default=None, description="Run name in MLflow (default: approach and seed)")
+    experiment: Experiment = None
+
+
+class RenderSettings(Settings):
+    """Render a trace to a video."""
+
+    trace: Path = Field(description="Trace file")
+    to: Path | None = Field(
+        default=None, description="Path of the video (default: the trace's name, in the working directory)"
+    )
+
+
+class VerifySettings(Settings):
+    """Verify the videos of a run, a single video, or a trace."""
+
+    target: str = Field(description="Run whose videos are verified, or the file of a video or a trace")
+
+
+class GamesSettings(Settings):
+    """List the environment ids."""
+
+    pattern: str = Field(default="", description="List only the ids that contain this text, in upper or lower case")
+
+
+class UpSettings(Settings):
+    """Start the services."""
+
+    prefect_port: Port = Field(default=4200, description="Port of the Prefect server and UI")
+    mlflow_port: Port = Field(default=5000, description="Port of the MLflow server and UI")
+
+
+class TrainingBenchmarkSettings(Settings):
+    """Benchmark the speed of training."""
+
+    env_id: EnvId = "ALE/Pong-v5"
+    approach: ApproachName = Field(
+        default="ppo-tuned", description="Approach whose network and hyperparameters every contender trains"
+    )
+    rounds: Rounds = ROUNDS
+    steps: ContenderSteps = CONTENDER_STEPS
+    workers: Workers = None
+
+
+class VideoBenchmarkSettings(Settings):
+    """Benchmark the speed of video recording."""
+
+    env_id: EnvId = "ALE/Boxing-v5"
+    rounds: Rounds = ROUNDS
+    frames: ContenderFrames = CONTENDER_FRAMES
