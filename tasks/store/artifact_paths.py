@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from tasks.store.errors import StoreError
@@ -39,32 +39,37 @@ def video_at(step: int, episode: str | None = None) -> StoredVideo:
 
 
 def pair_videos(paths: Iterable[str]) -> dict[int, StoredVideo]:
-    """Return the videos among artifact paths by step, in ascending order; an MP4 without its trace is skipped."""
+    """Return the videos among artifact paths by step, in ascending order.
+
+    An MP4 without its trace is skipped; of several at one step the last one counts.
+    """
     found: dict[int, StoredVideo] = {}
-    for name, suffixes in _by_stem(paths).items():
-        match = _STEP_NAME.fullmatch(name)
-        if match and {"mp4", "trace.json"} <= suffixes.keys():
+    for stem, mp4, trace in _pairs(paths):
+        if match := _STEP_NAME.fullmatch(stem):
             step = int(match["step"])
-            found[step] = StoredVideo(step=step, mp4=suffixes["mp4"], trace=suffixes["trace.json"])
+            found[step] = StoredVideo(step=step, mp4=mp4, trace=trace)
     return dict(sorted(found.items()))
 
 
 def pair_episodes(step: int, paths: Iterable[str]) -> list[StoredVideo]:
-    """Return the videos of single episodes of a checkpoint among artifact paths, by name."""
-    return [
-        StoredVideo(step=step, mp4=suffixes["mp4"], trace=suffixes["trace.json"])
-        for name, suffixes in sorted(_by_stem(paths).items())
-        if _EPISODE_NAME.fullmatch(name) and {"mp4", "trace.json"} <= suffixes.keys()
-    ]
+    """Return the videos of single episodes of a checkpoint among artifact paths, by name; likewise."""
+    found = {
+        stem: StoredVideo(step=step, mp4=mp4, trace=trace)
+        for stem, mp4, trace in _pairs(paths)
+        if _EPISODE_NAME.fullmatch(stem)
+    }
+    return [found[stem] for stem in sorted(found)]
 
 
-def _by_stem(paths: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return `{"step-000250000": {"mp4": path, "trace.json": path}}`."""
-    found: dict[str, dict[str, str]] = {}
+def _pairs(paths: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (stem, MP4, trace) of each MP4 that has its trace in the same folder."""
+    found: dict[tuple[PurePosixPath, str], dict[str, str]] = {}
     for path in paths:
         stem, _, suffix = PurePosixPath(path).name.partition(".")
-        found.setdefault(stem, {})[suffix] = safe_path(path)
-    return found
+        found.setdefault((PurePosixPath(path).parent, stem), {})[suffix] = safe_path(path)
+    for (_, stem), suffixes in found.items():
+        if {"mp4", "trace.json"} <= suffixes.keys():
+            yield stem, suffixes["mp4"], suffixes["trace.json"]
 
 
 def evaluated_steps(paths: Iterable[str]) -> tuple[int, ...]:

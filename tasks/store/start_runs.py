@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.arcade.atlas.model import Atlas, AtlasError, read_atlas
+from tasks.arcade.atlas.atlas import Atlas, AtlasError, read_atlas
 from tasks.arcade.external_runs import ExternalRun
 from tasks.arcade.inputs.forms import AtlasSettings, SweepSettings
 from tasks.arcade.settings.game import GameSettings

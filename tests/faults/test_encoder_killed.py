@@ -1,4 +1,4 @@
-"""The encoder is killed in the middle of a video: no broken video is left, one retry, then a clear failure."""
+"""A killed encoder is retried once, then the video fails, and no incomplete video is left."""
 
 from __future__ import annotations
 
@@ -28,51 +28,51 @@ TRAIN = TrainSettings(
 DIES_ONCE, ALWAYS_DIES, LIVES = 256, 512, 768
 
 
-class Killer:
-    """Kills the encoders of some checkpoints' videos once they have written something; each so many times."""
+class EncoderKiller:
+    """Kill the encoders of given checkpoints a given number of times, once they have written to their file."""
 
     def __init__(self, temporary: Path, deaths: dict[int, int]) -> None:
         self._temporary, self._deaths = temporary, deaths
         self.killed: Counter[int] = Counter()
 
-    def look(self) -> None:
+    def kill_encoders(self) -> None:
         if not any(self._temporary.glob("ramreel-*/.video.mp4.*")):
             return
         for entry in Path("/proc").iterdir():
             try:
-                words = (entry / "cmdline").read_bytes().decode().split("\0")
-                video = Path(words[-2].removeprefix("file:")) if "rawvideo" in words else None
+                arguments = (entry / "cmdline").read_bytes().decode().split("\0")
+                video = Path(arguments[-2].removeprefix("file:")) if "rawvideo" in arguments else None
                 if video is None or not video.is_relative_to(self._temporary) or not video.stat().st_size:
                     continue
-                (description,) = video.parent.glob("checkpoint/**/checkpoint.json")
-                step = json.loads(description.read_text())["step"]
+                (checkpoint_file,) = video.parent.glob("checkpoint/**/checkpoint.json")
+                step = json.loads(checkpoint_file.read_text())["step"]
             except (OSError, ValueError):
                 continue
             if video.name.startswith(".video.mp4.") and self.killed[step] < self._deaths.get(step, 0):
                 self.killed[step] += kill(int(entry.name))
-                # Until it is gone it would be found, and counted, again.
+                # While the file exists, the same encoder would be found and counted again.
                 while video.exists():
                     time.sleep(0.01)
 
 
 @contextmanager
-def at_work(killer: Killer) -> Iterator[None]:
-    over = threading.Event()
+def killing_in_background(killer: EncoderKiller) -> Iterator[None]:
+    stopped = threading.Event()
 
-    def work() -> None:
-        while not over.wait(0.01):
-            killer.look()
+    def loop() -> None:
+        while not stopped.wait(0.01):
+            killer.kill_encoders()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=loop)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()
 
 
-def test_one_retry_then_a_clear_failure_and_the_other_videos_are_made(
+def test_killed_encoder_is_retried_once_and_other_videos_are_recorded(
     at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "temporary"
@@ -80,8 +80,8 @@ def test_one_retry_then_a_clear_failure_and_the_other_videos_are_made(
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     store, run_id = open_store(), train(TRAIN).run_id
     settings = RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), video=VideoSettings(panel=False))
-    killer = Killer(temporary, {DIES_ONCE: 1, ALWAYS_DIES: 100})
-    with at_work(killer), pytest.raises(RecordError) as failed:
+    killer = EncoderKiller(temporary, {DIES_ONCE: 1, ALWAYS_DIES: 100})
+    with killing_in_background(killer), pytest.raises(RecordError) as failed:
         record(settings)
     assert killer.killed == {DIES_ONCE: 1, ALWAYS_DIES: 2}, "one retry"
     assert failed.value.failed.keys() == {ALWAYS_DIES}
@@ -90,8 +90,8 @@ def test_one_retry_then_a_clear_failure_and_the_other_videos_are_made(
     assert str(failed.value) == store.run(run_id).tags["ramreel.reason"]
     assert list(store.complete_videos(run_id)) == [DIES_ONCE, LIVES]
     kept = {path.name[:14] for path in (at_home / "mlruns/artifacts").rglob("videos/**/step-*")}
-    assert kept == {f"step-{DIES_ONCE:09d}", f"step-{LIVES:09d}"}, "no broken video is left"
-    assert list(temporary.glob("ramreel-*")) == [], "nor anything half-written"
+    assert kept == {f"step-{DIES_ONCE:09d}", f"step-{LIVES:09d}"}, "no incomplete video is left"
+    assert list(temporary.glob("ramreel-*")) == [], "no temporary file is left"
     assert [proof.ok for proof in verify_run(store, run_id)] == [True, True]
     assert record(settings).made == (ALWAYS_DIES,)
     assert [proof.ok for proof in verify_run(store, run_id)] == [True, True, True]

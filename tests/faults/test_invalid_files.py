@@ -1,4 +1,4 @@
-"""Nonsense in the parameters of flows, as a deployment may be given it: refused before anything is stored."""
+"""Invalid parameters of flows, as in a deployment, are refused before anything is stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.invalid_input import many, numbers, texts, values
+from helpers.invalid_input import json_numbers, json_texts, json_values, many_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect import Flow
@@ -27,18 +27,18 @@ from flows.reel import reel
 from flows.retrain import retrain
 from flows.sweep import sweep
 from flows.train import resume, train
-from tasks.arcade.emulator.emulator import UnknownGameError, resolve
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, resolve
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.settings.approaches import UnknownApproachError
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.tuning import SweepError, parameters
-from tasks.champion import crowned
-from tasks.runs.comparability import contenders
-from tasks.runs.reel_cast import find_cast
+from tasks.champion import require_champion
+from tasks.runs.comparability import select_runs
+from tasks.runs.reel_selection import select_checkpoints
 from tasks.store import Store, StoreError
 
-FIRST: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], object]]] = {
+FLOWS: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], object]]] = {
     "train": (train, {"env_id": "ALE/Pong-v5"}, lambda store, given: run_settings(given)),
     "pipeline": (
         pipeline,
@@ -63,70 +63,72 @@ FIRST: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], ob
     "compare": (
         compare,
         {"runs": ["latest"]},
-        lambda store, given: contenders(store, given.runs, given.against),
+        lambda store, given: select_runs(store, given.runs, given.against),
     ),
-    "reel": (reel, {"runs": ["latest"]}, lambda store, given: find_cast(store, given.runs)),
+    "reel": (reel, {"runs": ["latest"]}, lambda store, given: select_checkpoints(store, given.runs)),
     "sweep": (sweep, {"env_id": "ALE/Pong-v5"}, lambda store, given: (resolve(given.env_id), parameters(given))),
     "atlas": (atlas, {"env_id": "ALE/Pong-v5"}, lambda store, given: resolve(given.env_id)),
-    "guard": (guard, {"env_id": "ALE/Pong-v5"}, lambda store, given: crowned(store, given.env_id or "x")),
-    "retrain": (retrain, {"env_id": "ALE/Pong-v5"}, lambda store, given: crowned(store, given.env_id)),
+    "guard": (guard, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id or "x")),
+    "retrain": (retrain, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id)),
 }
-"""Each flow, what it has to be given, and what it asks first: before anything is stored."""
+"""Each flow, its required parameters, and what it validates before anything is stored."""
 
 
 @pytest.fixture
-def untouched(home: Path, store: Store) -> Iterator[Callable[[], bool]]:
+def unchanged_database(home: Path, store: Store) -> Iterator[Callable[[], bool]]:
     store.runs_named("x")
     with closing(sqlite3.connect(home / "mlruns/mlflow.db")) as watch:
         version = watch.execute("PRAGMA data_version").fetchone()
         yield lambda: bool(watch.execute("PRAGMA data_version").fetchone() == version)
 
 
-PLAUSIBLE = st.one_of(values, numbers, texts, st.lists(numbers, max_size=3), st.lists(texts, max_size=3))
+REPLACEMENTS = st.one_of(
+    json_values, json_numbers, json_texts, st.lists(json_numbers, max_size=3), st.lists(json_texts, max_size=3)
+)
 
 
-@many
+@many_examples
 @given(data=st.data())
-@pytest.mark.parametrize("name", FIRST)
-def test_it_is_refused_before_anything_is_stored(
-    name: str, data: st.DataObject, store: Store, untouched: Callable[[], bool]
+@pytest.mark.parametrize("name", FLOWS)
+def test_invalid_parameters_are_refused_before_anything_is_stored(
+    name: str, data: st.DataObject, store: Store, unchanged_database: Callable[[], bool]
 ) -> None:
-    flow, needed, first = FIRST[name]
+    flow, required, validate = FLOWS[name]
     kind: type[Settings] = flow.fn.__annotations__["settings"]
     kind = kind if isinstance(kind, type) else vars(__import__(flow.fn.__module__, fromlist=["x"]))[kind]
-    fields = st.sampled_from([*kind.model_fields, "nonsense"])
-    nonsense = data.draw(st.dictionaries(fields, PLAUSIBLE, min_size=1, max_size=3), label="nonsense")
-    given = data.draw(st.sampled_from([{"settings": needed | nonsense}, {"settings": nonsense}, nonsense]))
+    fields = st.sampled_from([*kind.model_fields, "unknown"])
+    invalid = data.draw(st.dictionaries(fields, REPLACEMENTS, min_size=1, max_size=3), label="invalid")
+    given = data.draw(st.sampled_from([{"settings": required | invalid}, {"settings": invalid}, invalid]))
     try:
-        asked = flow.validate_parameters(given)["settings"]
+        parameters_given = flow.validate_parameters(given)["settings"]
     except (ParameterTypeError, SignatureMismatchError) as error:
         assert "settings" in str(error)
         return
     try:
-        first(store, asked)
-    except (UnknownGameError, UnknownApproachError, SweepError, StoreError) as error:
+        validate(store, parameters_given)
+    except (UnknownEnvironmentError, UnknownApproachError, SweepError, StoreError) as error:
         assert "\n" not in str(error)
     except ValidationError as error:
-        pytest.fail(f"found too late: {error}")
-    assert untouched()
+        pytest.fail(f"not refused by validate_parameters: {error}")
+    assert unchanged_database()
 
 
 @pytest.mark.parametrize("name", ["pipeline", "learning"])
 @pytest.mark.parametrize("seed", [-1, 2**31, 0.5, "x"])
-def test_a_seed_that_is_none_is_refused_before_the_first_training_is_over(name: str, seed: object) -> None:
-    flow, needed, _ = FIRST[name]
+def test_invalid_seed_among_several_is_refused(name: str, seed: object) -> None:
+    flow, required, _ = FLOWS[name]
     with pytest.raises(ParameterTypeError, match="seeds"):
-        flow.validate_parameters({"settings": needed | {"seeds": [0, seed]}})
+        flow.validate_parameters({"settings": required | {"seeds": [0, seed]}})
 
 
 @pytest.mark.parametrize("field", ["name", "experiment"])
 @pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "\u202egnp.exe", "\0", " ", ""])
-def test_a_name_that_cannot_be_seen_is_none(field: str, name: str) -> None:
+def test_unprintable_name_is_refused(field: str, name: str) -> None:
     with pytest.raises(ParameterTypeError, match=field):
         train.validate_parameters({"settings": {"env_id": "ALE/Pong-v5", field: name}})
 
 
-def test_a_name_may_be_anything_that_can_be_seen() -> None:
+def test_any_printable_name_is_valid() -> None:
     for name in ("../x", "$(touch x)", "<b>", "ポン", "👩‍💻", "a 'b' \"c\"", "[/]"):
         given = train.validate_parameters({"settings": {"env_id": "ALE/Pong-v5", "name": name}})["settings"]
         assert given.name == name

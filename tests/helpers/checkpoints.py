@@ -1,4 +1,4 @@
-"""A checkpoint, its files, and what a forger would do to them."""
+"""A checkpoint with random weights, and a forged manifest of its files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
 
-FILES = ["manifest.json", "checkpoint.json", "policy.safetensors", "features.safetensors"]
+CHECKPOINT_FILES = ["manifest.json", "checkpoint.json", "policy.safetensors", "features.safetensors"]
 
 
-def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
+def random_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
+    """Return a checkpoint of Pong with random weights and feature statistics."""
     game, settings = resolve("ALE/Pong-v5"), approach(name)
     run = RunSettings(game=game, approach=settings, seed=1, steps=10_000, checkpoint_every=4096)
     generator = np.random.default_rng(0)
@@ -29,8 +30,8 @@ def a_checkpoint(name: str = "ppo-tuned", step: int = 4096) -> Checkpoint:
     return Checkpoint(run, step, action_names(game), weights, statistics)
 
 
-def remake_manifest(directory: Path) -> None:
-    """What a forger would do: hash the changed files anew."""
+def forge_manifest(directory: Path) -> None:
+    """Replace the hashes in a manifest by those of the modified files."""
     path = directory / "manifest.json"
     fields = json.loads(path.read_text())
     fields["files"] = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in fields["files"]}

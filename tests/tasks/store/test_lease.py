@@ -184,7 +184,7 @@ def test_lease_that_cannot_be_written_is_an_error(store: Store, run_id: str) -> 
 
 FIRST_RUN = """
 import sys
-from tasks.arcade.settings.algorithms import RunSettings
+from tasks.arcade.settings.run import RunSettings
 from tasks.store import open_store
 store = open_store()
 print(store.start_run(RunSettings.model_validate_json(sys.argv[1]), name="n", command="c", versions={}, commit=None))

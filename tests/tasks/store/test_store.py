@@ -256,6 +256,37 @@ class TestResolve:
         monkeypatch.setattr(queries, "PAGE", 1)
         assert [store.resolve_run(name) for name in ("one", "two", "three")] == runs
 
+    def test_runs_beyond_the_first_page(self, store: Store, run_id: str) -> None:
+        client = client_of(store)
+        experiment = client.get_run(run_id).info.experiment_id
+        tags = {"ramreel.env_id": "ALE/Pong-v5"}
+        runs = [
+            client.create_run(experiment, start_time=number + 1, tags=tags, run_name="trial").info.run_id
+            for number in range(2 * queries.PAGE + 5)
+        ]
+        client.delete_run(runs[7])
+        found = [run for run in reversed(runs) if run != runs[7]]
+        assert store.runs_tagged("ramreel.env_id", "ALE/Pong-v5") == (run_id, *found)
+        assert store.runs_named("trial") == tuple(found)
+
+    def test_run_started_while_pages_are_fetched_is_no_duplicate(self, store: Store, run_id: str) -> None:
+        client = client_of(store)
+        experiment = client.get_run(run_id).info.experiment_id
+        runs = [
+            client.create_run(experiment, start_time=number + 1, run_name="trial").info.run_id
+            for number in range(queries.PAGE + 1)
+        ]
+        search = client.search_runs
+
+        def search_and_start_another(*args: object, **kwargs: object) -> object:
+            page = search(*args, **kwargs)
+            client.create_run(experiment, run_name="trial")
+            return page
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(client, "search_runs", search_and_start_another)
+            assert store.runs_named("trial") == tuple(reversed(runs))
+
 
 class TestMetrics:
     def test_history_keeps_the_last_value_at_a_step(self, store: Store, run_id: str) -> None:
