@@ -1,9 +1,10 @@
-"""A user's own approach: a named one with other hyper-parameters, from a TOML file in rl-baselines3-zoo's words."""
+"""Settings files: user-defined approaches in TOML, a named approach with other hyperparameters.
+
+Hyperparameters have rl-baselines3-zoo's names.
+"""
 
 from __future__ import annotations
 
-import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from slugify import slugify
 
 from tasks.arcade.errors import RamreelError
+from tasks.arcade.inputs.fields import MAX_STEPS
 from tasks.arcade.settings.algorithms import (
     ActorCriticSettings,
     OffPolicySettings,
@@ -27,34 +30,35 @@ from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.networks import NetworkSettings, RecurrentNetworkSettings
 from tasks.arcade.settings.run import ApproachSettings
 
-_ABOUT = ("approach", "name", "description", "n_timesteps", "policy")
-_NETWORK = ("net_arch", "activation_fn", "layer_norm")
+_FILE_KEYS = ("approach", "name", "description", "n_timesteps", "policy")
+"""Keys that are not hyperparameters."""
+_APPROACH_KEYS = ("n_envs", "reward")
+_NETWORK_KEYS = ("net_arch", "activation_fn", "layer_norm")
 _LAYERS = ("body", "pi", "vf")
-_UNITS = "lstm_hidden_size"
-_LSTMS = {
-    "n_lstm_layers": (1, "1, an LSTM is one layer here"),
-    "shared_lstm": (False, "false, actor and critic have an LSTM each"),
-    "enable_critic_lstm": (True, "true, actor and critic have an LSTM each"),
+_LSTM_UNITS = "lstm_hidden_size"
+_LSTM_CONSTANTS = {
+    "n_lstm_layers": (1, "1, each LSTM has one layer"),
+    "shared_lstm": (False, "false, actor and critic have separate LSTMs"),
+    "enable_critic_lstm": (True, "true, actor and critic have separate LSTMs"),
 }
-_OF_APPROACH = ("n_envs", "reward")
-_LARGEST = 100_000
-"""Bytes of a settings file: a few words and numbers are far less."""
+"""sb3-contrib's keys of which only one value is supported."""
+_MAX_BYTES = 100_000
 
 _S = TypeVar("_S", bound=Settings)
 
 
 class HyperparameterError(RamreelError, ValueError):
-    """A hyper-parameter, or a file of them, cannot be used; the message is one line and names it."""
+    """A hyperparameter or a settings file is invalid; the message is one line and names it."""
 
 
 @dataclass(frozen=True)
-class Own:
-    """What a settings file says.
+class UserApproach:
+    """Contents of a settings file.
 
     Attributes:
-        approach: the user's own.
-        based_on: the named approach that it is built on.
-        n_timesteps: how long to train; none: the file does not say.
+        approach: the user-defined approach.
+        based_on: name of the approach that it is based on.
+        n_timesteps: total environment steps; None if the file has none.
     """
 
     approach: ApproachSettings
@@ -62,156 +66,157 @@ class Own:
     n_timesteps: int | None
 
 
-def read(path: Path, based_on: str | None = None) -> Own:
+def read_settings_file(path: Path, based_on: str | None = None) -> UserApproach:
     """Read a settings file.
 
     Args:
-        path: the file, TOML.
-        based_on: the named approach to build on, instead of the file's own word.
+        path: the TOML file.
+        based_on: name of the approach to base it on, instead of the one in the file.
 
     Raises:
-        HyperparameterError: it cannot be read, or says something that there is not.
-        UnknownApproachError: there is no approach of this name.
+        HyperparameterError: the file cannot be read, or a key or a value in it is invalid.
+        UnknownApproachError: the approach that it is based on does not exist.
     """
-    given = current_names(_toml(path))
+    values = current_names(_read_toml(path))
     try:
-        return _own(given, based_on, path.stem)
+        return _user_approach(values, based_on, path.stem)
     except HyperparameterError as error:
         raise HyperparameterError(f"{path}: {error}") from None
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise HyperparameterError(f"{path} is no settings file: it is larger than {_LARGEST:,} bytes")
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise HyperparameterError(f"{path} is not a settings file: it is larger than {_MAX_BYTES:,} bytes")
         return tomllib.loads(content.decode())
     except OSError as error:
         raise HyperparameterError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         if isinstance(error, HyperparameterError):
             raise
-        raise HyperparameterError(f"{path} is no TOML: {str(error).splitlines()[0]}") from None
+        raise HyperparameterError(f"{path} is not valid TOML: {str(error).splitlines()[0]}") from None
 
 
-def _own(given: Mapping[str, Any], based_on: str | None, stem: str) -> Own:
-    about = {word: given[word] for word in _ABOUT if word in given}
-    based_on = based_on or _checked("approach", str, about.get("approach", ""))
+def _user_approach(values: Mapping[str, Any], based_on: str | None, stem: str) -> UserApproach:
+    based_on = based_on or _parsed("approach", str, values.get("approach", ""))
     if not based_on:
         raise HyperparameterError(
-            'say on which approach it builds, by approach = "ppo" in it or by --approach: '
-            f"there are {', '.join(APPROACHES)}"
+            'No approach to base it on: add approach = "ppo" to the file, or give --approach. '
+            f"Available: {', '.join(APPROACHES)}"
         )
     base = approach(based_on)
-    policy, right = "MlpPolicy", "RAM is played by an MlpPolicy"
-    if base.features.kind == "pixels":
-        policy, right = "CnnPolicy", "pixels are played by a CnnPolicy"
-    if isinstance(base.algorithm, RecurrentPpoSettings):
-        policy, right = "MlpLstmPolicy", "RAM is remembered by an MlpLstmPolicy"
-    if about.get("policy", policy) != policy:
-        raise HyperparameterError(f"policy: {right}, got {about['policy']!r}")
-    changed = with_hyperparameters(base, {word: value for word, value in given.items() if word not in _ABOUT})
-    name = _checked("name", str, about.get("name", _slug(stem)))
+    policy, reason = _policy(base)
+    if values.get("policy", policy) != policy:
+        raise HyperparameterError(f"policy: {reason} an {policy}, got {values['policy']!r}")
+    changed = with_hyperparameters(base, {key: value for key, value in values.items() if key not in _FILE_KEYS})
+    name = _parsed("name", str, values.get("name", slugify(stem)))
     if name in APPROACHES:
-        raise HyperparameterError(f'name: {name} is an approach already; give it another one by name = "my-{name}"')
-    described = _checked("description", str, about.get("description", f"{based_on} with other hyper-parameters"))
-    called = _valid(ApproachSettings, {**changed.model_dump(mode="json"), "name": name, "description": described})
-    return Own(called, based_on, _timesteps(about.get("n_timesteps")))
+        raise HyperparameterError(f'name: {name} is a named approach; choose another name, such as name = "my-{name}"')
+    description = _parsed("description", str, values.get("description", f"{based_on} with other hyperparameters"))
+    own = _updated(changed, {"name": name, "description": description})
+    return UserApproach(own, based_on, _timesteps(values.get("n_timesteps")))
 
 
-def _slug(stem: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")
+def _policy(base: ApproachSettings) -> tuple[str, str]:
+    """Return Stable-Baselines3's policy class of an approach, and the reason for it."""
+    if base.features.uses_pixels:
+        return "CnnPolicy", "pixel observations need"
+    if isinstance(base.algorithm, RecurrentPpoSettings):
+        return "MlpLstmPolicy", "a recurrent approach needs"
+    return "MlpPolicy", "RAM observations need"
 
 
-def _timesteps(given: object) -> int | None:
-    """Files have it as 1e7, which TOML takes for a fraction."""
-    if given is None:
+def _timesteps(value: object) -> int | None:
+    """Return the total environment steps; files have them as 1e7, a float in TOML."""
+    if value is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 1 <= given <= 10**10 or given != int(given):
-        raise HyperparameterError(f"n_timesteps: a whole number of steps from 1 to 10,000,000,000, got {given!r}")
-    return int(given)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_STEPS or value % 1:
+        raise HyperparameterError(f"n_timesteps: a whole number of steps from 1 to {MAX_STEPS:,}, got {value!r}")
+    return int(value)
 
 
-def with_hyperparameters(base: ApproachSettings, given: Mapping[str, Any]) -> ApproachSettings:
-    """An approach with other hyper-parameters; its name stays.
+def with_hyperparameters(base: ApproachSettings, values: Mapping[str, Any]) -> ApproachSettings:
+    """Return an approach with other hyperparameters, under its own name.
 
     Args:
         base: the approach.
-        given: hyper-parameters in the words of rl-baselines3-zoo; `features` is a table of `FeatureSettings`.
+        values: hyperparameters by rl-baselines3-zoo's names; `features` is a table of `FeatureSettings`.
 
     Raises:
-        HyperparameterError: one is unknown, or has a value that it cannot have.
+        HyperparameterError: a hyperparameter is unknown, or its value is invalid.
     """
     kind = type(base.algorithm)
     own = [name for name in kind.model_fields if name not in ("algorithm", "network")]
     tables = ["features", *(["policy_kwargs"] if "network" in kind.model_fields else [])]
-    _know(given, [*own, *_OF_APPROACH, *tables], f"hyperparameter of {base.name}", also=_ABOUT)
-    algorithm: dict[str, Any] = {word: given[word] for word in own if word in given}
+    _require_known(values, [*own, *_APPROACH_KEYS, *tables], f"hyperparameter of {base.name}", also=_FILE_KEYS)
+    algorithm: dict[str, Any] = {key: values[key] for key in own if key in values}
     if isinstance(base.algorithm, ActorCriticSettings):
-        algorithm["network"] = _network(base.algorithm.network, given.get("policy_kwargs", {})).model_dump()
+        algorithm["network"] = _network(base.algorithm.network, values.get("policy_kwargs", {}))
     if isinstance(base.algorithm, OffPolicySettings):
-        algorithm |= _q_network(base.algorithm, given.get("policy_kwargs", {}))
-    features = _table("features", given.get("features", {}))
-    _know(features, FeatureSettings.model_fields, "key of features", within="features.")
-    changed = base.model_copy(
-        update={
-            "algorithm": _changed(base.algorithm, algorithm),
-            "features": _changed(base.features, features, "features."),
-        }
+        algorithm |= _q_network(base.algorithm, values.get("policy_kwargs", {}))
+    features = _table("features", values.get("features", {}))
+    _require_known(features, FeatureSettings.model_fields, "key of features", within="features.")
+    return _updated(
+        base,
+        {
+            "algorithm": _updated(base.algorithm, algorithm),
+            "features": _updated(base.features, features, "features."),
+            **{key: values[key] for key in _APPROACH_KEYS if key in values},
+        },
     )
-    return _changed(changed, {word: given[word] for word in _OF_APPROACH if word in given})
 
 
-def _q_network(base: OffPolicySettings, given: object) -> dict[str, Any]:
-    """What `policy_kwargs` changes of a value-based algorithm; Stable-Baselines3 has `n_quantiles` among them."""
-    table = _table("policy_kwargs", given)
+def _q_network(base: OffPolicySettings, value: object) -> dict[str, Any]:
+    """Return what `policy_kwargs` changes of a value-based algorithm: in Stable-Baselines3 also `n_quantiles`."""
+    table = _table("policy_kwargs", value)
     quantiles = ["n_quantiles"] if isinstance(base, QrDqnSettings) else []
-    _know(table, [*_NETWORK, *quantiles], "key of policy_kwargs", within="policy_kwargs.")
-    changes = _between_layers(table)
+    _require_known(table, [*_NETWORK_KEYS, *quantiles], "key of policy_kwargs", within="policy_kwargs.")
+    changes = _activations(table)
     if "net_arch" in table:
         changes["layers"] = _widths("policy_kwargs.net_arch", table["net_arch"])
-    network = _changed(base.network, changes, "policy_kwargs.").model_dump()
-    return {"network": network, **{word: table[word] for word in quantiles if word in table}}
+    network = _updated(base.network, changes, "policy_kwargs.")
+    return {"network": network, **{key: table[key] for key in quantiles if key in table}}
 
 
-def _network(base: NetworkSettings, given: object) -> NetworkSettings:
-    table = _table("policy_kwargs", given)
+def _network(base: NetworkSettings, value: object) -> NetworkSettings:
+    table = _table("policy_kwargs", value)
     recurrent = isinstance(base, RecurrentNetworkSettings)
-    known = [*_NETWORK, _UNITS, *_LSTMS] if recurrent else _NETWORK
-    _know(table, known, "key of policy_kwargs", within="policy_kwargs.")
-    changes = _between_layers(table) | (_lstms(table) if recurrent else {})
+    known = [*_NETWORK_KEYS, _LSTM_UNITS, *_LSTM_CONSTANTS] if recurrent else _NETWORK_KEYS
+    _require_known(table, known, "key of policy_kwargs", within="policy_kwargs.")
+    changes = _activations(table) | (_lstm(table) if recurrent else {})
     if "net_arch" in table:
         layers = table["net_arch"]
-        # A list is what it is in Stable-Baselines3: as many layers of its own for the policy and for the value.
+        # As in Stable-Baselines3, a list gives policy and value function separate layers of these widths.
         layers = {"pi": layers, "vf": layers} if isinstance(layers, list) else _table("policy_kwargs.net_arch", layers)
-        _know(layers, _LAYERS, "key of net_arch", within="policy_kwargs.net_arch.")
+        _require_known(layers, _LAYERS, "key of net_arch", within="policy_kwargs.net_arch.")
         for layer in _LAYERS:
             changes[layer] = _widths(f"policy_kwargs.net_arch.{layer}", layers.get(layer, []))
-    return _changed(base, changes, "policy_kwargs.")
+    return _updated(base, changes, "policy_kwargs.")
 
 
-def _lstms(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What sb3-contrib's words say of the LSTMs: of all but their size they can say only what is so."""
-    for word, (value, right) in _LSTMS.items():
-        if word in table and (type(table[word]) is not type(value) or table[word] != value):
-            raise HyperparameterError(f"policy_kwargs.{word}: {right}, got {table[word]!r}")
-    if _UNITS not in table:
+def _lstm(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what sb3-contrib's keys change of the LSTMs: their size alone is configurable."""
+    for key, (value, expected) in _LSTM_CONSTANTS.items():
+        if key in table and (type(table[key]) is not type(value) or table[key] != value):
+            raise HyperparameterError(f"policy_kwargs.{key}: {expected}, got {table[key]!r}")
+    if _LSTM_UNITS not in table:
         return {}
-    units = _checked(f"policy_kwargs.{_UNITS}", int, table[_UNITS])
+    units = _parsed(f"policy_kwargs.{_LSTM_UNITS}", int, table[_LSTM_UNITS])
     if not 1 <= units <= 1024:
-        raise HyperparameterError(f"policy_kwargs.{_UNITS}: units from 1 to 1,024, got {units}")
+        raise HyperparameterError(f"policy_kwargs.{_LSTM_UNITS}: units from 1 to 1,024, got {units}")
     return {"lstm": units}
 
 
-def _widths(word: str, given: object) -> tuple[int, ...]:
-    widths: tuple[int, ...] = _checked(word, TypeAdapter(tuple[int, ...]), given)
+def _widths(key: str, value: object) -> tuple[int, ...]:
+    widths: tuple[int, ...] = _parsed(key, tuple[int, ...], value)
     if any(not 1 <= width <= 4096 for width in widths):
-        raise HyperparameterError(f"{word}: widths from 1 to 4,096, got {given!r}")
+        raise HyperparameterError(f"{key}: widths from 1 to 4,096, got {value!r}")
     return widths
 
 
-def _between_layers(table: Mapping[str, Any]) -> dict[str, Any]:
+def _activations(table: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if "activation_fn" in table:
         changes["activation"] = str(table["activation_fn"]).rsplit(".", 1)[-1].lower()
@@ -222,42 +227,46 @@ def _between_layers(table: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _know(given: Iterable[str], known: Iterable[str], what: str, *, within: str = "", also: Iterable[str] = ()) -> None:
-    """Raise for the first word that is not known, with the nearest that is."""
-    there = list(known)
-    for word in given:
-        if word not in there:
-            raise HyperparameterError(f"{within}{word} is not a {what}. {suggestion(word, there, also)}")
+def _require_known(
+    values: Iterable[str], known: Iterable[str], kind: str, *, within: str = "", also: Iterable[str] = ()
+) -> None:
+    """Raise for the first unknown key, with the closest known one."""
+    names = list(known)
+    for key in values:
+        if key not in names:
+            raise HyperparameterError(f"{within}{key} is not a {kind}. {suggestion(key, names, also)}")
 
 
-def _table(word: str, given: object) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise HyperparameterError(f"{word}: a table, such as {word} = {{ ... }}, got {given!r}")
-    return given
+def _table(key: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise HyperparameterError(f"{key}: a table, such as {key} = {{ ... }}, got {value!r}")
+    return value
 
 
-def _changed(value: _S, changes: Mapping[str, Any], within: str = "") -> _S:
-    return _valid(type(value), value.model_dump(mode="json") | dict(changes), within, changes)
-
-
-def _valid(kind: type[_S], fields: Mapping[str, Any], within: str = "", given: Mapping[str, Any] | None = None) -> _S:
+def _updated(settings: _S, changes: Mapping[str, Any], within: str = "") -> _S:
+    """Return settings with other values, validated strictly: no text for a number, no `true` for 1."""
     try:
-        # JSON's own strictness: no text for a number, no `true` for 1, but a list for a tuple.
-        return kind.model_validate_json(json.dumps(fields, default=str), strict=True)
+        return type(settings).model_validate(dict(settings) | _with_tuples(changes), strict=True)
     except ValidationError as error:
-        word = str(error.errors()[0]["loc"][0])
-        if kind.model_fields[word].annotation == Schedule:
-            said = "a number, or a schedule like lin_2.5e-4, lin_2.5e-4_1e-5 or lin_2.5e-4_1e-5_0.6"
+        key = str(error.errors()[0]["loc"][0])
+        if type(settings).model_fields[key].annotation == Schedule:
+            expected = "a number, or a schedule like lin_2.5e-4, lin_2.5e-4_1e-5 or lin_2.5e-4_1e-5_0.6"
         else:
-            said = first_error(error).partition(": ")[2]
-        shown = f", got {given[word]!r}" if given and word in given else ""
-        raise HyperparameterError(f"{within}{word}: {said}{shown}") from None
+            expected = first_error(error).partition(": ")[2]
+        value = f", got {changes[key]!r}" if key in changes else ""
+        raise HyperparameterError(f"{within}{key}: {expected}{value}") from None
 
 
-def _checked(word: str, kind: Any, given: object) -> Any:
-    """A value of a kind, a type or a `TypeAdapter`, by the same strictness."""
-    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+def _parsed(key: str, kind: Any, value: object) -> Any:
+    """Return a value of a type, validated equally strictly."""
     try:
-        return adapter.validate_json(json.dumps(given, default=str), strict=True)
+        return TypeAdapter(kind).validate_python(_with_tuples(value), strict=True)
     except ValidationError as error:
-        raise HyperparameterError(f"{word}: {error.errors()[0]['msg']}, got {given!r}") from None
+        raise HyperparameterError(f"{key}: {error.errors()[0]['msg']}, got {value!r}") from None
+
+
+def _with_tuples(value: Any) -> Any:
+    """Return a value with tuples for lists: TOML has only lists, settings only tuples."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""A settings file in rl-baselines3-zoo's words becomes an approach, or is refused in one line that names the word."""
+"""A settings file with rl-baselines3-zoo's names becomes an approach, or an error of one line that names the key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.arcade.inputs.forms import TrainSettings
-from tasks.arcade.inputs.settings_file import HyperparameterError, with_hyperparameters, read
+from tasks.arcade.inputs.settings_file import HyperparameterError, read_settings_file, with_hyperparameters
 from tasks.arcade.settings.algorithms import PpoSettings, QrDqnSettings
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
 from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings
@@ -18,7 +18,7 @@ def written(tmp_path: Path) -> Path:
     return tmp_path / "My settings.toml"
 
 
-def test_a_file_becomes_an_approach(written: Path) -> None:
+def test_file_becomes_an_approach(written: Path) -> None:
     written.write_text("""
         approach = "ppo-tuned"
         policy = "MlpPolicy"
@@ -32,7 +32,7 @@ def test_a_file_becomes_an_approach(written: Path) -> None:
         features.moving_bytes = 0
         policy_kwargs = { net_arch = [32, 16], activation_fn = "nn.Tanh" }
     """)
-    own, base = read(written), approach("ppo-tuned")
+    own, base = read_settings_file(written), approach("ppo-tuned")
     assert (own.based_on, own.n_timesteps, own.approach.name) == ("ppo-tuned", 1_000_000, "my-settings")
     assert (own.approach.n_envs, own.approach.reward, own.approach.features.moving_bytes) == (4, "raw", 0)
     algorithm = own.approach.algorithm
@@ -43,24 +43,24 @@ def test_a_file_becomes_an_approach(written: Path) -> None:
     kept = ("n_epochs", "ent_coef", "gae_lambda", "clip_range", "vf_coef")
     assert algorithm.model_dump(include=set(kept)) == base.algorithm.model_dump(include=set(kept))
     assert own.approach.features.difference_scale == base.features.difference_scale
-    asked = TrainSettings(env_id="ALE/Pong-v5", approach=own.approach)
-    assert TrainSettings.model_validate_json(asked.model_dump_json()) == asked, "Prefect keeps it as JSON"
+    settings = TrainSettings(env_id="ALE/Pong-v5", approach=own.approach)
+    assert TrainSettings.model_validate_json(settings.model_dump_json()) == settings, "Prefect stores it as JSON"
 
 
-def test_it_is_called_and_built_as_one_says(written: Path) -> None:
+def test_name_and_base_are_configurable(written: Path) -> None:
     written.write_text('name = "fast"\nlearning_rate = 0.01\napproach = "ppo"')
-    assert read(written).approach.name == "fast"
-    own = read(written, "a2c")
-    assert (own.based_on, own.approach.algorithm.algorithm) == ("a2c", "a2c"), "what is typed goes first"
+    assert read_settings_file(written).approach.name == "fast"
+    own = read_settings_file(written, "a2c")
+    assert (own.based_on, own.approach.algorithm.algorithm) == ("a2c", "a2c"), "--approach overrides the file"
 
 
-def test_layers_are_named_as_in_stable_baselines3() -> None:
+def test_net_arch_is_that_of_stable_baselines3() -> None:
     changed = with_hyperparameters(approach("ppo"), {"policy_kwargs": {"net_arch": {"pi": [8], "vf": [16, 16]}}})
     assert isinstance(changed.algorithm, PpoSettings)
     assert changed.algorithm.network == NetworkSettings(pi=(8,), vf=(16, 16))
 
 
-def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(written: Path) -> None:
+def test_value_based_approach_has_the_names_of_rl_baselines3_zoo(written: Path) -> None:
     written.write_text("""
         approach = "qrdqn"
         n_timesteps = 1e7
@@ -75,7 +75,7 @@ def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(
         exploration_final_eps = 0.02
         policy_kwargs = { net_arch = [32, 16], n_quantiles = 25, activation_fn = "nn.Tanh" }
     """)
-    algorithm = read(written).approach.algorithm
+    algorithm = read_settings_file(written).approach.algorithm
     assert isinstance(algorithm, QrDqnSettings)
     assert (algorithm.buffer_size, algorithm.train_freq, algorithm.gradient_steps) == (100_000, 4, -1)
     assert (algorithm.exploration_fraction, algorithm.exploration_final_eps) == (0.025, 0.02)
@@ -84,32 +84,32 @@ def test_a_value_based_approach_has_the_words_that_rl_baselines3_zoo_has_for_it(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("n_steps = 5", "n_steps is no hyper-parameter of dqn"),
+        ("n_steps = 5", "n_steps is not a hyperparameter of dqn"),
         ("target_update = 5", "Did you mean 'target_update_interval'?"),
-        ("n_quantiles = 5", "n_quantiles is no hyper-parameter of dqn"),
-        ("policy_kwargs = { n_quantiles = 5 }", "policy_kwargs.n_quantiles is no one of policy_kwargs"),
+        ("n_quantiles = 5", "n_quantiles is not a hyperparameter of dqn"),
+        ("policy_kwargs = { n_quantiles = 5 }", "policy_kwargs.n_quantiles is not a key of policy_kwargs"),
         ("policy_kwargs = { net_arch = { pi = [8] } }", "policy_kwargs.net_arch: Input should be a valid"),
         ("policy_kwargs = { net_arch = [0] }", "policy_kwargs.net_arch: widths from 1"),
         ("exploration_fraction = 0", "exploration_fraction: Input should be greater than 0"),
-        # Of what is played at random alone the likeliest action says nothing.
+        # A policy that only explores has no greedy action.
         ("exploration_final_eps = 1", "exploration_final_eps: Input should be less than 1"),
         ("gradient_steps = -2", "gradient_steps"),
         ("train_freq = 'episode'", "train_freq: Input should be a valid integer"),
         ("train_freq = 1_000_000_000", "train_freq: Input should be less than or equal to 65536"),
     ],
 )
-def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text: str, said: str) -> None:
+def test_invalid_value_based_approach_is_rejected(written: Path, text: str, message: str) -> None:
     written.write_text(f'approach = "dqn"\n{text}')
     with pytest.raises(HyperparameterError) as refused:
-        read(written)
-    assert said in str(refused.value)
+        read_settings_file(written)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("learning_rte = 1", "learning_rte is not a hyperparameter of ppo. Did you mean 'learning_rate'? Available: "),
         ("n_timestep = 1", "Did you mean 'n_timesteps'?"),
@@ -135,45 +135,45 @@ def test_what_is_wrong_with_a_value_based_approach_is_named(written: Path, text:
         ('reward = "clip"', "reward: Input should be 'raw', 'sign', 'scaled' or 'root', got 'clip'"),
         ('features.kind = "bitz"', "features.kind"),
         ("features.kinds = 1", "Did you mean 'kind'?"),
-        ('policy = "CnnPolicy"', "an MlpPolicy"),
+        ('policy = "CnnPolicy"', "RAM observations need an MlpPolicy"),
         ('n_timesteps = "many"', "n_timesteps"),
         ("n_timesteps = 0.5", "n_timesteps"),
         ("n_timesteps = inf", "n_timesteps"),
-        ('name = "ppo"', "ppo is an approach already"),
+        ('name = "ppo"', "ppo is a named approach"),
         ('name = "A b"', "name"),
-        ("no TOML at all", "is no TOML"),
-        ("a = " + "[" * 5000, "is no TOML"),
+        ("no TOML at all", "is not valid TOML"),
+        ("a = " + "[" * 5000, "is not valid TOML"),
         ("#" * 200_000, "larger than"),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(written: Path, text: str, said: str) -> None:
+def test_invalid_file_is_rejected_in_one_line(written: Path, text: str, message: str) -> None:
     written.write_text(f'approach = "ppo"\n{text}')
     with pytest.raises(HyperparameterError) as refused:
-        read(written)
+        read_settings_file(written)
     assert str(refused.value).startswith(str(written))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_what_it_builds_on_has_to_be_said(written: Path) -> None:
+def test_base_approach_is_required(written: Path) -> None:
     written.write_text("n_steps = 8")
-    with pytest.raises(HyperparameterError, match='by approach = "ppo" in it or by --approach'):
-        read(written)
+    with pytest.raises(HyperparameterError, match='add approach = "ppo" to the file, or give --approach'):
+        read_settings_file(written)
     written.write_text('approach = "pppo"')
     with pytest.raises(UnknownApproachError, match="Did you mean 'ppo"):
-        read(written)
+        read_settings_file(written)
     written.write_text('approach = "random"\nbatch_size = 8')
-    with pytest.raises(HyperparameterError, match="batch_size is no hyper-parameter of random"):
-        read(written)
+    with pytest.raises(HyperparameterError, match="batch_size is not a hyperparameter of random"):
+        read_settings_file(written)
     written.write_bytes(b"\xff\xfe")
-    with pytest.raises(HyperparameterError, match="is no TOML"):
-        read(written)
+    with pytest.raises(HyperparameterError, match="is not valid TOML"):
+        read_settings_file(written)
     with pytest.raises(HyperparameterError, match="cannot be read: No such file"):
-        read(written.with_name("nosuch.toml"))
+        read_settings_file(written.with_name("nosuch.toml"))
 
 
-def test_every_word_of_the_readme_is_one(written: Path) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
-    written.write_text(readme.split("```toml\n")[1].split("```")[0])
-    own = read(written)
+def test_settings_file_in_the_manual_is_valid(written: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/approaches.md").read_text("utf-8")
+    written.write_text(page.split("```toml\n")[1].split("```")[0])
+    own = read_settings_file(written)
     assert (own.approach.n_envs, own.n_timesteps) == (32, 2_000_000)
