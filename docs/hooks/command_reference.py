@@ -25,15 +25,11 @@ class Command:
 
 @cache
 def command_reference() -> str:
-    """Return every command with its arguments and options, one section each."""
-    text = app.generate_docs(output_format="markdown", heading_level=1, generate_toc=False)
-    sections = re.split(r"^(?=#+ )", text, flags=re.MULTILINE)
-    return "".join(_section(section) for section in sections if section.startswith("##"))
-
-
-def _section(section: str) -> str:
-    heading, body = section.split("\n", 1)
-    return f"## {heading.lstrip('# ')}\n{body.replace('*[default: False]*', '').rstrip()}\n\n"
+    """Return the commands by group, then every command with its arguments and options, one section each."""
+    text = app.generate_docs(output_format="markdown")
+    _, _, contents, *sections = re.split(r"^#+ ", text, flags=re.MULTILINE)
+    groups = contents[contents.index("**") :]
+    return "\n\n".join((groups.strip(), *(f"## {section.strip()}" for section in sections))) + "\n"
 
 
 @cache
@@ -52,10 +48,15 @@ def _commands(parent: App, prefix: str) -> Iterator[tuple[str, Command]]:
             option: argument.parameter.help or ""
             for argument in arguments
             for option in argument.names
-            if not option.startswith("--no-")
+            if not option.startswith(("--no-", "--empty-"))
         }
         yield prefix + name, Command(command.help.strip(), options)
         yield from _commands(command, f"{prefix}{name} ")
+
+
+def global_options() -> set[str]:
+    """Return the options of `ramreel` itself, such as `--version`."""
+    return {name for name in app if name.startswith("--")}
 
 
 def parse_command_line(words: Sequence[str]) -> None:

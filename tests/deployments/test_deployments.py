@@ -89,8 +89,8 @@ def test_triggers_wait_for_events_that_there_are() -> None:
     expected = [event for one in DECLARED for trigger in one.get("triggers", ()) for event in trigger["expect"]]
     assert sorted(expected) == [events.CHECKPOINT_SAVED, events.PERFORMANCE_DROPPED, events.TRAINING_FINISHED]
     assert set(expected) < EVENTS
-    readme = (FOLDER.parent / "README.md").read_text("utf-8")
-    assert [event for event in EVENTS if f"`{event}`" not in readme] == []
+    page = (FOLDER.parent / "docs/unattended.md").read_text("utf-8")
+    assert [event for event in EVENTS if f"`{event}`" not in page] == []
 
 
 @pytest.mark.parametrize("declared", AUTOMATIONS, ids=lambda one: one["name"])
@@ -194,7 +194,7 @@ def test_what_a_killed_worker_had_taken_starts_again_and_nothing_else(prefect_se
         elsewhere = client.create_flow_run(flow_of(DECLARED[0]), state=Running())
         for run, state in zip(ours, states, strict=True):
             client.set_flow_run_state(run.id, state, force=True)
-        assert deploy.start_again(api) == 3
+        assert deploy.restart_interrupted_runs(api) == 3
         names = [client.read_flow_run(run.id).state_name for run in (*ours, elsewhere)]
         assert names == ["Scheduled", "AwaitingRetry", "AwaitingRetry", "AwaitingRetry", "Completed", "Running"]
-        assert deploy.start_again(api) == 0
+        assert deploy.restart_interrupted_runs(api) == 0
