@@ -33,7 +33,7 @@ def modules(package: Path) -> list[Path]:
 
 
 def description(module: Path) -> str:
-    """Return the first sentence of a module's docstring; empty if there is none."""
+    """Return the first sentence of a module's docstring, or an empty string."""
     docstring = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
     paragraph = " ".join(docstring.split("\n\n")[0].split())
     return re.split(r"(?<=\w)[.;] ", paragraph + " ", maxsplit=1)[0].strip().rstrip(".")

@@ -1,6 +1,6 @@
 """Build the generated parts of the manual: the home page, the references, and the file map.
 
-MkDocs calls these functions by name. What is generated here is declared elsewhere exactly once: commands in
+MkDocs calls these functions by name. Each has its single declaration elsewhere: commands in
 `flows/cli`, settings in the pydantic models, the API and the file map in docstrings, the home page in README.md.
 """
 
@@ -57,7 +57,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_context: object) -> str:
-    """Replace each placeholder, such as `<!-- generated: commands -->`, by what it names."""
+    """Replace each placeholder, such as `<!-- generated: commands -->`, with the part that it names."""
     return _PLACEHOLDER.sub(lambda match: generated(match["kind"], match["argument"]), markdown)
 
 

@@ -1,4 +1,4 @@
-"""The code blocks of the page "Use from Python" run in order, as they are."""
+"""The code blocks of the page "Use from Python" run in order, unchanged."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SOURCES = {"index.md": home_page(README)} | {
 PAGES = {name: on_page_markdown(text) for name, text in SOURCES.items()}
 """Path below docs/ → Markdown, with the generated parts."""
 WRITTEN = "\n".join(text for name, text in SOURCES.items() if name != "changelog.md")
-"""What is written by hand, without former names."""
+"""The handwritten parts, without the changelog and its former names."""
 
 COMMANDS = commands()
 
@@ -48,14 +48,14 @@ def quoted(text: str) -> list[str]:
 
 
 def command_lines(text: str) -> list[list[str]]:
-    """What follows `ramreel` in the shell code blocks."""
+    """Return the words after `ramreel` of each line in the shell code blocks."""
     blocks = "\n".join(match["text"] for match in FENCE.finditer(text) if match["language"] == "sh")
     lines = [shlex.split(line, comments=True) for line in blocks.splitlines()]
     return [words[1:] for words in lines if words and words[0] == "ramreel"]
 
 
 def mentions() -> list[list[str]]:
-    """What follows `ramreel` in inline code."""
+    """Return the words after `ramreel` of each inline code span."""
     return [words.split()[1:] for words in quoted(prose(WRITTEN)) if words.startswith("ramreel ")]
 
 
@@ -65,7 +65,7 @@ def anchors(text: str) -> set[str]:
 
 
 def package_map() -> dict[str, str]:
-    """Package → description, from the map in architecture.md."""
+    """Return the description of each package in the map in architecture.md."""
     (text,) = (match["text"] for match in FENCE.finditer(SOURCES["architecture.md"]) if "flows/ " in match["text"])
     found, folders = {}, [""]
     for line in text.splitlines():
