@@ -13,6 +13,7 @@ from typing import Any
 from command_reference import command_reference
 from file_map import file_map
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from settings_reference import approach_table, settings_tables
 
@@ -36,6 +37,7 @@ PACKAGES = (
 """Packages of the core in the API reference, in the order of the navigation."""
 
 _PLACEHOLDER = re.compile(r"^<!-- generated: (?P<kind>[a-z-]+)(?: (?P<argument>\S+))? -->$", re.MULTILINE)
+_EXTERNAL = re.compile(r"""<(?:script|img|link|iframe|source|video)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']*""")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -59,6 +61,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_context: object) -> str:
     """Replace each placeholder, such as `<!-- generated: commands -->`, with the part that it names."""
     return _PLACEHOLDER.sub(lambda match: generated(match["kind"], match["argument"]), markdown)
+
+
+def on_post_page(output: str, **_context: object) -> str:
+    """Return a built page unchanged if it loads nothing from another host.
+
+    Raises:
+        PluginError: it does.
+    """
+    if external := _EXTERNAL.search(output):
+        raise PluginError(f"The manual loads nothing from other hosts, but a page contains {external[0]!r}")
+    return output
 
 
 def home_page(readme: str) -> str:
