@@ -131,9 +131,9 @@ def _usage_message(error: CycloptsError) -> str:
     """Return a parser's error with what would be right: the suggestion in it, or where the options are listed."""
     command = " ".join(["ramreel", *(error.command_chain or ())])
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"Unexpected argument {error.unused_tokens[0]!r}: `{command} --help` lists arguments and options"
+        return f"Unexpected argument {error.unused_tokens[0]!r}: see `{command} --help`"
     message = str(error).rstrip(".")
-    return message if "Did you mean" in message else f"{message}: `{command} --help` lists commands and options"
+    return message if "Did you mean" in message else f"{message}: see `{command} --help`"
 
 
 def _shortened(text: str) -> str:

@@ -12,7 +12,7 @@ every flag, and not for a field that is either a name or a model (`TrainSettings
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -71,6 +71,25 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 
 COMMA_SEPARATED = frozenset({"approaches", "env_ids", "parameters", "seeds"})
 """Fields that take one comma-separated list; other sequences are repeated options."""
+
+
+def _approaches(_: object) -> Mapping[str, str]:
+    from tasks.arcade.settings.approaches import APPROACHES
+
+    return {name: approach.description for name, approach in APPROACHES.items()}
+
+
+def _environment_ids(_: object) -> Sequence[str]:
+    from tasks.arcade.emulator.environment_ids import environment_ids
+
+    return tuple(environment_ids())
+
+
+COMPLETERS: Mapping[str, Callable[[object], Mapping[str, str] | Sequence[str]]] = {
+    "approach": _approaches,
+    "env_id": _environment_ids,
+}
+"""Field → its candidates in shell completion."""
 
 PLACEHOLDERS: Mapping[str, str] = {"against": "RUN", "approaches": "NAME", "env_ids": "ENV", "parameters": "NAME"}
 """Placeholders of values, where they are neither a number's type nor the option's own name."""
@@ -210,6 +229,7 @@ def _parameters(field: _Field, optional: Collection[str]) -> Iterator[tuple[str,
     identifier, name = "_".join(field.path), _name(field)
     required = field.info.is_required() and field.path[-1] not in optional
     group = field.group or GROUPS.get(field.path[-1], OPTIONS)
+    completer = COMPLETERS.get(field.path[-1])
     if choices := field.lookup(CHOICES):
         exclusive = Group(validator=mutually_exclusive)
         for choice, text in CHOICES[choices].items():
@@ -218,18 +238,24 @@ def _parameters(field: _Field, optional: Collection[str]) -> Iterator[tuple[str,
     elif not name.startswith("-"):
         repeated = name.endswith("...")
         kind = inspect.Parameter.VAR_POSITIONAL if repeated else inspect.Parameter.POSITIONAL_ONLY
-        shown = Parameter(name=name.removesuffix("..."), help=field.help, required=required)
+        shown = Parameter(name=name.removesuffix("..."), help=field.help, required=required, completer=completer)
         default = {} if repeated else {"default": None}
-        annotation = Annotated[str if repeated else str | None, shown]
-        yield identifier, inspect.Parameter(identifier, kind, annotation=annotation, **default)  # type: ignore[arg-type]
+        annotation: Any = Annotated[str, shown] if repeated else Annotated[str | None, shown]
+        yield identifier, inspect.Parameter(identifier, kind, annotation=annotation, **default)
     elif field.type is bool:
         positive, _, negative = name.partition("/")
         shown = Parameter(name=positive, negative=negative, help=field.help, group=group)
         yield identifier, _keyword(identifier, bool, shown)
     else:
         repeated = get_origin(field.type) is tuple and field.path[-1] not in COMMA_SEPARATED
-        metavar = _placeholder(field, name)
-        shown = Parameter(name=name, help=field.help, metavar=metavar, required=required, group=group)
+        shown = Parameter(
+            name=name,
+            help=field.help,
+            metavar=_placeholder(field, name),
+            required=required,
+            group=group,
+            completer=completer,
+        )
         yield identifier, _keyword(identifier, tuple[str, ...] if repeated else str, shown)
 
 

@@ -17,9 +17,9 @@ from tasks.arcade.inputs.forms import AtlasSettings
 @options_of(AtlasSettings)
 def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Map each byte of a game's RAM to its effect on the screen, as a picture, a table and JSON in a run of its own."""
+    settings = validated(AtlasSettings, given)
     from tasks.arcade.emulator.environment_ids import resolve
 
-    settings = validated(AtlasSettings, given)
     with validating():
         rom = resolve(settings.env_id).rom
     store = open_checked_store(tracking_uri)
@@ -38,7 +38,7 @@ def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         drawn = flow(settings)
         kinds = ", ".join(f"{n} {kind}" for kind, n in drawn.kinds.items())
         lines = [
-            f"{drawn.states} states, {drawn.pokes:,} changed bytes: {kinds}",
+            f"{drawn.states} states, {drawn.perturbations:,} changed bytes: {kinds}",
             f"picture: {store.artifact_uri(drawn.run_id, drawn.sheet)}",
             "`ramreel up` shows it in the browser",
         ]

@@ -19,9 +19,9 @@ WORSE = 3
 @options_of(CompareSettings)
 def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Compare runs by approach, across seeds, in a report with curves and videos that is a run of its own."""
+    settings = validated(CompareSettings, given)
     from tasks.runs.comparability import CHAMPION, select_runs
 
-    settings = validated(CompareSettings, given)
     store = open_checked_store(tracking_uri)
     with validating():
         selected = select_runs(store, settings.runs, settings.against, normalized=settings.normalized)

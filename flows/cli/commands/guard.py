@@ -18,9 +18,9 @@ DROPPED = 3
 @options_of(GuardSettings)
 def guard(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Check whether the champions still perform as well as when they were crowned, and report those that do not."""
+    settings = validated(GuardSettings, given)
     from tasks.arcade.emulator.environment_ids import resolve
 
-    settings = validated(GuardSettings, given)
     with validating():
         if settings.env_id is not None:
             resolve(settings.env_id)
@@ -36,14 +36,14 @@ def guard(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         from flows.guard import guard as flow
 
         try:
-            standings = flow(settings)
+            statuses = flow(settings)
         except GuardError as error:
-            terminal.error(str(error), _values(error.standings))
+            terminal.error(str(error), _values(error.statuses))
             return 1
-        lines = [f"{one.env_id} version {one.version}: {one.words}" for one in standings]
-        terminal.results(lines or ["no game has a champion yet"], _values(standings))
-    return DROPPED if any(one.dropped for one in standings) else 0
+        lines = [f"{one.env_id} version {one.version}: {one.summary}" for one in statuses]
+        terminal.results(lines or ["no game has a champion yet"], _values(statuses))
+    return DROPPED if any(one.dropped for one in statuses) else 0
 
 
-def _values(standings: tuple[ChampionStatus, ...]) -> dict[str, Any]:
-    return {"champions": [one.model_dump() for one in standings], "dropped": any(one.dropped for one in standings)}
+def _values(statuses: tuple[ChampionStatus, ...]) -> dict[str, Any]:
+    return {"champions": [one.model_dump() for one in statuses], "dropped": any(one.dropped for one in statuses)}

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 @options_of(RecordSettings)
 def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Evaluate a run's checkpoints, and record the episode with the median return as a video with its trace."""
-    from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
+    settings = validated(RecordSettings, given)
+    from tasks.arcade.drawing.ffmpeg import find_ffmpeg
     from tasks.runs.lookup import evaluation_of
 
-    settings = validated(RecordSettings, given)
     store = open_checked_store(tracking_uri)
     with validating():
         run_id = store.resolve_run(settings.run)
-        evaluation = evaluation_of(store.run(run_id)).model_dump() | given.get("evaluation", {})
-        settings = RecordSettings.model_validate(given | {"run": run_id, "evaluation": evaluation})
+        typed = settings.evaluation.model_dump(exclude_unset=True) if settings.evaluation else {}
+        evaluation = evaluation_of(store.run(run_id)).model_copy(update=typed)
+        settings = settings.model_copy(update={"run": run_id, "evaluation": evaluation})
         store.checkpoints_at(run_id, settings.steps)
         find_ffmpeg()
     configure_prefect()
@@ -57,11 +58,9 @@ def _lines(recorded: RecordedRun) -> list[str]:
 
 
 def _hints(recorded: RecordedRun, run: StoredRun, *, panel: bool) -> list[str]:
-    if (
-        not (recorded.made and panel and run.settings)
-        or recorded.outlined
-        or run.settings.approach.features.uses_pixels
-    ):
+    if not (recorded.made and panel and run.settings) or recorded.outlined:
+        return []
+    if run.settings.approach.features.uses_pixels:
         return []
     atlas = f"`ramreel atlas {run.settings.game.env_id}`"
     return [f"after {atlas}, new videos outline on the screen what the policy's decisions depend on"]

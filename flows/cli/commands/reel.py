@@ -10,10 +10,10 @@ from tasks.arcade.inputs.forms import ReelSettings
 @options_of(ReelSettings)
 def reel(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Record a run's learning progress: its checkpoints play the same seeded episode, in sequence and side by side."""
-    from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
+    settings = validated(ReelSettings, given)
+    from tasks.arcade.drawing.ffmpeg import find_ffmpeg
     from tasks.runs.reel_selection import select_checkpoints
 
-    settings = validated(ReelSettings, given)
     store = open_checked_store(tracking_uri)
     with validating():
         selection = select_checkpoints(store, settings.runs)
@@ -23,19 +23,22 @@ def reel(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fals
     with flow_session("flows.reel", as_json, quiet) as terminal:
         from flows.reel import reel as flow
 
-        made = flow(settings)
+        result = flow(settings)
         lines = [
-            *(f"step {one.step:>11,}  return {one.episode_return:>8,}  {one.trace}" for one in made.checkpoints),
-            made.said,
-            *(f"{store.artifact_uri(made.run_id, part.path)}  {part.bytes:,} bytes" for part in made.parts.values()),
+            *(f"step {one.step:>11,}  return {one.episode_return:>8,}  {one.trace}" for one in result.checkpoints),
+            result.summary,
+            *(
+                f"{store.artifact_uri(result.run_id, part.path)}  {part.bytes:,} bytes"
+                for part in result.parts.values()
+            ),
         ]
         values = {
-            "run_id": made.run_id,
-            "runs": made.runs,
-            "reel": made.parts["reel.mp4"].path,
-            "grid": made.parts["grid.mp4"].path,
-            "animation": made.parts["reel.webp"].path,
-            "checkpoints": [one.model_dump() | {"return": one.episode_return} for one in made.checkpoints],
-            "left_out": made.left_out,
+            "run_id": result.run_id,
+            "runs": result.runs,
+            "reel": result.parts["reel.mp4"].path,
+            "grid": result.parts["grid.mp4"].path,
+            "animation": result.parts["reel.webp"].path,
+            "checkpoints": [one.model_dump() | {"return": one.episode_return} for one in result.checkpoints],
+            "left_out": result.left_out,
         }
         terminal.results(lines, values)

@@ -13,9 +13,9 @@ from tasks.arcade.inputs.commands import RenderSettings
 def render(given: Given, *, as_json: Json = False) -> None:
     """Render a trace to a video of the game with its sound; this needs neither the policy nor the store."""
     settings = validated(RenderSettings, given)
-    from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
+    from tasks.arcade.drawing.ffmpeg import find_ffmpeg
     from tasks.arcade.episodes.trace import TraceError, read_trace
-    from tasks.arcade.video.render import video as render_video
+    from tasks.arcade.video.render import render_video
 
     with validating():
         trace = read_trace(settings.trace)

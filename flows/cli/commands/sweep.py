@@ -10,11 +10,11 @@ from tasks.arcade.inputs.forms import SweepSettings
 @options_of(SweepSettings)
 def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Search for an approach's hyperparameters with Optuna; a sweep that was interrupted resumes."""
+    settings = validated(SweepSettings, given)
     from tasks.arcade import tuning
     from tasks.arcade.emulator.environment_ids import resolve
     from tasks.store import BEST_SETTINGS, study_file
 
-    settings = validated(SweepSettings, given)
     store = open_checked_store(tracking_uri)
     with validating():
         tuning.parameters(settings)
@@ -29,9 +29,9 @@ def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         swept = flow(settings)
         lines = [f"report: {store.artifact_uri(swept.run_id, swept.report)}"]
         if swept.best:
-            given = ", ".join(f"{name} {value}" for name, value in swept.best.given.items())
+            values = ", ".join(f"{name} {value}" for name, value in swept.best.given.items())
             lines = [
-                f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {given}",
+                f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {values}",
                 f"settings file to train it with other seeds: {store.artifact_uri(swept.run_id, BEST_SETTINGS)}",
                 *lines,
             ]

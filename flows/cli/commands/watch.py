@@ -11,7 +11,7 @@ from tasks.arcade.inputs.commands import WatchSettings
 def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
     """Watch a checkpoint play live in a window: one emulator gives the policy its RAM and the window its frames."""
     settings = validated(WatchSettings, given)
-    from tasks.arcade.episodes.live_view import NoScreenError
+    from tasks.arcade.episodes.live_view import NoDisplayError
     from tasks.arcade.episodes.live_view import watch as play
     from tasks.runs.lookup import find_checkpoint, load_checkpoint
 
@@ -28,7 +28,7 @@ def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
                 action_seed=settings.seed,
                 deterministic=settings.deterministic,
             )
-        except NoScreenError as error:
+        except NoDisplayError as error:
             raise InvalidInputError(str(error)) from None
         terminal.results(
             [f"return {episode_return:g}, checkpoint at step {stored.step:,}"],

@@ -1,4 +1,4 @@
-"""What is typed is done, or refused in one line with nothing written."""
+"""A command line is executed, or rejected in one line with nothing written."""
 
 import json
 from pathlib import Path
@@ -19,15 +19,15 @@ def last_line(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
     return values
 
 
-def test_the_bare_command_shows_its_help(capfd: pytest.CaptureFixture[str]) -> None:
+def test_bare_command_prints_the_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
     bare = capfd.readouterr()
     assert run(["--help"]) == 0
     assert (bare.out, bare.err) == (capfd.readouterr().out, "")
-    assert "\n  train " in bare.out
+    assert "│ train " in bare.out
 
 
-def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_commands_print_json(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([*TRAIN, "--checkpoint-every", "512", "--json", "--name", "first"]) == 0
     trained = last_line(capfd)
     assert trained["steps"] == 1024
@@ -56,10 +56,10 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
     assert run(["verify", str(trace)]) == 0
     assert "its checkpoint, which a file does not hold, was not asked" in capfd.readouterr().out
 
-    spoilt = json.loads(trace.read_text())
-    # One alone may change nothing: a sticky game repeats the one before instead.
-    spoilt["actions"][10:40] = [(action + 1) % 4 for action in spoilt["actions"][10:40]]
-    trace.write_text(json.dumps(spoilt))
+    tampered = json.loads(trace.read_text())
+    # A single action may change nothing: sticky actions may repeat the previous one instead.
+    tampered["actions"][10:40] = [(action + 1) % 4 for action in tampered["actions"][10:40]]
+    trace.write_text(json.dumps(tampered))
     assert run(["verify", str(trace), "--json"]) == 1
     disproved = last_line(capfd)
     assert disproved["ok"] is False
@@ -77,7 +77,7 @@ def test_every_command_speaks_json(store: Store, tmp_path: Path, capfd: pytest.C
     assert {game["env_id"] for game in games} >= {"ALE/Pong-v5", "Pong-v0", "PongNoFrameskip-v4"}
 
 
-def test_videos_that_failed_are_in_the_one_json_object(
+def test_failed_videos_are_in_the_json_object(
     store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert run([*TRAIN, "--quiet"]) == 0
@@ -87,16 +87,16 @@ def test_videos_that_failed_are_in_the_one_json_object(
     broken.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(broken))
     assert run(["record", "latest", "--episodes", "1", "--json"]) == 1
-    said = capfd.readouterr()
-    (line,) = said.out.splitlines()
+    printed = capfd.readouterr()
+    (line,) = printed.out.splitlines()
     values = json.loads(line)
     assert [failed["step"] for failed in values["failed"]] == [1024]
     assert values["videos"] == []
     assert "1 of 1 videos failed" in values["error"]
-    assert "ramreel: 1 of 1 videos failed" in said.err
+    assert "ramreel: 1 of 1 videos failed" in printed.err
 
 
-def test_an_approach_of_ones_own_needs_its_file_once(
+def test_resuming_a_user_defined_approach_does_not_need_its_file(
     store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     own = tmp_path / "mine.toml"
@@ -110,19 +110,21 @@ def test_an_approach_of_ones_own_needs_its_file_once(
     assert last_line(capfd)["checkpoints"] == [256, 384]
 
 
-def test_files_that_train_differently_long_are_not_compared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_settings_files_with_different_n_timesteps_are_rejected(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for name, steps in (("one", 512), ("other", 1024)):
         (tmp_path / f"{name}.toml").write_text(f'approach = "ppo"\nn_timesteps = {steps}')
     files = [word for name in ("one", "other") for word in ("--settings", str(tmp_path / f"{name}.toml"))]
     assert run(["pipeline", "ALE/Breakout-v5", *files]) == 2
-    assert "different n_timesteps, [512, 1024]: give --steps" in capfd.readouterr().err
+    assert "different n_timesteps, [512, 1024]: choose one with --steps" in capfd.readouterr().err
 
 
-def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_results_go_to_standard_output_and_progress_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(TRAIN) == 0
-    said = capfd.readouterr()
-    assert "trained random seed 0" in said.out
-    assert "1,024 of 1,000 steps" in said.err
+    printed = capfd.readouterr()
+    assert "trained random seed 0" in printed.out
+    assert "1,024 of 1,000 steps" in printed.err
     assert run([*TRAIN, "--quiet"]) == 0
     assert "steps/s" not in capfd.readouterr().err
 
@@ -155,34 +157,34 @@ def test_words_go_to_standard_output_and_progress_to_standard_error(capfd: pytes
         (["pipeline", "ALE/Pong-v5", "--approaches", "ppo,magic"], "magic"),
         (["pipeline", "ALE/Pong-v5", "--approaches", ","], "approaches"),
         (["train", "ALE/Pong-v5", "--settings", "nosuch.toml"], "nosuch.toml cannot be read"),
-        (["train", "--resume", "latest", "--settings", "nosuch.toml"], "leave out settings"),
+        (["train", "--resume", "latest", "--settings", "nosuch.toml"], "leave out --settings"),
         (["pipeline", "ALE/Pong-v5", "--settings", "nosuch.toml"], "nosuch.toml cannot be read"),
         (["games", "qwertz"], "qwertz"),
         (["benchmark", "--approach", "random"], "does not learn by PPO"),
         (["benchmark", "--env", "CartPole-v1"], "no Atari RAM"),
         (["benchmark", "--steps", "7", "--workers", "1"], "8 or more would be right"),
-        (["train", "--resume", "latest", "--seed", "3"], "leave out seed"),
+        (["train", "--resume", "latest", "--seed", "3"], "leave out --seed"),
         (["train", "--resume", "nosuch"], "no run"),
         (["train", "--approach", "ppo"], "environment id"),
         (["up", "--prefect-port", "0"], "port"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(
+def test_invalid_input_is_one_line_with_exit_code_2_and_nothing_is_written(
     arguments: list[str], hint: str, home: Path, store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = {path for path in home.rglob("*") if not path.name.startswith("mlflow.db")}
     assert run([*arguments]) == 2
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("ramreel: ")
-    assert said.err.count("\n") == 1
-    assert hint in said.err
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("ramreel: ")
+    assert printed.err.count("\n") == 1
+    assert hint in printed.err
     assert {path for path in home.rglob("*") if not path.name.startswith("mlflow.db")} == before
     with pytest.raises(StoreError, match="no training run"):
         store.resolve_run("latest")
 
 
-def test_a_run_without_checkpoints_is_told_so(
+def test_run_without_checkpoints_cannot_be_recorded(
     store: Store, settings: object, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_id = store.start_run(settings, name="empty", command="", versions={}, commit=None)  # type: ignore[arg-type]
@@ -190,73 +192,71 @@ def test_a_run_without_checkpoints_is_told_so(
     assert "has no checkpoint: `ramreel train ENV`" in capfd.readouterr().err
 
 
-def test_a_directory_that_cannot_be_written_to_is_named(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_unwritable_home_is_named(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RAMREEL_HOME", "/proc/nowhere")
     assert run(["train", "ALE/Pong-v5"]) == 2
-    said = capfd.readouterr().err
-    assert "cannot write to /proc" in said
-    assert said.count("\n") == 1
+    printed = capfd.readouterr().err
+    assert "cannot write to /proc" in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, migrated: Path) -> dict[str, str]:
-    """What says that the store is elsewhere, and nothing of Prefect's."""
+    """Environment with a tracking URI outside the home, and without Prefect settings."""
     (tmp_path / "mlflow.db").write_bytes(migrated.read_bytes())
     return {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "PREFECT_HOME": str(tmp_path / "prefect")}
 
 
-@pytest.mark.parametrize("told_by", ["the environment", "a profile"])
-def test_nothing_is_made_where_both_servers_are_elsewhere(
-    told_by: str, elsewhere: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("source", ["the environment", "a profile"])
+def test_home_is_not_created_when_both_servers_are_elsewhere(
+    source: str, elsewhere: dict[str, str], tmp_path: Path
 ) -> None:
     server = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    if told_by == "a profile":
+    if source == "a profile":
         (tmp_path / "prefect").mkdir()
         profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{server.pop("PREFECT_API_URL")}"\n'
         (tmp_path / "prefect/profiles.toml").write_text(profile)
     with started(["status", "--json"], tmp_path / "home", elsewhere | server) as command:
-        code, _, said = command.done()
-    assert code == 0, said
+        code, _, errors = command.done()
+    assert code == 0, errors
     assert not (tmp_path / "home").exists()
 
 
-def test_a_place_for_prefects_database_that_cannot_be_made_is_named(elsewhere: dict[str, str], tmp_path: Path) -> None:
+def test_unwritable_folder_of_prefects_database_is_named(elsewhere: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for home in (tmp_path / "file", Path("/proc")):
         with started(["status"], home, elsewhere) as command:
-            code, _, said = command.done()
-        assert code == 2, said
-        assert f"ramreel: cannot write to {home}/mlruns (" in said
-        assert "set RAMREEL_HOME to a folder that can be, or PREFECT_API_URL to a server" in said
-        assert said.count("\n") == 1
+            code, _, errors = command.done()
+        assert code == 2, errors
+        assert f"ramreel: Cannot write to {home}/mlruns (" in errors
+        assert "set RAMREEL_HOME to a writable folder, or PREFECT_API_URL to a server" in errors
+        assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("what", ["a folder", "no database"])
-def test_what_is_no_database_of_prefects_is_named(what: str, elsewhere: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["folder", "text file"])
+def test_invalid_prefect_database_is_named(kind: str, elsewhere: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "home/mlruns/prefect.db"
     file.parent.mkdir(parents=True)
-    if what == "a folder":
+    if kind == "folder":
         file.mkdir()
     else:
         file.write_text("something else")
     with started([*TRAIN], tmp_path / "home", elsewhere) as command:
         assert wait_until(lambda: command.over, 60), command.said()
-        code, _, said = command.done()
-    assert code == 2, said
-    assert said.startswith(f"ramreel: cannot use {file}, Prefect's database (")
-    assert said.count("\n") == 1
+        code, _, errors = command.done()
+    assert code == 2, errors
+    assert errors.startswith(f"ramreel: Cannot use {file}, Prefect's database (")
+    assert errors.count("\n") == 1
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_up_wants_a_place_for_its_own_server_whichever_is_named(elsewhere: dict[str, str]) -> None:
+def test_up_needs_a_folder_for_its_own_server_even_if_another_one_is_set(elsewhere: dict[str, str]) -> None:
     with started(["up"], Path("/proc"), elsewhere | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}) as command:
-        code, _, said = command.done()
-    assert (code, said.partition(" (")[0]) == (2, "ramreel: cannot write to /proc/mlruns")
+        code, _, errors = command.done()
+    assert (code, errors.partition(" (")[0]) == (2, "ramreel: Cannot write to /proc/mlruns")
 
 
-def test_up_over_a_tracking_server_that_is_away_names_it(
+def test_up_names_an_unavailable_tracking_server(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

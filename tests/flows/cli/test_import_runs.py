@@ -1,4 +1,4 @@
-"""Runs from elsewhere join a comparison, and the report says where a number comes from."""
+"""Imported runs are comparable, and the report names their source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Judged = Callable[..., str]
 
 @pytest.fixture
 def evaluations(tmp_path: Path) -> Path:
-    """As Stable-Baselines3's EvalCallback writes them."""
+    """The file that Stable-Baselines3's EvalCallback writes."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     results = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
@@ -34,7 +34,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
     return values
 
 
-def test_a_run_from_elsewhere_is_compared_with_ours(
+def test_imported_run_is_compared_with_a_trained_one(
     store: Store,
     settings: RunSettings,
     judged: Judged,
@@ -64,7 +64,7 @@ def test_a_run_from_elsewhere_is_compared_with_ours(
     assert "only a training can go on" in capfd.readouterr().err
 
 
-def test_a_zip_is_played_and_judged_like_ours(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     env = gymnasium.make("ALE/Breakout-v5", obs_type="ram")
     A2C("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=1, device="cpu").save(tmp_path / "a2c.zip")
     asked = ["import", str(tmp_path / "a2c.zip"), "--env", "BreakoutDeterministic-v4", "--approach", "a2c-elsewhere"]
@@ -89,18 +89,18 @@ def test_a_zip_is_played_and_judged_like_ours(store: Store, tmp_path: Path, capf
     [
         (["{}", "--env", "ALE/Pnog-v5"], "ALE/Pong-v5"),
         (["{}", "nosuch", "--env", "ALE/Pong-v5"], "nosuch cannot be read"),
-        (["{}", "{}", "--env", "ALE/Pong-v5", "--name", "one"], "--name is of one run"),
+        (["{}", "{}", "--env", "ALE/Pong-v5", "--name", "one"], "--name names a single run"),
         (["{}", "--env", "ALE/Pong-v5", "--approach", "My PPO"], "approach"),
         (["{}", "--env", "ALE/Pong-v5", "--seed", "-1"], "seed"),
         (["{}"], "--env"),
     ],
 )
-def test_what_cannot_be_imported_leaves_nothing(
+def test_rejected_import_writes_nothing(
     arguments: list[str], hint: str, evaluations: Path, home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = set(home.rglob("*"))
     assert run(["import", *(word.format(evaluations) for word in arguments)]) == 2
-    told = capfd.readouterr()
-    assert hint in told.err
-    assert told.err.count("\n") == 1
+    printed = capfd.readouterr()
+    assert hint in printed.err
+    assert printed.err.count("\n") == 1
     assert {path for path in home.rglob("*") if "mlflow.db" not in path.name} <= before

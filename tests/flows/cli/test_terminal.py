@@ -1,4 +1,4 @@
-"""What a person sees, on a real pseudo-terminal and in a pipe."""
+"""Output on a real pseudo-terminal and in a pipe."""
 
 import os
 import pty
@@ -12,8 +12,8 @@ from flows.cli.terminal import Terminal
 from tasks.arcade.progress import Progress
 with Terminal(as_json=False, quiet=False) as terminal:
     for step in (1000, 2500, 5000):
-        terminal.training("pong", Progress(step, 5000, 1234.0, None if step == 1000 else -20.5))
-    terminal.said("recorded step 5,000")
+        terminal.update("pong", Progress(step, 5000, 1234.0, None if step == 1000 else -20.5))
+    terminal.log("recorded step 5,000")
     terminal.results(["all is done"], {"steps": 5000})
 """
 
@@ -32,17 +32,16 @@ def on_a_terminal(program: str, columns: int = 140) -> str:
     return shown.decode()
 
 
-def test_a_name_steers_no_terminal() -> None:
-    """Names come from whoever shares the store: neither rich's markup nor a terminal's own codes are obeyed."""
-    steering = SHOW.replace('"pong"', r'"[/] \x1b]0;hello\x07 \udcff"').replace("all is done", r"\x1b[2Jdone [red]")
-    text = on_a_terminal(steering)
+def test_control_sequences_and_markup_are_escaped() -> None:
+    escapes = SHOW.replace('"pong"', r'"[/] \x1b]0;hello\x07 \udcff"').replace("all is done", r"\x1b[2Jdone [red]")
+    text = on_a_terminal(escapes)
     assert r"[/] \x1b]0;hello\x07 \udcff" in text
     assert r"\x1b[2Jdone [red]" in text
     assert "\x1b]0;" not in text
     assert "\x1b[2J" not in text
 
 
-def test_a_terminal_shows_a_live_bar_that_is_over_before_the_results() -> None:
+def test_progress_bar_ends_before_the_results() -> None:
     text = on_a_terminal(SHOW)
     assert "5000/5000" in text
     assert "1,234 steps/s" in text
@@ -51,7 +50,7 @@ def test_a_terminal_shows_a_live_bar_that_is_over_before_the_results() -> None:
     assert text.rstrip().endswith("all is done")
 
 
-def test_a_bar_is_whole_where_a_terminal_has_80_columns() -> None:
+def test_progress_bar_fits_80_columns() -> None:
     wide = SHOW.replace('"pong"', '"ppo-tuned seed 1"').replace("5000, 1234.0", "1_000_000, 1234.0")
     text = on_a_terminal(wide, columns=80)
     assert "5000/1000000" in text
@@ -61,11 +60,11 @@ def test_a_bar_is_whole_where_a_terminal_has_80_columns() -> None:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other side is closed
+    except OSError:  # Linux raises it once the other side is closed
         return b""
 
 
-def test_a_pipe_gets_plain_lines() -> None:
+def test_pipe_gets_plain_lines() -> None:
     done = subprocess.run([sys.executable, "-c", SHOW], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "all is done\n"
     lines = done.stderr.splitlines()
@@ -75,7 +74,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     assert "\x1b" not in done.stderr
 
 
-def test_a_table_in_a_pipe_is_cut_nowhere_and_its_words_are_no_markup() -> None:
+def test_table_in_a_pipe_is_not_truncated_and_its_cells_are_not_markup() -> None:
     row = [f"[red]{'long' * 10} {number}" for number in range(8)]
     program = f"""
 from flows.cli.terminal import Terminal
