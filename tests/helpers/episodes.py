@@ -1,4 +1,4 @@
-"""A checkpoint of random weights, and what it plays."""
+"""Checkpoints with random weights, and episodes they play."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
 
 
 def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Checkpoint:
-    """A network with weights drawn at random, and statistics of random play."""
+    """Return a checkpoint with random weights and the feature statistics of random play."""
     game, settings = resolve(env_id), approach(name)
     emulator, rng = Emulator(game), np.random.default_rng(0)
     emulator.reset(0)
-    seen = []
+    rams = []
     for _ in range(200):
         emulator.step(int(rng.integers(emulator.n_actions)))
-        seen.append(emulator.ram.copy())
+        rams.append(emulator.ram.copy())
     shapes = policy_weight_shapes(settings, emulator.n_actions)
     weights = {key: (rng.normal(size=shape) * 2 / shape[-1] ** 0.5).astype(np.float32) for key, shape in shapes.items()}
     run = RunSettings(game=game, approach=settings, seed=0, steps=10, checkpoint_every=10)
-    return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(seen)))
+    return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(rams)))
 
 
 def an_episode(checkpoint: Checkpoint, steps: int = STEPS) -> Trace:
@@ -48,8 +48,8 @@ def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name:
     return write_checkpoint(Checkpoint(settings, 10, names, {}, Statistics.empty()), directory)
 
 
-class AnyAction:
-    """Uniform over the first `n_actions`; keeps what it was given."""
+class UniformPlayer:
+    """Samples uniformly from the first `n_actions` actions; records its inputs."""
 
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
@@ -65,5 +65,5 @@ class AnyAction:
 
 def random_play(env_id: str, steps: int | None, *, seed: int = 7, **changes: int) -> Trace:
     game = resolve(env_id).model_copy(update=changes)
-    player = AnyAction(len(action_names(game)))
+    player = UniformPlayer(len(action_names(game)))
     return play(player, game, seed, action_seed=seed + 1, deterministic=False, max_steps=steps, checkpoint_step=250_000)

@@ -1,4 +1,4 @@
-"""What was seen when bytes were changed becomes an atlas: kinds, things and where they are."""
+"""Assembly of an atlas from the results of perturbation: the kind of each byte, the objects, and where they are."""
 
 from __future__ import annotations
 
@@ -8,180 +8,211 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas.classify import AXES, FEW, Found, Vote, Votes, moving_bytes, together, vote
-from tasks.arcade.atlas.dynamics import Habits, habits
-from tasks.arcade.atlas.model import Atlas, Entry, Kind, Region
-from tasks.arcade.atlas.objects import HITS, NEAR, MetThing, find_things, fit, followers, within
-from tasks.arcade.atlas.perturb import Study
-from tasks.arcade.emulator.emulator import RAM_SIZE, Ram, Screen, ale_version, rom_digest
+from tasks.arcade.atlas.atlas import Atlas, Entry, Kind, Region
+from tasks.arcade.atlas.classify import (
+    MIN_STATES,
+    MOVEMENTS,
+    Effect,
+    Effects,
+    PooledResults,
+    classify_effects,
+    movement_axes,
+    pool_results,
+)
+from tasks.arcade.atlas.dynamics import ByteDynamics, byte_dynamics
+from tasks.arcade.atlas.objects import (
+    MIN_HITS,
+    TOLERANCE,
+    DetectedObject,
+    clipped_region,
+    correlated_bytes,
+    find_objects,
+    fit_line,
+)
+from tasks.arcade.atlas.perturb import PerturbationResult
+from tasks.arcade.emulator.emulator import RAM_SIZE, Ram, Screen
+from tasks.arcade.emulator.environment_ids import ale_version, rom_digest
 from tasks.arcade.settings.game import GameSettings
 
 
 @dataclass(frozen=True)
-class Chart:
-    """An atlas, and what its picture is drawn from.
+class AtlasData:
+    """An atlas with the data its poster is drawn from.
 
     Attributes:
-        atlas: as it is kept.
-        heat: of each byte, float32 of shape (128, height, width): how often a change of it changed a pixel.
-        picture: RGB, a state in which many of the things are to be seen.
-        ram: that state's, uint8 of shape (128,).
+        atlas: The atlas.
+        heat: Heat map of each byte, float32 of shape (128, height, width): how often perturbing it changed a pixel.
+        frame: Frame of the state with the most objects, RGB.
+        ram: RAM of that state, uint8 of shape (128,).
     """
 
     atlas: Atlas
     heat: npt.NDArray[np.float32]
-    picture: Screen
+    frame: Screen
     ram: Ram
 
 
-def chart(studies: Sequence[Study], game: GameSettings, seed: int, player: str) -> Chart:
-    """Judge what was found in plays of one game.
+def assemble_atlas(results: Sequence[PerturbationResult], game: GameSettings, seed: int, player: str) -> AtlasData:
+    """Assemble the atlas of a game from the results of one or more plays.
 
     Args:
-        studies: one or more.
-        game: what was played.
-        seed: that the plays' seeds came from.
-        player: who played.
+        results: Results of perturbation.
+        game: Emulator settings of the plays.
+        seed: Seed that the seeds of the plays are derived from.
+        player: The player: `random`, or the digest of a checkpoint.
     """
-    found = together(studies)
-    votes = vote(found.evidence)
-    moving = moving_bytes(votes)
-    things = find_things(found, votes, moving)
-    telling = followers(found, things, votes)
-    habit = habits([one.played for one in studies])
-    entries = _Judge(found, votes, moving, things, telling, habit).entries()
+    pooled = pool_results(results)
+    effects = classify_effects(pooled.measurements)
+    axes = movement_axes(effects)
+    objects = find_objects(pooled, effects, axes)
+    correlated = correlated_bytes(pooled, objects, effects)
+    dynamics = byte_dynamics([one.trajectory for one in results])
+    entries = _EntryBuilder(pooled, effects, axes, objects, correlated, dynamics).entries()
     atlas = Atlas(
         game=game.model_copy(update={"frame_skip": 1, "repeat_action_probability": 0.0}),
         ale_py=ale_version(),
         rom_sha256=rom_digest(game.rom),
         seed=seed,
         player=player,
-        steps=sum(len(one.played.rewards) for one in studies),
-        states=len(found.rams),
-        pokes=sum(one.pokes for one in studies),
-        unsteady=sum(one.unsteady for one in studies),
-        size=found.size,
+        steps=sum(len(one.trajectory.rewards) for one in results),
+        states=len(pooled.rams),
+        perturbations=sum(one.perturbations for one in results),
+        discarded_states=sum(one.discarded_states for one in results),
+        size=pooled.size,
         entries=entries,
-        things=tuple(thing.value for thing in things if thing.told),
+        objects=tuple(one.value for one in objects if one.is_located),
     )
-    met = np.sum([~np.isnan(thing.boxes[:, 0]) for thing in things], axis=0) if things else np.zeros(len(found.rams))
-    best = int(np.argmax(met))
-    return Chart(atlas, found.heat, np.concatenate([one.pictures for one in studies])[best], found.rams[best])
+    detections = [~np.isnan(one.boxes[:, 0]) for one in objects]
+    n_detected = np.sum(detections, axis=0) if objects else np.zeros(len(pooled.rams))
+    best = int(np.argmax(n_detected))
+    return AtlasData(atlas, pooled.heat, np.concatenate([one.frames for one in results])[best], pooled.rams[best])
 
 
-class _Judge:
-    """One entry for each byte."""
+class _EntryBuilder:
+    """Builds the entry of each byte."""
 
     def __init__(
         self,
-        found: Found,
-        votes: Votes,
-        moving: dict[int, int],
-        things: list[MetThing],
-        telling: dict[int, tuple[MetThing, int, float]],
-        habit: Habits,
+        pooled: PooledResults,
+        effects: Effects,
+        axes: dict[int, int],
+        objects: list[DetectedObject],
+        correlated: dict[int, tuple[DetectedObject, int, float]],
+        dynamics: ByteDynamics,
     ) -> None:
-        self._found, self._votes, self._moving = found, votes, moving
-        self._things, self._telling, self._habit = things, telling, habit
-        self._visible = (votes != Vote.UNSEEN).mean(axis=0)
+        self._pooled, self._effects, self._axes = pooled, effects, axes
+        self._objects, self._correlated, self._dynamics = objects, correlated, dynamics
+        self._visible = (effects != Effect.NONE).mean(axis=0)
 
     def entries(self) -> tuple[Entry, ...]:
         entries = [self._entry(byte) for byte in range(RAM_SIZE)]
-        displays = [entry for entry in entries if entry.kind in ("score", "lives", "timer") and self._is_small(entry)]
-        return tuple(self._beside(entry, displays) for entry in entries)
+        displays = [entry for entry in entries if entry.kind in ("score", "lives", "timer") and self._is_display(entry)]
+        return tuple(self._match_display(entry, displays) for entry in entries)
 
     def _entry(self, byte: int) -> Entry:
         visible = float(self._visible[byte])
-        if byte in self._moving:
-            return self._mover(byte, visible)
-        if byte in self._telling:
-            thing, axis, hits = self._telling[byte]
-            kind: Kind = ("x", "y")[axis]
-            reach = thing.value.reach
+        if byte in self._axes:
+            return self._movement_entry(byte, visible)
+        if byte in self._correlated:
+            correlate, axis, hits = self._correlated[byte]
             return Entry(
-                byte=byte, kind=kind, how="follows", sure=hits, visible=visible, region=reach, thing=thing.value.name
+                byte=byte,
+                kind=("x", "y")[axis],
+                relation="follows",
+                confidence=hits,
+                visible=visible,
+                region=correlate.value.bounds,
+                object=correlate.value.name,
             )
-        kind, sure = self._habitual(byte)
-        how = "shows" if visible else "follows"
-        region = _warm_region(self._found.heat[byte])
+        kind, confidence = self._event_kind(byte)
+        relation = "shows" if visible else "follows"
+        region = _hot_region(self._pooled.heat[byte])
         if kind == "none" and visible:
-            seen = self._votes[:, byte][self._votes[:, byte] != Vote.UNSEEN]
-            kind = "screen" if (seen == Vote.SCREEN).mean() > 0.5 else "look"
-            sure = float((seen == (Vote.SCREEN if kind == "screen" else Vote.LOOK)).mean())
+            effects = self._visible_effects(byte)
+            kind = "screen" if (effects == Effect.SCREEN).mean() > 0.5 else "appearance"
+            confidence = float((effects == (Effect.SCREEN if kind == "screen" else Effect.APPEARANCE)).mean())
         elif kind == "none":
-            how, sure = "nothing", max(0.0, 1 - 3 / len(self._votes))
-        return Entry(byte=byte, kind=kind, how=how, sure=sure, visible=visible, region=region)
+            # Rule of three: without an effect in n states, at most 3/n of all states have one (95% confidence).
+            relation, confidence = "nothing", max(0.0, 1 - 3 / len(self._effects))
+        return Entry(byte=byte, kind=kind, relation=relation, confidence=confidence, visible=visible, region=region)
 
-    def _is_small(self, entry: Entry) -> bool:
-        height, width = self._found.size
+    def _visible_effects(self, byte: int) -> Effects:
+        effects = self._effects[:, byte]
+        return effects[effects != Effect.NONE]
+
+    def _is_display(self, entry: Entry) -> bool:
+        height, width = self._pooled.size
         region = entry.region
-        small = region is not None and region.width * region.height < _DISPLAY * width * height
-        return small and entry.visible >= HITS
+        small = region is not None and region.width * region.height < _MAX_DISPLAY_SHARE * width * height
+        return small and entry.visible >= MIN_HITS
 
-    def _mover(self, byte: int, visible: float) -> Entry:
-        axis = self._moving[byte]
-        seen = self._votes[:, byte][self._votes[:, byte] != Vote.UNSEEN]
-        thing = next((thing for thing in self._things if byte in thing.members), None)
-        places_it = self._places(byte, axis, thing)
-        kinds: tuple[Kind, Kind] = ("x", "y") if places_it else ("x drive", "y drive")
+    def _movement_entry(self, byte: int, visible: float) -> Entry:
+        axis = self._axes[byte]
+        moved = next((one for one in self._objects if byte in one.members), None)
+        kinds: tuple[Kind, Kind] = ("x", "y") if self._encodes_position(byte, axis, moved) else ("x motion", "y motion")
         return Entry(
             byte=byte,
             kind=kinds[axis],
-            how="moves",
-            sure=float((seen == AXES[axis]).mean()),
+            relation="moves",
+            confidence=float((self._visible_effects(byte) == MOVEMENTS[axis]).mean()),
             visible=visible,
-            region=_warm_region(self._found.heat[byte]),
-            thing=thing.value.name if thing and thing.told else None,
+            region=_hot_region(self._pooled.heat[byte]),
+            object=moved.value.name if moved and moved.is_located else None,
         )
 
-    def _places(self, byte: int, axis: int, thing: MetThing | None) -> bool:
-        """Whether a byte that moves a thing says where it is: what it does to a place stays, to a speed it grows."""
-        growth = self._found.evidence.growth[self._votes[:, byte] == AXES[axis], byte, axis]
+    def _encodes_position(self, byte: int, axis: int, moved: DetectedObject | None) -> bool:
+        """Return whether a byte encodes a position: a perturbed position persists, a perturbed velocity adds up."""
+        growth = self._pooled.measurements.growth[self._effects[:, byte] == MOVEMENTS[axis], byte, axis]
         growth = growth[~np.isnan(growth)]
-        if len(growth) >= FEW and ((growth > _STAYS[0]) & (growth < _STAYS[1])).mean() >= 0.5:
+        persistent = (growth > _POSITION_GROWTH[0]) & (growth < _POSITION_GROWTH[1])
+        if len(growth) >= MIN_STATES and persistent.mean() >= 0.5:
             return True
-        if thing is None or not thing.told:
+        if moved is None or not moved.is_located:
             return False
-        places = thing.middles(axis)
-        met = ~np.isnan(places)
-        if np.ptp(places[met]) <= 2 * NEAR or len(np.unique(self._found.rams[met, byte])) == 1:
+        positions = moved.centers(axis)
+        detected = ~np.isnan(positions)
+        if np.ptp(positions[detected]) <= 2 * TOLERANCE or len(np.unique(self._pooled.rams[detected, byte])) == 1:
             return True
-        return fit(self._found.rams[:, byte], places).hits >= 0.5
+        return fit_line(self._pooled.rams[:, byte], positions).hits >= 0.5
 
-    def _habitual(self, byte: int) -> tuple[Kind, float]:
-        habit = self._habit
+    def _event_kind(self, byte: int) -> tuple[Kind, float]:
+        dynamics = self._dynamics
         shares: dict[Kind, float] = {
-            "lives": float(habit.lives[byte]),
-            "score": float(habit.score[byte]),
-            "timer": float(habit.timer[byte]),
+            "lives": float(dynamics.lives[byte]),
+            "score": float(dynamics.score[byte]),
+            "timer": float(dynamics.timer[byte]),
         }
         kind = max(shares, key=lambda kind: shares[kind])
-        return (kind, shares[kind]) if shares[kind] >= _HABIT else ("none", 0.0)
+        return (kind, shares[kind]) if shares[kind] >= _MIN_EVENT_SHARE else ("none", 0.0)
 
-    def _beside(self, entry: Entry, displays: list[Entry]) -> Entry:
-        """What hardly ever changed in play, but shows where a display is, or in a row with the score's digits."""
-        rewarded = float(self._habit.rewarded[entry.byte])
-        unknown = self._habit.lively[entry.byte] == 0
-        if entry.kind != "look" or not (unknown or rewarded >= HITS):
+    def _match_display(self, entry: Entry, displays: list[Entry]) -> Entry:
+        """Return the entry with a display's kind if its byte hardly changed during play but is drawn in the display."""
+        rewarded = float(self._dynamics.rewarded[entry.byte])
+        unchanged = self._dynamics.change_rate[entry.byte] == 0
+        if entry.kind != "appearance" or not (unchanged or rewarded >= MIN_HITS):
             return entry
         kinds = [display.kind for display in displays if _overlap(entry.region, display.region) > 0.5]
         if not kinds and any(
-            _in_a_row(entry.region, display.region) for display in displays if display.kind == "score"
+            _is_adjacent_digit(entry.region, display.region) for display in displays if display.kind == "score"
         ):
             kinds = ["score"]
-        return entry.model_copy(update={"kind": kinds[0], "sure": 0.5 if unknown else rewarded}) if kinds else entry
+        return (
+            entry.model_copy(update={"kind": kinds[0], "confidence": 0.5 if unchanged else rewarded})
+            if kinds
+            else entry
+        )
 
 
-_STAYS = (0.7, 1.4)
-"""How much of a movement is there in the next frame, as a share of the first one's."""
-_DISPLAY = 0.1
-"""Share of the picture that no display takes up."""
-_HABIT = 0.75
-"""Share of changes in play that have to fit."""
+_POSITION_GROWTH = (0.7, 1.4)
+"""Range of the growth of a movement from the first to the last frame, for a byte that encodes a position."""
+_MAX_DISPLAY_SHARE = 0.1
+"""Maximum share of the screen that a display covers."""
+_MIN_EVENT_SHARE = 0.75
+"""Minimum association of a byte with events during play."""
 
 
 def _overlap(one: Region | None, other: Region | None) -> float:
-    """What two regions share, as a share of both together."""
+    """Return the intersection over union of two regions."""
     if one is None or other is None:
         return 0.0
     across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
@@ -190,8 +221,8 @@ def _overlap(one: Region | None, other: Region | None) -> float:
     return shared / (one.width * one.height + other.width * other.height - shared)
 
 
-def _in_a_row(one: Region | None, other: Region | None) -> bool:
-    """Whether two regions lie on the same lines, side by side."""
+def _is_adjacent_digit(one: Region | None, other: Region | None) -> bool:
+    """Return whether two regions are on the same rows, side by side."""
     if one is None or other is None:
         return False
     down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
@@ -199,13 +230,13 @@ def _in_a_row(one: Region | None, other: Region | None) -> bool:
     return down >= 0.7 * max(one.height, other.height) and gap <= max(one.width, other.width)
 
 
-def _warm_region(heat: npt.NDArray[np.float32]) -> Region | None:
-    """The rectangle around the warmest pixels, which hold nine tenths of the heat together."""
+def _hot_region(heat: npt.NDArray[np.float32]) -> Region | None:
+    """Return the bounding box of the hottest pixels, which together hold 90% of the heat."""
     if not heat.any():
         return None
     ranked = np.sort(heat, axis=None)[::-1]
-    least = ranked[np.searchsorted(np.cumsum(ranked, dtype=float), 0.9 * float(ranked.sum(dtype=float)))]
-    warm = heat >= least
-    rows, columns = np.flatnonzero(warm.any(axis=1)), np.flatnonzero(warm.any(axis=0))
+    threshold = ranked[np.searchsorted(np.cumsum(ranked, dtype=float), 0.9 * float(ranked.sum(dtype=float)))]
+    hot = heat >= threshold
+    rows, columns = np.flatnonzero(hot.any(axis=1)), np.flatnonzero(hot.any(axis=0))
     height, width = heat.shape
-    return within(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1, width, height)
+    return clipped_region(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1, width, height)

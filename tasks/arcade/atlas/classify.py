@@ -1,4 +1,4 @@
-"""Each state's vote on each byte: what it does there when it alone is changed."""
+"""Classification of the effect of each byte in each state from its measurements."""
 
 from __future__ import annotations
 
@@ -9,82 +9,83 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas.perturb import Evidence, Study
+from tasks.arcade.atlas.perturb import Measurements, PerturbationResult
 from tasks.arcade.emulator.emulator import RAM_SIZE
 
-MOVES = 0.6
-"""Share of the changed pixels that lie in lines where things only moved."""
-_GROWS, _APPEARS = 0.7, 0.95
-"""Share of a movement that a straight line explains: of things that are cut off, of things that were not there."""
-_STEADY = 0.4
-"""How alike in size the changes are where a thing appears; those of a bar that grows are not."""
-_LEAST_SPAN = 4.0
-"""Pixels: what a byte moves less is a wobble; what goes four times as far need not follow a line."""
-_OFTEN = 0.3
-"""Share of the states in which a byte has to be seen to move something: a thing may be away, or cut off."""
-FEW = 5
-"""States: fewer say nothing."""
+MIN_CONSERVED = 0.6
+"""Minimum share of the changed pixels in lines that keep their colors, for a movement."""
+_MIN_FIT_CLIPPED, _MIN_FIT_APPEARING = 0.7, 0.95
+"""Minimum r squared of a movement's linear fit: of objects clipped at an edge, of objects that appear."""
+_MIN_CONSISTENCY = 0.4
+"""Minimum consistency of the changed areas of an object that appears; a growing bar has less."""
+_MIN_SPAN = 4.0
+"""Minimum movement in pixels; one of four times as many need not be linear."""
+_MIN_MOVED_SHARE = 0.3
+"""Minimum share of the states in which a byte must move something: the object may be absent or clipped."""
+MIN_STATES = 5
+"""Minimum number of states for any statistic."""
 
-Votes = npt.NDArray[np.int64]
-"""Of shape (states, 128)."""
+Effects = npt.NDArray[np.int64]
+"""`Effect` of each byte in each state, of shape (states, 128)."""
 
 
-class Vote(IntEnum):
-    """What changing a byte does in one state; `X` and `Y` move something along that axis."""
+class Effect(IntEnum):
+    """Effect of perturbing a byte in one state; `X` and `Y` move something along that axis."""
 
-    UNSEEN = 0
+    NONE = 0
     X = 1
     Y = 2
     SCREEN = 3
-    LOOK = 4
+    APPEARANCE = 4
 
 
-AXES = (Vote.X, Vote.Y)
+MOVEMENTS = (Effect.X, Effect.Y)
 
 
 @dataclass(frozen=True)
-class Found:
-    """All plays together: `Evidence`, the states' RAM, the heat, (height, width) of the picture."""
+class PooledResults:
+    """Results of all plays: `Measurements`, RAM of the states, heat maps, and (height, width) of the screen."""
 
-    evidence: Evidence
+    measurements: Measurements
     rams: npt.NDArray[np.uint8]
     heat: npt.NDArray[np.float32]
     size: tuple[int, int]
 
 
-def together(studies: Sequence[Study]) -> Found:
-    """What several plays of one game came to."""
-    parts = [one.evidence for one in studies]
-    joined = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Evidence)}
-    heat = np.sum([one.heat for one in studies], axis=0)
-    return Found(
-        Evidence(**joined), np.concatenate([one.rams for one in studies]), heat, (heat.shape[1], heat.shape[2])
-    )
+def pool_results(results: Sequence[PerturbationResult]) -> PooledResults:
+    """Concatenate the results of several plays of one game."""
+    parts = [one.measurements for one in results]
+    names = [field.name for field in fields(Measurements)]
+    measurements = Measurements(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    heat = np.sum([one.heat for one in results], axis=0)
+    rams = np.concatenate([one.rams for one in results])
+    return PooledResults(measurements, rams, heat, (heat.shape[1], heat.shape[2]))
 
 
-def vote(evidence: Evidence) -> Votes:
-    """What each state says of each byte."""
-    kept, fit, span = evidence.conserved, evidence.fit, evidence.span
-    votes = np.where(evidence.visible, Vote.LOOK, Vote.UNSEEN)
-    votes[evidence.visible & np.isnan(evidence.box[..., 0])] = Vote.SCREEN
-    for axis, way in enumerate(AXES):
+def classify_effects(measured: Measurements) -> Effects:
+    """Return the effect of each byte in each state."""
+    conserved, fit, span = measured.conserved, measured.fit, measured.span
+    effects = np.where(measured.visible, Effect.APPEARANCE, Effect.NONE)
+    effects[measured.visible & np.isnan(measured.box[..., 0])] = Effect.SCREEN
+    for axis, movement in enumerate(MOVEMENTS):
         other = 1 - axis
-        far = span[..., axis] >= 4 * _LEAST_SPAN
-        goes = far | (span[..., axis] >= _LEAST_SPAN) & (fit[..., axis] >= 0.5)
-        moved = (kept[..., axis] >= MOVES) & (kept[..., axis] > kept[..., other]) & goes
-        still = (fit[..., other] < 0.5) | (span[..., other] < np.maximum(_LEAST_SPAN, span[..., axis] / 3))
-        alone = (kept.max(axis=2) < MOVES) & (span[..., axis] >= 2 * _LEAST_SPAN) & still
-        # At the edge of the screen a thing is cut off: it seems to grow.
-        cut_off = alone & (fit[..., axis] >= _GROWS) & (moved.sum(axis=0) >= 0.25 * evidence.visible.sum(axis=0))
-        appears = alone & (fit[..., axis] >= _APPEARS) & (evidence.steady >= _STEADY) & far
-        votes[moved | cut_off | appears] = way
-    return votes
+        far = span[..., axis] >= 4 * _MIN_SPAN
+        travels = far | (span[..., axis] >= _MIN_SPAN) & (fit[..., axis] >= 0.5)
+        moved = (conserved[..., axis] >= MIN_CONSERVED) & (conserved[..., axis] > conserved[..., other]) & travels
+        still = (fit[..., other] < 0.5) | (span[..., other] < np.maximum(_MIN_SPAN, span[..., axis] / 3))
+        replaced = (conserved.max(axis=2) < MIN_CONSERVED) & (span[..., axis] >= 2 * _MIN_SPAN) & still
+        # At the edge of the screen an object is clipped and seems to grow.
+        often_moved = moved.sum(axis=0) >= 0.25 * measured.visible.sum(axis=0)
+        clipped = replaced & (fit[..., axis] >= _MIN_FIT_CLIPPED) & often_moved
+        appears = replaced & (fit[..., axis] >= _MIN_FIT_APPEARING) & (measured.consistency >= _MIN_CONSISTENCY) & far
+        effects[moved | clipped | appears] = movement
+    return effects
 
 
-def moving_bytes(votes: Votes) -> dict[int, int]:
-    """Axis of each byte that moves something."""
-    seen = np.maximum((votes != Vote.UNSEEN).sum(axis=0), 1)
-    shares = np.stack([(votes == vote).sum(axis=0) / seen for vote in AXES])
+def movement_axes(effects: Effects) -> dict[int, int]:
+    """Return the axis, 0 for x and 1 for y, of each byte that moves something."""
+    visible = np.maximum((effects != Effect.NONE).sum(axis=0), 1)
+    shares = np.stack([(effects == movement).sum(axis=0) / visible for movement in MOVEMENTS])
     axes, best = shares.argmax(axis=0), shares.max(axis=0)
-    enough = np.maximum((votes == Vote.X).sum(axis=0), (votes == Vote.Y).sum(axis=0)) >= FEW
-    return {byte: int(axes[byte]) for byte in range(RAM_SIZE) if enough[byte] and best[byte] >= _OFTEN}
+    enough = np.maximum((effects == Effect.X).sum(axis=0), (effects == Effect.Y).sum(axis=0)) >= MIN_STATES
+    return {byte: int(axes[byte]) for byte in range(RAM_SIZE) if enough[byte] and best[byte] >= _MIN_MOVED_SHARE}

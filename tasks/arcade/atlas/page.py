@@ -1,35 +1,36 @@
-"""An atlas as Markdown, and as one HTML file with its picture inside."""
+"""An atlas as Markdown, and as a self-contained HTML page with its poster."""
 
 from __future__ import annotations
 
 import base64
 
-from tasks.arcade.atlas.model import KINDS, Atlas, Region
-from tasks.arcade.report.html import render
+from tasks.arcade.atlas.atlas import KINDS, Atlas, Region
+from tasks.arcade.report.html import render_template
 
 
 def render_markdown(atlas: Atlas) -> str:
-    """The table of an atlas: a row for each byte that does something, the others in one line."""
+    """Return the atlas as Markdown: a table of the bytes with an effect, the others on one line."""
     return _render("atlas.md.j2", atlas)
 
 
-def render_html(atlas: Atlas, sheet: bytes) -> str:
-    """The same with all bytes and the picture, in one file that needs nothing beside it.
+def render_html(atlas: Atlas, poster: bytes) -> str:
+    """Return the atlas as a self-contained HTML page with all bytes and the poster.
 
     Args:
-        atlas: what is shown.
-        sheet: its picture, a PNG.
+        atlas: The atlas.
+        poster: Its poster, a PNG.
     """
-    return _render("atlas.html.j2", atlas, sheet=base64.b64encode(sheet).decode())
+    return _render("atlas.html.j2", atlas, poster=base64.b64encode(poster).decode())
 
 
 def _render(template: str, atlas: Atlas, **values: str) -> str:
-    silent = [entry.byte for entry in atlas.entries if entry.kind == "none"]
-    return render(template, {"atlas": atlas, "kinds": KINDS, "silent": silent, **values}, {"place": _place})
+    without_effect = [entry.byte for entry in atlas.entries if entry.kind == "none"]
+    context = {"atlas": atlas, "kinds": KINDS, "without_effect": without_effect, **values}
+    return render_template(template, context, {"region": _format_region})
 
 
-def _place(region: Region | None) -> str:
-    """Columns and rows of a region, in words."""
+def _format_region(region: Region | None) -> str:
+    """Return the columns and rows of a region as text."""
     if region is None:
         return ""
     return f"columns {region.x} to {region.x + region.width - 1}, rows {region.y} to {region.y + region.height - 1}"

@@ -17,6 +17,7 @@ FIELDS: Mapping[str, str] = {
     "filmed": "recorded",
     "movers": "moving_bytes",
     "normalised": "normalized",
+    "silent": "no_reward",
     "still_gain": "static_byte_gain",
     "survey_steps": "warmup_steps",
     "how": "relation",
@@ -36,7 +37,7 @@ VALUES: Mapping[str, str] = {
     "x drive": "x motion",
     "y drive": "y motion",
 }
-ARRAYS: Mapping[str, str] = {"movers": "moving_bytes", "survey.": "warmup."}
+ARRAYS: Mapping[str, str] = {"movers": "moving_bytes", "survey.": "warmup.", "lean": "logit_noise"}
 """Beginnings of the names of arrays in `features.safetensors`."""
 FILES: Mapping[str, str] = {"optimizer.safetensors": "optimiser.safetensors"}
 """Today's name of a file → its former name."""
