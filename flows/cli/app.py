@@ -1,7 +1,7 @@
 """The command line: parsing, exit codes and one-line errors.
 
 Exit codes: 0 done; 1 failed while running; 2 invalid input, nothing done; 3 a comparison came out worse; 130 Ctrl-C.
-Commands import what they need when they run: `ramreel --help` imports none of Prefect, MLflow and torch.
+Heavy libraries are imported by the commands when they run: `--help` imports none of Prefect, MLflow and PyTorch.
 """
 
 from __future__ import annotations

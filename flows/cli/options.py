@@ -151,7 +151,7 @@ class _Field:
 def options_of(model: type[Settings], *, optional: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command an option for each field of an input model.
 
-    The command's first parameter receives what was typed for them, as `Given`.
+    The command's first parameter receives the typed values, as `Given`.
 
     Args:
         model: the input model.
@@ -298,7 +298,7 @@ def _shown(value: Any) -> str:
 
 
 def _parsed(field: _Field, name: str, value: Any) -> Any:
-    """Return what was typed in the shape that the model validates."""
+    """Return a typed value in the shape that the model validates."""
     if field.lookup(CHOICES):
         return name.removeprefix("_".join(field.path) + "_")
     if field.path[-1] in COMMA_SEPARATED:

@@ -123,7 +123,7 @@ def configure_prefect(*, serves: bool = False) -> None:
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
-    from tasks.services.servers import uses_temporary_server
+    from tasks.services.temporary_server import uses_temporary_server
 
     if not (serves or uses_temporary_server()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
         return
@@ -174,7 +174,7 @@ def flow_session(module: str, as_json: bool, quiet: bool = False) -> Iterator[Te
         as_json: reserve standard output for one JSON object.
         quiet: report no progress.
     """
-    from tasks.services.servers import temporary_prefect_server
+    from tasks.services.temporary_server import temporary_prefect_server
 
     def import_flow() -> None:
         importlib.import_module(module)

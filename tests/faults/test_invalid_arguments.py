@@ -1,4 +1,4 @@
-"""Nonsense on the command line: one clear line, the exit code that was promised, nothing written, nothing executed."""
+"""Invalid command lines: one line, exit code 2, nothing written, nothing executed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from helpers.checkpoints import a_checkpoint
-from helpers.invalid_input import many, words
+from helpers.checkpoints import random_checkpoint
+from helpers.invalid_input import arguments, many_examples
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from flows.cli.app import run
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.emulator.emulator import environment_ids
-from tasks.arcade.inputs.fields import is_shown
+from tasks.arcade.emulator.environment_ids import environment_ids
+from tasks.arcade.inputs.fields import is_printable
 from tasks.arcade.settings.approaches import APPROACHES
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store, open_store
@@ -33,10 +33,10 @@ def refused(
     home: Path, settings: RunSettings, start: Callable[..., str], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Refused]:  # fmt: skip
-    """Runs a command line that has to be refused, over a store that has a run; returns the line that says why."""
+    """Run a command line that must be rejected, over a store with one run, and return the error."""
     monkeypatch.setenv("RAMREEL_HOME", str(home))
     forget_settings(monkeypatch)
-    # A command that is not refused would begin: here it fails at once, for there is no server.
+    # A command that is not rejected would start a flow: without a server it fails immediately.
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
     work = tmp_path / "work"
@@ -52,18 +52,18 @@ def refused(
 
         def refuse(arguments: list[str]) -> str:
             code = run(arguments)
-            # The address that was asked for holds for what the command starts.
+            # --tracking-uri is exported for the flow that the command would start.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
-            said = capfd.readouterr()
-            lines = said.err.splitlines()
-            assert code == 2, ascii((arguments, said.err[-2000:]))
+            printed = capfd.readouterr()
+            lines = printed.err.splitlines()
+            assert code == 2, ascii((arguments, printed.err[-2000:]))
             assert len(lines) == 1, lines
             assert lines[0].startswith("ramreel: ")
             assert len(lines[0]) < 1000
-            assert is_shown(lines[0]), "nothing that moves a terminal's cursor"
-            out = [json.loads(line) for line in said.out.splitlines()]
+            assert is_printable(lines[0]), "no control characters"
+            out = [json.loads(line) for line in printed.out.splitlines()]
             assert [list(one) for one in out] == ([["error"]] if "--json" in arguments else [])
-            assert watch.execute("PRAGMA data_version").fetchone() == version, "the store is as it was"
+            assert watch.execute("PRAGMA data_version").fetchone() == version, "the store is unchanged"
             assert everything(home) == before, "so is the disk"
             return lines[0]
 
@@ -72,7 +72,7 @@ def refused(
 
 def keep_a_run(store: Store, run_id: str, folder: Path) -> None:
     checkpoint = folder / "checkpoint"
-    store.save_checkpoint(run_id, 4096, checkpoint, files.write(a_checkpoint(), checkpoint))
+    store.save_checkpoint(run_id, 4096, checkpoint, files.write_checkpoint(random_checkpoint(), checkpoint))
 
 
 def everything(home: Path) -> dict[str, int]:
@@ -90,11 +90,11 @@ def is_whole_number(text: str) -> bool:
 
 def not_between(low: int, high: float) -> st.SearchStrategy[str]:
     outside = st.one_of(st.integers(max_value=low - 1), st.integers(min_value=int(high) + 1) if high else st.nothing())
-    return st.one_of(words.filter(lambda text: not is_whole_number(text)), outside.map(str))
+    return st.one_of(arguments.filter(lambda text: not is_whole_number(text)), outside.map(str))
 
 
 def not_among(names: list[str]) -> st.SearchStrategy[str]:
-    return words.filter(lambda text: text not in names)
+    return arguments.filter(lambda text: text not in names)
 
 
 steps, seed = not_between(1, 10**10), not_between(0, 2**31 - 1)
@@ -104,19 +104,20 @@ approaches = approach.filter(lambda text: not {word.strip() for word in text.spl
 seeds = not_between(0, 2**31 - 1).filter(lambda text: "," not in text)
 every, checkpoint = not_between(1, 0), not_between(4097, 0).filter(lambda text: text.strip() != "4096")
 env_id = not_among(environment_ids())  # type: ignore[arg-type]
-reference = words.filter(lambda text: text not in (RUN, "latest", "--help"))
-uri = words.filter(bool)
+reference = arguments.filter(lambda text: text not in (RUN, "latest", "--help"))
+uri = arguments.filter(bool)
 name = st.sampled_from(["", "a\nb", "\x1b[31m", "\udcff", "x" * 2000, "\x07"])
 
-WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
+INVALID: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "train": (["ALE/Pong-v5"], {
         "--approach": approach, "--seed": seed, "--steps": steps, "--checkpoint-every": every, "--n-envs": n_envs,
         "--workers": workers, "--name": name, "--experiment": name, "--tracking-uri": uri, "--resume": reference,
-        "--settings": words,
+        "--settings": arguments,
     }),
     "record": ([RUN], {"--episodes": episodes, "--seed": seed, "--checkpoint": checkpoint, "--tracking-uri": uri}),
     "reel": ([RUN], {
-        "--seconds": words.filter(lambda text: text.strip() not in ("1", "20")), "--seed": seed, "--tracking-uri": uri,
+        "--seconds": arguments.filter(lambda text: text.strip() not in ("1", "20")), "--seed": seed,
+        "--tracking-uri": uri,
     }),
     "watch": ([RUN], {"--checkpoint": checkpoint, "--seed": seed, "--tracking-uri": uri}),
     "export": ([RUN], {
@@ -129,15 +130,15 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "pipeline": (["ALE/Pong-v5"], {
         "--approaches": approaches, "--seeds": seeds, "--steps": steps, "--checkpoint-every": every, "--name": name,
         "--episodes": episodes, "--n-envs": n_envs, "--workers": workers, "--experiment": name, "--tracking-uri": uri,
-        "--settings": words,
+        "--settings": arguments,
     }),
     "sweep": (["ALE/Breakout-v5"], {
-        "--approach": approach, "--parameters": words.filter(lambda text: text.strip(", ")), "--trials": episodes,
+        "--approach": approach, "--parameters": arguments.filter(lambda text: text.strip(", ")), "--trials": episodes,
         "--steps": steps, "--seed": seed, "--workers": workers, "--name": name, "--experiment": name,
         "--tracking-uri": uri,
     }),
     "import": (["nosuch"], {
-        "--env": env_id, "--approach": words, "--seed": seed, "--name": name, "--experiment": name,
+        "--env": env_id, "--approach": arguments, "--seed": seed, "--name": name, "--experiment": name,
         "--tracking-uri": uri,
     }),
     "atlas": (["ALE/Pong-v5"], {
@@ -155,47 +156,48 @@ WRONG: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
         "--steps": steps, "--episodes": episodes, "--tracking-uri": uri,
     }),
 }  # fmt: skip
-"""What each command needs, and options with values that no option may have."""
+"""Command → its required arguments, and options with strategies of invalid values."""
 
 
-@many
+@many_examples
 @given(data=st.data())
-@pytest.mark.parametrize("command", WRONG)
-def test_an_option_that_cannot_be(command: str, data: st.DataObject, refused: Refused) -> None:
-    needed, options = WRONG[command]
+@pytest.mark.parametrize("command", INVALID)
+def test_invalid_option_is_rejected(command: str, data: st.DataObject, refused: Refused) -> None:
+    required, options = INVALID[command]
     option = data.draw(st.sampled_from(sorted(options)), label="option")
     value = data.draw(options[option], label="value")
-    json_too = data.draw(st.sampled_from([[], ["--json"]])) if command != "up" else []
-    given_too = ["--to", "model.zip"] if command == "export" and option != "--to" else []
+    json_flag = data.draw(st.sampled_from([[], ["--json"]])) if command != "up" else []
+    others = ["--to", "model.zip"] if command == "export" and option != "--to" else []
     if command == "import" and option != "--env":
-        given_too = ["--env", "ALE/Pong-v5"]
+        others = ["--env", "ALE/Pong-v5"]
     if option == "--resume":
-        needed = []
-    refused([*command.split(), *json_too, *given_too, f"{option}={value}", "--", *needed])
+        required = []
+    refused([*command.split(), *json_flag, *others, f"{option}={value}", "--", *required])
 
 
 GAMES = ["train", "pipeline", "sweep", "atlas", "guard"]
 RUNS = ["record", "reel", "watch", "compare", "export"]
 
 
-@many
+@many_examples
 @given(word=env_id)
 @example(word="ALE/Pong-v5 ")
 @pytest.mark.parametrize("command", GAMES)
-def test_a_game_that_is_none(command: str, word: str, refused: Refused) -> None:
+def test_unknown_environment_is_rejected(command: str, word: str, refused: Refused) -> None:
     refused([command, "--", word])
 
 
-@many
-@given(word=reference, more=st.lists(words, max_size=2))
-@pytest.mark.parametrize("command", [*RUNS, "verify", "video", "import"])
-def test_a_run_or_file_that_is_none(command: str, word: str, more: list[str], refused: Refused) -> None:
+@many_examples
+@given(word=reference, more=st.lists(arguments, max_size=2))
+@pytest.mark.parametrize("command", [*RUNS, "verify", "render", "import"])
+def test_unknown_run_or_file_is_rejected(command: str, word: str, more: list[str], refused: Refused) -> None:
     to = {"export": ["--to", "model.zip"], "import": ["--env", "ALE/Pong-v5"]}.get(command, [])
     refused([command, *to, "--", word, *(more if command in ("reel", "compare") else [])])
 
 
-@many
-@given(typed=st.lists(words, min_size=1, max_size=4))
-def test_words_that_are_no_command(typed: list[str], refused: Refused) -> None:
-    assume(typed[0] not in WRONG.keys() | {"--help", "games", "video", "verify"})
+@many_examples
+@given(typed=st.lists(arguments, min_size=1, max_size=4))
+def test_unknown_command_is_rejected(typed: list[str], refused: Refused) -> None:
+    known = {"-h", "--help", "--version", "--install-completion", "--show-completion", "games", "render", "verify"}
+    assume(typed[0] not in INVALID.keys() | known)
     refused(typed)

@@ -18,7 +18,7 @@ WORSE = 3
 
 @options_of(CompareSettings)
 def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
-    """Compare runs by approach, across seeds, in a report with curves and videos that is a run of its own."""
+    """Compare runs by approach, across seeds, and log a report with curves and videos to an MLflow run."""
     settings = validated(CompareSettings, given)
     from tasks.runs.comparability import CHAMPION, select_runs
 
@@ -37,7 +37,7 @@ def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = F
 
 
 def comparison_lines(store: Store, compared: ComparedRuns) -> list[str]:
-    """Return what a command prints of a comparison."""
+    """Return the printed results of a comparison."""
     videos = [f"videos: {store.artifact_uri(run_id, 'videos')}" for run_id in compared.runs]
     report = f"report: {store.artifact_uri(compared.run_id, compared.report)}"
     return [compared.verdict, *videos, report, "`ramreel up` shows them in the browser"]

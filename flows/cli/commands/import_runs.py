@@ -9,7 +9,7 @@ from tasks.arcade.inputs.commands import ImportSettings
 
 @options_of(ImportSettings)
 def import_runs(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
-    """Import training runs of Stable-Baselines3, rl-baselines3-zoo or CleanRL, each path as a run of its own."""
+    """Import training runs of Stable-Baselines3, rl-baselines3-zoo or CleanRL; each path becomes a run."""
     settings = validated(ImportSettings, given)
     from tasks.arcade.emulator.environment_ids import resolve
     from tasks.runs.import_runs import load_import, store_import

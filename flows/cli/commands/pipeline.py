@@ -64,7 +64,7 @@ def pipeline(
 
 
 def _with_settings_files(given: Given, own: list[UserApproach]) -> Given:
-    """Add user-defined approaches, by default beside those that they are based on, and the steps that they ask for."""
+    """Add user-defined approaches, by default together with those that they are based on, and their n_timesteps."""
     if not own:
         return given
     named = given.get("approaches") or dict.fromkeys(one.based_on for one in own)

@@ -63,7 +63,7 @@ def _hints(recorded: RecordedRun, run: StoredRun, *, panel: bool) -> list[str]:
     if run.settings.approach.features.uses_pixels:
         return []
     atlas = f"`ramreel atlas {run.settings.game.env_id}`"
-    return [f"after {atlas}, new videos outline on the screen what the policy's decisions depend on"]
+    return [f"after {atlas}, new videos outline the parts of the screen that the policy's decisions depend on"]
 
 
 def _values(run_id: str, videos: Sequence[RecordedCheckpoint], failed: Mapping[int, str]) -> dict[str, Any]:

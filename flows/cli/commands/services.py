@@ -39,14 +39,14 @@ def up(given: Given) -> None:
             store,
             prefect_port=settings.prefect_port,
             mlflow_port=settings.mlflow_port,
-            say=lambda line: print(line, flush=True),
+            log=lambda line: print(line, flush=True),
         )
     except PortError as error:
         raise InvalidInputError(str(error)) from None
 
 
 def status(*, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
-    """Show what is running, what is scheduled next, each game's champion, and the latest reports."""
+    """Show running and scheduled flow runs, each game's champion, and the latest reports."""
     store = open_checked_store(tracking_uri)
     configure_prefect()
     from tasks.services.status import status as read_status

@@ -11,7 +11,7 @@ from tasks.arcade.inputs.commands import VerifySettings
 
 @options_of(VerifySettings)
 def verify(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
-    """Verify videos: replay their traces, and compare RAM, rewards and every frame with what was recorded."""
+    """Verify videos: replay their traces, and compare RAM, rewards and every frame with the recording."""
     target = validated(VerifySettings, given).target
     from tasks.runs.verify import verify_file, verify_run
 

@@ -1,1 +1,1 @@
-"""What a user may request: Prefect forms, command options, TOML settings files."""
+"""Input models: Prefect forms, command options, TOML settings files."""

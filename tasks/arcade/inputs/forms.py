@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tasks.arcade.inputs.fields import (
     Approach,
@@ -157,10 +157,8 @@ class LearningBenchmarkSettings(Settings):
     """Benchmark the final performance of approaches over games and seeds."""
 
     env_ids: tuple[str, ...] = Field(
-        default=tuple(
-            f"ALE/{game}-v5"
-            for game in ("Pong", "Breakout", "Boxing", "Freeway", "SpaceInvaders", "Seaquest", "MsPacman", "Qbert")
-        ),
+        default=("Pong", "Breakout", "Boxing", "Freeway", "SpaceInvaders", "Seaquest", "MsPacman", "Qbert"),
+        validate_default=True,
         min_length=1,
         description="Environment ids, or names of games such as Pong",
     )
@@ -177,6 +175,11 @@ class LearningBenchmarkSettings(Settings):
         description="Evaluation episodes for the last checkpoint of each training run",
     )
     evaluation_seed: Seed = Field(default=1, description="Seed of the evaluation episodes")
+
+    @field_validator("env_ids")
+    @classmethod
+    def _expand_names(cls, env_ids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name if "-v" in name else f"ALE/{name}-v5" for name in env_ids)
 
     @property
     def title(self) -> str:

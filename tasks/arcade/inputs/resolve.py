@@ -8,20 +8,20 @@ from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
 
 
-def run_settings(asked: TrainSettings) -> RunSettings:
-    """What was asked for, resolved: game and approach by their names, with what was overridden.
+def run_settings(settings: TrainSettings) -> RunSettings:
+    """Return the settings of a training run: game and approach resolved by name, with the overridden n_envs.
 
     Raises:
-        UnknownEnvironmentError: no such environment id, or one without RAM.
-        UnknownApproachError: no such approach.
+        UnknownEnvironmentError: the environment id is unknown, or the environment has no Atari RAM.
+        UnknownApproachError: the approach is unknown.
     """
-    settings = approach(asked.approach) if isinstance(asked.approach, str) else asked.approach
-    if asked.n_envs is not None:
-        settings = settings.model_copy(update={"n_envs": asked.n_envs})
+    own = approach(settings.approach) if isinstance(settings.approach, str) else settings.approach
+    if settings.n_envs is not None:
+        own = own.model_copy(update={"n_envs": settings.n_envs})
     return RunSettings(
-        game=resolve(asked.env_id),
-        approach=settings,
-        seed=asked.seed,
-        steps=asked.steps,
-        checkpoint_every=asked.checkpoint_every,
+        game=resolve(settings.env_id),
+        approach=own,
+        seed=settings.seed,
+        steps=settings.steps,
+        checkpoint_every=settings.checkpoint_every,
     )
