@@ -1,1 +1,1 @@
-"""What happens, and in which order: Prefect flows and the command line over them."""
+"""Prefect flows, and the command line over them."""

@@ -1,22 +1,25 @@
-"""Find out what each byte of a game's RAM does on the screen: an atlas, in a run of its own."""
+"""Atlas flow: determine what each byte of a game's RAM does on the screen."""
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows.run_status import ending
+from flows.run_status import active_run
 from tasks.arcade.inputs.forms import AtlasSettings
-from tasks.atlas import DrawnAtlas, draw, start
+from tasks.atlas import AtlasResult, build_atlas, start_atlas_run
+from tasks.resolve_run import resolve_run
 
 
 @flow(name="atlas", flow_run_name="atlas {settings.title}")
-def atlas(settings: AtlasSettings) -> DrawnAtlas:
-    """Draw a game's atlas.
+def atlas(settings: AtlasSettings) -> AtlasResult:
+    """Build the atlas of a game, in an MLflow run of its own.
 
     Raises:
-        UnknownGameError: no such environment id, or one without RAM.
-        StoreError: the store cannot be used, or the run whose checkpoint is to play has none.
+        UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
+        StoreError: the store is unavailable, or the run whose checkpoint plays has none.
     """
-    run_id = start(settings)
-    with ending(run_id):
-        return draw(run_id, settings)
+    if settings.run:
+        settings = settings.model_copy(update={"run": resolve_run(settings.run)})
+    run_id = start_atlas_run(settings)
+    with active_run(run_id):
+        return build_atlas(run_id, settings)

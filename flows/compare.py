@@ -1,25 +1,25 @@
-"""Compare runs of one game, grouped by approach, across seeds: a report in a run of its own."""
+"""Compare flow: a report of runs of one game, grouped by approach, across seeds."""
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows.run_status import ending
+from flows.run_status import active_run
 from tasks.arcade.inputs.forms import CompareSettings
 from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.execution.flow_run_names import titled
+from tasks.execution.flow_run_names import named_after_runs
 
 
-@flow(name="compare", flow_run_name=titled("compare"))
+@flow(name="compare", flow_run_name=named_after_runs("compare"))
 def compare(settings: CompareSettings) -> ComparedRuns:
-    """Write a report of several runs.
+    """Compare runs in a report, in an MLflow run of its own.
 
     Raises:
-        StoreError: a run is not there, or the runs cannot be compared.
+        StoreError: no run matches a reference, or the runs are not comparable.
     """
     refuse_crash_loop()
-    found = find_runs(settings.runs, settings.against, settings.normalized)
-    comparison_id = start_comparison(found, settings.name, settings.experiment)
-    with ending(comparison_id):
-        return write_report(comparison_id, found)
+    selection = find_runs(settings.runs, settings.against, settings.normalized)
+    comparison_id = start_comparison(selection, settings.name, settings.experiment)
+    with active_run(comparison_id):
+        return write_report(comparison_id, selection)

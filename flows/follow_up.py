@@ -1,4 +1,4 @@
-"""What follows a training: the rest of its videos, a challenge to the champion, a report beside earlier trainings."""
+"""Follow-up flow of a finished training run: remaining videos, challenge of the champion, comparison."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from flows.compare import compare
 from flows.record import record
 from tasks.arcade.inputs.forms import CompareSettings, FollowUpSettings, RecordSettings
 from tasks.arcade.settings.base import Settings
-from tasks.champion import ChampionStatus, challenge, look_for_collapse
+from tasks.champion import ChampionStatus, challenge, detect_collapse
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.execution.flow_run_names import titled
-from tasks.follow_up import earlier_trainings
+from tasks.execution.flow_run_names import named_after_runs
+from tasks.follow_up import earlier_runs
+from tasks.resolve_run import resolve_run
 
 
-class FollowedUp(Settings):
-    """What a training came to."""
+class FollowUpResult(Settings):
+    """Results of a follow-up; `collapse` is empty unless the run has collapsed."""
 
     champion: ChampionStatus
-    collapsed: str
+    collapse: str
     comparison: ComparedRuns
 
 
-@flow(name="follow-up", flow_run_name=titled("follow up"))
-def follow_up(settings: FollowUpSettings) -> FollowedUp:
-    """Video what is not recorded yet, challenge the champion, compare with the earlier trainings of the game.
+@flow(name="follow-up", flow_run_name=named_after_runs("follow up"))
+def follow_up(settings: FollowUpSettings) -> FollowUpResult:
+    """Record the remaining checkpoints, challenge the champion, and compare with earlier runs of the game.
 
     Raises:
-        StoreError: there is no such training.
+        StoreError: no run matches.
         RecordError: some checkpoints could not be recorded.
     """
     refuse_crash_loop()
-    run_id = record(RecordSettings(run=settings.run)).run_id
-    standing = challenge(run_id)
-    lost = look_for_collapse(run_id)
-    compared = compare(CompareSettings(runs=(run_id, *earlier_trainings(run_id, settings.earlier))))
-    return FollowedUp(champion=standing, collapsed=lost, comparison=compared)
+    run_id = resolve_run(settings.run)
+    record(RecordSettings(run=run_id))
+    status = challenge(run_id)
+    collapse = detect_collapse(run_id)
+    comparison = compare(CompareSettings(runs=(run_id, *earlier_runs(run_id, settings.earlier))))
+    return FollowUpResult(champion=status, collapse=collapse, comparison=comparison)

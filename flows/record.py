@@ -1,4 +1,4 @@
-"""Video a run's checkpoints: each is reloaded, played on fresh seeds in the same emulator, recorded with its trace."""
+"""Record flow: evaluate checkpoints on fresh seeds and record a video of each, with its trace."""
 
 from __future__ import annotations
 
@@ -13,24 +13,30 @@ from tasks.arcade.inputs.forms import RecordSettings
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.execution.flow_run_names import titled
+from tasks.execution.flow_run_names import named_after_runs
 from tasks.milestones import log_milestones
 from tasks.record import (
     RecordedCheckpoint,
     checkpoints_to_record,
     clear_failure,
+    create_videos_table,
     find_atlas,
-    find_run,
+    list_videos,
     note_failure,
     record_checkpoint,
-    show_videos,
-    videos_of,
 )
+from tasks.resolve_run import resolve_run
 from tasks.store import StoreError, one_line, open_store
 
 
 class RecordedRun(Settings):
-    """The videos of a run; `outlined` says whether there was an atlas for those that were made."""
+    """The videos of a run.
+
+    Attributes:
+        videos: all videos of the run.
+        made: steps of the videos that were made now.
+        outlined: whether these have outlines from an atlas.
+    """
 
     run_id: str
     videos: tuple[RecordedCheckpoint, ...]
@@ -39,47 +45,52 @@ class RecordedRun(Settings):
 
 
 class RecordError(RamreelError):
-    """Some checkpoints could not be recorded; the others are. `videos`, all of the run's, and `failed` say which."""
+    """Some checkpoints could not be recorded; the others were.
 
-    def __init__(self, run_id: str, videos: tuple[RecordedCheckpoint, ...], failed: dict[int, str], due: int) -> None:
+    Attributes:
+        videos: all videos of the run.
+        failed: reasons by step.
+    """
+
+    def __init__(self, run_id: str, videos: tuple[RecordedCheckpoint, ...], failed: dict[int, str], total: int) -> None:
         self.run_id, self.videos, self.failed = run_id, videos, failed
         reasons = "; ".join(f"step {step}: {reason}" for step, reason in failed.items())
-        super().__init__(f"{len(failed)} of {due} videos failed: {reasons}")
+        super().__init__(f"{len(failed)} of {total} videos failed: {reasons}")
 
 
 @flow(
     name="record",
-    flow_run_name=titled("record"),
-    # The videos are made in processes; the threads only wait for them.
+    flow_run_name=named_after_runs("record"),
+    # Videos are made in worker processes; the threads only wait for them.
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )
 def record(settings: RecordSettings) -> RecordedRun:
-    """Video every checkpoint that has no video yet, side by side on all cores.
+    """Record every checkpoint that has no video yet, in parallel on all cores.
 
     Raises:
-        StoreError: there is no such run, or it has no checkpoint.
-        RecordError: some checkpoints could not be recorded; the others are.
+        StoreError: no run matches, or it has no checkpoint.
+        RecordError: some checkpoints could not be recorded; the others were.
     """
     refuse_crash_loop()
-    run_id = find_run(settings.run)
-    with open_store().recording(run_id):
-        due = checkpoints_to_record(run_id, settings.steps, settings.again, settings.last)
-        atlas = find_atlas(run_id) if due and settings.video.panel else None
+    run_id = resolve_run(settings.run)
+    with open_store().recording_lease(run_id):
+        checkpoints = checkpoints_to_record(run_id, settings.steps, settings.again, settings.last)
+        atlas = find_atlas(run_id) if checkpoints and settings.video.panel else None
         futures = {
             checkpoint.step: record_checkpoint.submit(checkpoint, settings.evaluation, settings.video, atlas)
-            for checkpoint in due
+            for checkpoint in checkpoints
         }
         failed = dict[int, str]()
         for step, future in futures.items():
-            if reason := why_it_failed(future):
+            if reason := failure_reason(future):
                 failed[step] = reason
             else:
-                # At once, while later ones play: what a recording that is killed has recorded is not recorded again.
+                # While later checkpoints play: a recorded checkpoint is not recorded again if this process is killed.
                 log_milestones(run_id, step)
-    videos = videos_of(run_id)
-    show_videos(run_id, videos)
+    videos = list_videos(run_id)
+    create_videos_table(run_id, videos)
     if failed:
-        error = RecordError(run_id, videos, failed, len(due))
+        error = RecordError(run_id, videos, failed, len(checkpoints))
         # A store that cannot take the reason must not hide it: a full disk fails twice.
         with suppress(StoreError):
             note_failure(run_id, str(error))
@@ -88,7 +99,7 @@ def record(settings: RecordSettings) -> RecordedRun:
     return RecordedRun(run_id=run_id, videos=videos, made=tuple(futures), outlined=atlas is not None)
 
 
-def why_it_failed(future: PrefectFuture[RecordedCheckpoint]) -> str | None:
-    """Why a video failed, in one line; none if it did not."""
+def failure_reason(future: PrefectFuture[RecordedCheckpoint]) -> str | None:
+    """Return in one line why a video failed, or None."""
     outcome = future.result(raise_on_failure=False)
     return one_line(outcome) if isinstance(outcome, Exception) else None

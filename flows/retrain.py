@@ -1,4 +1,4 @@
-"""Train again where a champion is no longer what it was: not too soon, and not for ever."""
+"""Retrain flow: train a champion whose performance dropped, within a cool-down and a limit on attempts."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.train import TrainedRun, trained
+from flows.train import TrainedRun, train_run
 from tasks.arcade.inputs.forms import RetrainSettings
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.retrain import plan
+from tasks.retrain import plan_retraining
 from tasks.train import start_run
 
 
 @flow(name="retrain", flow_run_name="retrain {settings.title}")
 def retrain(settings: RetrainSettings) -> TrainedRun | State[None]:
-    """Train a game's champion again, from its last good checkpoint or from scratch; or say why not now.
+    """Retrain the champion of a game from its last valid checkpoint or from scratch, or skip with the reason.
 
     Raises:
         StoreError: the game has no champion.
-        WorkerError: a worker process died, hangs or raised.
+        WorkerError: a worker process died, does not respond, or raised.
     """
     refuse_crash_loop()
-    planned = plan(settings)
-    if planned.run is None:
-        return Completed(name="Skipped", message=planned.refused)
-    run_id = start_run(planned.run, planned.name, planned.experiment, planned.tags)
-    return trained(run_id, planned.name, planned.run, settings.workers, planned.begin)
+    plan = plan_retraining(settings)
+    if plan.run is None:
+        return Completed(name="Skipped", message=plan.skip_reason)
+    run_id = start_run(plan.run, plan.name, plan.experiment, plan.tags)
+    return train_run(run_id, plan.name, plan.run, settings.workers, plan.start_from)

@@ -1,4 +1,4 @@
-"""How the MLflow run of a flow ends. Apart from training, so that a comparison does without torch."""
+"""Status of the MLflow run of a flow. Separate from training, so that a comparison does not import torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tasks.store import StoreError, one_line
 
 
 @contextmanager
-def ending(run_id: str) -> Iterator[None]:
-    """However it ends, the MLflow run says so: finished, failed with the reason, or killed."""
+def active_run(run_id: str) -> Iterator[None]:
+    """End the MLflow run with the block: FINISHED, FAILED with the reason, or KILLED."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, TerminationSignal):
-        # A store that is away makes no failure of a stop.
+        # An unavailable store must not turn a stop into a failure.
         with suppress(StoreError):
-            finish_run.fn(run_id, "KILLED", "stopped by hand")
+            finish_run.fn(run_id, "KILLED", "stopped by the user")
         raise
     except BaseException as error:
         # A store that cannot take the reason must not hide it: a full disk fails twice.

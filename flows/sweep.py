@@ -1,67 +1,73 @@
-"""Search for an approach's hyper-parameters: a training a trial, should_prune ones stopped early."""
+"""Sweep flow: search for an approach's hyperparameters, one training run per trial; bad trials are pruned."""
 
 from __future__ import annotations
 
 from prefect import flow
 
-from flows.run_status import ending
-from flows.train import trained
-from tasks.arcade.emulator.emulator import resolve
-from tasks.arcade.inputs.forms import TrainSettings
+from flows.run_status import active_run
+from flows.train import train_run
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.inputs.forms import SweepSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
-from tasks.arcade.tuning import Search, SweepSettings, opened, parameters
+from tasks.arcade.tuning import Search, opened, parameters
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.execution.graceful_stop import judged
+from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import open_store, study_file
-from tasks.sweep import Swept, note_pruned, start, write_report
+from tasks.sweep import SweepResult, mark_pruned, start_sweep_run, write_report
 from tasks.train import start_run
 
 
 @flow(name="sweep", flow_run_name="{settings.title}")
-def sweep(settings: SweepSettings) -> Swept:
-    """Train as many trials as are asked for and not yet done; the trainings are nested in the sweep's run.
+def sweep(settings: SweepSettings) -> SweepResult:
+    """Train the trials that a sweep still lacks; their runs are nested in the sweep's run.
 
     Raises:
-        UnknownGameError: no such environment id, or one without RAM.
-        SweepError: there is nothing to search for, or a sweep of this name is there already, of other settings.
-        StoreError: another process goes on with this sweep.
-        WorkerError: a worker process died, hangs or raised.
+        UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
+        SweepError: the approach has no hyperparameters, or a sweep of this name exists with other settings.
+        StoreError: another process is running the sweep.
+        WorkerError: a worker process died, does not respond, or raised.
     """
     refuse_crash_loop()
     resolve(settings.env_id)
     parameters(settings)
     with opened(study_file(open_store()), settings) as search:
         with search.alone:
-            search.run_id = run_id = start(settings, search.run_id)
-        with ending(run_id), open_store().lease(run_id):
-            while _trial(search, settings, run_id):
+            search.run_id = run_id = start_sweep_run(settings, search.run_id)
+        with active_run(run_id), open_store().lease(run_id):
+            while _train_trial(search, settings, run_id):
                 pass
             return write_report(run_id, settings, search.rows(), search.figures())
 
 
-def _trial(search: Search, settings: SweepSettings, parent: str) -> bool:
-    """Train the next trial; false if there is none."""
+def _train_trial(search: Search, settings: SweepSettings, parent: str) -> bool:
+    """Train the next trial; return whether there was one."""
     chosen = search.next()
     if chosen is None:
         return False
-    asked = TrainSettings(
+    inputs = TrainSettings(
         env_id=settings.env_id,
         approach=chosen.approach,
         seed=settings.seed,
         steps=settings.steps,
         checkpoint_every=settings.steps,
     )
-    run, name = run_settings(asked), f"{settings.title}, trial {chosen.number}"
-    tags = {"mlflow.parentRunId": parent, "ramreel.trial": str(chosen.number)}
+    run, name = run_settings(inputs), f"{settings.title}, trial {chosen.number}"
+    tags = {"mlflow.parentRunId": parent, TRIAL_TAG: str(chosen.number)}
     run_id = start_run(run, name, settings.experiment, tags)
     search.began(run_id)
-    with judged(lambda progress: search.should_prune(progress.step, progress.mean_return)):
-        try:
-            done = trained(run_id, name, run, settings.workers)
-        except Exception:
-            search.raised()
-            raise
-    search.ended(done.steps, done.mean_return)
-    if done.steps < settings.steps:
-        note_pruned(run_id, done.steps)
+    try:
+        trained = train_run(
+            run_id,
+            name,
+            run,
+            settings.workers,
+            trial=True,
+            should_stop=lambda progress: search.should_prune(progress.step, progress.mean_return),
+        )
+    except Exception:
+        search.raised()
+        raise
+    search.ended(trained.steps, trained.mean_return)
+    if trained.steps < settings.steps:
+        mark_pruned(run_id, trained.steps)
     return True

@@ -1,26 +1,29 @@
-"""Train an approach on a game's RAM: a run in MLflow, with a checkpoint every so often and one at the end."""
+"""Train and resume flows: a training run in MLflow, with checkpoints at regular steps and at the end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prefect import flow
 
-from flows.run_status import ending
+from flows.run_status import active_run
 from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
+from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.execution.flow_run_names import titled
-from tasks.record import find_run
+from tasks.execution.flow_run_names import named_after_runs
+from tasks.resolve_run import resolve_run
 from tasks.runs.lookup import evaluation_tag
 from tasks.store import StoredCheckpoint
-from tasks.train import SavedCheckpoint, learn, reopen_run, show_checkpoints, start_run
+from tasks.train import SavedCheckpoint, create_checkpoints_table, learn, reopen_run, start_run
 
 
 class TrainedRun(Settings):
-    """A training that is done."""
+    """A training run that finished."""
 
     run_id: str
     run_name: str
@@ -33,52 +36,62 @@ class TrainedRun(Settings):
 
 @flow(name="train", flow_run_name="train {settings.title}")
 def train(settings: TrainSettings) -> TrainedRun:
-    """Train to the end, checkpointing to MLflow.
+    """Train an approach on a game, with checkpoints in MLflow.
 
     Raises:
-        UnknownGameError: no such environment id, or one without RAM.
-        UnknownApproachError: no such approach.
-        StoreError: the store cannot be used.
-        WorkerError: a worker process died, hangs or raised.
-        DivergedError: its numbers are none any more.
+        UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
+        UnknownApproachError: the approach is unknown.
+        StoreError: the store is unavailable.
+        WorkerError: a worker process died, does not respond, or raised.
+        DivergedError: the loss or the policy became non-finite.
     """
     refuse_crash_loop()
     run = run_settings(settings)
     name = settings.name or f"{run.approach.name} seed {settings.seed}"
     run_id = start_run(run, name, settings.experiment, evaluation_tag(settings.evaluation))
-    return trained(run_id, name, run, settings.workers)
+    return train_run(run_id, name, run, settings.workers)
 
 
-@flow(name="resume", flow_run_name=titled("resume"))
+@flow(name="resume", flow_run_name=named_after_runs("resume"))
 def resume(settings: ResumeSettings) -> TrainedRun:
-    """Go on with a training from its last good checkpoint; it ends as one that never stopped, to the bit.
+    """Resume a training run from its last valid checkpoint, bit-for-bit.
 
-    One that was stopped before its first checkpoint begins again.
+    A run that was stopped before its first checkpoint starts from scratch.
 
     Raises:
-        StoreError: there is no such run, or another process is training it.
-        WorkerError: a worker process died, hangs or raised.
-        DivergedError: its numbers are none any more.
+        StoreError: no run matches, or another process is training it.
+        WorkerError: a worker process died, does not respond, or raised.
+        DivergedError: the loss or the policy became non-finite.
     """
-    run_id = find_run(settings.run)
-    name, run = reopen_run(run_id, settings.steps)
-    return trained(run_id, name, run, settings.workers)
+    run_id = resolve_run(settings.run)
+    run = reopen_run(run_id, settings.steps)
+    return train_run(run_id, run.name, run.settings, settings.workers, trial=run.trial)
 
 
-def trained(
-    run_id: str, name: str, run: RunSettings, workers: int | None, begin: StoredCheckpoint | None = None
+def train_run(
+    run_id: str,
+    name: str,
+    run: RunSettings,
+    workers: int | None,
+    start_from: StoredCheckpoint | None = None,
+    *,
+    trial: bool = False,
+    should_stop: Callable[[Progress], bool] | None = None,
 ) -> TrainedRun:
-    """Train a run that is in MLflow to its end, and say that it is there.
+    """Train an MLflow run to its last step, and emit that it finished.
 
     Args:
         run_id: the run.
         name: its name.
         run: its settings.
-        workers: processes; none: one a core.
-        begin: another run's checkpoint that it begins with; none: from scratch.
+        workers: number of worker processes (default: one per CPU core).
+        start_from: checkpoint of another run to start from (default: from scratch).
+        trial: the run is a trial of a sweep. It emits no events, so it is not recorded, compared or crowned.
+        should_stop: called after every rollout; training ends early if it returns True.
     """
-    with ending(run_id):
-        learned = learn(run_id, name, run, workers or cores(), begin)
-    show_checkpoints(run_id, name, learned)
-    events.training_finished(run_id, name, run, learned.steps, learned.mean_return)
-    return TrainedRun(run_id=run_id, run_name=name, **dict(learned))
+    with active_run(run_id):
+        result = learn(run_id, name, run, workers or cores(), start_from, trial=trial, should_stop=should_stop)
+    create_checkpoints_table(run_id, name, result)
+    if not trial:
+        events.training_finished(run_id, name, run, result.steps, result.mean_return)
+    return TrainedRun(run_id=run_id, run_name=name, **dict(result))

@@ -1,4 +1,4 @@
-"""Comparing's side effects: runs read from MLflow, a report of them written to a run of its own, and to Prefect."""
+"""Tasks of the compare flow: the selected runs, the comparison's MLflow run, the report."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from tasks.arcade import report
-from tasks.arcade.report import Comparison, Findings
+from tasks.arcade.report import Comparison
 from tasks.arcade.settings.base import Settings
 from tasks.execution import provenance
-from tasks.runs.comparability import Contenders, contenders
-from tasks.runs.report_clips import with_videos
-from tasks.runs.report_data import read_run
-from tasks.store import Store, open_store
+from tasks.runs.comparability import RunSelection, select_runs
+from tasks.runs.report_clips import with_clips
+from tasks.runs.report_data import read_runs
+from tasks.store import REPORT, Store, open_store
 
-REPORT = "reports/report.html"
-NUMBERS = {"reports/numbers.csv": report.to_csv, "reports/numbers.parquet": report.to_parquet}
+TABLES = {"reports/numbers.csv": report.to_csv, "reports/numbers.parquet": report.to_parquet}
 
 
 class ComparedRuns(Settings):
-    """A comparison that is in the store."""
+    """A comparison in the store; `report` is an artifact path."""
 
     run_id: str
     report: str
@@ -31,72 +30,72 @@ class ComparedRuns(Settings):
     worse: bool
 
 
-@task(task_run_name="find runs")
-def find_runs(references: tuple[str, ...], against: tuple[str, ...], normalized: bool) -> Contenders:
-    """The runs that are meant.
+@task(task_run_name="select runs")
+def find_runs(references: tuple[str, ...], against: tuple[str, ...], normalized: bool) -> RunSelection:
+    """Resolve the runs of the comparison and check that they are comparable.
 
     Raises:
-        StoreError: one of them is not there, is named ambiguously, or they cannot be compared.
+        StoreError: a reference matches no run or several, or the runs are not comparable.
     """
-    return contenders(open_store(), references, against, normalized=normalized)
+    return select_runs(open_store(), references, against, normalized=normalized)
 
 
 @task(task_run_name="start comparison")
-def start_comparison(found: Contenders, name: str | None, experiment: str | None) -> str:
-    """Start the comparison's own MLflow run; returns its id."""
+def start_comparison(selection: RunSelection, name: str | None, experiment: str | None) -> str:
+    """Start the comparison's own MLflow run and return its run id."""
     store = open_store()
-    first = store.run(found.runs[0])
+    first = store.run(selection.runs[0])
     return store.start_comparison(
         experiment or first.experiment,
-        name or f"comparison of {len(found.everyone)} runs",
-        found.everyone,
+        name or f"comparison of {len(selection.all_runs)} runs",
+        selection.all_runs,
         **provenance.origin(),
     )
 
 
 @task(task_run_name="write report")
-def write_report(comparison_id: str, found: Contenders) -> ComparedRuns:
-    """Read the runs, write report, numbers and metrics to MLflow and the report's tables to Prefect."""
+def write_report(comparison_id: str, selection: RunSelection) -> ComparedRuns:
+    """Log report, tables and metrics to MLflow, and create artifacts of the report in Prefect."""
     store = open_store()
-    findings = with_videos(store, Findings(_read(store, found)), comparison_id)
+    findings = with_clips(store, report.analyze(_comparison(store, selection)), comparison_id)
     markdown = report.render_markdown(findings)
     store.log_report(comparison_id, report.render_html(findings), markdown)
-    for path, made in NUMBERS.items():
-        store.log_bytes(comparison_id, made(findings), path)
-    for step, figures in report.by_step(findings).items():
+    for path, export in TABLES.items():
+        store.log_bytes(comparison_id, export(findings), path)
+    for step, figures in report.metrics_by_step(findings).items():
         store.log_metrics(comparison_id, {_metric_name(key): value for key, value in figures.items()}, step)
     rows, verdict, title = report.summary_rows(findings.groups), report.verdicts(findings)[0], findings.comparison.title
     create_table_artifact(rows, key=f"comparison-{comparison_id[:8]}", description=f"{title}: {verdict}")
     create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=title)
     return ComparedRuns(
-        run_id=comparison_id, report=REPORT, runs=found.everyone, verdict=verdict, worse=report.worse(findings)
+        run_id=comparison_id, report=REPORT, runs=selection.all_runs, verdict=verdict, worse=report.worse(findings)
     )
 
 
-def _metric_name(words: str) -> str:
-    """What MLflow takes as a metric's name."""
-    return re.sub(r"[^\w./ -]", "-", words)
+def _metric_name(name: str) -> str:
+    """Replace characters that MLflow does not accept in a metric's name."""
+    return re.sub(r"[^\w./ -]", "-", name)
 
 
-def _read(store: Store, found: Contenders) -> Comparison:
-    runs = tuple(read_run(store, run_id, found) for run_id in found.everyone)
+def _comparison(store: Store, selection: RunSelection) -> Comparison:
+    runs = read_runs(store, selection)
     approaches = list(dict.fromkeys(run.approach for run in runs))
     games = list(dict.fromkeys(run.env_id for run in runs))
     where = games[0] if len(games) == 1 else f"{len(games)} games"
     return Comparison(
-        title=f"{_listed(approaches)} on {where}",
+        title=f"{_enumerate(approaches)} on {where}",
         env_id=games[0],
         runs=runs,
-        normalized=found.normalized,
-        baseline=found.called,
+        normalized=selection.normalized,
+        baseline=selection.baseline_name,
         command=provenance.command(),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         versions=provenance.versions(),
         commit=provenance.commit(),
     )
 
 
-def _listed(words: list[str]) -> str:
-    if len(words) > 4:
-        return f"{len(words)} approaches"
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _enumerate(names: list[str]) -> str:
+    if len(names) > 4:
+        return f"{len(names)} approaches"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,4 +1,4 @@
-"""What a training is compared with when it is finished."""
+"""Task of the follow-up flow: the runs that a finished training run is compared with."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ from itertools import islice
 
 from prefect import task
 
-from tasks.runs.comparability import difference
+from tasks.runs.comparability import game_difference
+from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import open_store
 
 
-@task(task_run_name="look for earlier trainings")
-def earlier_trainings(run_id: str, limit: int) -> tuple[str, ...]:
-    """Ids of the finished, evaluated trainings of a run's very game in its experiment, the one started last first."""
+@task(task_run_name="find earlier runs")
+def earlier_runs(run_id: str, limit: int) -> tuple[str, ...]:
+    """Return the finished and evaluated training runs of the same game and experiment, latest first.
+
+    Runs whose game settings differ and trials of sweeps are left out.
+    """
     store = open_store()
     run = store.run(run_id)
     assert run.settings is not None
-    found = store.scan(store.runs_tagged("ramreel.env_id", run.settings.game.env_id))
-    fit = (
+    found = store.iter_runs(store.runs_tagged("ramreel.env_id", run.settings.game.env_id))
+    comparable = (
         other.run_id
         for other in found
         if other.run_id != run_id
         and (other.kind, other.status, other.experiment) == ("training", "FINISHED", run.experiment)
+        and TRIAL_TAG not in other.tags
         and other.settings is not None
-        and not difference(run.settings.game, other.settings.game)
+        and not game_difference(run.settings.game, other.settings.game)
         and store.evaluations(other.run_id)
     )
-    return tuple(islice(fit, limit))
+    return tuple(islice(comparable, limit))

@@ -1,4 +1,4 @@
-"""The learning benchmark's side effects: runs found again in the store, and what they came to."""
+"""Tasks of the learning benchmark: existing runs, and the score of a run."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from prefect import task
 
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
-from tasks.arcade.report.learning_table import LearningScore, first_reached
+from tasks.arcade.report.learning_table import LearningScore, steps_to_milestones
 from tasks.store import open_store
 
 
-@task(task_run_name="look for {settings.title}")
-def find_training(settings: TrainSettings) -> tuple[str | None, bool]:
-    """A run of the same name and the very same settings, and whether it is finished; so that nothing is done twice."""
+@task(task_run_name="find {settings.title}")
+def find_existing_run(settings: TrainSettings) -> tuple[str | None, bool]:
+    """Return the run of the same name and settings, and whether it is finished, so that nothing is trained twice."""
     store = open_store()
-    wanted = run_settings(settings)
-    for run in store.scan(store.runs_named(settings.name or "")):
-        if run.settings == wanted:
+    resolved = run_settings(settings)
+    for run in store.iter_runs(store.runs_named(settings.name or "")):
+        if run.settings == resolved:
             return run.run_id, run.status == "FINISHED"
     return None, False
 
 
-@task(task_run_name="read {run_id}")
+@task(task_run_name="score {run_id}")
 def learning_score(run_id: str) -> LearningScore:
-    """What a training came to, from its last evaluated checkpoint and its training curve."""
+    """Return the score of a run, from its last evaluated checkpoint and its training curve."""
     store = open_store()
     run = store.run(run_id)
     assert run.settings is not None
@@ -37,5 +37,5 @@ def learning_score(run_id: str) -> LearningScore:
         steps=evaluation.step,
         episodes=len(evaluation.episodes),
         final=evaluation.metrics()["eval/mean_reward"],
-        reached=first_reached(run.settings.game.rom, store.history(run_id, "rollout/ep_rew_mean")),
+        reached=steps_to_milestones(run.settings.game.rom, store.history(run_id, "rollout/ep_rew_mean")),
     )

@@ -1,6 +1,6 @@
-"""Messages to a person, through Apprise or a notification block of Prefect's.
+"""Notifications through Apprise, or through a notification block of Prefect's.
 
-Addresses hold secrets. They come from the environment or from blocks, and go into no parameter and no log.
+Addresses contain secrets. They come from the environment or from blocks, and appear in no parameter and no log.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 
-import prefect.blocks.notifications  # noqa: F401 - the kinds of block that can be loaded
+import prefect.blocks.notifications  # noqa: F401 - registers the block types
 from apprise import Apprise, AppriseAsset
 from prefect import task
 from prefect.blocks.abstract import NotificationBlock
@@ -18,58 +18,58 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from tasks.arcade.errors import RamreelError
-from tasks.execution.progress_sink import announce
+from tasks.execution.progress_sink import log_message
 
 ENVIRONMENT = "RAMREEL_NOTIFY"
-"""Apprise's addresses, with spaces between."""
+"""Environment variable with Apprise URLs, separated by spaces."""
 BLOCK = "ramreel"
-"""Every notification block of this name is used, whatever its type."""
+"""Name of the notification blocks to use; every block with this name is used, whatever its type."""
 _RETRY_SECONDS = (2, 10)
 
 
 class NotifyError(RamreelError):
-    """Somebody could not be reached; the message says who, without what is secret of it."""
+    """A notification could not be sent; the message names the receiver without its secrets."""
 
 
-def tell(title: str, body: str) -> None:
-    """Send a message to everybody who is to be told; nothing fails where that cannot be done."""
+def notify(title: str, body: str) -> None:
+    """Send a message to every configured receiver; a failure is logged and raises nothing."""
     try:
-        senders = [name for name, _ in _senders()]
+        receivers = [name for name, _ in _receivers()]
     except Exception as error:
-        get_run_logger().warning("nobody was told: %s (%s)", title, type(error).__name__)
+        get_run_logger().warning("no notification was sent: %s (%s)", title, type(error).__name__)
         return
-    if not senders:
-        _say_once(f"nobody is told: set {ENVIRONMENT}, or make a notification block {BLOCK!r} in Prefect")
-    for name in senders:
-        state = notify(name, title, body, return_state=True)
+    if not receivers:
+        _log_once(f"notifications are off: set {ENVIRONMENT}, or create a notification block {BLOCK!r} in Prefect")
+    for name in receivers:
+        state = send_message(name, title, body, return_state=True)
         if not state.is_completed():
-            get_run_logger().warning("%s was not told: %s", name, title)
+            get_run_logger().warning("%s was not notified: %s", name, title)
 
 
 @task(task_run_name="notify {to}", retries=len(_RETRY_SECONDS), retry_delay_seconds=list(_RETRY_SECONDS))
-def notify(to: str, title: str, body: str) -> None:
-    """Send a message to one of those who are to be told.
+def send_message(to: str, title: str, body: str) -> None:
+    """Send a message to one receiver.
 
     Raises:
-        NotifyError: that is not reached.
+        NotifyError: it could not be sent.
     """
-    send = dict(_senders())[to]
+    send = dict(_receivers())[to]
     try:
         sent = send(title, body)
     except Exception as error:
-        # Its words may hold the address.
-        raise NotifyError(f"{to} is not reached: {type(error).__name__}") from None
+        # The exception's message may contain the address.
+        raise NotifyError(f"could not notify {to}: {type(error).__name__}") from None
     if not sent:
-        raise NotifyError(f"{to} is not reached")
+        raise NotifyError(f"could not notify {to}")
 
 
 @cache
-def _say_once(words: str) -> None:
-    announce(words)
+def _log_once(line: str) -> None:
+    log_message(line)
 
 
-def _senders() -> Iterator[tuple[str, Callable[[str, str], bool]]]:
-    """What may be shown of each one's name, and how to send."""
+def _receivers() -> Iterator[tuple[str, Callable[[str, str], bool]]]:
+    """Yield the public name of each receiver and the function that sends to it."""
     for number, address in enumerate(os.environ.get(ENVIRONMENT, "").split(), 1):
         yield _apprise(number, address)
     with get_client(sync_client=True) as client:
@@ -82,7 +82,7 @@ def _senders() -> Iterator[tuple[str, Callable[[str, str], bool]]]:
 def _apprise(number: int, address: str) -> tuple[str, Callable[[str, str], bool]]:
     client = Apprise(asset=AppriseAsset(app_id="ramreel", app_desc="ramreel", app_url=""))
     client.add(address)
-    kind = client[0].service_name if len(client) else "an address that Apprise does not know"
+    kind = client[0].service_name if len(client) else "unknown service"
     return f"{kind} ({ENVIRONMENT}, number {number})", lambda title, body: bool(client.notify(body=body, title=title))
 
 

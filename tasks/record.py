@@ -1,4 +1,4 @@
-"""Recording's side effects: each checkpoint played and recorded in a process of its own, videos and figures to MLflow."""
+"""Tasks of the record flow: checkpoints to record, their videos and evaluations in MLflow, artifacts in Prefect."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from tasks.arcade.atlas.model import Atlas
-from tasks.arcade.emulator.emulator import rom_digest
+from tasks.arcade.atlas.atlas import Atlas
+from tasks.arcade.emulator.environment_ids import rom_digest
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
-from tasks.arcade.video.checkpoint_video import VideoFiles, episode_name, evaluate_and_record
-from tasks.execution.progress_sink import audience
-from tasks.execution.retries import after_a_death
-from tasks.execution.worker_processes import in_a_process
-from tasks.runs.lookup import wanted_evaluation
-from tasks.store import Store, StoredCheckpoint, StoreError, Video, newest_atlas, open_store, store_in_use
+from tasks.arcade.video.checkpoint_video import VideoFiles, episode_stem, evaluate_and_record
+from tasks.execution.progress_sink import current_sink
+from tasks.execution.retries import retry_on_process_death
+from tasks.execution.worker_processes import run_in_process
+from tasks.runs.lookup import evaluation_of
+from tasks.store import Store, StoredCheckpoint, StoredVideo, StoreError, newest_atlas, open_store, store_in_use
 
 
 class RecordedCheckpoint(Settings):
-    """A video in the store, and what it shows; paths are artifact paths within the run."""
+    """A video in the store and its evaluation.
+
+    Attributes:
+        path: artifact path of the video.
+        trace: artifact path of the trace.
+        choice: which episode was recorded, e.g. the median one.
+    """
 
     step: int
     path: str
@@ -37,29 +43,29 @@ class RecordedCheckpoint(Settings):
     distinct_episodes: int
 
 
-@task(task_run_name="look for checkpoints")
+@task(task_run_name="find checkpoints to record")
 def checkpoints_to_record(
     run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool = False
 ) -> tuple[StoredCheckpoint, ...]:
-    """The run's checkpoints that have no video or no figures yet, or all of them if asked for again.
+    """Return the run's checkpoints without a video or an evaluation, or all of them with `again`.
 
     Raises:
-        StoreError: the run has no checkpoint, or not the one that is asked for.
+        StoreError: the run has no checkpoint, or not the requested one.
     """
-    return _due(open_store(), run_id, steps, again, last)
+    return _unrecorded(open_store(), run_id, steps, again, last)
 
 
-def _due(
+def _unrecorded(
     store: Store, run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool
 ) -> tuple[StoredCheckpoint, ...]:
-    wanted = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
-    done = {} if again else store.complete_videos(run_id)
-    return tuple(checkpoint for checkpoint in wanted if checkpoint.step not in done)
+    requested = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
+    recorded = {} if again else store.complete_videos(run_id)
+    return tuple(checkpoint for checkpoint in requested if checkpoint.step not in recorded)
 
 
-@task(task_run_name="look for an atlas")
+@task(task_run_name="find atlas")
 def find_atlas(run_id: str) -> Atlas | None:
-    """The newest atlas of the game that a run plays; none: there is none, or none that can be used here."""
+    """Return the newest atlas of the run's game; None if there is none, or none of the installed ROM."""
     store = store_in_use()
     settings = store.run(run_id).settings
     if settings is None:
@@ -69,73 +75,73 @@ def find_atlas(run_id: str) -> Atlas | None:
         atlas = newest_atlas(store, rom)
     except StoreError as error:
         # A video without outlines is better than none.
-        line = f"nothing is outlined: {error}"
+        line = f"videos have no outlines: {error}"
         get_run_logger().warning(line)
-        audience().said(line)
+        current_sink().log(line)
         return None
     return atlas if atlas and atlas.rom_sha256 == rom_digest(rom) else None
 
 
 @task(
-    task_run_name="video checkpoint at step {checkpoint.step}",
+    task_run_name="record checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=after_a_death,
+    retry_condition_fn=retry_on_process_death,
 )
 def record_checkpoint(
-    checkpoint: StoredCheckpoint, settings: EvaluationSettings | None, wanted: VideoSettings, atlas: Atlas | None
+    checkpoint: StoredCheckpoint, evaluation: EvaluationSettings | None, video: VideoSettings, atlas: Atlas | None
 ) -> RecordedCheckpoint:
-    """Fetch a checkpoint, play it, video the episode that is wanted; videos, traces and figures go to the run.
+    """Evaluate a checkpoint and record an episode; log videos, traces and metrics to its run.
 
     Args:
         checkpoint: the checkpoint.
-        settings: how it is judged; none: as was asked for with its training.
-        wanted: which episode is recorded, and what the video shows.
-        atlas: for the outlines; none: there are none.
+        evaluation: evaluation settings (default: those of the training run).
+        video: which episode is recorded, and what the video shows.
+        atlas: atlas for the outlines; None: no outlines.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
-        VideoError: the video could not be made.
+        VideoError: the video could not be encoded.
     """
     store = store_in_use()
-    judged = settings or wanted_evaluation(store.run(checkpoint.run_id))
+    settings = evaluation or evaluation_of(store.run(checkpoint.run_id))
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
-        evaluation = in_a_process(
-            folder, evaluate_and_record, directory, checkpoint.digest, judged, wanted, folder, atlas
+        result = run_in_process(
+            folder, evaluate_and_record, directory, checkpoint.digest, settings, video, folder, atlas
         )
-        store.retract_evaluation(checkpoint.run_id, checkpoint.step)
-        video = _save(store, checkpoint, evaluation, folder)
-    store.log_metrics(checkpoint.run_id, evaluation.metrics(), checkpoint.step, checkpoint.model_id)
-    # Last: what has an evaluation has everything.
-    store.save_evaluation(checkpoint.run_id, evaluation)
-    made = recorded(evaluation, video.mp4, video.trace)
-    figures = f"return {made.episode_return:g}, {made.choice}, mean {made.mean_return:.1f}"
-    line = f"step {made.step:,}: {figures}"
+        store.discard_evaluation(checkpoint.run_id, checkpoint.step)
+        stored = _save_videos(store, checkpoint, result, folder)
+    store.log_metrics(checkpoint.run_id, result.metrics(), checkpoint.step, checkpoint.model_id)
+    # Last: a checkpoint with an evaluation has everything else.
+    store.save_evaluation(checkpoint.run_id, result)
+    recorded = recorded_checkpoint(result, stored.mp4, stored.trace)
+    figures = f"return {recorded.episode_return:g}, {recorded.choice}, mean {recorded.mean_return:.1f}"
+    line = f"step {recorded.step:,}: {figures}"
     get_run_logger().info(line)
-    audience().said(f"recorded {line}")
-    return made
+    current_sink().log(f"recorded {line}")
+    return recorded
 
 
-def _save(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> Video:
+def _save_videos(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> StoredVideo:
     run_id, step = checkpoint.run_id, checkpoint.step
     if evaluation.video.episode == "all":
         for number in range(len(evaluation.episodes)):
-            name = episode_name(number)
-            files = VideoFiles.within(folder, name)
+            name = episode_stem(number)
+            files = VideoFiles.in_folder(folder, name)
             store.save_video(run_id, step, files.mp4, files.trace, episode=name)
-    files = VideoFiles.within(folder)
+    files = VideoFiles.in_folder(folder)
     return store.save_video(run_id, step, files.mp4, files.trace)
 
 
-def recorded(evaluation: Evaluation, path: str, trace: str) -> RecordedCheckpoint:
-    """A video's row, from its checkpoint's evaluation."""
+def recorded_checkpoint(evaluation: Evaluation, path: str, trace: str) -> RecordedCheckpoint:
+    """Combine a checkpoint's evaluation with the paths of its video and trace."""
     return RecordedCheckpoint(
         step=evaluation.step,
         path=path,
         trace=trace,
-        choice=evaluation.choice,
+        choice=evaluation.episode_label,
         episode=evaluation.recorded,
         frames=evaluation.video_frames,
         episode_return=evaluation.episodes[evaluation.recorded].episode_return,
@@ -146,15 +152,15 @@ def recorded(evaluation: Evaluation, path: str, trace: str) -> RecordedCheckpoin
 
 
 @task(task_run_name="list videos")
-def show_videos(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> None:
-    """A table of the videos, in Prefect's UI."""
+def create_videos_table(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> None:
+    """Create a table artifact of the run's videos."""
     rows = [
         {
             "step": video.step,
             "mean return": round(video.mean_return, 2),
             "episodes": f"{video.episodes} ({video.distinct_episodes} distinct)",
-            "return in the video": video.episode_return,
-            "which episode": video.choice,
+            "recorded episode": video.choice,
+            "recorded return": video.episode_return,
             "video": video.path,
         }
         for video in videos
@@ -163,35 +169,25 @@ def show_videos(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> None:
     create_table_artifact(rows, key=f"videos-{run_id[:8]}", description=f"Videos of {name}")
 
 
-@task(task_run_name="find run {reference}")
-def find_run(reference: str) -> str:
-    """MLflow's id of a run that is named by it, a beginning of it, its name, or `latest`.
-
-    Raises:
-        StoreError: there is none, or more than one.
-    """
-    return open_store().resolve_run(reference)
-
-
-@task(task_run_name="look for videos")
-def videos_of(run_id: str) -> tuple[RecordedCheckpoint, ...]:
-    """The run's videos, by step."""
+@task(task_run_name="find videos")
+def list_videos(run_id: str) -> tuple[RecordedCheckpoint, ...]:
+    """Return the run's videos by step."""
     store = store_in_use()
     return tuple(
-        recorded(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
+        recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
         for step, video in store.complete_videos(run_id).items()
     )
 
 
 @task(task_run_name="note failure")
 def note_failure(run_id: str, reason: str) -> None:
-    """Keep on the run why something made of it failed; the training itself stays as it ended."""
-    store_in_use().note_failure(run_id, reason)
+    """Store on the run why recording failed; the run's own status stays as it is."""
+    store_in_use().set_failure_reason(run_id, reason)
 
 
-@task(task_run_name="note that videos are there")
+@task(task_run_name="clear failure")
 def clear_failure(run_id: str, last: bool) -> None:
-    """Take back what is said of videos that failed, once no checkpoint, or not the last one, is without its video."""
+    """Remove the reason of a former failure once every checkpoint, or the last one with `last`, has its video."""
     store = store_in_use()
-    if not _due(store, run_id, None, again=False, last=last):
-        store.clear_failure(run_id)
+    if not _unrecorded(store, run_id, None, again=False, last=last):
+        store.clear_failure_reason(run_id)

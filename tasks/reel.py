@@ -1,4 +1,4 @@
-"""The reel's side effects: checkpoints play one seeded start, in processes; videos, animation and traces to MLflow."""
+"""Tasks of the reel flow: episodes of the checkpoints, videos and animation, their manifest in MLflow."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from prefect import task
 from tasks.arcade.episodes.trace import read_trace
 from tasks.arcade.inputs.forms import ReelSettings
 from tasks.arcade.settings.base import SCHEMA, Settings
-from tasks.arcade.video.reel import Clip, Reel
-from tasks.arcade.video.reel_outputs import Part, make, play_for_reel
-from tasks.execution.progress_sink import audience
-from tasks.execution.retries import after_a_death
-from tasks.execution.worker_processes import in_a_process
-from tasks.runs.reel_cast import Cast, find_cast
+from tasks.arcade.video.reel import RenderedReel
+from tasks.arcade.video.reel_cells import ReelEpisode
+from tasks.arcade.video.reel_outputs import PartName, play_reel_episode, render_part
+from tasks.execution.progress_sink import current_sink
+from tasks.execution.retries import retry_on_process_death
+from tasks.execution.worker_processes import run_in_process
+from tasks.runs.reel_selection import ReelSelection, select_checkpoints
 from tasks.store import Store, StoredCheckpoint, open_store, step_name, store_in_use
 
 
 class PlayedCheckpoint(Settings):
-    """An episode of a reel, the whole of it; `trace` is an artifact path within the run that keeps the reel."""
+    """A complete episode of a reel; `trace` is an artifact path within the run that stores the reel."""
 
     side: int
     run_id: str
@@ -33,16 +34,16 @@ class PlayedCheckpoint(Settings):
     ram_digest: str
 
 
-class MadePart(Settings):
-    """A video or the animation, as an artifact path; `video` says what is in it, frame by frame."""
+class ReelPart(Settings):
+    """A video or the animation of a reel, as an artifact path; `video` lists its contents frame by frame."""
 
     path: str
     bytes: int
-    video: Reel | None = None
+    video: RenderedReel | None = None
 
 
-class MadeReel(Settings):
-    """A reel in the store: what its `reel.json` says."""
+class ReelResult(Settings):
+    """A reel in the store: the contents of its `reel.json`."""
 
     schema_version: int = SCHEMA
     run_id: str
@@ -51,28 +52,32 @@ class MadeReel(Settings):
     settings: ReelSettings
     checkpoints: tuple[PlayedCheckpoint, ...]
     left_out: int
-    parts: dict[Part, MadePart]
-    said: str
+    parts: dict[PartName, ReelPart]
+    summary: str
 
 
-@task(task_run_name="choose checkpoints")
-def choose(references: tuple[str, ...]) -> Cast:
-    """Who plays; the errors are those of `find_cast`."""
-    found = find_cast(open_store(), references)
-    audience().said(found.said)
-    return found
+@task(task_run_name="select checkpoints")
+def select(references: tuple[str, ...]) -> ReelSelection:
+    """Select the checkpoints of the reel.
+
+    Raises:
+        StoreError: as of `select_checkpoints`.
+    """
+    selection = select_checkpoints(open_store(), references)
+    current_sink().log(selection.summary)
+    return selection
 
 
 @task(
     task_run_name="play checkpoint at step {checkpoint.step}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=after_a_death,
+    retry_condition_fn=retry_on_process_death,
 )
 def play_checkpoint(
     checkpoint: StoredCheckpoint, side: int, run_id: str, folder: str, settings: ReelSettings
 ) -> PlayedCheckpoint:
-    """Play the seeded episode to its end; its trace goes to the run that keeps the reel.
+    """Play the seeded episode to its end and log its trace to the run that stores the reel.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -80,12 +85,12 @@ def play_checkpoint(
     store = store_in_use()
     name = f"{'ab'[side]}-{step_name(checkpoint.step)}.trace.json"
     with tempfile.TemporaryDirectory(prefix="ramreel-") as temporary:
-        place = Path(temporary)
-        directory = store.fetch_checkpoint(checkpoint, place)
-        traces = place / "traces"
+        scratch = Path(temporary)
+        directory = store.fetch_checkpoint(checkpoint, scratch)
+        traces = scratch / "traces"
         traces.mkdir()
-        trace = in_a_process(place, play_for_reel, directory, checkpoint.digest, settings, traces / name)
-        store.save_files(run_id, traces, f"{folder}/traces")
+        trace = run_in_process(scratch, play_reel_episode, directory, checkpoint.digest, settings, traces / name)
+        store.log_artifacts(run_id, traces, f"{folder}/traces")
     return PlayedCheckpoint(
         side=side,
         run_id=checkpoint.run_id,
@@ -100,54 +105,60 @@ def play_checkpoint(
 
 
 @task(
-    task_run_name="make {part}",
+    task_run_name="render {part}",
     retries=1,
     retry_delay_seconds=1,
-    retry_condition_fn=after_a_death,
+    retry_condition_fn=retry_on_process_death,
 )
-def make_part(part: Part, found: Cast, played: tuple[PlayedCheckpoint, ...], settings: ReelSettings) -> MadePart:
-    """Draw the traces into one video, or into the animation; it goes to the run that keeps the reel.
+def make_part(
+    part: PartName, selection: ReelSelection, played: tuple[PlayedCheckpoint, ...], settings: ReelSettings
+) -> ReelPart:
+    """Render the traces to one of the videos, or to the animation, and log it to the run that stores the reel.
 
     Raises:
-        VideoError: the video could not be made.
+        VideoError: the video could not be encoded.
     """
     store = store_in_use()
     with tempfile.TemporaryDirectory(prefix="ramreel-") as temporary:
-        place = Path(temporary)
+        scratch = Path(temporary)
         sides = [
-            [_clip(store, found, one, place) for one in played if one.side == side] for side in range(len(found.sides))
+            [_episode(store, selection, one, scratch) for one in played if one.side == side]
+            for side in range(len(selection.sides))
         ]
-        made = place / "made"
-        made.mkdir()
-        video = in_a_process(place, make, part, sides, made / part, settings.seconds)
-        size = (made / part).stat().st_size
-        store.save_files(found.run_id, made, found.folder)
-    audience().said(f"made {part}")
-    return MadePart(path=f"{found.folder}/{part}", bytes=size, video=video)
+        output = scratch / "output"
+        output.mkdir()
+        video = run_in_process(scratch, render_part, part, sides, output / part, settings.seconds)
+        size = (output / part).stat().st_size
+        store.log_artifacts(selection.run_id, output, selection.folder)
+    current_sink().log(f"rendered {part}")
+    return ReelPart(path=f"{selection.folder}/{part}", bytes=size, video=video)
 
 
-def _clip(store: Store, found: Cast, played: PlayedCheckpoint, place: Path) -> Clip:
-    trace = read_trace(store.fetch_artifact(found.run_id, played.trace, place))
-    return Clip(trace=trace, name=found.sides[played.side].name, side=played.side)
+def _episode(store: Store, selection: ReelSelection, played: PlayedCheckpoint, scratch: Path) -> ReelEpisode:
+    trace = read_trace(store.fetch_artifact(selection.run_id, played.trace, scratch))
+    return ReelEpisode(trace=trace, name=selection.sides[played.side].name, side=played.side)
 
 
 @task(task_run_name="write reel.json")
-def keep(
-    found: Cast, played: tuple[PlayedCheckpoint, ...], parts: dict[Part, MadePart], settings: ReelSettings
-) -> MadeReel:
-    """Say beside the reel what is in it: which checkpoints, which episodes, which frames."""
+def write_manifest(
+    selection: ReelSelection,
+    played: tuple[PlayedCheckpoint, ...],
+    parts: dict[PartName, ReelPart],
+    settings: ReelSettings,
+) -> ReelResult:
+    """Log `reel.json`, the manifest of the reel: its checkpoints, episodes and frames."""
     store = store_in_use()
-    run = store.run(found.run_id)
+    run = store.run(selection.run_id)
     assert run.settings is not None
-    made = MadeReel(
-        run_id=found.run_id,
-        runs=tuple(side.run_id for side in found.sides),
+    result = ReelResult(
+        run_id=selection.run_id,
+        runs=tuple(side.run_id for side in selection.sides),
         env_id=run.settings.game.env_id,
         settings=settings,
         checkpoints=played,
-        left_out=sum(side.there_are - len(side.checkpoints) for side in found.sides),
+        left_out=sum(side.available - len(side.checkpoints) for side in selection.sides),
         parts=parts,
-        said=found.said,
+        summary=selection.summary,
     )
-    store.log_text(found.run_id, made.model_dump_json(indent=2), f"{found.folder}/reel.json")
-    return made
+    store.log_text(selection.run_id, result.model_dump_json(indent=2), f"{selection.folder}/reel.json")
+    return result

@@ -1,4 +1,4 @@
-"""Retraining's side effects: whether it is time for one, where it begins, and who is told when it never helps."""
+"""Task of the retrain flow: whether a champion is retrained now, and from which checkpoint."""
 
 from __future__ import annotations
 
@@ -12,95 +12,105 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from tasks.arcade.inputs.forms import RetrainSettings
+from tasks.arcade.settings.algorithms import UnlearnedSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
-from tasks.execution.links import link
-from tasks.notify import tell
-from tasks.runs.lookup import evaluation_tag, wanted_evaluation
-from tasks.store import Champion, Registry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
-from tasks.train import ROOT, last_good
+from tasks.execution.links import mlflow_url
+from tasks.notify import notify
+from tasks.runs.lookup import ROOT_FLOW_RUN_TAG, evaluation_of, evaluation_tag
+from tasks.runs.resume_point import last_valid_checkpoint
+from tasks.store import Champion, ChampionRegistry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
 
-_OF = "ramreel.retraining_of"
-_VERSION = "ramreel.retraining_version"
-_GIVEN_UP = "ramreel.given_up"
+_GAME_TAG = "ramreel.retraining_of"
+_VERSION_TAG = "ramreel.retraining_version"
+_GIVEN_UP_TAG = "ramreel.given_up"
 
 
-class Plan(Settings):
-    """A retraining that is to be, or why there is none.
+class RetrainPlan(Settings):
+    """A retraining run to start, or the reason to start none.
 
     Attributes:
-        refused: why there is none; empty if there is one.
-        run: its settings.
-        begin: the checkpoint that it goes on from; none: from scratch.
-        name: of its run.
-        experiment: MLflow experiment.
-        tags: of its run.
+        skip_reason: why no run is started; empty if one is.
+        run: settings of the run.
+        start_from: checkpoint that the run starts from; None: from scratch.
+        name: name of the run.
+        experiment: MLflow experiment of the run.
+        tags: tags of the run.
     """
 
-    refused: str = ""
+    skip_reason: str = ""
     run: RunSettings | None = None
-    begin: StoredCheckpoint | None = None
+    start_from: StoredCheckpoint | None = None
     name: str = ""
     experiment: str = ""
     tags: Mapping[str, str] = Field(default_factory=dict)
 
 
 @task(task_run_name="plan retraining of {settings.env_id}")
-def plan(settings: RetrainSettings) -> Plan:
-    """Decide from the retrainings so far, which MLflow knows, whether there is one, and where it begins.
+def plan_retraining(settings: RetrainSettings) -> RetrainPlan:
+    """Plan a retraining run, taking the earlier ones in MLflow into account.
 
     Raises:
         StoreError: the game has no champion.
     """
     store = open_store()
-    champion = Registry(store.address).champion(settings.env_id)
+    champion = ChampionRegistry(store.address).champion(settings.env_id)
     if champion is None:
-        raise StoreError(f"{settings.env_id} has no champion: there is nothing to train again")
-    # One that was started again after a crash is the same one.
-    mine = flow_run.root_flow_run_id
-    found = store.scan(store.runs_tagged(_OF, settings.env_id))
-    earlier = [run for run in found if run.tags.get(ROOT) != mine]
-    if refused := _refused(store, settings, champion, earlier):
-        get_run_logger().warning(refused)
-        return Plan(refused=refused)
+        raise StoreError(f"{settings.env_id} has no champion to retrain")
+    # A flow run that was started again after a crash does not count its own run as an earlier one.
+    root = flow_run.root_flow_run_id
+    found = store.iter_runs(store.runs_tagged(_GAME_TAG, settings.env_id))
+    earlier = [run for run in found if run.tags.get(ROOT_FLOW_RUN_TAG) != root]
+    if reason := _skip_reason(store, settings, champion, earlier):
+        get_run_logger().warning(reason)
+        return RetrainPlan(skip_reason=reason)
     return _plan(store, settings, champion, len(earlier))
 
 
-def _refused(store: Store, settings: RetrainSettings, champion: Champion, earlier: list[StoredRun]) -> str:
-    for_it = [run for run in earlier if run.tags.get(_VERSION) == str(champion.version)]
-    if len(for_it) >= settings.at_most:
-        words = f"{len(for_it)} retrainings have not brought a better champion of {champion.env_id}: a person must look"
-        if _GIVEN_UP not in champion.tags:
-            tell(f"ramreel: {champion.env_id} is not trained again", f"{words}.\n{link(store, champion.run_id)}")
-            Registry(store.address).note(champion, _GIVEN_UP, words)
-        return words
+def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, earlier: list[StoredRun]) -> str:
+    attempts = [run for run in earlier if run.tags.get(_VERSION_TAG) == str(champion.version)]
+    if len(attempts) >= settings.at_most:
+        reason = f"{len(attempts)} retraining runs found no better champion of {champion.env_id}: check it manually"
+        if _GIVEN_UP_TAG not in champion.tags:
+            notify(
+                f"ramreel: retraining of {champion.env_id} stopped",
+                f"{reason}.\n{mlflow_url(store, champion.run_id)}",
+            )
+            ChampionRegistry(store.address).set_tag(champion, _GIVEN_UP_TAG, reason)
+        return reason
     if earlier:
-        over = max(run.start_ms for run in earlier) / 1000 + timedelta(hours=settings.cool_down_hours).total_seconds()
-        if over > time.time():
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(over))
-            return f"{champion.env_id} was trained again already; not before {when} once more"
+        end = max(run.start_ms for run in earlier) / 1000 + timedelta(hours=settings.cool_down_hours).total_seconds()
+        if end > time.time():
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
+            return f"{champion.env_id} was retrained recently: the cool-down ends at {when}"
     return ""
 
 
-def _plan(store: Store, settings: RetrainSettings, champion: Champion, earlier: int) -> Plan:
+def _plan(store: Store, settings: RetrainSettings, champion: Champion, n_earlier: int) -> RetrainPlan:
     run = store.run(champion.run_id)
     assert run.settings is not None
     steps = settings.steps or run.settings.steps
-    # The champion's checkpoint, else the newest before it, that can be gone on from.
-    found = None if settings.cause == "game" else last_good(store, champion.run_id, champion.step)
-    begin = found[0] if found else None
-    seed = (run.settings.seed + earlier + 1) % 2**31
-    update = {"seed": seed, "steps": steps + (begin.step if begin else 0)}
-    where = f"from step {begin.step:,} of {run.name}" if begin else "from scratch"
-    get_run_logger().info("training %s again %s", settings.env_id, where)
-    return Plan(
+    start_from = None if settings.cause == "game" else _resumable_checkpoint(store, run.settings, champion)
+    seed = (run.settings.seed + n_earlier + 1) % 2**31
+    update = {"seed": seed, "steps": steps + (start_from.step if start_from else 0)}
+    where = f"from step {start_from.step:,} of {run.name}" if start_from else "from scratch"
+    get_run_logger().info("retraining the champion of %s %s", settings.env_id, where)
+    return RetrainPlan(
         run=run.settings.model_copy(update=update),
-        begin=begin,
-        name=f"{run.settings.approach.name} seed {seed}, again {where}",
+        start_from=start_from,
+        name=f"{run.settings.approach.name} seed {seed}, retrained {where}",
         experiment=run.experiment,
         tags={
-            **evaluation_tag(wanted_evaluation(run)),
-            _OF: settings.env_id,
-            _VERSION: str(champion.version),
+            **evaluation_tag(evaluation_of(run)),
+            _GAME_TAG: settings.env_id,
+            _VERSION_TAG: str(champion.version),
         },
     )
+
+
+def _resumable_checkpoint(store: Store, settings: RunSettings, champion: Champion) -> StoredCheckpoint | None:
+    """Return the champion's checkpoint, or the newest one before it, from which training can continue."""
+    if isinstance(settings.approach.algorithm, UnlearnedSettings):
+        return None
+    found = last_valid_checkpoint(store, champion.run_id, get_run_logger(), champion.step)
+    return found[0] if found else None

@@ -1,21 +1,20 @@
-"""A sweep's side effects: its run in MLflow, its study, its trials' ends, its report."""
+"""Tasks of the sweep flow: the sweep's MLflow run, pruned trials, the report."""
 
 from __future__ import annotations
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from tasks.arcade.report.sweep_page import render_html
+from tasks.arcade.inputs.forms import SweepSettings
+from tasks.arcade.report.sweep_page import render_sweep_html
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.tuning import Figure, SweepSettings, TrialRow, as_toml, best_of
+from tasks.arcade.tuning import Figure, TrialRow, as_toml, best_of
 from tasks.execution import provenance
-from tasks.store import BEST_SETTINGS, open_store, start_sweep
-
-REPORT = "reports/report.html"
+from tasks.store import BEST_SETTINGS, REPORT, open_store, start_sweep
 
 
-class Swept(Settings):
-    """A sweep that is in the store."""
+class SweepResult(Settings):
+    """A sweep in the store; `report` is an artifact path."""
 
     run_id: str
     report: str
@@ -24,38 +23,38 @@ class Swept(Settings):
 
 
 @task(task_run_name="start {settings.title}")
-def start(settings: SweepSettings, before: str | None) -> str:
-    """Start the sweep's MLflow run, or go on with the one that it has; returns its id.
+def start_sweep_run(settings: SweepSettings, previous: str | None) -> str:
+    """Start the sweep's MLflow run, or continue its previous one, and return its run id.
 
     Raises:
-        StoreError: another process goes on with it.
+        StoreError: another process is running the sweep.
     """
     store = open_store()
-    # A study outlives its run, which somebody may delete.
-    if before is not None and store.is_there(before):
-        store.lease(before).refuse_if_held()
-        store.continue_run(before)
-        return before
+    # A study outlives its run, which may have been deleted.
+    if previous is not None and store.exists(previous):
+        store.lease(previous).raise_if_held()
+        store.mark_running(previous)
+        return previous
     return start_sweep(store, settings, **provenance.origin())
 
 
-@task(task_run_name="note that trial was pruned")
-def note_pruned(run_id: str, steps: int) -> None:
-    """Say on a trial's run why it is so short."""
-    open_store().set_tag(run_id, "ramreel.reason", f"pruned at step {steps:,}: others were better at this step")
+@task(task_run_name="mark trial as pruned")
+def mark_pruned(run_id: str, steps: int) -> None:
+    """Tag a trial's run with the reason why it has fewer steps."""
+    open_store().set_tag(run_id, "ramreel.reason", f"pruned at step {steps:,}: worse than other trials at this step")
 
 
 @task(task_run_name="write report of {settings.title}")
 def write_report(
     run_id: str, settings: SweepSettings, rows: tuple[TrialRow, ...], figures: tuple[Figure, ...]
-) -> Swept:
-    """Write the report and the best trial's settings file to MLflow, and the table to Prefect."""
+) -> SweepResult:
+    """Log the report and the best trial's settings file to MLflow, and create a table artifact of the trials."""
     store = open_store()
     best = best_of(rows)
-    store.log_text(run_id, render_html(settings, rows, figures, provenance.command()), REPORT)
+    store.log_text(run_id, render_sweep_html(settings, rows, figures, provenance.command()), REPORT)
     if best is not None and best.value is not None:
         store.log_text(run_id, as_toml(settings, best), BEST_SETTINGS)
         store.log_metrics(run_id, {"sweep/best_mean_return": best.value}, len(rows))
     table = [{"trial": row.number, "state": row.state, "mean_return": row.value, **row.given} for row in rows]
     create_table_artifact(table, key=f"sweep-{run_id[:8]}", description=settings.title)
-    return Swept(run_id=run_id, report=REPORT, trials=rows, best=best)
+    return SweepResult(run_id=run_id, report=REPORT, trials=rows, best=best)

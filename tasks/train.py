@@ -1,144 +1,208 @@
-"""Training's side effects: a run in MLflow, its metrics and checkpoints, its progress in Prefect."""
+"""Tasks of the train flow: the MLflow run, training, checkpoints, artifacts in Prefect."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from tasks.arcade import learner
-from tasks.arcade.checkpoints.checkpoint import CheckpointError
-from tasks.arcade.checkpoints.training_state import read_state
-from tasks.arcade.checkpoints.verified_folder import DamagedError
-from tasks.arcade.learner import Start
+from tasks.arcade.checkpoints import checkpoint as files
+from tasks.arcade.checkpoints.checkpoint import CheckpointError, unlearned_checkpoint
+from tasks.arcade.learner import ResumePoint
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.worker_pool import WorkerError
+from tasks.arcade.settings.algorithms import UnlearnedSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
-from tasks.execution import provenance
-from tasks.execution.graceful_stop import stoppable
-from tasks.execution.links import link
-from tasks.execution.progress_sink import announce
-from tasks.execution.retries import only_after
-from tasks.runs.lookup import fetch, resumable
+from tasks.execution import events, provenance
+from tasks.execution.graceful_stop import defer_sigterm
+from tasks.execution.links import mlflow_url
+from tasks.execution.progress_sink import log_message
+from tasks.execution.retries import retry_on
+from tasks.runs.lookup import ROOT_FLOW_RUN_TAG, TRIAL_TAG, load_checkpoint, require_resumable
+from tasks.runs.resume_point import last_valid_checkpoint, load_resume_point
 from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
-from tasks.training_reporter import Reporter
-
-ROOT = "ramreel.root_flow_run_id"
-"""Tag of the outermost flow run that a run was made in, which is the same when it is started again."""
+from tasks.training_reporter import TrainingReporter, save_checkpoint
 
 
 class SavedCheckpoint(Settings):
-    """A checkpoint that is safely stored."""
+    """A checkpoint in the store."""
 
     step: int
     digest: str
 
 
-class Learned(Settings):
-    """What a training came to."""
+class TrainingResult(Settings):
+    """Result of training.
+
+    Attributes:
+        pipeline_share: share of the wall time that training waited for metrics, checkpoints and progress to be handed
+            to MLflow and Prefect.
+    """
 
     steps: int
     mean_return: float | None
     steps_per_second: float
     pipeline_share: float
-    """Of the training's time, spent on metrics, checkpoints and progress: on MLflow and Prefect."""
     checkpoints: tuple[SavedCheckpoint, ...]
+
+
+class ReopenedRun(Settings):
+    """A training run that is resumed; `trial` says whether it belongs to a sweep."""
+
+    name: str
+    settings: RunSettings
+    trial: bool
 
 
 @task(task_run_name="start run {name}")
 def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Mapping[str, str] | None = None) -> str:
-    """Start the MLflow run; returns its id.
+    """ResumePoint the MLflow run and return its run id.
 
-    A flow run that is started again, after its process was killed, goes on with the MLflow run that it had, unless
-    that one had hardly begun. If its first process lives after all, that one is waited for.
+    A flow run that is started again after its process was killed continues its MLflow run, unless that run has no
+    settings yet. If the first process is still alive, wait until it ends.
     """
     store = open_store()
-    for run in store.scan(store.runs_tagged(ROOT, flow_run.root_flow_run_id)):
+    for run in store.iter_runs(store.runs_tagged(ROOT_FLOW_RUN_TAG, flow_run.root_flow_run_id)):
         if run.settings == settings:
             store.lease(run.run_id).wait_until_free()
             if store.run(run.run_id).status != "FINISHED":
-                store.reopen_run(run.run_id, settings)
+                store.resume_run(run.run_id, settings)
             return run.run_id
     run_id = store.start_run(
         settings,
         name=name,
         experiment=experiment,
         **provenance.origin(),
-        tags={**(tags or {}), "ramreel.flow_run_id": flow_run.id, ROOT: flow_run.root_flow_run_id},
+        tags={
+            **(tags or {}),
+            "ramreel.flow_run_id": flow_run.id,
+            ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id,
+        },
     )
-    show_run(store, run_id, name)
+    link_run(store, run_id, name)
     return run_id
 
 
-def show_run(store: Store, run_id: str, name: str) -> None:
-    """A link to the MLflow run, in Prefect's UI."""
-    page = link(store, run_id)
-    if page.startswith("http"):
-        create_link_artifact(page, key=f"run-{run_id[:8]}", link_text=name, description=f"MLflow run {run_id}")
+def link_run(store: Store, run_id: str, name: str) -> None:
+    """Create a link artifact for the MLflow run, where a server shows it."""
+    url = mlflow_url(store, run_id)
+    if url.startswith("http"):
+        create_link_artifact(url, key=f"run-{run_id[:8]}", link_text=name, description=f"MLflow run {run_id}")
 
 
 @task(
-    task_run_name="learn {name}",
+    task_run_name="train {name}",
     retries=2,
     retry_delay_seconds=1,
-    # A worker that died may live next time; what else fails would fail again.
-    retry_condition_fn=only_after(WorkerError),
+    # The death of a worker process may be transient; every other failure would occur again.
+    retry_condition_fn=retry_on(WorkerError),
+    # Results are in MLflow, and `should_stop` cannot be hashed.
+    cache_policy=NO_CACHE,
 )
 def learn(
-    run_id: str, name: str, settings: RunSettings, workers: int, begin: StoredCheckpoint | None = None
-) -> Learned:
-    """Train to the end, from the last good checkpoint if there is one; everything reaches MLflow while it goes on.
+    run_id: str,
+    name: str,
+    settings: RunSettings,
+    workers: int,
+    start_from: StoredCheckpoint | None = None,
+    *,
+    trial: bool = False,
+    should_stop: Callable[[Progress], bool] | None = None,
+) -> TrainingResult:
+    """Train a run to its last step, resuming from its last valid checkpoint if it has one.
 
     Args:
         run_id: the run.
         name: its name.
         settings: its settings.
-        workers: processes.
-        begin: another run's checkpoint that this one begins with; none: from scratch.
+        workers: number of worker processes.
+        start_from: checkpoint of another run to start from (default: from scratch).
+        trial: the run is a trial of a sweep, which emits no events.
+        should_stop: called after every rollout; training ends early if it returns True.
 
     Raises:
-        LeaseError: the run is being trained by another process.
-        WorkerError: a worker process died, hangs or raised.
-        DivergedError: its numbers are none any more.
+        LeaseError: another process is training the run.
+        WorkerError: a worker process died, does not respond, or raised.
+        DivergedError: the loss or the policy became non-finite.
     """
     store = store_in_use()
-    with store.lease(run_id) as lease, stoppable() as stop:
-        found = last_good(store, run_id)
+    if isinstance(settings.approach.algorithm, UnlearnedSettings):
+        with store.lease(run_id):
+            return _save_unlearned(store, run_id, name, settings, trial=trial)
+    with store.lease(run_id) as lease, defer_sigterm() as stop:
+        found = last_valid_checkpoint(store, run_id, get_run_logger())
         start = found[1] if found else None
         if start and start.checkpoint.step >= settings.steps:
-            return _learned(store, run_id, _at_its_end(start, settings), 0)
-        if start is None and begin:
-            start = replace(_read_start(store, begin), fresh=True)
-        reporter = Reporter(store, run_id, name, settings, lease, stop)
-        with reporter:
+            return _result(store, run_id, _finished_progress(start, settings), 0)
+        if start is None and start_from:
+            start = replace(load_resume_point(store, start_from), fresh=True)
+        callback = TrainingReporter(
+            store, run_id, name, settings, lease, stop, emit_events=not trial, should_stop=should_stop
+        )
+        with callback:
             if start:
-                announce(f"{name}: going on from step {start.checkpoint.step:,}")
-            began, spent = time.monotonic(), _cpu_seconds()
-            end = learner.train(settings, workers, reporter, start)
-            seconds = time.monotonic() - began
-            # Every sitting adds a point of its own; what one took that was killed is not known.
-            reporter.metrics({"time/wall_seconds": seconds, "time/cpu_seconds": _cpu_seconds() - spent}, end.step)
-        waited = reporter.seconds / seconds
-    return _learned(store, run_id, end, waited)
+                log_message(f"{name}: resuming from step {start.checkpoint.step:,}")
+            start_time, start_cpu = time.monotonic(), _cpu_seconds()
+            end = learner.train(settings, workers, callback, start)
+            seconds = time.monotonic() - start_time
+            # One point per session; the time of a session that was killed is unknown.
+            callback.on_metrics(
+                {"time/wall_seconds": seconds, "time/cpu_seconds": _cpu_seconds() - start_cpu}, end.step
+            )
+        waited = callback.seconds / seconds
+    return _result(store, run_id, end, waited)
 
 
-def _at_its_end(start: Start, settings: RunSettings) -> Progress:
-    """A training of which nothing is left: somebody trained it to its end already."""
+def _save_unlearned(store: Store, run_id: str, name: str, settings: RunSettings, *, trial: bool) -> TrainingResult:
+    """Save the one checkpoint of an approach that learns nothing, unless it is stored: no rollouts are needed."""
+    start_time, start_cpu, step = time.monotonic(), _cpu_seconds(), settings.steps
+    if not _has_valid_checkpoint(store, run_id, step):
+        with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+            directory = Path(folder) / "playing"
+            digest = files.write_checkpoint(unlearned_checkpoint(settings), directory)
+            save_checkpoint(run_id, step, str(directory), None, digest)
+        if not trial:
+            events.checkpoint_saved(run_id, name, settings, step, digest)
+        seconds = {
+            "time/wall_seconds": time.monotonic() - start_time,
+            "time/cpu_seconds": _cpu_seconds() - start_cpu,
+        }
+        store.log_metrics(run_id, seconds, step)
+    return _result(store, run_id, Progress(step, step, 0.0, None), 0)
+
+
+def _has_valid_checkpoint(store: Store, run_id: str, step: int) -> bool:
+    for stored in store.list_checkpoints(run_id):
+        if stored.step < step:
+            continue
+        try:
+            load_checkpoint(store, stored)
+        except (CheckpointError, StoreError) as error:
+            get_run_logger().warning("checkpoint at step %s is replaced: %s", stored.step, error)
+        else:
+            return True
+    return False
+
+
+def _finished_progress(start: ResumePoint, settings: RunSettings) -> Progress:
+    """Return the progress of a run that was trained to its last step before."""
     returns = [episode["r"] for episode in start.state.counters.returns]
     return Progress(start.checkpoint.step, settings.steps, 0.0, sum(returns) / len(returns) if returns else None)
 
 
-def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned:
-    return Learned(
+def _result(store: Store, run_id: str, end: Progress, waited: float) -> TrainingResult:
+    return TrainingResult(
         steps=end.step,
         mean_return=end.mean_return,
         steps_per_second=round(end.steps_per_second, 1),
@@ -150,52 +214,28 @@ def _learned(store: Store, run_id: str, end: Progress, waited: float) -> Learned
 
 
 def _cpu_seconds() -> float:
-    """CPU time of this process and of its workers that have ended."""
+    """Return the CPU time of this process and of its worker processes that have exited."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
-def last_good(store: Store, run_id: str, up_to: int | None = None) -> tuple[StoredCheckpoint, Start] | None:
-    """The newest checkpoint that is whole and unharmed, at most at a step if one is given; none if there is none."""
-    for stored in reversed(store.list_checkpoints(run_id)):
-        if up_to is not None and stored.step > up_to:
-            continue
-        try:
-            return stored, _read_start(store, stored)
-        except (DamagedError, CheckpointError, StoreError) as error:
-            get_run_logger().warning("checkpoint at step %s cannot be gone on from: %s", stored.step, error)
-    return None
-
-
-def _read_start(store: Store, stored: StoredCheckpoint) -> Start:
-    """A checkpoint, with what going on from it needs.
-
-    Raises:
-        DamagedError, CheckpointError: it is damaged.
-        StoreError: it cannot be brought here.
-    """
-    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-        state = read_state(store.fetch_training(stored, Path(folder)), stored.digest)
-    return Start(fetch(store, stored), state)
-
-
 @task(task_run_name="reopen run {run_id}")
-def reopen_run(run_id: str, steps: int | None) -> tuple[str, RunSettings]:
-    """Have a run go on; returns its name and its settings, with more steps if asked for.
+def reopen_run(run_id: str, steps: int | None) -> ReopenedRun:
+    """Mark a run as running again, with a new total of steps if one is given.
 
     Raises:
-        StoreError: it is no training, or is being trained by another process.
+        StoreError: the run is not a training run, or another process is training it.
     """
     store = open_store()
-    run = resumable(store, run_id)
+    run = require_resumable(store, run_id)
     assert run.settings is not None
     settings = run.settings.model_copy(update={"steps": steps}) if steps else run.settings
-    store.reopen_run(run_id, settings)
-    return run.name, settings
+    store.resume_run(run_id, settings)
+    return ReopenedRun(name=run.name, settings=settings, trial=TRIAL_TAG in run.tags)
 
 
 @task(task_run_name="list checkpoints")
-def show_checkpoints(run_id: str, name: str, learned: Learned) -> None:
-    """A table of the checkpoints, in Prefect's UI."""
-    rows = [{"step": saved.step, "digest": saved.digest} for saved in learned.checkpoints]
+def create_checkpoints_table(run_id: str, name: str, result: TrainingResult) -> None:
+    """Create a table artifact of the run's checkpoints."""
+    rows = [{"step": saved.step, "digest": saved.digest} for saved in result.checkpoints]
     create_table_artifact(rows, key=f"checkpoints-{run_id[:8]}", description=f"Checkpoints of {name}")

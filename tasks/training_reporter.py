@@ -1,7 +1,7 @@
-"""What a training tells while it goes on: metrics and checkpoints to MLflow, progress to Prefect and to a person.
+"""Reporting during training: metrics and checkpoints to MLflow, progress to Prefect and to the progress sink.
 
-Everything that asks a server is done in threads of its own, in order: a server that is away for a while holds up
-neither the games nor the learner, and finds all of it when it is back.
+Requests to servers run in threads of their own, in order: a server that is unavailable for a while delays neither
+rollouts nor optimization, and receives everything once it is back.
 """
 
 from __future__ import annotations
@@ -30,137 +30,165 @@ from tasks.arcade.checkpoints.training_state import TrainingState, write_state
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events
-from tasks.execution.graceful_stop import Stop, enough, stop_now
-from tasks.execution.progress_sink import audience
-from tasks.store import Lease, MetricLog, Store, step_name, store_in_use
+from tasks.execution.graceful_stop import StopRequest, stop_now
+from tasks.execution.progress_sink import current_sink
+from tasks.store import Lease, MetricWriter, Store, step_name, store_in_use
 
 _PROGRESS_SECONDS = 5
 _LOG_SECONDS = 60
-_MOST_WAITING = 10
-"""Checkpoints on their way, kept on this machine's disk until the store takes them."""
-_LAST_LOOK_SECONDS = 10
-"""For which the end waits until Prefect shows it."""
+_MAX_PENDING = 10
+"""Checkpoints on local disk that wait for the store."""
+_LAST_UPDATE_SECONDS = 10
+"""Time that the last progress update may take at the end of training."""
 
 _P = ParamSpec("_P")
 
 
 @task(task_run_name="save checkpoint at step {step}")
-def save_checkpoint(run_id: str, step: int, directory: str, training: str, digest: str) -> str:
-    """Store a checkpoint that lies on this machine's disk; returns the id of its logged model."""
-    return store_in_use().save_checkpoint(run_id, step, Path(directory), digest, training=Path(training))
+def save_checkpoint(run_id: str, step: int, directory: str, training: str | None, digest: str) -> str:
+    """Store a checkpoint from local disk and return the id of its logged model."""
+    training_state = Path(training) if training else None
+    return store_in_use().save_checkpoint(run_id, step, Path(directory), digest, training=training_state)
 
 
-def _counted(method: Callable[Concatenate[Reporter, _P], None]) -> Callable[Concatenate[Reporter, _P], None]:
-    """The seconds that training waits for what is told of it are added up."""
+def _timed(
+    method: Callable[Concatenate[TrainingReporter, _P], None],
+) -> Callable[Concatenate[TrainingReporter, _P], None]:
+    """Add the time that training waits for a method to `TrainingReporter.seconds`."""
 
     @functools.wraps(method)
-    def timed(reporter: Reporter, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        began = time.monotonic()
+    def timed(reporter: TrainingReporter, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        start = time.monotonic()
         try:
             method(reporter, *args, **kwargs)
         finally:
-            reporter.seconds += time.monotonic() - began
+            reporter.seconds += time.monotonic() - start
 
     return timed
 
 
-class Reporter:
-    """Hears the learner; tells MLflow, Prefect and whoever watches. Use as a context manager.
+class TrainingReporter:
+    """The callback of a training run; a context manager.
+
+    Args:
+        store: the store.
+        run_id: the run.
+        name: its name.
+        settings: its settings.
+        lease: the lease on the run.
+        stop: whether a stop was requested.
+        emit_events: emit an event for each checkpoint.
+        should_stop: called after every rollout; training ends early if it returns True.
 
     Attributes:
-        seconds: for which training waited for all that.
+        seconds: time that training waited for reporting.
 
     Raises:
-        StoreError: from any method, when something could not be stored for good, or the run was taken over.
+        StoreError: from any method, if something could not be stored, or another process took over the run.
     """
 
-    def __init__(self, store: Store, run_id: str, name: str, settings: RunSettings, lease: Lease, stop: Stop) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        name: str,
+        settings: RunSettings,
+        lease: Lease,
+        stop: StopRequest,
+        *,
+        emit_events: bool = True,
+        should_stop: Callable[[Progress], bool] | None = None,
+    ) -> None:
         self._run_id, self._name, self._settings, self._lease, self._stop = run_id, name, settings, lease, stop
-        self._metrics: MetricLog = store.metric_log(run_id)
+        self._emit_events, self._should_stop = emit_events, should_stop
+        self._metrics: MetricWriter = store.metric_writer(run_id)
         self._folder = Path(tempfile.mkdtemp(prefix="ramreel-"))
         self._logger = get_run_logger()
         self._artifact = _progress_artifact(run_id, name)
-        self._saver = ThreadPoolExecutor(1, thread_name_prefix="ramreel-checkpoints")
-        self._shower = ThreadPoolExecutor(1, thread_name_prefix="ramreel-progress")
-        self._saving: deque[Future[None]] = deque()
-        self._showing: Future[None] | None = None
-        self._shown_at = self._logged_at = time.monotonic()
+        self._checkpoint_thread = ThreadPoolExecutor(1, thread_name_prefix="ramreel-checkpoints")
+        self._progress_thread = ThreadPoolExecutor(1, thread_name_prefix="ramreel-progress")
+        self._pending: deque[Future[None]] = deque()
+        self._progress_update: Future[None] | None = None
+        self._updated_at = self._logged_at = time.monotonic()
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
         self._metrics.__enter__()
         return self
 
-    @_counted
+    @_timed
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            # Whatever ended the training, a checkpoint on its way arrives, so that the next try goes on from it.
-            self._saver.shutdown()
+            # Even after a failure pending checkpoints are stored, so that the next attempt resumes from them.
+            self._checkpoint_thread.shutdown()
             if kind is None:
-                self._wait_for_saved(0)
+                self._wait_for_checkpoints(0)
         finally:
             try:
                 self._metrics.__exit__(kind, error, at)
             finally:
                 shutil.rmtree(self._folder, ignore_errors=True)
-                if self._showing is not None:
-                    wait([self._showing], timeout=_LAST_LOOK_SECONDS)
-                self._shower.shutdown(wait=False, cancel_futures=True)
+                if self._progress_update is not None:
+                    wait([self._progress_update], timeout=_LAST_UPDATE_SECONDS)
+                self._progress_thread.shutdown(wait=False, cancel_futures=True)
 
-    @_counted
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    @_timed
+    def on_metrics(self, values: Mapping[str, float], step: int) -> None:
         self._metrics.log(values, step)
 
-    @_counted
-    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
-        self._wait_for_saved(_MOST_WAITING - 1)
+    @_timed
+    def on_checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
+        self._wait_for_checkpoints(_MAX_PENDING - 1)
         directory = self._folder / step_name(checkpoint.step)
-        digest = files.write(checkpoint, directory / "playing")
+        digest = files.write_checkpoint(checkpoint, directory / "playing")
         write_state(state, digest, directory / "training")
-        self._saving.append(self._saver.submit(copy_context().run, self._save, checkpoint.step, directory, digest))
-        if self._stop.asked:
-            self._wait_for_saved(0)
+        self._pending.append(
+            self._checkpoint_thread.submit(copy_context().run, self._save, checkpoint.step, directory, digest)
+        )
+        if self._stop.requested:
+            self._wait_for_checkpoints(0)
             stop_now()
 
-    def wants_checkpoint(self) -> bool:
-        return self._stop.asked
+    def checkpoint_requested(self) -> bool:
+        return self._stop.requested
 
-    def wants_end(self, progress: Progress) -> bool:
-        return enough(progress)
+    def should_stop(self, progress: Progress) -> bool:
+        return self._should_stop is not None and self._should_stop(progress)
 
     def _save(self, step: int, directory: Path, digest: str) -> None:
-        # Whoever goes on from here finds every metric up to here.
+        # Every metric up to this step is stored before the checkpoint that training may be resumed from.
         self._metrics.flush()
         save_checkpoint(self._run_id, step, str(directory / "playing"), str(directory / "training"), digest)
         shutil.rmtree(directory)
-        events.checkpoint_saved(self._run_id, self._name, self._settings, step, digest)
+        if self._emit_events:
+            events.checkpoint_saved(self._run_id, self._name, self._settings, step, digest)
 
-    def _wait_for_saved(self, most: int) -> None:
-        """Wait until so many checkpoints at most are on their way."""
-        while self._saving and (len(self._saving) > most or self._saving[0].done()):
-            self._saving.popleft().result()
+    def _wait_for_checkpoints(self, max_pending: int) -> None:
+        """Wait until at most this many checkpoints are pending."""
+        while self._pending and (len(self._pending) > max_pending or self._pending[0].done()):
+            self._pending.popleft().result()
 
-    @_counted
-    def progress(self, progress: Progress) -> None:
-        self._lease.refuse_if_lost()
-        self._wait_for_saved(_MOST_WAITING)
-        audience().training(self._name, progress)
-        now, over = time.monotonic(), progress.step >= progress.steps
-        shown = self._showing is None or self._showing.done()
-        if over or (shown and now - self._shown_at >= _PROGRESS_SECONDS):
-            self._shown_at = now
-            self._showing = self._shower.submit(copy_context().run, self._show, progress)
-        if over or now - self._logged_at >= _LOG_SECONDS:
+    @_timed
+    def on_progress(self, progress: Progress) -> None:
+        self._lease.raise_if_lost()
+        self._wait_for_checkpoints(_MAX_PENDING)
+        current_sink().update(self._name, progress)
+        now, finished = time.monotonic(), progress.step >= progress.steps
+        idle = self._progress_update is None or self._progress_update.done()
+        if finished or (idle and now - self._updated_at >= _PROGRESS_SECONDS):
+            self._updated_at = now
+            self._progress_update = self._progress_thread.submit(copy_context().run, self._update_artifact, progress)
+        if finished or now - self._logged_at >= _LOG_SECONDS:
             self._logged_at = now
             self._logger.info("%s: %s", self._name, progress)
 
-    def _show(self, progress: Progress) -> None:
-        # A bar in the UI that stands still while Prefect is away is no reason to end a training, nor worth a line.
+    def _update_artifact(self, progress: Progress) -> None:
+        # An unavailable Prefect server must not end training: the progress bar in its UI is not essential.
         with suppress(Exception):
             update_progress_artifact(self._artifact, progress=100 * progress.share, description=str(progress))
 
 
 def _progress_artifact(run_id: str, name: str) -> UUID:
-    created = create_progress_artifact(0.0, key=f"training-{run_id[:8]}", description=f"Training {name}")
+    created = create_progress_artifact(0.0, key=f"training-{run_id[:8]}", description=f"Training progress of {name}")
     assert isinstance(created, UUID)
     return created

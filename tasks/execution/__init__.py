@@ -1,1 +1,1 @@
-"""How flow runs behave: events, progress, names, graceful stop, retries, provenance."""
+"""How flow runs behave: events, progress, names, graceful stop, retries, crash loops, worker processes, provenance."""

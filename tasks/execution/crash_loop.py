@@ -1,4 +1,4 @@
-"""A flow run that is started again after each crash, and crashes each time, has to come to an end."""
+"""Limit on how often a flow run that crashes is started again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from prefect.runtime import flow_run
 
 from tasks.arcade.errors import RamreelError
 
-MOST = 10
-"""Starts of one flow run, a person's retries in Prefect's UI among them."""
+MAX_STARTS = 10
+"""Starts of one flow run, manual retries in Prefect's UI included."""
 
 
 class CrashLoopError(RamreelError):
@@ -15,6 +15,10 @@ class CrashLoopError(RamreelError):
 
 
 def refuse_crash_loop() -> None:
-    """Raise `CrashLoopError`, which ends the flow run for good, if it was started too often."""
-    if flow_run.run_count > MOST:
-        raise CrashLoopError(f"started {MOST} times and crashed each time: see its logs, then start a new run")
+    """Fail the flow run for good if it was started more than `MAX_STARTS` times.
+
+    Raises:
+        CrashLoopError: it was.
+    """
+    if flow_run.run_count > MAX_STARTS:
+        raise CrashLoopError(f"started {MAX_STARTS} times and crashed each time: see its logs, then start a new run")

@@ -1,56 +1,55 @@
-"""Where a `ramreel up` over this store answers, and keeps what Prefect knows."""
+"""Addresses of the servers that a running `ramreel up` serves over a store."""
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from pydantic import ValidationError
 
 from tasks.arcade.settings.base import Settings
-from tasks.store.connection import Address
+from tasks.store.address import Address
 
 
-class Addresses(Settings):
-    """Where both servers answer, without a slash at the end."""
+class ServerAddresses(Settings):
+    """Base URLs of both servers, without a trailing slash."""
 
     prefect: str
     mlflow: str
 
     @property
     def api(self) -> str:
-        """Prefect's API."""
+        """URL of Prefect's API."""
         return f"{self.prefect}/api"
 
 
 @contextmanager
-def told(address: Address, at: Addresses) -> Iterator[None]:
-    """Say where the servers answer, beside the store, while the block lasts."""
+def published(address: Address, servers: ServerAddresses) -> Iterator[None]:
+    """Write the servers' addresses next to the store's database, and remove them when the block ends."""
     file = _file(address)
     assert file is not None
-    file.write_text(at.model_dump_json(), "utf-8")
+    file.write_text(servers.model_dump_json(), "utf-8")
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
 
 
-def addresses(address: Address) -> Addresses | None:
-    """Where the servers over this store answer; none if none is running, or the store is someone else's."""
+def running_servers(address: Address) -> ServerAddresses | None:
+    """Return the addresses of the servers over this store; None if none is running or the store is a server."""
     file = _file(address)
     try:
-        at = Addresses.model_validate_json(file.read_text("utf-8")) if file else None
+        servers = ServerAddresses.model_validate_json(file.read_text("utf-8")) if file else None
     except (OSError, ValidationError):
         return None
-    # A `ramreel up` that was killed leaves its note behind.
-    return at if at and answers(f"{at.api}/health") else None
+    # The file outlives a `ramreel up` that was killed.
+    return servers if servers and is_healthy(f"{servers.api}/health") else None
 
 
 def prefect_database(home: Path) -> str:
-    """Address of Prefect's database, where it is ours."""
+    """Return the connection URL of the embedded Prefect database."""
     return f"sqlite+aiosqlite:///{home / 'mlruns' / 'prefect.db'}"
 
 
@@ -58,12 +57,10 @@ def _file(address: Address) -> Path | None:
     return address.database and address.database.with_name("up.json")
 
 
-def answers(url: str) -> bool:
-    """Whether a server says that it is well."""
-    # Past any proxy of the environment's: this is our own machine.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def is_healthy(url: str) -> bool:
+    """Return whether a health check on this machine answers 200 within five seconds."""
     try:
-        with direct.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        # Without the environment's proxies: the server is on loopback.
+        return httpx.get(url, timeout=5, trust_env=False).status_code == httpx.codes.OK
+    except (httpx.HTTPError, httpx.InvalidURL, OSError):
         return False

@@ -1,16 +1,16 @@
-"""Links to MLflow's UI, for artifacts and messages; where nothing serves it, the place itself."""
+"""Links to runs and artifacts in MLflow's UI."""
 
 from __future__ import annotations
 
-from tasks.execution.endpoints import addresses
+from tasks.execution.endpoints import running_servers
 from tasks.store import Store
 
 
-def link(store: Store, run_id: str, artifact_path: str | None = None) -> str:
-    """Where a person sees a run, or an artifact of it."""
-    running, shown = addresses(store.address), store.address.shown
+def mlflow_url(store: Store, run_id: str, artifact_path: str | None = None) -> str:
+    """Return the URL of a run, or of an artifact, in MLflow's UI; the artifact's own URI if no server is running."""
+    running, shown = running_servers(store.address), store.address.redacted_uri
     if running:
-        return running.mlflow + store.page(run_id, artifact_path)
+        return running.mlflow + store.ui_path(run_id, artifact_path)
     if shown.startswith(("http://", "https://")):
-        return shown.rstrip("/") + store.page(run_id, artifact_path)
+        return shown.rstrip("/") + store.ui_path(run_id, artifact_path)
     return store.artifact_uri(run_id, artifact_path)

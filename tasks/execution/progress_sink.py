@@ -1,4 +1,4 @@
-"""Who hears how a run goes, besides Prefect: the terminal sets itself here, a deployment has nobody."""
+"""The progress sink: where runs report progress besides Prefect. A command sets its terminal; deployments have none."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from typing import Protocol
 from tasks.arcade.progress import Progress
 
 
-class Audience(Protocol):
-    """Shows progress to a person."""
+class ProgressSink(Protocol):
+    """Receives progress and log lines."""
 
-    def training(self, name: str, progress: Progress) -> None:
-        """A training is this far."""
+    def update(self, name: str, progress: Progress) -> None:
+        """Show the progress of a training run."""
         ...
 
-    def said(self, line: str) -> None:
-        """Something worth a line is done."""
+    def log(self, line: str) -> None:
+        """Show one line."""
         ...
 
 
-class _Nobody:
-    def training(self, name: str, progress: Progress) -> None:
+class _NullSink:
+    def update(self, name: str, progress: Progress) -> None:
         pass
 
-    def said(self, line: str) -> None:
+    def log(self, line: str) -> None:
         pass
 
 
-_audience: ContextVar[Audience] = ContextVar("audience", default=_Nobody())  # noqa: B039 - it holds nothing
+_sink: ContextVar[ProgressSink] = ContextVar("sink", default=_NullSink())  # noqa: B039 - it has no state
 
 
 @contextmanager
-def before(audience: Audience) -> Iterator[None]:
-    """Everything inside is shown to this audience."""
-    token = _audience.set(audience)
+def use_sink(sink: ProgressSink) -> Iterator[None]:
+    """Report progress to this sink within the block."""
+    token = _sink.set(sink)
     try:
         yield
     finally:
-        _audience.reset(token)
+        _sink.reset(token)
 
 
-def announce(line: str) -> None:
-    """Say a line in the log of the flow or task that runs, and to whoever listens."""
-    # Whoever hears of videos that are proved, or of a benchmark, does not wait for Prefect to be imported.
+def log_message(line: str) -> None:
+    """Log a line with the logger of the current flow or task run, and to the current sink."""
+    # Importing Prefect takes seconds: commands that run no flow use the sink without it.
     from prefect.logging import get_run_logger
 
     get_run_logger().info(line)
-    audience().said(line)
+    current_sink().log(line)
 
 
-def audience() -> Audience:
-    """Who listens now."""
-    return _audience.get()
+def current_sink() -> ProgressSink:
+    """Return the sink that is in use."""
+    return _sink.get()

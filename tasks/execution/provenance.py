@@ -1,4 +1,4 @@
-"""Where a run came from: what was typed, which versions, which commit."""
+"""Provenance of a run: the command, the library versions, the commit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what decides a result, by package; Python's beside them."""
+    """Return the versions of Python and of the packages that determine a result."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in PACKAGES:
         try:
@@ -39,9 +39,9 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Commit of the source that runs, with `-dirty` where it was changed since; none outside of a repository."""
+    """Return the commit of the running source, with `-dirty` if it was modified; None outside a repository."""
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -51,16 +51,16 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def command() -> str:
-    """What was typed, as a shell would take it again, without passwords."""
+    """Return the command line, quoted for a shell, without passwords."""
     return without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
 
 
 class Origin(TypedDict):
-    """What a run's own tags say of where it came from."""
+    """Provenance as `Store.start_run` takes it."""
 
     command: str
     versions: dict[str, str]
@@ -68,5 +68,5 @@ class Origin(TypedDict):
 
 
 def origin() -> Origin:
-    """Where whatever is started now comes from."""
+    """Return the provenance of runs started by this process."""
     return Origin(command=command(), versions=versions(), commit=commit())

@@ -1,4 +1,4 @@
-"""Which failures of a task are worth another try: those that may be over by then."""
+"""Which failures of a task are retried: those that may not occur again."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from tasks.arcade.drawing.mp4_encoder import VideoError
+from tasks.arcade.drawing.video_format import VideoError
 
 
-def only_after(*passing: type[Exception]) -> Callable[[Any, TaskRun, State[Any]], bool]:
-    """A task's `retry_condition_fn`: tried again after these failures, and after no others."""
+def retry_on(*transient: type[Exception]) -> Callable[[Any, TaskRun, State[Any]], bool]:
+    """Return a task's `retry_condition_fn` that retries after these exceptions only."""
 
-    def worth_a_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
-        return isinstance(state.result(raise_on_failure=False), passing)
+    def should_retry(_: Any, __: TaskRun, state: State[Any]) -> bool:
+        return isinstance(state.result(raise_on_failure=False), transient)
 
-    return worth_a_retry
+    return should_retry
 
 
-after_a_death = only_after(VideoError, BrokenProcessPool)
-"""An encoder or a process that died may live next time; a damaged checkpoint stays damaged."""
+retry_on_process_death = retry_on(VideoError, BrokenProcessPool)
+"""Retries after the death of an encoder or a worker process; a damaged checkpoint stays damaged."""

@@ -1,4 +1,4 @@
-"""Processes for what holds Python's lock, as the emulator does: only so is it played side by side."""
+"""Worker processes for code that holds the GIL, as the emulator does."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def processes(n: int, folder: Path, first: Callable[[], None] | None = None) -> ProcessPoolExecutor:
-    """A pool of processes that end with this one, however it ends.
+def process_pool(n: int, scratch: Path, initializer: Callable[[], None] | None = None) -> ProcessPoolExecutor:
+    """Return a pool of processes that end with this one, even if it is killed.
 
     Args:
-        n: how many.
-        folder: what they work in; removed by them when this process was killed and could not.
-        first: called in each of them before anything else.
+        n: number of processes.
+        scratch: their working files; the processes remove it if this process is killed.
+        initializer: called first in each process.
     """
-    return ProcessPoolExecutor(n, mp.get_context("spawn"), _begin, (folder, first))
+    return ProcessPoolExecutor(n, mp.get_context("spawn"), _initialize, (scratch, initializer))
 
 
-def in_a_process(folder: Path, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """What a function gives that is called in a process of its own, which works in a folder as in `processes`.
+def run_in_process(scratch: Path, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call a function in a process of its own and return its result; `scratch` as in `process_pool`.
 
     Raises:
         BrokenProcessPool: the process died.
     """
-    with processes(1, folder) as pool:
-        return pool.submit(work, *args, **kwargs).result()
+    with process_pool(1, scratch) as pool:
+        return pool.submit(function, *args, **kwargs).result()
 
 
-def _begin(folder: Path, first: Callable[[], None] | None) -> None:
+def _initialize(scratch: Path, initializer: Callable[[], None] | None) -> None:
     parent = mp.parent_process()
     assert parent is not None
 
-    def look() -> None:
-        # A parent that is killed can tell its processes nothing and clean up nothing: they look for themselves.
+    def exit_with_parent() -> None:
+        # A killed parent can neither signal its workers nor clean up.
         wait([parent.sentinel])
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
-    threading.Thread(target=look, name="ramreel-parent", daemon=True).start()
-    if first:
-        first()
+    threading.Thread(target=exit_with_parent, name="ramreel-parent", daemon=True).start()
+    if initializer:
+        initializer()

@@ -1,1 +1,1 @@
-"""Runs as the flows need them: lookup, comparability, report data, imports."""
+"""Runs as the flows need them: lookup, comparability, the data of reports, reels, imports, verification."""

@@ -16,7 +16,7 @@ from tasks.arcade.external_runs import (
     read_external_log,
     require_regular_file,
 )
-from tasks.arcade.learner import ForeignModel, read_zip
+from tasks.arcade.learner import ExternalModel, read_sb3_zip
 from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
 from tasks.store import Store, StoreError, one_line, start_import
@@ -34,7 +34,7 @@ class LoadedImport:
 
     run: ExternalRun
     log: ExternalLog
-    model: ForeignModel | None = None
+    model: ExternalModel | None = None
 
 
 def load_import(path: Path, game: GameSettings, approach: str, seed: int, *, trust: bool) -> LoadedImport:
@@ -59,7 +59,7 @@ def load_import(path: Path, game: GameSettings, approach: str, seed: int, *, tru
             f"{path} is a zip of Stable-Baselines3, and reading one can run code that it contains: "
             "pass --trust if you trust its origin"
         )
-    model = read_zip(path, game, approach, seed)
+    model = read_sb3_zip(path, game, approach, seed)
     run = model.log.run(game, approach, seed).model_copy(update={"steps": model.steps})
     return LoadedImport(run, model.log, model)
 

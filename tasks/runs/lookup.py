@@ -1,4 +1,4 @@
-"""Runs and checkpoints looked up in the store, for whatever follows a training."""
+"""Lookup of runs and checkpoints in the store, and the tags by which flows recognize their runs."""
 
 from __future__ import annotations
 
@@ -7,63 +7,77 @@ from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.settings.base import parsed
+from tasks.arcade.settings.base import parse_json
 from tasks.arcade.settings.evaluation import EvaluationSettings
+from tasks.execution.run_ids import is_run_id
 from tasks.store import Store, StoredCheckpoint, StoredRun, StoreError
 
-_EVALUATION = "ramreel.evaluation"
+ROOT_FLOW_RUN_TAG = "ramreel.root_flow_run_id"
+"""Tag with the outermost flow run that created a run; it stays the same when that flow run is started again."""
+TRIAL_TAG = "ramreel.trial"
+"""Tag with the trial number of a training run that belongs to a sweep."""
+_EVALUATION_TAG = "ramreel.evaluation"
+
+
+def resolve(store: Store, reference: str) -> str:
+    """Return the run id that a reference stands for; a full run id is returned as it is.
+
+    Raises:
+        StoreError: no run matches, or several do.
+    """
+    return reference if is_run_id(reference) else store.resolve_run(reference)
 
 
 def evaluation_tag(evaluation: EvaluationSettings | None) -> dict[str, str]:
-    """What a training's run bears so that whoever videos its checkpoints, now or later, judges them alike."""
-    return {_EVALUATION: evaluation.model_dump_json()} if evaluation else {}
+    """Return the tag with which every later recording evaluates the checkpoints of a run alike."""
+    return {_EVALUATION_TAG: evaluation.model_dump_json()} if evaluation else {}
 
 
-def wanted_evaluation(run: StoredRun) -> EvaluationSettings:
-    """How the checkpoints of a run are judged, unless somebody asks for something else.
+def evaluation_of(run: StoredRun) -> EvaluationSettings:
+    """Return the evaluation settings that a run was started with.
 
     Raises:
-        StoreError: its tag is not what we wrote.
+        StoreError: the tag is invalid.
     """
-    tag = run.tags.get(_EVALUATION, "{}")
+    tag = run.tags.get(_EVALUATION_TAG, "{}")
     try:
-        return parsed(EvaluationSettings, tag.encode())
+        return parse_json(EvaluationSettings, tag.encode())
     except ValueError as error:
         raise StoreError(
-            f"the tag {_EVALUATION} of run {run.name} ({run.run_id[:8]}) cannot be used: {error}; right would be "
-            f"{EvaluationSettings().model_dump_json()}, or no such tag"
+            f"the tag {_EVALUATION_TAG} of run {run.name} ({run.run_id[:8]}) is invalid: {error}; "
+            f"expected {EvaluationSettings().model_dump_json()}, or no such tag"
         ) from None
 
 
-def resumable(store: Store, run_id: str) -> StoredRun:
-    """A run that a training can go on with.
+def require_resumable(store: Store, run_id: str) -> StoredRun:
+    """Return a training run that can be resumed.
 
     Raises:
-        StoreError: it is no training, or is being trained by another process.
+        StoreError: the run is not a training run, or another process is training it.
     """
     run = store.run(run_id)
-    if run.settings is None or run.foreign is not None:
-        raise StoreError(f"run {run.name} ({run_id[:8]}) is no training: only a training can go on")
-    store.lease(run_id).refuse_if_held()
+    if run.settings is None or run.external is not None:
+        raise StoreError(f"run {run.name} ({run_id[:8]}) is not a training run: only training runs can be resumed")
+    store.lease(run_id).raise_if_held()
     return run
 
 
 def find_checkpoint(store: Store, reference: str, step: int | None) -> StoredCheckpoint:
-    """A run's checkpoint at a step, or its last one.
+    """Return a run's checkpoint at a step, or its last one.
 
     Raises:
-        StoreError: there is no such run, it is named ambiguously, or it has no such checkpoint.
+        StoreError: no run matches the reference, or several do, or the run has no such checkpoint.
     """
-    return store.checkpoints_at(store.resolve_run(reference), None if step is None else (step,))[-1]
+    return store.checkpoints_at(resolve(store, reference), None if step is None else (step,))[-1]
 
 
-def fetch(store: Store, stored: StoredCheckpoint) -> Checkpoint:
-    """Bring a checkpoint here and read it.
+def load_checkpoint(store: Store, stored: StoredCheckpoint) -> Checkpoint:
+    """Download a checkpoint and read it.
 
     Raises:
         CheckpointError: it is damaged.
-        StoreError: it cannot be brought here.
+        StoreError: it cannot be downloaded.
     """
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         directory = store.fetch_checkpoint(stored, Path(folder))
-        return files.read(directory, stored.digest, name=f"at step {stored.step}")
+        return files.read_checkpoint(directory, stored.digest, name=f"at step {stored.step}")

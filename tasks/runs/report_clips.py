@@ -1,7 +1,8 @@
-"""The small videos of a report: made of the traces that were recorded, side by side in processes."""
+"""Clips in reports: rendered from the traces of recorded videos, in worker processes."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from contextlib import ExitStack
@@ -9,90 +10,92 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tasks.arcade import report
-from tasks.arcade.drawing.mp4_encoder import VideoError
+from tasks.arcade.drawing.video_format import VideoError
 from tasks.arcade.episodes.trace import TraceError, read_trace
-from tasks.arcade.report import Findings, VideoView, WantedVideo
+from tasks.arcade.report import Findings, VideoRequest, VideoView
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.video.clip import Clip, clip
-from tasks.execution.progress_sink import audience
-from tasks.execution.worker_processes import processes
-from tasks.store import Store, Video
+from tasks.arcade.video.clip import RenderedClip, render_clip
+from tasks.execution.progress_sink import current_sink
+from tasks.execution.worker_processes import process_pool
+from tasks.store import Store, StoredVideo
 
 
-def with_videos(store: Store, findings: Findings, comparison_id: str) -> Findings:
-    """The findings with small videos of its runs, drawn again from the traces that were recorded.
+def with_clips(store: Store, findings: Findings, comparison_id: str) -> Findings:
+    """Return the findings with clips of the runs, rendered from their traces; the statistics are shared.
 
-    A trace that the game does not play as it says is no video: the report says so, and has the others.
+    A trace that does not replay in its game gives no clip: the report names it and has the others.
     """
     comparison = findings.comparison
     videos = {run.run_id: store.videos(run.run_id) for run in comparison.runs}
     evaluated = {run.run_id: {row.step for row in run.checkpoints} for run in comparison.runs}
     recorded = {run_id: sorted(videos[run_id].keys() & evaluated[run_id]) for run_id in videos}
-    wanted = report.wanted_videos(findings.groups, recorded)
-    if not wanted:
+    requests = report.select_videos(findings.groups, recorded)
+    if not requests:
         return findings
-    audience().said(f"drawing {len(wanted)} videos for the report")
-    reports = _folder(store.artifact_uri(comparison_id, "reports"))
+    current_sink().log(f"rendering {len(requests)} clips for the report")
+    reports = _local_path(store.artifact_uri(comparison_id, "reports"))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ramreel-")))
-        pool = stack.enter_context(processes(min(len(wanted), cores()), folder))
-        folders = [folder / str(number) for number in range(len(wanted))]
+        pool = stack.enter_context(process_pool(min(len(requests), cores()), folder))
+        folders = [folder / str(number) for number in range(len(requests))]
         traces = [
-            store.fetch_artifact(one.run_id, videos[one.run_id][one.step].trace, folder)
-            for one, folder in zip(wanted, folders, strict=True)
+            store.fetch_artifact(request.run_id, videos[request.run_id][request.step].trace, folder)
+            for request, folder in zip(requests, folders, strict=True)
         ]
-        jobs = [pool.submit(_draw, trace, one.frames) for trace, one in zip(traces, wanted, strict=True)]
+        jobs = [pool.submit(_render, trace, request.frames) for trace, request in zip(traces, requests, strict=True)]
         names = {run.run_id: run.run_name for run in comparison.runs}
-        made: dict[str, list[VideoView]] = {}
-        left_out = []
-        for one, job in zip(wanted, jobs, strict=True):
-            video = videos[one.run_id][one.step]
+        views: dict[str, list[VideoView]] = {}
+        omitted = []
+        for request, job in zip(requests, jobs, strict=True):
+            video = videos[request.run_id][request.step]
             try:
-                drawn = job.result()
+                rendered = job.result()
             except (VideoError, TraceError) as error:
-                left_out.append(f"{names[one.run_id]}, step {one.step:,}: {error}")
+                omitted.append(f"{names[request.run_id]}, step {request.step:,}: {error}")
             else:
-                made.setdefault(one.run_id, []).append(_view(one, video, drawn, _from(store, reports, one, video)))
-    runs = tuple(run.model_copy(update={"videos": tuple(made.get(run.run_id, ()))}) for run in comparison.runs)
-    return Findings(comparison.model_copy(update={"runs": runs, "not_shown": tuple(left_out)}))
+                full_video = _relative_path(store, reports, request, video)
+                views.setdefault(request.run_id, []).append(_view(request, video, rendered, full_video))
+    clips = {run_id: tuple(of_run) for run_id, of_run in views.items()}
+    return dataclasses.replace(findings, videos=clips, omitted_videos=tuple(omitted))
 
 
-class _Drawn(Settings):
-    clip: Clip
+class _Rendered(Settings):
+    clip: RenderedClip
     mp4: bytes
     episode_return: float
     episode_frames: int
 
 
-def _draw(path: Path, frames: int) -> _Drawn:
+def _render(path: Path, frames: int) -> _Rendered:
     trace = read_trace(path)
     mp4 = path.with_suffix(".mp4")
-    made = clip(trace, mp4, frames)
-    return _Drawn(clip=made, mp4=mp4.read_bytes(), episode_return=trace.episode_return, episode_frames=trace.frames + 1)
+    clip = render_clip(trace, mp4, frames)
+    return _Rendered(
+        clip=clip, mp4=mp4.read_bytes(), episode_return=trace.episode_return, episode_frames=trace.frames + 1
+    )
 
 
-def _view(wanted: WantedVideo, video: Video, drawn: _Drawn, whole: str | None) -> VideoView:
+def _view(request: VideoRequest, video: StoredVideo, rendered: _Rendered, full_video: str | None) -> VideoView:
     return VideoView(
-        step=wanted.step,
-        episode_return=drawn.episode_return,
-        mp4=drawn.mp4,
-        frames=drawn.clip.frames,
-        episode_frames=drawn.episode_frames,
-        fps=drawn.clip.fps,
-        score=drawn.clip.score,
-        whole=whole,
+        step=request.step,
+        episode_return=rendered.episode_return,
+        mp4=rendered.mp4,
+        frames=rendered.clip.frames,
+        episode_frames=rendered.episode_frames,
+        fps=rendered.clip.fps,
+        score=rendered.clip.score,
+        full_video=full_video,
         path=video.mp4,
     )
 
 
-def _from(store: Store, reports: Path | None, wanted: WantedVideo, video: Video) -> str | None:
-    """Where the whole video lies, as seen from the report's folder; none where they are not on one disk."""
-    whole = _folder(store.artifact_uri(wanted.run_id, video.mp4))
-    return os.path.relpath(whole, reports) if whole and reports else None
+def _relative_path(store: Store, reports: Path | None, request: VideoRequest, video: StoredVideo) -> str | None:
+    """Return the path of the full video relative to the report's folder; None unless both are local files."""
+    full_video = _local_path(store.artifact_uri(request.run_id, video.mp4))
+    return os.path.relpath(full_video, reports) if full_video and reports else None
 
 
-def _folder(uri: str) -> Path | None:
-    """The path that a local artifact's address means."""
+def _local_path(uri: str) -> Path | None:
     parts = urlsplit(uri)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None

@@ -1,4 +1,4 @@
-"""Runs, read from MLflow as a report shows them."""
+"""Data of a report, read from MLflow."""
 
 from __future__ import annotations
 
@@ -7,59 +7,70 @@ from collections.abc import Sequence
 
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.episodes.evaluation import Evaluation
-from tasks.arcade.external_runs import ForeignEvaluation, ForeignRun
+from tasks.arcade.external_runs import ExternalEvaluation, ExternalRun
 from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
+from tasks.arcade.settings.algorithms import UnlearnedSettings
 from tasks.arcade.settings.game import GameSettings
-from tasks.runs.comparability import Contenders, game_of
+from tasks.runs.comparability import RunSelection, game_of
 from tasks.store import Store, StoredRun, StoreError
 
 
-def read_run(store: Store, run_id: str, found: Contenders) -> RunView:
-    """A run, without its videos.
+def read_runs(store: Store, selection: RunSelection) -> tuple[RunView, ...]:
+    """Return the runs of a comparison.
 
     Raises:
-        StoreError: it cannot be read, or a return in it is no number.
+        StoreError: a run cannot be read, or contains a return that is not a number.
+    """
+    return tuple(read_run(store, run_id, selection) for run_id in selection.all_runs)
+
+
+def read_run(store: Store, run_id: str, selection: RunSelection) -> RunView:
+    """Return one run of a comparison.
+
+    Raises:
+        StoreError: it cannot be read, or contains a return that is not a number.
     """
     run = store.run(run_id)
     game = game_of(run)
-    baseline = run_id in found.baseline
-    last = found.step if baseline else None
-    evaluations = [one for one in store.fetch_evaluations(run_id) if last is None or one.step <= last]
+    baseline = run.run_id in selection.baseline
+    last = selection.baseline_step if baseline else None
+    evaluations = [one for one in store.fetch_evaluations(run.run_id) if last is None or one.step <= last]
     view = _view(store, run, game, evaluations)
-    if run.foreign is not None:
-        view = _imported(view, run, run.foreign)
+    if run.external is not None:
+        view = _imported(view, run, run.external)
     return view.model_copy(update={"side": "baseline" if baseline else "candidate"})
 
 
-def _imported(view: RunView, run: StoredRun, foreign: ForeignRun) -> RunView:
-    """With what is known from elsewhere, unless it was played here."""
-    update: dict[str, object] = {"origin": foreign.origin, "steps": foreign.steps, "cost": Cost()}
+def _imported(view: RunView, run: StoredRun, external: ExternalRun) -> RunView:
+    """Add what an import knows; its evaluations count unless the run was evaluated here."""
+    update: dict[str, object] = {"origin": external.origin, "steps": external.steps, "cost": Cost()}
     if not view.checkpoints:
-        rows = tuple(_foreign_row(run, foreign, one) for one in foreign.evaluations)
-        update |= {"checkpoints": rows, "judged_by": foreign.judged_by, "played_here": False}
+        rows = tuple(_external_row(run, external, one) for one in external.evaluations)
+        update |= {"checkpoints": rows, "returns_from": external.returns_from, "evaluated_here": False}
     return view.model_copy(update=update)
 
 
-def _foreign_row(run: StoredRun, foreign: ForeignRun, evaluation: ForeignEvaluation) -> CheckpointRow:
-    # Nobody kept the RAM. Where nothing but the seed decides, episodes of one return and length are one episode.
-    sticky = foreign.game.repeat_action_probability > 0 or not evaluation.lengths
-    places = range(len(evaluation.returns))
-    played = places if sticky else zip(evaluation.returns, evaluation.lengths, strict=True)
-    return _checked_row(run, evaluation.step, evaluation.returns, [str(one) for one in played], evaluation.lengths)
+def _external_row(run: StoredRun, external: ExternalRun, evaluation: ExternalEvaluation) -> CheckpointRow:
+    # Without RAM digests: in a deterministic game, episodes with the same return and length count as one.
+    sticky = external.game.repeat_action_probability > 0 or not evaluation.lengths
+    indices = range(len(evaluation.returns))
+    episodes = indices if sticky else zip(evaluation.returns, evaluation.lengths, strict=True)
+    return _checked_row(run, evaluation.step, evaluation.returns, [str(one) for one in episodes], evaluation.lengths)
 
 
 def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequence[Evaluation]) -> RunView:
-    run_id, known = run.run_id, run.settings or run.foreign
+    run_id, known = run.run_id, run.settings or run.external
     assert known is not None
     return RunView(
         run_id=run_id,
         run_name=run.name,
-        approach=known.approach if isinstance(known, ForeignRun) else known.approach.name,
+        approach=known.approach if isinstance(known, ExternalRun) else known.approach.name,
+        learned=isinstance(known, ExternalRun) or not isinstance(known.approach.algorithm, UnlearnedSettings),
         seed=known.seed,
         env_id=game.env_id,
         rom=game.rom,
         frame_skip=_frame_skip(game),
-        sticky=game.repeat_action_probability,
+        repeat_action_probability=game.repeat_action_probability,
         steps=int(run.metrics.get("time/total_timesteps", 0)),
         checkpoints=tuple(_row(run, evaluation) for evaluation in evaluations),
         curve=tuple(store.history(run_id, "rollout/ep_rew_mean")),
@@ -89,7 +100,7 @@ def _checked_row(
 
 
 def _cost(store: Store, run: StoredRun) -> Cost:
-    """Of every sitting that came to its end; older runs know only when they began and ended."""
+    """Add up every session of a run that completed; older runs only have a start and an end time."""
     known = {
         key: sum(value for _, value in store.history(run.run_id, f"time/{key}"))
         for key in ("wall_seconds", "cpu_seconds")

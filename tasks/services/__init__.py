@@ -1,1 +1,1 @@
-"""The servers behind `ramreel up`: start, deployments, status, orphaned runs."""
+"""The servers behind `ramreel up`: processes, deployments, status, orphaned flow runs."""

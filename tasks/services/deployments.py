@@ -1,4 +1,4 @@
-"""Deployments, work pool and automations at a Prefect server, through its public API and command line."""
+"""Registration of deployments, work pool and automations at a Prefect server."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry
@@ -27,82 +28,94 @@ from prefect.workers.process import ProcessWorker
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import Settings
-from tasks.services.orphans import end_killed
+from tasks.services.orphans import mark_killed_runs_crashed
 
 POOL = "ramreel"
 TAG = "ramreel"
-QUEUES = ("training", "looking")
-"""Each runs one thing at a time: a training uses all cores, and so does whatever plays a checkpoint."""
-_LAST_WORDS = timedelta(seconds=20)
-"""For which a process that is told to end may still say how it ended; that would end its second start."""
-_ROOT = Path(__file__).parents[1]
+QUEUES = ("training", "evaluation")
+"""Work queues that each execute one flow run at a time: training uses all cores, and so does evaluation."""
+_RESTART_DELAY = timedelta(seconds=20)
+"""Time for a terminated process to report its end, which would otherwise end the restarted flow run."""
+_ROOT = Path(__file__).parents[2]
 _FOLDER = _ROOT / "deployments"
-_REGISTERED = "ramreel_deployments"
-_SWITCHES = "ramreel_switches"
-"""Variables at Prefect's server. This one is there while deployments are registered, for whoever comes after a kill."""
+_DIGEST_VARIABLE = "ramreel_deployments"
+_OVERRIDES_VARIABLE = "ramreel_switches"
+"""Prefect variable that exists during a registration: the next one restores the user's overrides after a kill."""
+_FORMER_NAMES = {
+    "ramreel: record each checkpoint": "ramreel: film each checkpoint",
+    "ramreel: follow up each training run": "ramreel: follow up each training",
+    "ramreel: retrain after a performance drop": "ramreel: train again where play gets worse",
+    "ramreel: detect flow runs whose process was killed": "ramreel: notice a run whose process was killed",
+    "ramreel: detect flow runs that never started": "ramreel: notice a run whose process never began",
+    "ramreel: restart crashed flow runs": "ramreel: start a crashed run again",
+}
+"""Names of automations and the names that version 0.1 registered them under."""
 
 
-class DeployError(RamreelError):
-    """Prefect did not take what was to be registered; the message is one line."""
+class DeploymentError(RamreelError):
+    """Prefect rejected a registration; the message is one line."""
 
 
 def register(api_url: str) -> bool:
-    """Register everything in deployments/ that this Prefect server does not have yet; twice is as good as once.
+    """Register the contents of deployments/ at a Prefect server, unless they are registered and unchanged.
 
-    What a person changed in Prefect's UI stays: a schedule that is switched on, a queue's limit, an automation that is
-    switched off, that of a deployment's trigger too.
+    What a user changed in Prefect's UI stays: active schedules, concurrency limits of queues, disabled automations
+    (including those of deployment triggers).
 
     Returns:
         Whether anything was registered.
 
     Raises:
-        DeployError: Prefect refused something.
+        DeploymentError: Prefect rejected a registration.
     """
     with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
         digest, before = _digest(), deployments(client)
-        if Variable.get(_REGISTERED) == digest and _names() <= before.keys():
+        if Variable.get(_DIGEST_VARIABLE) == digest and _declared_names() <= before.keys():
             return False
         _create_pool(client)
-        switches = _switches(client, before)
-        Variable.set(_SWITCHES, switches.model_dump(mode="json"), overwrite=True)
+        overrides = _user_overrides(client, before)
+        Variable.set(_OVERRIDES_VARIABLE, overrides.model_dump(mode="json"), overwrite=True)
         _deploy(api_url)
-        _set_again(client, switches)
+        _restore_overrides(client, overrides)
         _create_automations(client)
-        Variable.unset(_SWITCHES)
-        Variable.set(_REGISTERED, digest, overwrite=True)
+        Variable.unset(_OVERRIDES_VARIABLE)
+        Variable.set(_DIGEST_VARIABLE, digest, overwrite=True)
     return True
 
 
-def start_again(api_url: str) -> int:
-    """Have whatever the pool's last worker had taken start again, while there is no worker; how many flow runs that is.
+def restart_interrupted_runs(api_url: str) -> int:
+    """Start the flow runs again that the pool's last worker was executing; call it while no worker is running.
 
-    Without that they hold their places in the queues until their missing heartbeats are noticed, and Prefect lets
-    automations hear of what it cannot order, as after a restart of its server, a quarter of an hour late. If a process
-    lives after all, its run's lease keeps the two apart. What killed commands have left behind ends, too.
+    Otherwise they block their queues until Prefect notices the missing heartbeats, which takes a quarter of an hour
+    after a restart of its server. If a process is still alive, the lease on its run keeps the two apart. Also ends the
+    flow runs of killed commands.
+
+    Returns:
+        The number of flow runs.
     """
-    taken = {"state": {"type": {"any_": [StateType.PENDING, StateType.RUNNING]}}}
+    interrupted = {"state": {"type": {"any_": [StateType.PENDING, StateType.RUNNING]}}}
     with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
-        end_killed(client)
+        mark_killed_runs_crashed(client)
         found = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(taken),
+            flow_run_filter=FlowRunFilter.model_validate(interrupted),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),
         )
         for run in found:
-            again: State[None] = AwaitingRetry(
-                scheduled_time=datetime.now(UTC) + _LAST_WORDS,
-                message="Started again: its process ended with its worker.",
+            retry: State[None] = AwaitingRetry(
+                scheduled_time=datetime.now(UTC) + _RESTART_DELAY,
+                message="Restarted because its process ended with the worker.",
             )
-            client.set_flow_run_state(run.id, again, force=True)
+            client.set_flow_run_state(run.id, retry, force=True)
     return len(found)
 
 
 def deployments(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
-    """What is registered, by name."""
+    """Return the registered deployments by name."""
     return {deployment.name: deployment for deployment in client.read_deployments() if TAG in deployment.tags}
 
 
 def _digest() -> str:
-    """Of all that decides what a deployment is: the forms of its parameters are made from the code."""
+    """Return the digest of everything that defines a deployment; parameter schemas are derived from the code."""
     code = (path for room in ("flows", "tasks") for path in (_ROOT / room).rglob("*.py"))
     files = sorted([*_FOLDER.glob("*.yaml"), *code])
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
@@ -112,7 +125,7 @@ def _read(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((_FOLDER / name).read_text("utf-8")))
 
 
-def _names() -> set[str]:
+def _declared_names() -> set[str]:
     return {str(deployment["name"]) for deployment in _read("prefect.yaml")["deployments"]}
 
 
@@ -126,7 +139,7 @@ def _create_pool(client: SyncPrefectClient) -> None:
 
 
 def _deploy(api_url: str) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", _FOLDER / "prefect.yaml"],
         cwd=_ROOT,
         env=os.environ | {"PREFECT_API_URL": api_url},
@@ -134,50 +147,56 @@ def _deploy(api_url: str) -> None:
         text=True,
         check=False,
     )
-    if done.returncode:
-        said = " ".join(f"{done.stdout} {done.stderr}".split())
-        raise DeployError(f"the deployments could not be registered: {said[-400:]}")
+    if completed.returncode:
+        output = " ".join(f"{completed.stdout} {completed.stderr}".split())
+        raise DeploymentError(f"could not register the deployments: {output[-400:]}")
 
 
-class _Switches(Settings):
-    """What a person switched otherwise than the files have it.
+class _UserOverrides(Settings):
+    """What the user changed against the files.
 
     Attributes:
-        on: schedules that are on, each as its deployment's name and its slug.
-        off: automations of deployments that are off, by name.
+        on: active schedules, as name of the deployment and slug.
+        off: names of disabled automations of deployments.
     """
 
     on: tuple[tuple[str, str | None], ...]
     off: tuple[str, ...]
 
 
-def _switches(client: SyncPrefectClient, before: Mapping[str, DeploymentResponse]) -> _Switches:
-    """As they are now, or as they were before a registration that was killed under way."""
-    if kept := Variable.get(_SWITCHES):
-        return _Switches.model_validate(kept)
+def _user_overrides(client: SyncPrefectClient, before: Mapping[str, DeploymentResponse]) -> _UserOverrides:
+    """Return the current overrides, or those saved by a registration that was killed."""
+    if saved := Variable.get(_OVERRIDES_VARIABLE):
+        return _UserOverrides.model_validate(saved)
     triggers = (trigger["name"] for one in _read("prefect.yaml")["deployments"] for trigger in one.get("triggers", ()))
-    return _Switches(
+    return _UserOverrides(
         on=tuple((name, one.slug) for name, deployment in before.items() for one in deployment.schedules if one.active),
-        off=tuple(name for name in triggers if any(not one.enabled for one in client.read_automations_by_name(name))),
+        off=tuple(name for name in triggers if any(not one.enabled for one in _automations(client, name))),
     )
 
 
-def _set_again(client: SyncPrefectClient, switches: _Switches) -> None:
-    """Registering again switches all as the files have it; a person's switch counts for more."""
+def _automations(client: SyncPrefectClient, name: str) -> list[Automation]:
+    """Return the registered automations of this name, and those of its former name."""
+    names = filter(None, (name, _FORMER_NAMES.get(name)))
+    return [automation for either in names for automation in client.read_automations_by_name(either)]
+
+
+def _restore_overrides(client: SyncPrefectClient, overrides: _UserOverrides) -> None:
+    """Restore what a registration has reset to the files' values."""
     for name, deployment in deployments(client).items():
         for schedule in deployment.schedules:
-            if (name, schedule.slug) in switches.on and not schedule.active:
+            if (name, schedule.slug) in overrides.on and not schedule.active:
                 client.update_deployment_schedule(deployment.id, schedule.id, active=True)
-    for name in switches.off:
+    for name in overrides.off:
         for automation in client.read_automations_by_name(name):
             client.pause_automation(automation.id)
 
 
 def _create_automations(client: SyncPrefectClient) -> None:
     for fields in _read("automations.yaml")["automations"]:
-        wanted = AutomationCore.model_validate(fields)
-        there = client.read_automations_by_name(wanted.name)
-        for one in there:
-            client.update_automation(one.id, wanted.model_copy(update={"enabled": one.enabled}))
-        if not there:
-            client.create_automation(wanted)
+        declared = AutomationCore.model_validate(fields)
+        existing = _automations(client, declared.name)
+        for one in existing:
+            client.update_automation(one.id, declared.model_copy(update={"enabled": one.enabled}))
+        if not existing:
+            client.create_automation(declared)

@@ -1,4 +1,4 @@
-"""Flow runs of commands whose process was killed: nobody else would ever say in Prefect that they are over."""
+"""Orphaned flow runs of commands whose process was killed: nothing else would ever end them in Prefect."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ TAG = "ramreel.command"
 
 
 @contextmanager
-def as_a_command() -> Iterator[None]:
-    """The flow runs inside are a command's: as long as its process lives, a lock beside Prefect's database says so."""
-    if (lock := _lock()) is None:
+def tracked_command() -> Iterator[None]:
+    """Tag the block's flow runs as a command's, and hold a shared lock next to Prefect's database while it is alive."""
+    if (lock := _lock_file()) is None:
         yield
         return
     from prefect import tags
 
-    # The kernel gives it back however the process ends.
+    # The kernel releases the lock however the process ends.
     with lock.open("a") as file, tags(TAG):
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 
-def end_killed(client: SyncPrefectClient) -> None:
-    """Call the flow runs crashed that killed commands have left behind, if no command lives."""
-    if (lock := _lock()) is None:
+def mark_killed_runs_crashed(client: SyncPrefectClient) -> None:
+    """Set the flow runs of killed commands to Crashed, unless a command is running."""
+    if (lock := _lock_file()) is None:
         return
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
-    not_over = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    unfinished = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        asked = {"state": {"type": {"any_": not_over}}, "tags": {"all_": [TAG]}}
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(asked)):
+        query = {"state": {"type": {"any_": unfinished}}, "tags": {"all_": [TAG]}}
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(query)):
             crashed: State[None] = Crashed(message="The process of its command was killed.")
             client.set_flow_run_state(run.id, crashed, force=True)
 
 
-def _lock() -> Path | None:
-    """None where Prefect's database is somebody else's: who works on it cannot be told."""
+def _lock_file() -> Path | None:
+    """Return the lock file; None if Prefect's database is not the embedded one, which only this home's commands use."""
     home = find_home()
     if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL") != prefect_database(home):
         return None

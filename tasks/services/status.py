@@ -1,4 +1,4 @@
-"""How things are: what runs, what is next, who is champion, the last reports; read from both servers."""
+"""Status of ramreel: running and scheduled flow runs, champions, latest reports, read from both servers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.arcade.settings.base import Settings
-from tasks.compare import REPORT
-from tasks.execution.endpoints import addresses, answers
-from tasks.execution.links import link
+from tasks.execution.endpoints import is_healthy, running_servers
+from tasks.execution.links import mlflow_url
 from tasks.services.deployments import POOL, deployments
-from tasks.store import Champion, Registry, Store
+from tasks.store import REPORT, Champion, ChampionRegistry, Store
 
-_LINES = 5
-_UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+_MAX_ENTRIES = 5
+_ACTIVE_STATES = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
-class Activity(Settings):
-    """A flow run that is under way, or to come."""
+class FlowRunInfo(Settings):
+    """A flow run that is running or scheduled."""
 
     flow_run_id: str
     name: str
@@ -32,19 +31,19 @@ class Activity(Settings):
     at: datetime
 
 
-class KnownChampion(Settings):
-    """A champion, in a few words."""
+class ChampionInfo(Settings):
+    """The champion of a game; `dropped` is the cause of a drop in performance, None if there is none."""
 
     env_id: str
     version: int
     run_id: str
     step: int
-    words: str
+    summary: str
     dropped: str | None
 
 
-class Report(Settings):
-    """A comparison that is in the store."""
+class ReportInfo(Settings):
+    """A comparison in the store."""
 
     run_id: str
     name: str
@@ -53,64 +52,66 @@ class Report(Settings):
 
 
 class Status(Settings):
-    """How things are.
+    """Status of servers, flow runs, champions and reports.
 
     Attributes:
-        prefect: address of Prefect's server; none if none is known or it does not answer.
-        mlflow: address of MLflow's server; none if the store is read without one.
-        workers: of the pool, that are there.
-        running: what runs.
-        next: what is scheduled.
+        prefect: URL of Prefect's server; None if it is not configured or does not answer.
+        mlflow: URL of MLflow's server; None if the store is read directly.
+        workers: number of online workers.
+        running: running flow runs.
+        next: next scheduled flow run of each deployment.
         off: schedules that are switched off.
-        champions: of each game.
-        reports: the last ones.
+        champions: champions of all games.
+        reports: latest reports.
     """
 
     prefect: str | None
     mlflow: str | None
     workers: int = 0
-    running: tuple[Activity, ...] = ()
-    next: tuple[Activity, ...] = ()
+    running: tuple[FlowRunInfo, ...] = ()
+    next: tuple[FlowRunInfo, ...] = ()
     off: tuple[str, ...] = ()
-    champions: tuple[KnownChampion, ...] = ()
-    reports: tuple[Report, ...] = ()
+    champions: tuple[ChampionInfo, ...] = ()
+    reports: tuple[ReportInfo, ...] = ()
 
 
 def status(store: Store) -> Status:
-    """Ask both servers, or the store alone where there is no `ramreel up`.
+    """Return the status from both servers, or from the store alone if `ramreel up` is not running.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    at = addresses(store.address)
-    api = os.environ.get("PREFECT_API_URL") or (at.api if at else None)
-    known = Status(
+    servers = running_servers(store.address)
+    api = os.environ.get("PREFECT_API_URL") or (servers.api if servers else None)
+    stored = Status(
         prefect=None,
-        mlflow=at.mlflow if at else None,
-        champions=tuple(map(_known, Registry(store.address).champions())),
-        reports=_reports(store),
+        mlflow=servers.mlflow if servers else None,
+        champions=tuple(map(_champion_info, ChampionRegistry(store.address).champions())),
+        reports=_latest_reports(store),
     )
-    if api is None or not answers(f"{api}/health"):
-        return known
+    if api is None or not is_healthy(f"{api}/health"):
+        return stored
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        return known.model_copy(update={"prefect": api.removesuffix("/api"), **_asked(client)})
+        return stored.model_copy(update={"prefect": api.removesuffix("/api"), **_prefect_status(client)})
 
 
-def _asked(client: SyncPrefectClient) -> dict[str, object]:
-    running = client.read_flow_runs(flow_run_filter=_in(_UNDER_WAY), sort=FlowRunSort.START_TIME_ASC)
-    coming = client.read_flow_runs(
-        flow_run_filter=_in([StateType.SCHEDULED]), sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200
+def _prefect_status(client: SyncPrefectClient) -> dict[str, object]:
+    running = client.read_flow_runs(flow_run_filter=_in_states(_ACTIVE_STATES), sort=FlowRunSort.START_TIME_ASC)
+    scheduled = client.read_flow_runs(
+        flow_run_filter=_in_states([StateType.SCHEDULED]), sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200
     )
     registered = deployments(client)
     names = {deployment.id: name for name, deployment in registered.items()}
-    # A schedule has hundreds of runs to come; the first of each deployment tells.
-    first = {run.deployment_id: run for run in reversed(coming)}
+    # A schedule has hundreds of scheduled runs: only the first of each deployment is of interest.
+    first = {run.deployment_id: run for run in reversed(scheduled)}
     return {
-        "workers": _workers(client),
-        "running": tuple(_activity(run, run.name) for run in running if not run.parent_task_run_id),
+        "workers": _online_workers(client),
+        "running": tuple(_flow_run_info(run, run.name) for run in running if not run.parent_task_run_id),
         "next": tuple(
-            _activity(run, names.get(run.deployment_id, run.name) if run.deployment_id else run.name)
-            for run in sorted(first.values(), key=lambda run: run.expected_start_time or datetime.now(UTC))[:_LINES]
+            _flow_run_info(run, names.get(run.deployment_id, run.name) if run.deployment_id else run.name)
+            for run in sorted(first.values(), key=lambda run: run.expected_start_time or datetime.now(UTC))[
+                :_MAX_ENTRIES
+            ]
         ),
         "off": tuple(
             f"{name} {schedule.slug or ''}".strip()
@@ -121,11 +122,11 @@ def _asked(client: SyncPrefectClient) -> dict[str, object]:
     }
 
 
-def _in(states: list[StateType]) -> FlowRunFilter:
+def _in_states(states: list[StateType]) -> FlowRunFilter:
     return FlowRunFilter.model_validate({"state": {"type": {"any_": states}}})
 
 
-def _workers(client: SyncPrefectClient) -> int:
+def _online_workers(client: SyncPrefectClient) -> int:
     try:
         workers = client.read_workers_for_work_pool(POOL)
     except ObjectNotFound:
@@ -133,30 +134,30 @@ def _workers(client: SyncPrefectClient) -> int:
     return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
-def _activity(run: FlowRun, name: str) -> Activity:
+def _flow_run_info(run: FlowRun, name: str) -> FlowRunInfo:
     at = run.start_time or run.expected_start_time or datetime.now(UTC)
-    return Activity(flow_run_id=str(run.id), name=name, state=run.state_name or "", at=at)
+    return FlowRunInfo(flow_run_id=str(run.id), name=name, state=run.state_name or "", at=at)
 
 
-def _known(champion: Champion) -> KnownChampion:
-    return KnownChampion(
+def _champion_info(champion: Champion) -> ChampionInfo:
+    return ChampionInfo(
         env_id=champion.env_id,
         version=champion.version,
         run_id=champion.run_id,
         step=champion.step,
-        words=champion.words,
-        dropped=champion.dropped,
+        summary=champion.description,
+        dropped=champion.drop_cause,
     )
 
 
-def _reports(store: Store) -> tuple[Report, ...]:
-    runs = [store.run(run_id) for run_id in store.runs_tagged("ramreel.kind", "comparison")[:_LINES]]
+def _latest_reports(store: Store) -> tuple[ReportInfo, ...]:
+    runs = [store.run(run_id) for run_id in store.runs_tagged("ramreel.kind", "comparison")[:_MAX_ENTRIES]]
     return tuple(
-        Report(
+        ReportInfo(
             run_id=run.run_id,
             name=run.name,
             at=datetime.fromtimestamp(run.start_ms / 1000, UTC),
-            page=link(store, run.run_id, REPORT),
+            page=mlflow_url(store, run.run_id, REPORT),
         )
         for run in runs
         if run.status == "FINISHED"

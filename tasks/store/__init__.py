@@ -1,7 +1,7 @@
 """Runs, metrics, checkpoints, videos and reports in MLflow: the only package that imports mlflow."""
 
 from tasks.store.address import find_home
-from tasks.store.artifact_paths import step_name
+from tasks.store.artifact_paths import REPORT, step_name
 from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
 from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError
@@ -22,6 +22,7 @@ __all__ = [
     "ATLAS",
     "BEST_SETTINGS",
     "DROP_CAUSE",
+    "REPORT",
     "Champion",
     "ChampionRegistry",
     "Lease",

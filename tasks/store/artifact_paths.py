@@ -11,6 +11,8 @@ from tasks.store.values import StoredVideo
 
 VIDEOS = "videos"
 EVALUATIONS = "evaluations"
+REPORT = "reports/report.html"
+"""Artifact path of the HTML report of a comparison or a sweep."""
 
 _STEP_NAME = re.compile(r"step-(?P<step>\d{9,11})")
 _EPISODE_NAME = re.compile(r"episode-\d{2,5}")

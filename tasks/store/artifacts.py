@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from tasks.store.address import Address
-from tasks.store.artifact_paths import safe_path
+from tasks.store.artifact_paths import REPORT, safe_path
 from tasks.store.connection import connect
 from tasks.store.errors import StoreError, raises_store_error
 from tasks.store.former_layout import former_path
@@ -44,7 +44,7 @@ class ArtifactStore:
 
     def log_report(self, run_id: str, html: str, markdown: str) -> None:
         """Log a report as `reports/report.html` and `reports/report.md`."""
-        self.log_text(run_id, html, "reports/report.html")
+        self.log_text(run_id, html, REPORT)
         self.log_text(run_id, markdown, "reports/report.md")
 
     @raises_store_error
