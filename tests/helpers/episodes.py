@@ -22,7 +22,7 @@ STEPS = 24
 CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
 
 
-def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Checkpoint:
+def network_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Checkpoint:
     """Return a checkpoint with random weights and the feature statistics of random play."""
     game, settings = resolve(env_id), approach(name)
     emulator, rng = Emulator(game), np.random.default_rng(0)
@@ -37,11 +37,11 @@ def a_checkpoint(env_id: str = "ALE/Breakout-v5", name: str = "ppo-tuned") -> Ch
     return Checkpoint(run, 10, emulator.action_names, weights, Statistics.empty().updated(np.array(rams)))
 
 
-def an_episode(checkpoint: Checkpoint, steps: int = STEPS) -> Trace:
+def play_checkpoint(checkpoint: Checkpoint, steps: int = STEPS) -> Trace:
     return play(checkpoint.agent(), checkpoint.settings.game, 3, action_seed=4, deterministic=False, max_steps=steps)
 
 
-def random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
+def write_random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
     game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
     settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
     names = action_names(game)
@@ -53,13 +53,13 @@ class UniformPlayer:
 
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
-        self.seen: list[tuple[bytes, bytes, float | None]] = []
+        self.inputs: list[tuple[bytes, bytes, float | None]] = []
 
     def start_episode(self) -> ActionSelector:
         return self.decide
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
-        self.seen.append((ram.tobytes(), previous.tobytes(), uniform))
+        self.inputs.append((ram.tobytes(), previous.tobytes(), uniform))
         return 0 if uniform is None else int(uniform * self.n_actions)
 
 

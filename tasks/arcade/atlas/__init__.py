@@ -1,1 +1,1 @@
-"""What each byte of RAM does on the screen, found out by changing it."""
+"""Atlas: the effect of each byte of RAM on the screen."""

@@ -137,8 +137,9 @@ class _EntryBuilder:
         return Entry(byte=byte, kind=kind, relation=relation, confidence=confidence, visible=visible, region=region)
 
     def _visible_effects(self, byte: int) -> Effects:
-        effects = self._effects[:, byte]
-        return effects[effects != Effect.NONE]
+        effects: Effects = self._effects[:, byte]
+        visible: Effects = effects[effects != Effect.NONE]
+        return visible
 
     def _is_display(self, entry: Entry) -> bool:
         height, width = self._pooled.size

@@ -334,8 +334,8 @@ def _measure_movement(
 def _fit_movement(centers: Float64Array, deltas: npt.NDArray[np.int64], factor: float) -> tuple[float, float, float]:
     """Return (slope, fit, span) of a linear fit through the centers of the changed pixels, line by line.
 
-    The slope is the median over the lines, weighted by the variance that the byte explains, which leaves out whatever
-    else happens on the screen.
+    The slope is the median over the lines, weighted by the variance that the byte explains, which leaves out
+    unrelated changes of the screen.
     """
     near = np.abs(deltas) <= _DELTAS[-1]
     centers, steps = centers[near], deltas[near].astype(float)[:, None]

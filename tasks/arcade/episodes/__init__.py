@@ -1,1 +1,1 @@
-"""Episodes: played by a policy or a trace, kept, and proved."""
+"""Episodes: playing, replaying, evaluation, verification and live play."""

@@ -117,7 +117,7 @@ def has_dropped(now: EpisodeSample, before: EpisodeSample) -> bool:
 def describe_collapse(evaluations: Sequence[Evaluation]) -> str:
     """Return a description of a run's collapse at its last checkpoint; empty if it has not collapsed.
 
-    Whatever the test, few episodes cannot show a collapse: the more checkpoints, the higher the best of them by chance.
+    No test detects a collapse from few episodes: the more checkpoints, the higher the best of them by chance.
     The test has power for up to 900 earlier checkpoints of 10 distinct episodes each, or 4 of 6; with 5 episodes, two
     are too many.
 

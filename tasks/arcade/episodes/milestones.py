@@ -10,9 +10,9 @@ from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.scores.published import MILESTONE_RETURNS, REFERENCES, Reference
 from tasks.arcade.settings.base import Settings
 
-STEPS = 1_000_000
+MILESTONE_STEPS = 1_000_000
 """Training steps between two milestones."""
-HUMAN_NORMALIZED = (0.25, 0.5, 1.0, 2.0)
+MILESTONE_SCORES = (0.25, 0.5, 1.0, 2.0)
 """Human-normalized scores that are milestones: (return - random) / (human - random) (Mnih et al. 2015)."""
 
 
@@ -79,7 +79,7 @@ def _human_normalized(at: EvaluatedCheckpoint) -> list[Milestone]:
     if random is None or human is None:
         return []
     score = (at.mean.value - random) / (human - random)
-    passed = [value for value in HUMAN_NORMALIZED if score >= value]
+    passed = [value for value in MILESTONE_SCORES if score >= value]
     return [
         Milestone(name=f"human-{value:g}", message=f"reaches a human-normalized score of {value:.0%}")
         for value in passed
@@ -99,7 +99,7 @@ def _new_best(at: EvaluatedCheckpoint) -> list[Milestone]:
 
 
 def _steps(at: EvaluatedCheckpoint) -> list[Milestone]:
-    done = at.step // STEPS * STEPS
+    done = at.step // MILESTONE_STEPS * MILESTONE_STEPS
     return [Milestone(name=f"steps-{done}", message=f"has trained for {done:,} steps")] if done else []
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from gymnasium import spaces
-from helpers.episodes import CAPTION, a_checkpoint, an_episode
+from helpers.episodes import CAPTION, network_checkpoint, play_checkpoint
 from helpers.training_runs import Recorder, run_of, same, small, timeless
 from stable_baselines3 import PPO
 from threadpoolctl import threadpool_limits
@@ -28,9 +28,9 @@ from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.episodes.playing import emulator_for_trace, replay
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.inputs.settings_file import HyperparameterError, with_hyperparameters
-from tasks.arcade.inputs.settings_file import read as own_approach
-from tasks.arcade.learner import RamPolicy, Start, export, train
-from tasks.arcade.learner.networks import arrays_of
+from tasks.arcade.inputs.settings_file import read_settings_file as own_approach
+from tasks.arcade.learner import RamPolicy, ResumePoint, export, train
+from tasks.arcade.learner.networks import weights_as_arrays
 from tasks.arcade.policies.actor_critic import NetworkPolicy, sample, weight_shapes
 from tasks.arcade.policies.convolutions import output_shape
 from tasks.arcade.policies.feature_statistics import Statistics
@@ -98,7 +98,7 @@ def test_the_numpy_forward_pass_equals_torchs_for_any_batch_and_number_of_thread
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
-    ours, rows = NetworkPolicy(network, stacks[0].size, arrays_of(theirs)), stacks.reshape(9, -1)
+    ours, rows = NetworkPolicy(network, stacks[0].size, weights_as_arrays(theirs)), stacks.reshape(9, -1)
     logits, values = ours.logits(rows), ours.values(rows)
     actions, log_probs = sample(logits, np.random.default_rng(1).random(9))
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_resume_is_bit_for_bit(tmp_path: Path) -> None:
     checkpoint, state = whole.checkpoints[0], whole.states[0]
     digest = write_checkpoint(checkpoint, tmp_path / "checkpoint")
     write_state(state, digest, tmp_path / "state")
-    start = Start(read_checkpoint(tmp_path / "checkpoint", digest), read_state(tmp_path / "state", digest))
+    start = ResumePoint(read_checkpoint(tmp_path / "checkpoint", digest), read_state(tmp_path / "state", digest))
     assert start.state.environments == state.environments
     train(settings, 1, resumed, start)
     assert same(resumed.checkpoints[-1].weights, whole.checkpoints[-1].weights)
@@ -156,8 +156,8 @@ def test_resume_is_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_video_shows_the_observation_and_the_checkpoint_repeats_its_decisions(tmp_path: Path) -> None:
-    checkpoint, path = a_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "video.mp4"
-    trace = an_episode(checkpoint, 6)
+    checkpoint, path = network_checkpoint("ALE/Asteroids-v5", "ppo-pixels"), tmp_path / "video.mp4"
+    trace = play_checkpoint(checkpoint, 6)
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok
     weights = {**checkpoint.weights, "action_net.weight": -checkpoint.weights["action_net.weight"]}
@@ -181,7 +181,7 @@ def test_a_video_shows_the_observation_and_the_checkpoint_repeats_its_decisions(
 
 
 def test_stable_baselines3_loads_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:
-    checkpoint = a_checkpoint("ALE/Pong-v5", "ppo-pixels")
+    checkpoint = network_checkpoint("ALE/Pong-v5", "ppo-pixels")
     export(checkpoint, tmp_path / "model.zip")
     model, agent = PPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent()
     assert model.observation_space == spaces.Box(0, 255, STACK_SHAPE, np.uint8)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.episodes import AnyAction, random_play
+from helpers.episodes import UniformPlayer, random_play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,17 +91,17 @@ def test_the_digests_are_the_documented_chain(pong: Trace) -> None:
 
 
 def test_a_player_receives_ram_previous_ram_and_one_uniform_number_per_step() -> None:
-    player = AnyAction(6)
+    player = UniformPlayer(6)
     trace = play(player, resolve("Pong-v0"), 3, action_seed=4, deterministic=False, max_steps=30)
     rams = [step.ram.tobytes() for step in replay(trace)]
     uniforms = np.random.default_rng(4).random(30).tolist()
-    assert player.seen == list(zip(rams[:-1], [rams[0], *rams[:-2]], uniforms, strict=True))
+    assert player.inputs == list(zip(rams[:-1], [rams[0], *rams[:-2]], uniforms, strict=True))
 
 
 def test_a_deterministic_player_receives_no_uniform_number() -> None:
-    player = AnyAction(6)
+    player = UniformPlayer(6)
     play(player, resolve("Pong-v0"), 3, action_seed=4, deterministic=True, max_steps=5)
-    assert [uniform for _, _, uniform in player.seen] == [None] * 5
+    assert [uniform for _, _, uniform in player.inputs] == [None] * 5
 
 
 @pytest.mark.parametrize("resets", [[1], [2], [1, 1], [2, 1], [None, 1]])
@@ -118,7 +118,7 @@ def test_passing_the_seed_to_the_constructor_changes_nothing(resets: list[int | 
 
 def test_an_episode_needs_at_least_one_step() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        play(AnyAction(6), resolve("Pong-v0"), 3, action_seed=4, deterministic=True, max_steps=0)
+        play(UniformPlayer(6), resolve("Pong-v0"), 3, action_seed=4, deterministic=True, max_steps=0)
 
 
 def test_a_replay_calls_on_frame_at_the_reset_and_after_every_frame(pong: Trace) -> None:
@@ -222,7 +222,7 @@ def test_a_missing_rom_is_reported(pong: Trace) -> None:
     with pytest.raises(TraceError, match="has no ROM 'pong_two'"):
         list(replay(elsewhere))
     with pytest.raises(UnknownEnvironmentError, match="has no ROM 'pong_two'"):
-        play(AnyAction(6), elsewhere.game, 1, action_seed=1, deterministic=True, max_steps=1)
+        play(UniformPlayer(6), elsewhere.game, 1, action_seed=1, deterministic=True, max_steps=1)
 
 
 def network_agent(seed: int) -> Agent:

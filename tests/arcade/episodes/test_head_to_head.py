@@ -86,7 +86,7 @@ def test_a_drop_is_detected_and_a_rise_is_not() -> None:
         ((0, 10, 20, 15), False),  # something was lost, most was kept
         ((0, 10, 20, 21), False),
         ((5, 5, 5, 5), False),
-        ((20, 1), False),  # two checkpoints are no curve
+        ((20, 1), False),  # two checkpoints are too few
     ],
 )
 def test_a_run_has_collapsed_when_most_of_its_gain_is_lost(means: tuple[int, ...], has: bool) -> None:

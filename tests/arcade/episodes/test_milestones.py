@@ -44,7 +44,7 @@ def test_each_milestone_is_reached_once() -> None:
 
 
 def test_a_new_best_is_significant() -> None:
-    assert "best-7" not in names(7, 5.0, 1.0, best=None), "the first checkpoint of a game is no new best"
+    assert "best-7" not in names(7, 5.0, 1.0, best=None), "the first checkpoint of a game is not a new best"
     assert "best-7" not in names(7, 5.0, 1.0, best=4.5)
     assert "best-7" in names(7, 5.0, 1.0, best=3.9)
 
