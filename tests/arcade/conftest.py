@@ -1,9 +1,11 @@
-"""Runs as a report shows them, and a real video."""
+"""Factories of report data, and a real video."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,23 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.arcade.report import CheckpointRow, Comparison, Cost, Findings, RunView, VideoView, checkpoint_row
+from tasks.arcade.report import (
+    CheckpointRow,
+    Comparison,
+    Cost,
+    Findings,
+    RunView,
+    VideoView,
+    analyze,
+    checkpoint_row,
+)
 
 FRAMES = 90
 
 
 @pytest.fixture(scope="session")
 def mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A second and a half of gray that grows lighter, 60 frames a second, H.264."""
+    """H.264 video of 1.5 seconds at 60 frames per second, a gray that gets lighter."""
     path: Path = tmp_path_factory.mktemp("video") / "video.mp4"
     writer = imageio_ffmpeg.write_frames(str(path), (64, 48), fps=60, macro_block_size=1)
     writer.send(None)
@@ -28,15 +39,15 @@ def mp4(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-NUMBERS = itertools.count()
+_EPISODE_IDS = itertools.count()
 
 
-def a_row(step: int, returns: list[float]) -> CheckpointRow:
-    digests = [f"episode {next(NUMBERS)}" for _ in returns]
+def make_row(step: int, returns: list[float]) -> CheckpointRow:
+    digests = [f"episode {next(_EPISODE_IDS)}" for _ in returns]
     return checkpoint_row(step, returns, digests, lengths=[100 + index for index in range(len(returns))])
 
 
-def a_video(step: int, mp4: bytes, episode_return: float = 4.0, **changes: Any) -> VideoView:
+def make_video(step: int, mp4: bytes, episode_return: float = 4.0, **changes: Any) -> VideoView:
     values: dict[str, Any] = {
         "step": step,
         "episode_return": episode_return,
@@ -50,9 +61,9 @@ def a_video(step: int, mp4: bytes, episode_return: float = 4.0, **changes: Any) 
     return VideoView(**values | changes)
 
 
-def a_run(approach: str, seed: int, level: float, mp4: bytes = b"", **changes: Any) -> RunView:
+def make_run(approach: str, seed: int, level: float, **changes: Any) -> RunView:
     rows = tuple(
-        a_row(step, [level + step / 100_000 + offset for offset in (0, 1, 2, 3)]) for step in (50_000, 100_000)
+        make_row(step, [level + step / 100_000 + offset for offset in (0, 1, 2, 3)]) for step in (50_000, 100_000)
     )
     values: dict[str, Any] = {
         "run_id": f"{approach}{seed}id",
@@ -62,11 +73,10 @@ def a_run(approach: str, seed: int, level: float, mp4: bytes = b"", **changes: A
         "env_id": "ALE/Pong-v5",
         "rom": "pong",
         "frame_skip": "4",
-        "sticky": 0.25,
+        "repeat_action_probability": 0.25,
         "steps": 100_000,
         "checkpoints": rows,
         "curve": tuple((step, level + step / 50_000) for step in range(10_000, 100_001, 10_000)),
-        "videos": tuple(a_video(row.step, mp4, row.median) for row in rows) if mp4 else (),
         "actions": (("NOOP", 10), ("FIRE", 30)),
         "parameters": {"seed": seed, "approach.algorithm.gamma": 0.99 if approach == "ppo" else 0.9, "n": 8},
         "cost": Cost(wall_seconds=120, cpu_seconds=200, steps_per_second=1234.5),
@@ -78,30 +88,46 @@ def a_run(approach: str, seed: int, level: float, mp4: bytes = b"", **changes: A
     return RunView(**values | changes)
 
 
-def a_comparison(*runs: RunView, title: str = "two ways", **more: Any) -> Findings:
-    return Findings(Comparison(title=title, env_id=runs[0].env_id if runs else "", runs=runs, **more))
+def make_findings(*runs: RunView, title: str = "two approaches", **more: Any) -> Findings:
+    return analyze(Comparison(title=title, env_id=runs[0].env_id if runs else "", runs=runs, **more))
+
+
+def add_videos(findings: Findings, mp4: bytes) -> Findings:
+    """Return the findings with a video of every checkpoint."""
+    videos = {
+        run.run_id: tuple(make_video(row.step, mp4, row.median) for row in run.checkpoints)
+        for run in findings.comparison.runs
+    }
+    return dataclasses.replace(findings, videos=videos)
 
 
 @pytest.fixture(scope="session")
 def row() -> Callable[..., CheckpointRow]:
-    """Makes a checkpoint's row of (step, returns)."""
-    return a_row
+    """Return a factory of checkpoint rows: (step, returns)."""
+    return make_row
 
 
 @pytest.fixture(scope="session")
 def run() -> Callable[..., RunView]:
-    """Makes a run of (approach, seed, level of its returns, video); whatever else by its name."""
-    return a_run
+    """Return a factory of runs: (approach, seed, level of its returns), and any field by name."""
+    return make_run
 
 
 @pytest.fixture(scope="session")
 def compared() -> Callable[..., Findings]:
-    """Makes a comparison of runs, and what it comes to."""
-    return a_comparison
+    """Return a factory of findings: (*runs), and any field of the comparison by name."""
+    return make_findings
 
 
 @pytest.fixture(scope="session")
-def two_ways(mp4: bytes) -> Findings:
-    """`ppo` and `ppo-tuned`, four seeds each, videos of both checkpoints of each."""
-    runs = [a_run("ppo", seed, -15, mp4) for seed in range(4)]
-    return a_comparison(*runs, *(a_run("ppo-tuned", seed, 5 + seed, mp4) for seed in range(4)))
+def with_videos(mp4: bytes) -> Callable[[Findings], Findings]:
+    """Return a function that adds a video of every checkpoint to findings."""
+    return partial(add_videos, mp4=mp4)
+
+
+@pytest.fixture(scope="session")
+def two_approaches(mp4: bytes) -> Findings:
+    """`ppo` and `ppo-tuned` with four seeds each, and videos of both checkpoints of each run."""
+    runs = [make_run("ppo", seed, -15) for seed in range(4)]
+    tuned = [make_run("ppo-tuned", seed, 5 + seed) for seed in range(4)]
+    return add_videos(make_findings(*runs, *tuned), mp4)

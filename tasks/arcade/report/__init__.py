@@ -1,4 +1,4 @@
-"""Values → one HTML file, Markdown, CSV and Parquet that compare runs."""
+"""Reports that compare runs, as HTML, Markdown, CSV and Parquet."""
 
 from tasks.arcade.report.data import (
     BestCheckpoint,
@@ -10,10 +10,10 @@ from tasks.arcade.report.data import (
     best_checkpoint,
     checkpoint_row,
 )
-from tasks.arcade.report.embedded_videos import WantedVideo, wanted_videos, within_budget
-from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
+from tasks.arcade.report.embedded_videos import VideoRequest, fit_video_budget, select_videos
+from tasks.arcade.report.findings import Findings, analyze, cautions, verdicts, worse
 from tasks.arcade.report.groups import Group, groups
-from tasks.arcade.report.mlflow_metrics import by_step
+from tasks.arcade.report.mlflow_metrics import metrics_by_step
 from tasks.arcade.report.page import render_html, render_markdown
 from tasks.arcade.report.table_export import to_csv, to_parquet
 from tasks.arcade.report.tables import parameter_table, summary_rows
@@ -26,21 +26,22 @@ __all__ = [
     "Findings",
     "Group",
     "RunView",
+    "VideoRequest",
     "VideoView",
-    "WantedVideo",
+    "analyze",
     "best_checkpoint",
-    "by_step",
     "cautions",
     "checkpoint_row",
+    "fit_video_budget",
     "groups",
+    "metrics_by_step",
     "parameter_table",
     "render_html",
     "render_markdown",
+    "select_videos",
     "summary_rows",
     "to_csv",
     "to_parquet",
     "verdicts",
-    "wanted_videos",
-    "within_budget",
     "worse",
 ]

@@ -1,4 +1,4 @@
-"""What a report is made of: runs as they were read, and nothing worked out beyond a checkpoint's own figures."""
+"""The data of a report: runs with their evaluated checkpoints, and the videos of checkpoints."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tasks.arcade.settings.base import Settings
 
 
 class VideoView(Settings):
-    """A video of one checkpoint, small enough to be inside a page, that begins at the episode's reset."""
+    """A video of one checkpoint, small enough to be embedded in a page, that starts at the episode's reset."""
 
-    step: int = Field(ge=0, description="the checkpoint's")
-    episode_return: float = Field(description="of the whole episode")
-    mp4: bytes = Field(min_length=1, repr=False, description="the file, H.264")
-    frames: int = Field(ge=1, description="in this video")
-    episode_frames: int = Field(ge=1, description="in the whole episode, its reset included")
-    fps: float = Field(gt=0)
+    step: int = Field(ge=0, description="Step of the checkpoint")
+    episode_return: float = Field(description="Return of the whole episode")
+    mp4: bytes = Field(min_length=1, repr=False, description="H.264 file")
+    frames: int = Field(ge=1, description="Frames of this video")
+    episode_frames: int = Field(ge=1, description="Frames of the whole episode, including the reset frame")
+    fps: float = Field(gt=0, description="Frames per second")
     score: tuple[tuple[int, float], ...] = Field(
-        default=(), description="(frame, score from there on), wherever it changes"
+        default=(), description="(frame, score from that frame on), one entry per change of the score"
     )
-    whole: str | None = Field(default=None, description="where the whole video lies, from the report's own folder")
-    path: str = Field(default="", description="the whole video's artifact path within the run")
+    full_video: str | None = Field(default=None, description="Path of the full video, relative to the report's folder")
+    path: str = Field(default="", description="Artifact path of the full video within the run")
 
     @property
     def complete(self) -> bool:
@@ -33,32 +33,34 @@ class VideoView(Settings):
 
 
 class CheckpointRow(Settings):
-    """What a checkpoint's seeded episodes came to; `checkpoint_row` works it out."""
+    """Evaluation results of a checkpoint; built by `checkpoint_row`."""
 
     step: int = Field(ge=0)
     episodes: int = Field(ge=1)
-    distinct_episodes: int = Field(ge=1, description="by their RAM digests")
+    distinct_episodes: int = Field(ge=1, description="Episodes with distinct RAM digests")
     mean: float
     iqm: float
     median: float
-    std: float = Field(ge=0, description="between the episodes")
-    low: float | None = Field(description="of the mean's 95% interval over distinct episodes; none: there is none")
-    high: float | None
-    returns: tuple[float, ...] = Field(description="of every episode")
-    lengths: tuple[int, ...] = Field(default=(), description="steps of every episode; empty: unknown")
-    digests: tuple[str, ...] = Field(description="of every episode's RAM, or what stands for it within the run")
+    std: float = Field(ge=0, description="Standard deviation over episodes")
+    low: float | None = Field(description="Lower end of the mean's 95% interval over distinct episodes")
+    high: float | None = Field(description="Upper end of the mean's 95% interval")
+    returns: tuple[float, ...] = Field(description="Return of each episode")
+    lengths: tuple[int, ...] = Field(default=(), description="Steps of each episode (default: unknown)")
+    digests: tuple[str, ...] = Field(
+        description="RAM digest of each episode; within an imported run anything that identifies its episodes"
+    )
 
     @model_validator(mode="after")
-    def _one_return_and_digest_an_episode(self) -> CheckpointRow:
+    def _one_return_and_digest_per_episode(self) -> CheckpointRow:
         if len(self.returns) != self.episodes:
-            raise ValueError(f"{self.episodes} episodes have {self.episodes} returns: got {len(self.returns)}")
+            raise ValueError(f"expected {self.episodes} returns, one per episode: got {len(self.returns)}")
         if len(self.digests) != self.episodes:
-            raise ValueError(f"{self.episodes} episodes have {self.episodes} digests: got {len(self.digests)}")
+            raise ValueError(f"expected {self.episodes} digests, one per episode: got {len(self.digests)}")
         return self
 
 
 class BestCheckpoint(Settings):
-    """The checkpoint that was best on one half of the episodes' seeds, and its returns on the other half."""
+    """The checkpoint that was selected on half of the evaluation seeds, with its returns on the other half."""
 
     step: int
     returns: tuple[float, ...] = Field(min_length=1)
@@ -69,10 +71,10 @@ class BestCheckpoint(Settings):
 
 
 class Cost(Settings):
-    """What a training took; none where it is not known."""
+    """Compute that a training run used, or None where it is unknown."""
 
     wall_seconds: float | None = None
-    cpu_seconds: float | None = Field(default=None, description="of all processes together")
+    cpu_seconds: float | None = Field(default=None, description="CPU time of all processes")
     steps_per_second: float | None = None
 
 
@@ -82,28 +84,34 @@ class RunView(Settings):
     run_id: str
     run_name: str
     approach: str
+    learned: bool = Field(default=True, description="Whether the policy was trained; False for random and noop")
     seed: int
     env_id: str
-    rom: str = Field(default="", description="ale-py's name of the game, by which published figures are found")
-    frame_skip: str = Field(default="", description="frames a step, in words")
-    sticky: float | None = Field(default=None, description="repeat_action_probability")
-    steps: int = Field(ge=0, description="trained")
-    checkpoints: tuple[CheckpointRow, ...] = Field(default=(), description="those that are evaluated")
-    curve: tuple[tuple[int, float], ...] = Field(default=(), description="(step, rollout/ep_rew_mean) in training")
-    videos: tuple[VideoView, ...] = ()
+    rom: str = Field(default="", description="ALE's ROM name, the key of published scores")
+    frame_skip: str = Field(default="", description="Frames per step, e.g. 4 or 2 to 4")
+    repeat_action_probability: float | None = Field(default=None, description="Probability of sticky actions")
+    steps: int = Field(ge=0, description="Environment steps trained")
+    checkpoints: tuple[CheckpointRow, ...] = Field(default=(), description="Evaluated checkpoints")
+    curve: tuple[tuple[int, float], ...] = Field(default=(), description="(step, rollout/ep_rew_mean) during training")
     actions: tuple[tuple[str, int], ...] = Field(
-        default=(), description="(action, how often) in the last checkpoint's episodes"
+        default=(), description="(action, count) in the episodes of the last checkpoint"
     )
-    parameters: dict[str, str | int | float | bool | None] = Field(default={}, description="as MLflow has them")
+    parameters: dict[str, str | int | float | bool | None] = Field(default={}, description="MLflow parameters")
     cost: Cost = Cost()
-    command: str = Field(default="", description="that started it")
-    versions: dict[str, str] = Field(default={}, description="library: version")
+    command: str = Field(default="", description="Command that started the run")
+    versions: dict[str, str] = Field(default={}, description="Library versions")
     commit: str | None = None
-    origin: str = Field(default="", description="where an imported run came from")
-    played_here: bool = Field(default=True, description="its episodes; not those that came with an imported run")
-    deterministic: bool | None = Field(default=None, description="the likeliest actions when judged; none: unknown")
-    judged_by: Literal["evaluation", "training episodes"] = "evaluation"
-    side: Literal["candidate", "baseline"] = Field(default="candidate", description="baseline: what it is held against")
+    origin: str = Field(default="", description="Source files of an imported run")
+    evaluated_here: bool = Field(
+        default=True, description="Whether ramreel evaluated it; False if the evaluations were imported with the run"
+    )
+    deterministic: bool | None = Field(
+        default=None, description="Whether evaluations used the most likely actions (default: unknown)"
+    )
+    returns_from: Literal["evaluation", "training episodes"] = "evaluation"
+    side: Literal["candidate", "baseline"] = Field(
+        default="candidate", description="Baseline: the side that candidates are compared with"
+    )
 
     @property
     def last(self) -> CheckpointRow | None:
@@ -111,13 +119,11 @@ class RunView(Settings):
 
 
 class Comparison(Settings):
-    """Runs to set side by side.
+    """Runs to compare.
 
     Attributes:
-        normalized: runs of several games, or settings, in human-normalized scores.
-        baseline: what the baseline's runs are called, `champion` or another name; none: nothing is held against
-            anything.
-        not_shown: videos that the report should hold and does not, each with the reason.
+        normalized: compare human-normalized scores, e.g. of runs on several games.
+        baseline: name of the baseline's runs, `champion` or another one; None if there is no baseline.
     """
 
     title: str
@@ -125,27 +131,26 @@ class Comparison(Settings):
     runs: tuple[RunView, ...] = Field(min_length=1)
     normalized: bool = False
     baseline: str | None = None
-    not_shown: tuple[str, ...] = ()
-    command: str = Field(default="", description="that made the report")
-    made: str = Field(default="", description="when, in UTC")
-    versions: dict[str, str] = Field(default={})
+    command: str = Field(default="", description="Command that created the report")
+    created: str = Field(default="", description="Time of creation in UTC")
+    versions: dict[str, str] = Field(default={}, description="Library versions")
     commit: str | None = None
 
 
 def checkpoint_row(
     step: int, returns: Sequence[float], digests: Sequence[str], seed: int = 0, lengths: Sequence[int] = ()
 ) -> CheckpointRow:
-    """A checkpoint's row from its episodes: statistics of all of them, the interval as `estimate_over_distinct` has it.
+    """Compute a checkpoint's statistics from its episodes; the interval is that of `scores.estimate_over_distinct`.
 
     Args:
-        step: the checkpoint's.
-        returns: of the episodes, shape (episodes,).
-        digests: of their RAM, one an episode, by which copies are known.
-        seed: of the bootstrap's generator.
-        lengths: of the episodes, in steps.
+        step: step of the checkpoint.
+        returns: return of each episode, shape (episodes,).
+        digests: RAM digest of each episode; equal digests mark duplicates.
+        seed: seed of the bootstrap.
+        lengths: steps of each episode.
 
     Raises:
-        ValueError: no return, one that is not finite, or not as many digests.
+        ValueError: `returns` is empty or not finite, or the number of digests differs.
     """
     mean = scores.estimate_over_distinct(returns, digests, scores.mean, seed)
     return CheckpointRow(
@@ -165,17 +170,17 @@ def checkpoint_row(
 
 
 def best_checkpoint(run: RunView) -> BestCheckpoint | None:
-    """The run's best checkpoint, chosen on other seeds than it is reported on.
+    """Select the run's best checkpoint, and report it on other seeds than it was selected on.
 
-    Every checkpoint plays the same seeds. The 1st, 3rd, 5th, … episode choose, by their mean and the earlier
-    checkpoint of equals; the 2nd, 4th, 6th, … are reported. Without that, the luckiest of ten equal checkpoints would
-    be reported by the luck it was chosen for.
+    All checkpoints are evaluated on the same seeds. The 1st, 3rd, 5th, … episode select by their mean (the earlier
+    checkpoint wins ties); the 2nd, 4th, 6th, … are reported. Reporting the selecting episodes would overestimate the
+    best of many checkpoints (maximization bias).
 
     Returns:
-        None where fewer than two checkpoints have been evaluated with two episodes or more.
+        None if fewer than two checkpoints have been evaluated with at least two episodes.
     """
-    able = [row for row in sorted(run.checkpoints, key=lambda row: row.step) if row.episodes > 1]
-    if len(able) < 2 or run.judged_by != "evaluation":
+    candidates = [row for row in sorted(run.checkpoints, key=lambda row: row.step) if row.episodes > 1]
+    if len(candidates) < 2 or run.returns_from != "evaluation":
         return None
-    best = max(able, key=lambda row: scores.mean(row.returns[::2]))
+    best = max(candidates, key=lambda row: scores.mean(row.returns[::2]))
     return BestCheckpoint(step=best.step, returns=best.returns[1::2])

@@ -1,4 +1,4 @@
-"""Values → the report's figures. A new figure is one function here and one entry in `figures`."""
+"""The report's figures. To add one, write a function that returns it and call it in `figures`."""
 
 from __future__ import annotations
 
@@ -9,249 +9,275 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.arcade import scores
-from tasks.arcade.report import plots as curves
+from tasks.arcade.report import learning_curve_plots, summary_plots
 from tasks.arcade.report.data import CheckpointRow, RunView
 from tasks.arcade.report.findings import Findings
-from tasks.arcade.report.formatting import interval_text, number
+from tasks.arcade.report.formatting import format_interval, format_number
 from tasks.arcade.report.groups import Group
-from tasks.arcade.report.plots import Curve, Dot, Family, Level, Look, Point
+from tasks.arcade.report.learning_curve_plots import ApproachCurves, CurvePoint, RunCurve
+from tasks.arcade.report.plot_elements import LineStyle, ReferenceLine
+from tasks.arcade.report.summary_plots import IntervalPoint
 from tasks.arcade.scores import Estimate, FloatArray
 from tasks.arcade.scores.published import REFERENCES, Reference
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure as the page shows it.
+class ReportFigure:
+    """A figure of the page.
 
     Attributes:
         title: its heading.
-        words: what is seen on it.
-        plot: HTML; empty where there is nothing to draw.
-        missing: why, then.
-        wide: it needs the page's whole width.
+        caption: its description.
+        plot: HTML; empty if there is no data.
+        missing: reason why there is no data.
+        wide: whether it takes the full width of the page.
     """
 
     title: str
-    words: str
+    caption: str
     plot: str
     missing: str = ""
     wide: bool = False
 
 
-def figures(of: Findings) -> tuple[Figure, ...]:
-    """All figures, in the order of the page; those that would say nothing are left out."""
-    ranked = of.groups
-    measure = "human-normalized score" if of.comparison.normalized else "episode return"
-    found = [
-        _training(of, measure, levels(of)),
-        _evaluation(ranked, measure, levels(of)),
-        _finals(ranked, measure),
-        _pairs(of),
-        _profiles(ranked, measure),
+def figures(findings: Findings) -> tuple[ReportFigure, ...]:
+    """Return the figures in the order of the page; those without data and reason are left out."""
+    ranked, references = findings.groups, reference_lines(findings)
+    measure = "human-normalized score" if findings.comparison.normalized else "episode return"
+    every_figure = [
+        _sample_efficiency(findings, measure, references),
+        _evaluation(ranked, measure, references),
+        _final_results(ranked, measure),
+        _probability_of_improvement(findings),
+        _performance_profiles(ranked, measure),
         _actions(ranked),
-        _every_seed(ranked, measure),
+        _training_curves(ranked, measure),
     ]
-    return tuple(figure for figure in found if figure.plot or figure.missing)
+    return tuple(figure for figure in every_figure if figure.plot or figure.missing)
 
 
-def levels(of: Findings) -> tuple[Level, ...]:
-    """Published scores of random play and of a human, where there are some of the only game, or of every game."""
-    if of.comparison.normalized:
-        return Level("random", 0), Level("human", 1)
-    games = {run.rom for run in of.comparison.runs}
+def reference_lines(findings: Findings) -> tuple[ReferenceLine, ...]:
+    """Return published scores of random play and of a human if they are known for the only game, or normalized."""
+    if findings.comparison.normalized:
+        return ReferenceLine("random", 0), ReferenceLine("human", 1)
+    games = {run.rom for run in findings.comparison.runs}
     reference = REFERENCES.get(games.pop(), Reference()) if len(games) == 1 else Reference()
     known = {"random": reference.random, "human": reference.human}
-    return tuple(Level(f"{name} {number(value)}", value) for name, value in known.items() if value is not None)
-
-
-def _about(found: Sequence[Level]) -> str:
-    """The same in words, for what lies too far away to be drawn."""
-    return (
-        f" Published: {', '.join(level.name for level in found)} (Wang et al. 2016, no sticky actions)."
-        if found
-        else ""
+    return tuple(
+        ReferenceLine(f"{name} {format_number(value)}", value) for name, value in known.items() if value is not None
     )
 
 
-def _training(of: Findings, measure: str, published: Sequence[Level]) -> Figure:
-    families = [_family(group, _logged) for group in of.groups]
-    plot = curves.efficiency("training", families, measure, published)
-    words = (
-        "Mean of the last episodes of training, by steps of training. Line: interquartile mean over runs; "
-        "shade: its 95% interval."
+def _reference_caption(references: Sequence[ReferenceLine]) -> str:
+    """Return the values in words, as values far from the curves are not drawn."""
+    names = ", ".join(line.name for line in references)
+    return f" Published scores: {names} (Wang et al. 2016, no sticky actions)." if references else ""
+
+
+def _constant_caption(ranked: Sequence[Group]) -> str:
+    names = [group.approach for group in ranked if group.constant]
+    if not names:
+        return ""
+    return f" Horizontal lines, mean return in evaluation (no training): {', '.join(names)}."
+
+
+def _sample_efficiency(findings: Findings, measure: str, references: Sequence[ReferenceLine]) -> ReportFigure:
+    approaches = [_approach_curves(group, _training_points) for group in findings.groups]
+    plot = learning_curve_plots.sample_efficiency("training", approaches, measure, references)
+    without_line = _without_line_caption(approaches)
+    caption = (
+        "Mean return of the last 100 training episodes (rollout/ep_rew_mean) by environment steps. Line: interquartile "
+        f"mean over runs; shaded: 95% interval.{_constant_caption(findings.groups)}{without_line} {speedup(findings)}"
     )
-    lost = _without_line(families)
-    said = f"{words}{lost} {faster(of)}".strip() + _about(published)
-    missing = "the runs of no approach share a step" if lost else "no return was logged in training"
-    return Figure("Sample efficiency", said, plot, missing)
+    missing = "the runs of no approach share a step" if without_line else "no return was logged during training"
+    return ReportFigure("Sample efficiency", caption.strip() + _reference_caption(references), plot, missing)
 
 
-def _without_line(families: Sequence[Family]) -> str:
-    """Whose line a reader would look for in vain."""
-    names = curves.without_line(families)
-    return f" No line of {', '.join(names)}, whose runs share no step." if names else ""
+def _without_line_caption(approaches: Sequence[ApproachCurves]) -> str:
+    names = learning_curve_plots.without_line(approaches)
+    return f" No line: {', '.join(names)} (the runs share no step)." if names else ""
 
 
-def _every_seed(ranked: Sequence[Group], measure: str) -> Figure:
-    if sum(bool(run.curve) for group in ranked for run in group.runs) < 2:
-        return Figure("Every seed", "", "")
-    plot = curves.every_run("seeds", [_family(group, _logged) for group in ranked], measure)
-    return Figure("Every seed", "Mean of the last episodes of training: one line a run.", plot, wide=True)
+def _training_curves(ranked: Sequence[Group], measure: str) -> ReportFigure:
+    title = "Training curves of all runs"
+    if sum(bool(run.curve) and run.learned for group in ranked for run in group.runs) < 2:
+        return ReportFigure(title, "", "")
+    plot = learning_curve_plots.every_run("seeds", [_approach_curves(one, _training_points) for one in ranked], measure)
+    caption = "Mean return of the last 100 training episodes; one line per run." + _constant_caption(ranked)
+    return ReportFigure(title, caption, plot, wide=True)
 
 
-def _evaluation(ranked: Sequence[Group], measure: str, published: Sequence[Level]) -> Figure:
-    families = [_family(group, _evaluated) for group in ranked]
-    plot = curves.evaluation("evaluation", families, measure, published)
-    words = (
-        "Each checkpoint on fresh seeds. Markers: a run's mean; line and shade: interquartile mean over runs and its "
-        "95% interval; bars of a lone run: 95% interval over episodes."
+def _evaluation(ranked: Sequence[Group], measure: str, references: Sequence[ReferenceLine]) -> ReportFigure:
+    approaches = [_approach_curves(group, _evaluation_points) for group in ranked]
+    plot = learning_curve_plots.evaluation("evaluation", approaches, measure, references)
+    caption = (
+        "Mean return of each checkpoint on evaluation seeds. Markers: single runs; line and shaded area: interquartile "
+        "mean over runs and its 95% interval. An approach with a single run has error bars, its 95% interval over "
+        "episodes."
     )
-    said = words + _without_line(families) + _about(published)
-    return Figure("Evaluation by checkpoint", said, plot, "no checkpoint has been evaluated yet")
+    caption += _constant_caption(ranked) + _without_line_caption(approaches) + _reference_caption(references)
+    return ReportFigure("Evaluation by checkpoint", caption, plot, "no checkpoint has been evaluated yet")
 
 
-def _finals(ranked: Sequence[Group], measure: str) -> Figure:
+def _final_results(ranked: Sequence[Group], measure: str) -> ReportFigure:
     normalized = any(group.normalized for group in ranked)
-    found = []
+    points = []
     for group in ranked:
-        for what, estimate in (("last", group.iqm), ("best", group.best)):
+        for name, estimate in (("last", group.iqm), ("best", group.best)):
             if estimate:
-                words = f"{group.approach}, {what} checkpoint: {interval_text(estimate, normalized)}, {group.size}"
-                found.append(Dot(group.approach, estimate, _look(group), words, hollow=what == "best"))
-    if not found:
-        return Figure("Final play", "", "")
-    words = (
-        "Interquartile mean with its 95% interval. Filled: last checkpoint; hollow: best checkpoint, "
-        f"chosen on other seeds. {sizes(ranked)}."
+                value = format_interval(estimate, normalized)
+                hover = f"{group.approach}, {name} checkpoint: {value}, {group.size}"
+                points.append(IntervalPoint(group.approach, estimate, _style(group), hover, hollow=name == "best"))
+    if not points:
+        return ReportFigure("Final results", "", "")
+    caption = (
+        "Interquartile mean with its 95% interval. Filled: last checkpoint; hollow: best checkpoint, selected on other "
+        f"seeds. {sample_sizes(ranked)}."
     )
-    return Figure("Final play", words, curves.dots("finals", found, measure))
+    return ReportFigure("Final results", caption, summary_plots.interval_plot("finals", points, measure))
 
 
-def _pairs(of: Findings) -> Figure:
-    looks = {group.approach: _look(group) for group in of.groups}
-    found = []
-    for one, other, verdict in of.pairs:
-        row = f"{one} > {other}"
-        words = f"{row}: P = {verdict.probability}, p = {verdict.p_value:.2g}"
-        found.append(Dot(row, verdict.probability, looks[one], words))
-    if not found:
-        return Figure("Probability of improvement", "", "")
-    words = (
-        "How likely an episode of the first scores above one of the second, with its 95% interval; "
-        f"at the dotted line neither is better. {sizes(of.groups)}."
+def _probability_of_improvement(findings: Findings) -> ReportFigure:
+    title = "Probability of improvement"
+    styles = {group.approach: _style(group) for group in findings.groups}
+    points = []
+    for first, second, verdict in findings.pairs:
+        row = f"{first} > {second}"
+        hover = f"{row}: P = {verdict.probability}, {scores.format_p_value(verdict.p_value)}"
+        points.append(IntervalPoint(row, verdict.probability, styles[first], hover))
+    if not points:
+        return ReportFigure(title, "", "")
+    caption = (
+        "P(X > Y): probability that an episode of X has a higher return than an episode of Y, with its 95% interval. "
+        f"Dotted line: no difference. {sample_sizes(findings.groups)}."
     )
-    return Figure("Probability of improvement", words, curves.dots("pairs", found, "P", middle=0.5))
+    return ReportFigure(title, caption, summary_plots.interval_plot("pairs", points, "P(X > Y)", center=0.5))
 
 
-def _profiles(ranked: Sequence[Group], measure: str) -> Figure:
-    judged = [group for group in ranked if group.finals]
-    if not judged:
-        return Figure("Performance profile", "", "")
-    normalized = judged[0].normalized
-    units = [_units(group) for group in judged]
-    every = np.concatenate([np.concatenate([np.asarray(seed, np.float64) for seed in of_group]) for of_group in units])
-    low, high = float(every.min()), float(every.max())
+def _performance_profiles(ranked: Sequence[Group], measure: str) -> ReportFigure:
+    evaluated = [group for group in ranked if group.final_checkpoints]
+    if not evaluated:
+        return ReportFigure("Performance profiles", "", "")
+    normalized = evaluated[0].normalized
+    values = [_profile_values(group) for group in evaluated]
+    pooled = np.concatenate([np.asarray(seed, np.float64) for of_group in values for seed in of_group])
+    low, high = float(pooled.min()), float(pooled.max())
     thresholds = np.linspace(low - 0.02 * (high - low) - 1e-9, high + 0.02 * (high - low) + 1e-9, 120)
     bands = [
-        (_look(group), scores.profile(of_group, thresholds, copies=group.copies or normalized))
-        for group, of_group in zip(judged, units, strict=True)
+        (
+            _style(group),
+            scores.performance_profile(of_group, thresholds, has_duplicates=group.has_duplicates or normalized),
+        )
+        for group, of_group in zip(evaluated, values, strict=True)
     ]
-    what = "runs" if normalized else "episodes"
-    words = f"The share of {what} at the last checkpoints above each {measure}: higher is better. Shade: 95% interval."
-    return Figure("Performance profile", words, curves.profiles("profile", thresholds, bands, measure, what))
+    units = "runs" if normalized else "episodes"
+    caption = (
+        f"Fraction of {units} at the last checkpoints whose {measure} is above τ; higher is better. "
+        "Shaded: 95% interval."
+    )
+    plot = summary_plots.performance_profiles("profile", thresholds, bands, measure, units)
+    return ReportFigure("Performance profiles", caption, plot)
 
 
-def _units(group: Group) -> list[list[float]]:
-    """What a profile counts: the episodes of each seed; over games, the mean score of each run."""
+def _profile_values(group: Group) -> list[list[float]]:
+    """Return the episodes of each seed, or over games the mean score of each run."""
     if not group.normalized:
         return group.returns_by_seed()
     return [[float(np.mean(seed))] for game in group.games for seed in group.returns_by_seed(game)]
 
 
-def _actions(ranked: Sequence[Group]) -> Figure:
-    shares = []
+def _actions(ranked: Sequence[Group]) -> ReportFigure:
+    frequencies = []
     for group in ranked:
         counts = Counter[str]()
         for run in group.runs:
             counts.update(dict(run.actions))
         if total := counts.total():
-            shares.append((_look(group), {action: count / total for action, count in counts.items()}))
-    if not shares:
-        return Figure("Actions", "", "")
-    words = "How often each action was chosen in the last checkpoints' episodes."
-    return Figure("Actions", words, curves.bars("actions", shares))
+            frequencies.append((_style(group), {action: count / total for action, count in counts.items()}))
+    if not frequencies:
+        return ReportFigure("Actions", "", "")
+    caption = "Relative frequency of each action in the episodes of the last checkpoints."
+    return ReportFigure("Actions", caption, summary_plots.action_bars("actions", frequencies))
 
 
-def faster(of: Findings) -> str:
-    """How much sooner the best approach is where the next one ends: a sentence, or nothing where none is true.
+def speedup(findings: Findings) -> str:
+    """Return how many times fewer steps the best approach needs to reach the final return of the second one.
 
-    Nothing either where the two cannot be told apart, or the next one has learned nothing that it could be late with.
+    Empty unless the two differ significantly and the second one has learned something.
     """
-    known = [(group, *_curve(group)) for group in of.groups if any(run.curve for run in group.runs)]
-    if len(known) < 2:
+    trained = [(group, *_training_iqm(group)) for group in findings.groups if any(run.curve for run in group.runs)]
+    trained = [one for one in trained if one[0].learned]
+    if len(trained) < 2:
         return ""
-    (first, grid, values), (second, _, others) = known[:2]
-    both, learned = {first.approach, second.approach}, others[np.isfinite(others)]
-    if not any(verdict.decided for one, other, verdict in of.pairs if {one, other} == both):
+    (first, grid, values), (second, _, values_of_second) = trained[:2]
+    both, known = {first.approach, second.approach}, values_of_second[np.isfinite(values_of_second)]
+    if not any(verdict.significant for one, other, verdict in findings.pairs if {one, other} == both):
         return ""
-    if not len(learned) or learned[-1] <= learned[0]:
+    if not len(known) or known[-1] <= known[0]:
         return ""
-    level, last = float(learned[-1]), float(_last_step(second))
-    step = scores.first_reached(grid, values, level)
+    level, last = float(known[-1]), float(_last_common_step(second))
+    step = scores.first_step_reaching(grid, values, level)
     if step is None or step >= last or step <= 0:
         return ""
     return (
-        f"{first.approach} is where {second.approach} ends ({number(level)}) after {step:,.0f} steps instead of "
-        f"{last:,.0f}: {last / step:.1f} times fewer."
+        f"{first.approach} reaches the final return of {second.approach} ({format_number(level)}) after {step:,.0f} "
+        f"steps instead of {last:,.0f} ({last / step:.1f}x fewer)."
     )
 
 
-def _curve(group: Group) -> tuple[FloatArray, FloatArray]:
-    """The interquartile mean over runs of an approach's training curves, on the grid of their own steps."""
+def _training_iqm(group: Group) -> tuple[FloatArray, FloatArray]:
+    """Return a grid of steps and the interquartile mean over runs of the training curves on it."""
     runs = [run for run in group.runs if run.curve]
     grid = scores.common_grid([[step for step, _ in run.curve] for run in runs])
-    read = [
-        scores.curve_on_grid(
+    curves = [
+        scores.interpolate_curve(
             [step for step, _ in run.curve], group.scaled(run, [value for _, value in run.curve]), grid
         )
         for run in runs
     ]
-    return grid, scores.band_over_seeds(read).value
+    return grid, scores.iqm_over_seeds(curves)
 
 
-def _last_step(group: Group) -> int:
+def _last_common_step(group: Group) -> int:
     return min(run.curve[-1][0] for run in group.runs if run.curve)
 
 
-def sizes(ranked: Sequence[Group]) -> str:
+def sample_sizes(ranked: Sequence[Group]) -> str:
     """`ppo: 3 seeds, 30 episodes; random: 3 seeds, 30 episodes`."""
-    return "; ".join(f"{group.approach}: {group.size}" for group in ranked if group.finals)
+    return "; ".join(f"{group.approach}: {group.size}" for group in ranked if group.final_checkpoints)
 
 
-def _look(group: Group) -> Look:
-    return Look(group.approach, group.size, group.color, group.dash, group.symbol)
+def _style(group: Group) -> LineStyle:
+    return LineStyle(group.approach, group.size, group.color, group.dash, group.symbol)
 
 
-def _family(group: Group, points_of: Callable[[Group, RunView], Iterable[Point]]) -> Family:
-    runs = tuple(Curve(f"{run.run_name}, seed {run.seed}", tuple(points_of(group, run))) for run in group.runs)
-    return Family(_look(group), runs)
+def _approach_curves(group: Group, points_of: Callable[[Group, RunView], Iterable[CurvePoint]]) -> ApproachCurves:
+    if group.constant:
+        points_of = _constant_points
+    curves = tuple(RunCurve(f"{run.run_name}, seed {run.seed}", tuple(points_of(group, run))) for run in group.runs)
+    return ApproachCurves(_style(group), curves, group.constant)
 
 
-def _logged(group: Group, run: RunView) -> Iterable[Point]:
+def _training_points(group: Group, run: RunView) -> Iterable[CurvePoint]:
     if run.curve:
         values = group.scaled(run, [value for _, value in run.curve])
         for (step, _), value in zip(run.curve, values, strict=True):
-            yield Point(step, value)
+            yield CurvePoint(step, value)
 
 
-def _evaluated(group: Group, run: RunView) -> Iterable[Point]:
+def _evaluation_points(group: Group, run: RunView) -> Iterable[CurvePoint]:
     for row in sorted(run.checkpoints, key=lambda row: row.step):
         mean, *ends = group.scaled(run, [row.mean, *(end for end in (row.low, row.high) if end is not None)])
         low, high = ends or (None, None)
-        words = f"mean {mean_interval(row)}, {row.episodes} episodes ({row.distinct_episodes} distinct)"
-        yield Point(row.step, mean, low, high, words)
+        hover = f"mean {mean_interval(row)}, {row.episodes} episodes ({row.distinct_episodes} distinct)"
+        yield CurvePoint(row.step, mean, low, high, hover)
+
+
+def _constant_points(group: Group, run: RunView) -> Iterable[CurvePoint]:
+    if run.last:
+        yield CurvePoint(run.last.step, *group.scaled(run, [run.last.mean]))
 
 
 def mean_interval(row: CheckpointRow) -> str:
-    """A checkpoint's mean return with its interval."""
-    return interval_text(Estimate(row.mean, row.low, row.high, row.distinct_episodes))
+    """Return a checkpoint's mean return with its interval."""
+    return format_interval(Estimate(row.mean, row.low, row.high, row.distinct_episodes))

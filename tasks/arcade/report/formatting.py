@@ -1,34 +1,39 @@
-"""Numbers as a person reads them."""
+"""Numbers, intervals and durations as text."""
 
 from __future__ import annotations
 
 from tasks.arcade.scores import Estimate
 
 
-def number(value: float | None) -> str:
-    """A statistic as text: `-20.5`, `1,240`; `-` for none."""
+def format_number(value: float | None) -> str:
+    """`-20.5`, `1,240`; `-` for None."""
     if value is None:
         return "-"
     return f"{value:z,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def score(value: float | None) -> str:
-    """A human-normalized score as text: `0.83`; `-` for none."""
+def format_score(value: float | None) -> str:
+    """Return a human-normalized score as text: `0.83`; `-` for None."""
     return "-" if value is None else f"{value:z,.2f}"
 
 
-def interval_text(estimate: Estimate | None, normalized: bool = False) -> str:
-    """`18.3 [17.0, 19.1]`, without brackets where there is no interval."""
-    words = score if normalized else number
+def format_interval(estimate: Estimate | None, normalized: bool = False) -> str:
+    """`18.3 [17.0, 19.1]`, or `18.3` if there is no interval."""
+    to_text = format_score if normalized else format_number
     if estimate is None or estimate.low is None:
-        return words(estimate.value if estimate else None)
-    return f"{words(estimate.value)} [{words(estimate.low)}, {words(estimate.high)}]"
+        return to_text(estimate.value if estimate else None)
+    return f"{to_text(estimate.value)} [{to_text(estimate.low)}, {to_text(estimate.high)}]"
 
 
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.2 h`; `-` for none."""
+def format_duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.2 h`; `-` for None."""
     if seconds is None:
         return "-"
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def pluralize(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 seed`, `3 seeds`, `1,000 episodes`; `plural` overrides the regular form."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

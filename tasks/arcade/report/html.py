@@ -1,4 +1,4 @@
-"""Values into pages, by the templates beside this file: the only room that knows jinja2."""
+"""Renders the templates of this package; the only module that imports jinja2."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import jinja2
 
 
-def render(
+def render_template(
     template: str,
     values: Mapping[str, Any],
     filters: Mapping[str, Callable[..., Any]],
     finalize: Callable[[Any], Any] | None = None,
 ) -> str:
-    """A page; what goes into HTML is escaped, and a value that is not there is an error.
+    """Render a template; values in HTML are escaped, and undefined values raise.
 
     Args:
-        template: a file's name in `templates/`.
-        values: what the template speaks of.
-        filters: that it uses besides jinja2's own.
-        finalize: what every value is passed through before it is printed.
+        template: file name in `templates/`.
+        values: variables of the template.
+        filters: filters in addition to jinja2's own.
+        finalize: applied to each value before it is printed.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tasks.arcade.report"),

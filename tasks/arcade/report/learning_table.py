@@ -1,20 +1,20 @@
-"""The learning benchmark's table: mean returns by game and approach, beside what is published."""
+"""The learning benchmark's table: mean returns by game and approach, next to published ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.arcade.scores.published import REFERENCES, RETURNS
+from tasks.arcade.scores.published import MILESTONE_RETURNS, REFERENCES
 from tasks.arcade.settings.base import Settings
 
 
 class LearningScore(Settings):
-    """What one training came to.
+    """Result of one training run.
 
     Attributes:
-        final: mean unclipped return of the last checkpoint's episodes on fresh seeds.
-        reached: steps at which the mean of the last 100 training episodes first reached each return that is a milestone
-            of its game, if it did.
+        final: mean unclipped return of the last checkpoint's evaluation episodes.
+        reached: step at which the mean of the last 100 training episodes first reached each milestone return of the
+            game, or None.
     """
 
     env_id: str
@@ -28,22 +28,23 @@ class LearningScore(Settings):
     reached: dict[str, int | None]
 
 
-def first_reached(rom: str, curve: Sequence[tuple[int, float]]) -> dict[str, int | None]:
-    """The steps at which a training first reached the returns that are milestones of its game.
+def steps_to_milestones(rom: str, curve: Sequence[tuple[int, float]]) -> dict[str, int | None]:
+    """Return the step at which a training curve first reached each milestone return of its game, or None.
 
     Args:
-        rom: ALE's name of the game.
-        curve: (step, mean return), by step.
+        rom: ALE's ROM name.
+        curve: (step, mean return) points in ascending order of steps.
     """
     return {
-        f"{level:g}": next((step for step, value in curve if value >= level), None) for level in RETURNS.get(rom, ())
+        f"{level:g}": next((step for step, value in curve if value >= level), None)
+        for level in MILESTONE_RETURNS.get(rom, ())
     }
 
 
 def learning_table(scores: Sequence[LearningScore]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows: one row a game and approach, each seed's final return beside their mean."""
-    heads = ["game", "approach", "steps", "final return by seed", "mean", "first reached"]
-    heads += ["random", "human", "pixels, 10M"]
+    """Return header and rows, one per game and approach, with each seed's final return and their mean."""
+    header = ["game", "approach", "steps", "final return by seed", "mean", "first reached"]
+    header += ["random", "human", "pixels, 10M"]
     groups = dict.fromkeys((score.env_id, score.approach) for score in scores)
     rows = []
     for env_id, approach in groups:
@@ -61,7 +62,7 @@ def learning_table(scores: Sequence[LearningScore]) -> tuple[list[str], list[lis
                 *("-" if value is None else f"{value:g}" for value in published),
             ]
         )
-    return heads, rows
+    return header, rows
 
 
 def _by_seed(level: str, group: Sequence[LearningScore]) -> str:

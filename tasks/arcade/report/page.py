@@ -1,7 +1,7 @@
-"""Values → one HTML file, or Markdown, that compares runs: verdict, videos in step, figures, tables.
+"""Renders a comparison as one HTML page or as Markdown: verdict, synchronized videos, figures, tables.
 
-The HTML needs nothing beside it and no network: plotly.js and the videos are inside, and a Content-Security-Policy in
-the file forbids it to load anything. Names come from users: whatever they hold is shown as text.
+The HTML page is self-contained: plotly.js and the videos are embedded, and its Content-Security-Policy forbids loading
+anything. Names come from users: HTML and Markdown in them is escaped.
 """
 
 from __future__ import annotations
@@ -13,87 +13,94 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from tasks.arcade.report import plots as curves
+from tasks.arcade import scores
 from tasks.arcade.report.data import Comparison, VideoView, best_checkpoint
-from tasks.arcade.report.embedded_videos import within_budget
-from tasks.arcade.report.figures import figures, mean_interval, sizes
+from tasks.arcade.report.embedded_videos import fit_video_budget
+from tasks.arcade.report.figures import figures, mean_interval, sample_sizes
 from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
-from tasks.arcade.report.formatting import duration, interval_text, number, score
-from tasks.arcade.report.groups import counted
-from tasks.arcade.report.html import render
+from tasks.arcade.report.formatting import (
+    format_duration,
+    format_interval,
+    format_number,
+    format_score,
+    pluralize,
+)
+from tasks.arcade.report.html import render_template
+from tasks.arcade.report.plotly_html import plotly_js
 from tasks.arcade.report.tables import cost_rows, game_table, parameter_table, total_cost
 
 MANY_RUNS = 12
-"""Beyond so many the runs have a table of their own, folded up."""
+"""With more runs, the runs have a collapsed table of their own."""
 
 
-def render_html(found: Findings) -> str:
-    """One self-contained HTML page; the same comparison gives the same text."""
-    drawn = figures(found)
+def render_html(findings: Findings) -> str:
+    """Render one self-contained HTML page; the result is deterministic."""
+    drawn = figures(findings)
     return _render(
         "report.html.j2",
-        found,
+        findings,
         None,
-        videos=within_budget(found.comparison.runs),
+        videos=fit_video_budget(findings.videos),
         figures=drawn,
-        many=len(found.comparison.runs) > MANY_RUNS,
-        plotly_js=curves.plotly_js() if any(figure.plot for figure in drawn) else "",
+        many=len(findings.comparison.runs) > MANY_RUNS,
+        plotly_js=plotly_js() if any(figure.plot for figure in drawn) else "",
     )
 
 
-def render_markdown(found: Findings) -> str:
-    """The report's words and tables in Markdown, without figures and videos."""
-    return _render("report.md.j2", found, _markdown_text)
+def render_markdown(findings: Findings) -> str:
+    """Render the sentences and tables of the report, without figures and videos."""
+    return _render("report.md.j2", findings, _escape_markdown)
 
 
-def _render(template: str, found: Findings, finalize: Callable[[Any], Any] | None, **values: Any) -> str:
-    comparison, ranked = found.comparison, found.groups
+def _render(template: str, findings: Findings, finalize: Callable[[Any], Any] | None, **values: Any) -> str:
+    comparison, ranked = findings.comparison, findings.groups
     shared = {
         "comparison": comparison,
         "groups": ranked,
-        "verdicts": verdicts(found),
-        "tone": _tone(found),
-        "pairs": found.pairs,
-        "cautions": cautions(found),
+        "verdicts": verdicts(findings),
+        "status": _headline_status(findings),
+        "pairs": findings.pairs,
+        "cautions": cautions(findings),
         "parameters": parameter_table(ranked),
         "games": game_table(ranked),
         "costs": cost_rows(ranked),
         "total": total_cost(comparison.runs),
-        "sizes": sizes(ranked),
+        "sizes": sample_sizes(ranked),
         "best": best_checkpoint,
         "chips": _chips(comparison),
     }
-    return render(template, shared | values, _FILTERS, finalize)
+    return render_template(template, shared | values, _FILTERS, finalize)
 
 
-def _tone(found: Findings) -> str:
-    """How the headline looks: a difference that is real, one that got worse, or nothing known."""
-    if worse(found):
+def _headline_status(findings: Findings) -> str:
+    """Return the CSS class of the headline."""
+    if worse(findings):
         return "worse"
-    return "real" if found.pairs and found.pairs[0][2].decided else "open"
+    return "significant" if findings.pairs and findings.pairs[0][2].significant else "undecided"
 
 
 def _chips(comparison: Comparison) -> list[str]:
-    """What was played, in a few words each."""
+    """Return what was compared as short labels."""
     skips = sorted({run.frame_skip for run in comparison.runs if run.frame_skip})
-    sticky = sorted({run.sticky for run in comparison.runs if run.sticky is not None})
+    probabilities = {run.repeat_action_probability for run in comparison.runs}
+    sticky = sorted(value for value in probabilities if value is not None)
     return [
         *sorted({run.env_id for run in comparison.runs})[:6],
         *([f"frame skip {', '.join(skips)}"] if skips else []),
-        *([f"sticky actions {', '.join(f'{one:g}' for one in sticky)}"] if sticky else []),
-        counted(len({run.approach for run in comparison.runs}), "approach", "approaches"),
-        counted(len(comparison.runs), "run"),
-        *([comparison.made] if comparison.made else []),
+        *([f"sticky actions {', '.join(f'{value:g}' for value in sticky)}"] if sticky else []),
+        pluralize(len({run.approach for run in comparison.runs}), "approach", "approaches"),
+        pluralize(len(comparison.runs), "run"),
+        *([comparison.created] if comparison.created else []),
     ]
 
 
-def _video_facts(video: VideoView) -> str:
-    """What the player needs to know of a video, as JSON."""
+def _player_data(video: VideoView) -> str:
+    """Return what the page's video player needs, as JSON."""
     return json.dumps({"frames": video.frames, "episode": video.episode_frames, "fps": video.fps, "score": video.score})
 
 
-def _markdown_text(value: Any) -> Any:
-    """Text that Markdown shows as it is: no markup, no HTML, no link, no end of a table cell."""
+def _escape_markdown(value: Any) -> Any:
+    """Escape text so that Markdown shows it literally: no markup, HTML, links or table cells."""
     if not isinstance(value, str):
         return value
     one_line = html.escape(" ".join(value.split()), quote=False)
@@ -101,13 +108,14 @@ def _markdown_text(value: Any) -> Any:
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
-    "number": number,
-    "score": score,
-    "interval": interval_text,
+    "number": format_number,
+    "score": format_score,
+    "interval": format_interval,
     "mean_interval": mean_interval,
-    "duration": duration,
-    "tied": lambda sentence: sentence.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"),
+    "duration": format_duration,
+    "p_value": scores.format_p_value,
+    "unbroken": lambda sentence: re.sub(r" ([=<]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", sentence),
     "exactly": lambda value: f"{value:,.10g}",
     "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
-    "video_facts": _video_facts,
+    "player_data": _player_data,
 }

@@ -1,26 +1,30 @@
-"""A sweep as one HTML page that needs nothing beside it."""
+"""Renders a hyperparameter sweep as one self-contained HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.arcade.report import plots as curves
-from tasks.arcade.report.formatting import number
-from tasks.arcade.report.html import render
-from tasks.arcade.tuning import Figure, SweepSettings, TrialRow, best_of
+from tasks.arcade.inputs.forms import SweepSettings
+from tasks.arcade.report.formatting import format_number
+from tasks.arcade.report.html import render_template
+from tasks.arcade.report.plotly_html import plotly_js, restyle_figure
+from tasks.arcade.tuning import Figure, TrialRow, best_of
 
 
-def render_html(settings: SweepSettings, rows: Sequence[TrialRow], figures: Sequence[Figure], command: str) -> str:
-    """The page: the best trial, Optuna's figures, every trial.
+def render_sweep_html(
+    settings: SweepSettings, rows: Sequence[TrialRow], figures: Sequence[Figure], command: str
+) -> str:
+    """Render the best trial, Optuna's figures and a table of all trials.
 
     Args:
-        settings: what was asked for.
-        rows: the trials, the best one first.
-        figures: Optuna's.
-        command: that goes on with the sweep.
+        settings: settings of the sweep.
+        rows: trials, best first.
+        figures: title, caption and plotly JSON of each of Optuna's figures.
+        command: command that continues the sweep.
     """
     drawn = [
-        (title, words, curves.restyled(f"sweep-{at}", figure)) for at, (title, words, figure) in enumerate(figures)
+        (title, caption, restyle_figure(f"sweep-{index}", figure))
+        for index, (title, caption, figure) in enumerate(figures)
     ]
     values = {
         "settings": settings,
@@ -30,6 +34,6 @@ def render_html(settings: SweepSettings, rows: Sequence[TrialRow], figures: Sequ
         "counts": {state: sum(row.state == state for row in rows) for state in ("complete", "pruned", "failed")},
         "figures": drawn,
         "command": command,
-        "plotly_js": curves.plotly_js() if drawn else "",
+        "plotly_js": plotly_js() if drawn else "",
     }
-    return render("sweep.html.j2", values, {"number": number})
+    return render_template("sweep.html.j2", values, {"number": format_number})

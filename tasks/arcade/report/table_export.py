@@ -1,4 +1,6 @@
-"""Every number of a comparison as one long table, in CSV and Parquet: the only room that knows pyarrow."""
+"""Exports all numbers of a comparison as one table in long format, as CSV and Parquet; the only module that imports
+pyarrow.
+"""
 
 from __future__ import annotations
 
@@ -26,62 +28,62 @@ COLUMNS = {
     "seeds": "int64",
     "episodes": "int64",
 }
-"""A row is one number. `table` says of what: `episode`, `training`, `checkpoint`, `run`, `approach` or `pair`."""
+"""Each row is one number; `table` is its kind: `episode`, `training`, `checkpoint`, `run`, `approach` or `pair`."""
 
 
-def to_csv(found: Findings) -> bytes:
-    """All rows as CSV with a head, UTF-8; what a row does not have is empty."""
+def to_csv(findings: Findings) -> bytes:
+    """Return all rows as UTF-8 CSV with a header; missing values are empty."""
     import pyarrow as pa
     from pyarrow import csv
 
     with pa.BufferOutputStream() as stream:
-        csv.write_csv(_table(found), stream)
+        csv.write_csv(_table(findings), stream)
         return bytes(stream.getvalue().to_pybytes())
 
 
-def to_parquet(found: Findings) -> bytes:
-    """All rows as one Parquet file, with the comparison's title in its metadata."""
+def to_parquet(findings: Findings) -> bytes:
+    """Return all rows as a Parquet file whose metadata holds the comparison's title."""
     import pyarrow as pa
     from pyarrow import parquet
 
     with pa.BufferOutputStream() as stream:
-        parquet.write_table(_table(found), stream, compression="zstd")
+        parquet.write_table(_table(findings), stream, compression="zstd")
         return bytes(stream.getvalue().to_pybytes())
 
 
-def _table(found: Findings) -> Any:
+def _table(findings: Findings) -> Any:
     import pyarrow as pa
 
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-    return pa.Table.from_pylist(list(rows(found)), schema.with_metadata({"title": found.comparison.title}))
+    return pa.Table.from_pylist(list(table_rows(findings)), schema.with_metadata({"title": findings.comparison.title}))
 
 
-def rows(found: Findings) -> Iterator[dict[str, Any]]:
-    """The rows as dictionaries of `COLUMNS`; what a row does not have is left out."""
-    for run in found.comparison.runs:
-        about = {
+def table_rows(findings: Findings) -> Iterator[dict[str, Any]]:
+    """Yield the rows as dictionaries of `COLUMNS`; missing values are left out."""
+    for run in findings.comparison.runs:
+        common = {
             "approach": run.approach,
             "env_id": run.env_id,
             "run_id": run.run_id,
             "run_name": run.run_name,
             "seed": run.seed,
         }
-        for row in _of_run(run):
-            yield about | row
-    for group in found.groups:
-        about = {"table": "approach", "approach": group.approach, "seeds": group.seeds, "episodes": group.episodes}
+        for row in _run_rows(run):
+            yield common | row
+    for group in findings.groups:
+        common = {"table": "approach", "approach": group.approach, "seeds": group.seeds, "episodes": group.episodes}
         for name, estimate in (("iqm", group.iqm), ("best", group.best)):
             if estimate:
-                yield about | {"name": name, **_ends(estimate)}
+                yield common | {"name": name, **_estimate(estimate)}
         if group.mean is not None:
-            yield about | {"name": "mean", "value": group.mean}
-    for one, other, verdict in found.pairs:
-        about = {"table": "pair", "approach": one, "against": other}
-        yield about | {"name": "probability_of_improvement", **_ends(verdict.probability)}
-        yield about | {"name": "p_value", "value": verdict.p_value}
+            yield common | {"name": "mean", "value": group.mean}
+    for first, second, verdict in findings.pairs:
+        common = {"table": "pair", "approach": first, "against": second}
+        yield common | {"name": "probability_of_improvement", **_estimate(verdict.probability)}
+        yield common | {"name": "p_value", "value": verdict.p_value}
 
 
-def _of_run(run: RunView) -> Iterator[dict[str, Any]]:
+def _run_rows(run: RunView) -> Iterator[dict[str, Any]]:
     for step, value in run.curve:
         yield {"table": "training", "step": step, "name": "rollout/ep_rew_mean", "value": value}
     for row in run.checkpoints:
@@ -95,10 +97,10 @@ def _of_run(run: RunView) -> Iterator[dict[str, Any]]:
             }
         for episode, length in enumerate(row.lengths):
             yield {"table": "episode", "step": row.step, "episode": episode, "name": "episode_length", "value": length}
-        about = {"table": "checkpoint", "step": row.step, "episodes": row.episodes}
-        yield about | {"name": "mean", "value": row.mean, "low": row.low, "high": row.high}
+        common = {"table": "checkpoint", "step": row.step, "episodes": row.episodes}
+        yield common | {"name": "mean", "value": row.mean, "low": row.low, "high": row.high}
         for name in ("iqm", "median", "std", "distinct_episodes"):
-            yield about | {"name": name, "value": getattr(row, name)}
+            yield common | {"name": name, "value": getattr(row, name)}
     if best := best_checkpoint(run):
         yield {
             "table": "run",
@@ -114,5 +116,5 @@ def _of_run(run: RunView) -> Iterator[dict[str, Any]]:
         yield {"table": "run", "name": f"action {action}", "value": count}
 
 
-def _ends(estimate: Estimate) -> dict[str, float | None]:
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

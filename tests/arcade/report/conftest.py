@@ -1,4 +1,4 @@
-"""A report of two ways to train, as its page."""
+"""The HTML page of a report on two approaches."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from tasks.arcade.report import Findings
 
 
 @pytest.fixture(scope="session")
-def page(two_ways: Findings) -> str:
-    return report.render_html(two_ways)
+def page(two_approaches: Findings) -> str:
+    return report.render_html(two_approaches)

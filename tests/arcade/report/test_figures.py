@@ -1,4 +1,4 @@
-"""What a report's figures show."""
+"""The figures of a report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_sample_efficiency_is_a_line_with_its_interval(run: Run, compared: Compa
     assert [trace["y"] for trace in traces(html, "seeds")] == [[0, 2, 9], [4, 6]]
 
 
-def test_evaluation_of_a_lone_run_has_its_interval_over_episodes(run: Run, row: Row, compared: Compared) -> None:
+def test_single_run_has_an_interval_over_episodes(run: Run, row: Row, compared: Compared) -> None:
     alone = run("ppo", 0, 0, checkpoints=(row(20, [4, 4]), row(10, [1, 2, 3])))
     points, middle = traces(report.render_html(compared(alone)), "evaluation")
     assert (points["x"], points["y"], middle["y"]) == ([10, 20], [2, 4], [2, 4])
@@ -32,47 +32,46 @@ def test_evaluation_of_a_lone_run_has_its_interval_over_episodes(run: Run, row: 
     assert points["text"][1] == "mean 4.0, 2 episodes (2 distinct)"
 
 
-def test_an_approach_whose_runs_share_no_step_is_named_and_has_no_line(run: Run, row: Row, compared: Compared) -> None:
-    def until(seed: int, step: int) -> RunView:
+def test_approach_whose_runs_share_no_step_has_no_line(run: Run, row: Row, compared: Compared) -> None:
+    def run_to(seed: int, step: int) -> RunView:
         rows = (row(step, [seed, seed + 1]),)
         return run("ppo", seed, 0, checkpoints=rows, curve=((step - 1000, 1.0), (step, 2.0)))
 
-    apart = (until(0, 10_000), until(1, 90_000))
+    apart = (run_to(0, 10_000), run_to(1, 90_000))
     page = report.render_html(compared(*apart))
-    assert "Nothing to draw: the runs of no approach share a step." in Page(page).words
+    assert "No data: the runs of no approach share a step." in Page(page).text
     assert [trace["x"] for trace in traces(page, "evaluation")] == [[10_000], [90_000]]
     assert [trace["showlegend"] for trace in traces(page, "evaluation")] == [True, False]
     beside = report.render_html(compared(*apart, run("random", 0, -9)))
-    assert Page(beside).words.count("No line of ppo, whose runs share no step.") == 2
+    assert Page(beside).text.count("No line: ppo (the runs share no step).") == 2
     assert {trace["legendgroup"] for trace in traces(beside, "training")} == {"random"}
-    assert "No line of" not in Page(report.render_html(compared(until(0, 60_000), run("ppo", 1, 0)))).words
+    assert "No line" not in Page(report.render_html(compared(run_to(0, 60_000), run("ppo", 1, 0)))).text
 
 
-def test_published_scores_are_lines_where_they_are_near(run: Run, compared: Compared) -> None:
+def test_published_scores_are_drawn_if_they_are_close_to_the_curves(run: Run, compared: Compared) -> None:
     page = report.render_html(compared(run("ppo", 0, -15), run("ppo", 1, 12)))
-    assert page.count("Published: random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
+    assert page.count("Published scores: random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
     for name in ("training", "evaluation"):
-        assert _levels(page, name) == {"random -20.7": -20.7, "human 14.6": 14.6}
-    far = report.render_html(compared(run("ppo", 0, 100, rom="seaquest", env_id="ALE/Seaquest-v5")))
-    assert "human 42,055" in far
-    assert "human 42,055" not in _levels(far, "evaluation"), "it would press the curves flat"
+        assert _reference_lines(page, name) == {"random -20.7": -20.7, "human 14.6": 14.6}
+    distant = report.render_html(compared(run("ppo", 0, 100, rom="seaquest", env_id="ALE/Seaquest-v5")))
+    assert "human 42,055" in distant
+    assert "human 42,055" not in _reference_lines(distant, "evaluation"), "it would flatten the curves"
     assert "Published" not in report.render_html(compared(run("ppo", 0, 1, rom="adventure")))
     scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalized=True)
-    assert _levels(report.render_html(scored), "evaluation") == {"random": 0, "human": 1}
+    assert _reference_lines(report.render_html(scored), "evaluation") == {"random": 0, "human": 1}
 
 
-def _levels(page: str, name: str) -> dict[str, float]:
-    """Lines across a figure, by their labels."""
+def _reference_lines(page: str, name: str) -> dict[str, float]:
+    """Return the horizontal lines of a figure by their labels."""
     return {shape["label"]["text"]: shape["y0"] for shape in _layout(page, name).get("shapes", ())}
 
 
-def test_the_name_of_the_lowest_line_has_room_below_it(run: Run, compared: Compared) -> None:
-    """Curves begin where random play is."""
+def test_label_of_the_lowest_reference_line_has_room_below_it(run: Run, compared: Compared) -> None:
     layout = _layout(report.render_html(compared(run("ppo", 0, -20), run("ppo", 1, 12))), "evaluation")
-    below, beside = layout["shapes"]
-    assert below["label"]["text"] == "random -20.7"
-    assert below["label"]["yanchor"] == "top"
-    assert beside["label"]["yanchor"] == "top", "of the topmost too"
+    lowest, topmost = layout["shapes"]
+    assert lowest["label"]["text"] == "random -20.7"
+    assert lowest["label"]["yanchor"] == "top"
+    assert topmost["label"]["yanchor"] == "top", "of the topmost line, too"
     assert layout["yaxis"]["autorangeoptions"]["include"] < -22
     far_above = _layout(report.render_html(compared(run("ppo", 0, 18), run("ppo", 1, 19))), "evaluation")
     assert "autorangeoptions" not in far_above["yaxis"]
@@ -86,48 +85,112 @@ def _layout(page: str, name: str) -> dict[str, Any]:
     return layout
 
 
-def test_every_figure_says_how_many_seeds_and_episodes(page: str) -> None:
+def test_every_figure_names_its_sample_sizes(page: str) -> None:
     for name in ("training", "evaluation", "profile", "actions", "seeds"):
         shown = [trace["name"] for trace in traces(page, name) if trace.get("showlegend")]
         assert len(shown) == 2
-        assert all("4 seeds, 16 episodes" in words for words in shown), name
+        assert all("4 seeds, 16 episodes" in label for label in shown), name
     for name in ("finals", "pairs"):
         assert traces(page, name)
-    assert Page(page).words.count("ppo-tuned: 4 seeds, 16 episodes; ppo: 4 seeds, 16 episodes.") == 2
+    assert Page(page).text.count("ppo-tuned: 4 seeds, 16 episodes; ppo: 4 seeds, 16 episodes.") == 2
 
 
-def test_actions_are_shares(page: str) -> None:
+def test_actions_are_relative_frequencies(page: str) -> None:
     bar = traces(page, "actions")[0]
     assert (bar["x"], bar["y"]) == (["NOOP", "FIRE"], [0.25, 0.75])
 
 
-def test_how_much_sooner_is_said_only_where_it_is_so(run: Run, compared: Compared) -> None:
+def test_speedup_is_reported_only_if_it_is_significant(run: Run, compared: Compared) -> None:
     def seeds(approach: str, level: float, *curve: tuple[int, float], **more: Any) -> list[RunView]:
         return [run(approach, seed, level, curve=curve, **more) for seed in range(4)]
 
     slow = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0))
     quick = seeds("ppo-tuned", 5, (10_000, 0.0), (20_000, 9.0), (100_000, 12.0))
-    words = "ppo-tuned is where ppo ends (9.0) after 20,000 steps instead of 100,000: 5.0 times fewer."
-    assert words in Page(report.render_html(compared(*slow, *quick))).words
-    held = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0), side="baseline")
-    against = compared(*held, *quick, baseline="champion")
-    assert words.replace("where ppo", "where ppo (champion)") in Page(report.render_html(against)).words
+    sentence = "ppo-tuned reaches the final return of ppo (9.0) after 20,000 steps instead of 100,000 (5.0x fewer)."
+    assert sentence in Page(report.render_html(compared(*slow, *quick))).text
+    baseline = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0), side="baseline")
+    against = compared(*baseline, *quick, baseline="champion")
+    assert sentence.replace("of ppo", "of ppo (champion)") in Page(report.render_html(against)).text
     late = seeds("ppo-tuned", 5, (10_000, 0.0), (200_000, 9.0))
     equal = seeds("ppo-tuned", 0, (10_000, 0.0), (20_000, 9.0), (100_000, 12.0))
     flat = seeds("random", 0, (10_000, 0.1), (100_000, 0.0))
     for runs in ((*slow, *late), (*equal, *slow), (slow[0], quick[0]), (*flat, *quick)):
-        assert "times fewer" not in Page(report.render_html(compared(*runs))).words
+        assert "fewer)" not in Page(report.render_html(compared(*runs))).text
 
 
-def test_colours_and_dashes_tell_eight_approaches_apart(run: Run, compared: Compared) -> None:
+def test_eight_approaches_differ_in_color_or_dash(run: Run, compared: Compared) -> None:
     ranked = compared(*(run(f"ppo-{index}", 0, index) for index in range(8))).groups
     assert len({(group.color, group.dash) for group in ranked}) == 8
 
 
-def test_the_bars_of_a_lone_run_reach_from_its_mean_outwards(run: Run, compared: Compared) -> None:
-    """Nine distinct episodes of 0 and one of 100 that was played 41 times: the mean of all is above their interval."""
-    many = checkpoint_row(10, [0.0] * 9 + [100.0] * 41, [*"abcdefghi", *"j" * 41])
-    assert many.mean == many.high == 82
-    points, _ = traces(report.render_html(compared(run("ppo", 0, 0, checkpoints=(many,)))), "evaluation")
+def test_error_bars_are_not_negative(run: Run, compared: Compared) -> None:
+    """Of nine episodes with return 0 and one with 100 that was played 41 times, the mean is the end of the interval."""
+    row = checkpoint_row(10, [0.0] * 9 + [100.0] * 41, [*"abcdefghi", *"j" * 41])
+    assert row.mean == row.high == 82
+    points, _ = traces(report.render_html(compared(run("ppo", 0, 0, checkpoints=(row,)))), "evaluation")
     assert points["error_y"]["array"] == [0]
     assert points["error_y"]["arrayminus"][0] > 0
+
+
+def _unlearned(run: Run, row: Row, approach: str, seed: int, returns: list[float]) -> RunView:
+    """Return a run of an approach that does not learn: one checkpoint at the last step, no training curve."""
+    return run(approach, seed, 0, learned=False, checkpoints=(row(100_000, returns),), curve=())
+
+
+def test_unlearned_approach_is_a_horizontal_line(run: Run, row: Row, compared: Compared) -> None:
+    unlearned = [_unlearned(run, row, "random", seed, [-21, -19 + seed]) for seed in range(3)]
+    page = report.render_html(compared(run("ppo", 0, 0), run("ppo", 1, 2), *unlearned))
+    for name, first in (("training", 10_000), ("evaluation", 50_000)):
+        shade, line = (trace for trace in traces(page, name) if trace["legendgroup"] == "random")
+        assert (line["x"][0], line["x"][-1], set(line["y"])) == (first, 100_000, {-19.5})
+        assert (min(shade["x"]), max(shade["x"])) == (first, 100_000)
+        assert min(shade["y"]) < -19.5 < max(shade["y"])
+        assert line["mode"] == "lines", "no marker at a step that was not trained"
+    every = [trace for trace in traces(page, "seeds") if trace["legendgroup"] == "random"]
+    assert [set(trace["y"]) for trace in every] == [{-20}, {-19.5}, {-19}]
+    assert Page(page).text.count("Horizontal lines, mean return in evaluation (no training): random.") == 3
+
+
+def test_unlearned_run_has_its_interval_over_episodes(run: Run, row: Row, compared: Compared) -> None:
+    found = compared(run("ppo", 0, 0), _unlearned(run, row, "random", 0, [-21, -20, -18]))
+    (lone,) = (group for group in found.groups if not group.learned)
+    assert lone.constant is not None
+    (checkpoint,) = lone.final_rows
+    assert (lone.constant.value, lone.constant.low, lone.constant.high) == (
+        checkpoint.mean,
+        checkpoint.low,
+        checkpoint.high,
+    )
+    shade, line = (trace for trace in traces(report.render_html(found), "training") if trace["legendgroup"] == "random")
+    assert set(line["y"]) == {-19.667}
+    assert (min(shade["y"]), max(shade["y"])) == (pytest.approx(checkpoint.low), pytest.approx(checkpoint.high))
+
+
+def test_unlearned_approaches_alone_have_no_training_figure(run: Run, row: Row, compared: Compared) -> None:
+    both = compared(_unlearned(run, row, "random", 0, [1, 2]), _unlearned(run, row, "noop", 0, [0, 0]))
+    page = report.render_html(both)
+    assert "No data: no return was logged during training." in Page(page).text
+    lines = [trace for trace in traces(page, "evaluation") if trace.get("showlegend")]
+    assert [(trace["x"], trace["y"]) for trace in lines] == [([0, 100_000], [1.5, 1.5]), ([0, 100_000], [0, 0])]
+
+
+def test_unlearned_approaches_are_in_tables_and_verdicts(run: Run, row: Row, compared: Compared) -> None:
+    unlearned = [_unlearned(run, row, "random", seed, [-21, -20, -19]) for seed in range(4)]
+    found = compared(*(run("ppo", seed, 0) for seed in range(4)), *unlearned)
+    assert report.verdicts(found) == (
+        "ppo is better than random: probability of improvement 1.00 (p = 0.029, 4 seeds each)",
+    )
+    markdown = report.render_markdown(found)
+    assert "| random | 4 | 12 | 12 | -20.0 | -20.0 [" in markdown
+    assert "| random-0 (random0id) | random | 0 | - | 3 | 3 |" in markdown
+    assert not any("different steps" in sentence for sentence in report.cautions(found))
+    metrics = report.metrics_by_step(found)
+    assert [metrics[step]["eval/mean_return/random"] for step in (50_000, 100_000)] == [-20, -20]
+
+
+def test_unlearned_run_does_not_extend_the_steps(run: Run, row: Row, compared: Compared) -> None:
+    longer = run("random", 0, 0, learned=False, checkpoints=(row(900_000, [1, 2]),), curve=())
+    found = compared(run("ppo", 0, 0), longer)
+    page = report.render_html(found)
+    assert max(max(trace["x"]) for trace in traces(page, "evaluation")) == 100_000
+    assert set(report.metrics_by_step(found)) == {50_000, 100_000}

@@ -1,48 +1,49 @@
-"""A report is one page that holds everything, whatever its runs are called."""
+"""A report as a self-contained page, as Markdown, and as tables."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from helpers.report_pages import Compared, Page, Row, Run, traces
+from helpers.report_pages import Compared, Page, Row, Run, WithVideos, traces
 from markdown_it import MarkdownIt
 from pydantic import ValidationError
 
 from tasks.arcade import report
 from tasks.arcade.report import CheckpointRow, Cost, Findings, VideoView
-from tasks.arcade.report.formatting import duration, number
+from tasks.arcade.report.formatting import format_duration, format_number
 from tasks.arcade.report.tables import total_cost
 
-EVIL = '"><img src=x onerror=alert(1)></script><script>alert(2)</script> | **x** [y](javascript:z)'
+MALICIOUS = '"><img src=x onerror=alert(1)></script><script>alert(2)</script> | **x** [y](javascript:z)'
 
 
-def test_one_file_holds_everything_and_loads_nothing(page: str) -> None:
-    seen = Page(page)
-    assert seen.loads
-    assert all(load.startswith("data:") for load in seen.loads)
-    assert "default-src 'none'" in seen.csp
-    assert "http" not in seen.csp
-    assert sum("plotly.js v" in script[:300] for script in seen.scripts) == 1
+def test_page_is_self_contained(page: str) -> None:
+    parsed = Page(page)
+    assert parsed.loads
+    assert all(load.startswith("data:") for load in parsed.loads)
+    assert "default-src 'none'" in parsed.csp
+    assert "http" not in parsed.csp
+    assert sum("plotly.js v" in script[:300] for script in parsed.scripts) == 1
 
 
-def test_videos_inside_can_be_played(page: str, mp4: bytes, tmp_path: Path) -> None:
-    seen = Page(page)
-    videos = [load for load in seen.loads if load.startswith("data:video/mp4;base64,")]
-    assert len(videos) == seen.tags.count("video") == 16
+def test_embedded_videos_are_playable(page: str, mp4: bytes, tmp_path: Path) -> None:
+    parsed = Page(page)
+    videos = [load for load in parsed.loads if load.startswith("data:video/mp4;base64,")]
+    assert len(videos) == parsed.tags.count("video") == 16
     path = tmp_path / "video.mp4"
     path.write_bytes(base64.b64decode(videos[-1].partition(",")[2], validate=True))
     assert path.read_bytes() == mp4
     assert imageio_ffmpeg.count_frames_and_secs(str(path)) == (90, pytest.approx(1.5, abs=0.01))
 
 
-def test_names_from_users_are_text_in_html(run: Run, compared: Compared, mp4: bytes) -> None:
+def test_names_are_escaped_in_html(run: Run, compared: Compared, with_videos: WithVideos) -> None:
     def render(name: str) -> Page:
-        first = run("ppo", 0, 1, mp4, parameters={name: name, "a": 1}, command=name, commit=name, origin=name)
+        first = run("ppo", 0, 1, parameters={name: name, "a": 1}, command=name, commit=name, origin=name)
         first = first.model_copy(
             update={
                 "run_name": name,
@@ -52,19 +53,20 @@ def test_names_from_users_are_text_in_html(run: Run, compared: Compared, mp4: by
                 "actions": ((name, 3),),
             }
         )
-        linked = first.videos[0].model_copy(update={"whole": name})
-        other = run("random", 0, 0, videos=(linked,))
         more = {"title": name, "command": name, "versions": {name: name}, "commit": name}
-        return Page(report.render_html(compared(first, other, **more)))
+        found = with_videos(compared(first, run("random", 0, 0), **more))
+        (video, _), videos = found.videos["random0id"], dict(found.videos)
+        videos["random0id"] = (video.model_copy(update={"full_video": name}),)
+        return Page(report.render_html(dataclasses.replace(found, videos=videos, omitted_videos=(name,))))
 
-    evil, good = render(EVIL), render("good")
-    assert sorted(evil.tags) == sorted(good.tags)
-    assert evil.attributes == good.attributes
-    assert len(evil.scripts) == len(good.scripts)
-    assert evil.words.count(EVIL) == good.words.count("good") > 10
+    malicious, good = render(MALICIOUS), render("good")
+    assert sorted(malicious.tags) == sorted(good.tags)
+    assert malicious.attributes == good.attributes
+    assert len(malicious.scripts) == len(good.scripts)
+    assert malicious.text.count(MALICIOUS) == good.text.count("good") > 10
 
 
-def test_names_from_users_are_text_in_figures(run: Run, compared: Compared) -> None:
+def test_names_are_escaped_in_figures(run: Run, compared: Compared) -> None:
     name = "<b>&lt;"
     runs = [run("ppo", seed, 1).model_copy(update={"approach": name, "run_name": name}) for seed in (0, 1)]
     html = report.render_html(compared(*runs, run("random", 0, 0)))
@@ -74,19 +76,19 @@ def test_names_from_users_are_text_in_figures(run: Run, compared: Compared) -> N
                 assert "<b>" not in (trace.get(key) or "")
 
 
-def test_names_from_users_are_text_in_markdown(run: Run, compared: Compared) -> None:
+def test_names_are_escaped_in_markdown(run: Run, compared: Compared) -> None:
     def render(name: str) -> str:
         first = run("ppo", 0, 1).model_copy(update={"run_name": name, "approach": name, "parameters": {name: name}})
         markdown = report.render_markdown(compared(first, run("random", 0, 0), title=name))
         return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
 
-    evil, good = render(EVIL + "\n\n# heading"), render("good")
-    assert Page(evil).tags == Page(good).tags
-    assert Page(evil).words.count(f"{EVIL} # heading") == Page(good).words.count("good") > 5
+    malicious, good = render(MALICIOUS + "\n\n# heading"), render("good")
+    assert Page(malicious).tags == Page(good).tags
+    assert Page(malicious).text.count(f"{MALICIOUS} # heading") == Page(good).text.count("good") > 5
 
 
-def test_markdown_tables_hold_the_results(two_ways: Findings) -> None:
-    lines = report.render_markdown(two_ways).splitlines()
+def test_markdown_has_the_results(two_approaches: Findings) -> None:
+    lines = report.render_markdown(two_approaches).splitlines()
     row = next(line for line in lines if line.startswith("| ppo-tuned | 4 "))
     assert re.fullmatch(
         r"\| ppo-tuned \| 4 \| 16 \| 16 \| 9\.0 \| 9\.0 \[[67]\.\d, 1[01]\.\d\] \| 9\.5 \[\d.*\] \|", row
@@ -99,8 +101,8 @@ def test_markdown_tables_hold_the_results(two_ways: Findings) -> None:
     assert not any(line.startswith("| n |") for line in lines)
 
 
-def test_summary_rows_are_plain_and_best_first(two_ways: Findings) -> None:
-    first, second = report.summary_rows(two_ways.groups)
+def test_summary_rows_are_plain_and_best_first(two_approaches: Findings) -> None:
+    first, second = report.summary_rows(two_approaches.groups)
     ends = first.pop("iqm_low"), first.pop("iqm_high")
     assert first == {
         "approach": "ppo-tuned",
@@ -119,25 +121,25 @@ def test_summary_rows_are_plain_and_best_first(two_ways: Findings) -> None:
     assert json.loads(json.dumps(second)) == second
 
 
-def test_what_is_not_there_yet_is_said(run: Run, compared: Compared) -> None:
+def test_missing_results_are_named(run: Run, compared: Compared) -> None:
     bare = run("ppo", 0, 0, checkpoints=(), curve=(), cost=Cost(), commit=None, versions={}, actions=())
     page = Page(report.render_html(compared(bare)))
-    for words in (
-        "Nothing to judge yet: no checkpoint has been evaluated",
-        "Nothing to draw: no return was logged in training.",
-        "Nothing to draw: no checkpoint has been evaluated yet.",
-        "No video yet",
+    for sentence in (
+        "No results yet: no checkpoint has been evaluated",
+        "No data: no return was logged during training.",
+        "No data: no checkpoint has been evaluated yet.",
+        "No checkpoint has been recorded yet. Use ramreel record RUN .",
         "Not evaluated yet: ppo-0.",
     ):
-        assert words in page.words
+        assert sentence in page.text
     assert page.scripts == []
     assert report.summary_rows(compared(bare).groups)[0]["iqm_return"] is None
-    assert "Nothing to judge yet" in report.render_markdown(compared(bare))
+    assert "No results yet" in report.render_markdown(compared(bare))
 
 
-def test_a_run_without_evaluation_stands_beside_one_with(run: Run, compared: Compared) -> None:
+def test_run_without_evaluation_is_included(run: Run, compared: Compared) -> None:
     both = compared(run("ppo", 0, 0, checkpoints=()), run("random", 0, 3))
-    assert report.verdicts(both) == ("random: interquartile mean return 5.5, 1 seed",)
+    assert report.verdicts(both) == ("random: interquartile mean return 5.5 (1 seed)",)
     assert [group.approach for group in both.groups] == ["random", "ppo"]
     page = report.render_html(both)
     assert {trace["legendgroup"] for trace in traces(page, "training")} == {"random", "ppo"}
@@ -153,51 +155,49 @@ def _videos(count: int, size: int) -> tuple[VideoView, ...]:
     ("limit", "steps"),
     [(1000, [0, 1, 2, 3, 4]), (800, [0, 2, 3, 4]), (600, [0, 2, 4]), (400, [0, 4]), (200, [4]), (199, [4])],
 )
-def test_videos_that_are_too_large_together_leave_the_last_the_first_and_the_middle(
-    run: Run, limit: int, steps: list[int]
-) -> None:
-    runs = [run("ppo", seed, 0).model_copy(update={"videos": _videos(5, 100)}) for seed in (0, 1)]
-    held = report.within_budget(runs, limit)
-    assert steps in [[video.step for video in videos] for videos in held.values()]
-    assert sum(len(video.mp4) for videos in held.values() for video in videos) <= limit
+def test_video_budget_keeps_the_last_first_and_middle_video(limit: int, steps: list[int]) -> None:
+    kept = report.fit_video_budget({"a": _videos(5, 100), "b": _videos(5, 100)}, limit)
+    assert steps in [[video.step for video in videos] for videos in kept.values()]
+    assert sum(len(video.mp4) for videos in kept.values() for video in videos) <= limit
 
 
-def test_two_runs_of_ten_checkpoints_are_a_page_below_15_mb(run: Run, compared: Compared) -> None:
-    videos = _videos(10, 900_000)
-    runs = [run(name, 0, 0).model_copy(update={"videos": videos}) for name in ("ppo", "random")]
-    html = report.render_html(compared(*runs))
+def test_page_with_many_videos_is_below_15_mb(run: Run, compared: Compared) -> None:
+    found = compared(run("ppo", 0, 0), run("random", 0, 0))
+    videos = {one.run_id: _videos(10, 900_000) for one in found.comparison.runs}
+    html = report.render_html(dataclasses.replace(found, videos=videos))
     assert Page(html).tags.count("video") >= 6
     assert len(html.encode()) < 15_000_000
 
 
-def test_videos_are_made_of_every_approach_and_its_last_checkpoint(run: Run, compared: Compared) -> None:
+def test_selected_videos_cover_every_approach_and_its_last_checkpoint(run: Run, compared: Compared) -> None:
     many = compared(*(run(f"a{number}", seed, seed) for number in range(4) for seed in range(3)))
     recorded = {one.run_id: tuple(range(0, 100, 10)) for one in many.comparison.runs}
-    wanted = report.wanted_videos(many.groups, recorded)
-    assert {one.run_id for one in wanted} == {f"a{number}1id" for number in range(4)}, "the median seed of each"
-    assert len(wanted) == 24
-    assert {one.step for one in wanted} >= {0, 90}
+    requests = report.select_videos(many.groups, recorded)
+    assert {one.run_id for one in requests} == {f"a{number}1id" for number in range(4)}, "the median seed of each"
+    assert len(requests) == 24
+    assert {one.step for one in requests} >= {0, 90}
     two = compared(run("ppo", 0, 0), run("random", 0, 0))
-    assert len(report.wanted_videos(two.groups, {one.run_id: range(10) for one in two.comparison.runs})) == 20
+    assert len(report.select_videos(two.groups, {one.run_id: range(10) for one in two.comparison.runs})) == 20
     alone = compared(run("ppo", 0, 0), run("ppo", 1, 0))
     assert {
-        one.run_id for one in report.wanted_videos(alone.groups, {one.run_id: [5] for one in alone.comparison.runs})
+        one.run_id for one in report.select_videos(alone.groups, {one.run_id: [5] for one in alone.comparison.runs})
     } == {
         "ppo0id",
         "ppo1id",
     }
-    assert report.wanted_videos(alone.groups, {}) == ()
+    assert report.select_videos(alone.groups, {}) == ()
 
 
-def test_a_video_that_shows_a_part_says_so_and_links_to_the_whole(run: Run, compared: Compared, mp4: bytes) -> None:
+def test_clip_links_to_the_full_video(run: Run, compared: Compared, mp4: bytes) -> None:
     video = {"step": 250_000, "episode_return": 4, "mp4": mp4, "frames": 90, "episode_frames": 5400, "fps": 60}
-    views = (VideoView(**video, whole="../../run/videos/step-000250000.mp4"),)  # type: ignore[arg-type]
-    html = report.render_html(compared(run("ppo", 0, 0, videos=views)))
-    assert "step 250,000 · return 4 · the first 2 s of 90 s" in Page(html).words
+    views = (VideoView(**video, full_video="../../run/videos/step-000250000.mp4"),)  # type: ignore[arg-type]
+    found = compared(run("ppo", 0, 0))
+    html = report.render_html(dataclasses.replace(found, videos={found.comparison.runs[0].run_id: views}))
+    assert "step 250,000 · return 4 · first 2 s of 90 s" in Page(html).text
     assert 'data-file="../../run/videos/step-000250000.mp4"' in html
 
 
-def test_parameters_of_one_approach_stand_run_by_run_of_several_together(run: Run, compared: Compared) -> None:
+def test_parameter_table_has_a_column_per_approach_or_run(run: Run, compared: Compared) -> None:
     runs = [run("ppo", seed, 0) for seed in (0, 1)]
     assert report.parameter_table(compared(*runs).groups) == (["ppo-0", "ppo-1"], [["seed", "0", "1"]])
     bare = run("random", 0, -9, parameters={"seed": 0, "n": 8})
@@ -206,16 +206,16 @@ def test_parameters_of_one_approach_stand_run_by_run_of_several_together(run: Ru
     assert rows == [["approach.algorithm.gamma", "0.99", "-"], ["seed", "0 · 1", "0"]]
 
 
-def test_cost_is_told_a_run_and_in_all(run: Run, compared: Compared) -> None:
+def test_cost_is_the_mean_per_run_and_the_total(run: Run, compared: Compared) -> None:
     both = compared(run("ppo", 0, 0), run("ppo", 1, 0, cost=Cost(wall_seconds=240)))
     assert total_cost(both.comparison.runs) == Cost(wall_seconds=360, cpu_seconds=200)
-    assert "ppo 100,000 3 min 3 min 1,234" in Page(report.render_html(both)).words
+    assert "ppo 100,000 3 min 3 min 1,234" in Page(report.render_html(both)).text
 
 
-def test_values_that_contradict_themselves_are_refused(row: Row, compared: Compared) -> None:
-    with pytest.raises(ValidationError, match="3 episodes have 3 returns: got 4"):
+def test_inconsistent_values_raise(row: Row, compared: Compared) -> None:
+    with pytest.raises(ValidationError, match="expected 3 returns, one per episode: got 4"):
         CheckpointRow.model_validate(row(1, [1, 2, 3, 4]).model_dump() | {"episodes": 3})
-    with pytest.raises(ValidationError, match="2 episodes have 2 digests: got 1"):
+    with pytest.raises(ValidationError, match="expected 2 digests, one per episode: got 1"):
         CheckpointRow.model_validate(row(1, [1, 2]).model_dump() | {"digests": ["a"]})
     with pytest.raises(ValueError, match="finite"):
         row(1, [1, float("nan")])
@@ -223,12 +223,12 @@ def test_values_that_contradict_themselves_are_refused(row: Row, compared: Compa
         compared()
 
 
-def test_the_same_comparison_gives_the_same_report(two_ways: Findings, page: str) -> None:
-    assert report.render_html(two_ways) == page
+def test_rendering_is_deterministic(two_approaches: Findings, page: str) -> None:
+    assert report.render_html(two_approaches) == page
 
 
-def test_metrics_for_mlflow_are_by_step_and_at_last_what_it_came_to(two_ways: Findings) -> None:
-    found = report.by_step(two_ways)
+def test_metrics_have_the_final_results_at_the_last_step(two_approaches: Findings) -> None:
+    found = report.metrics_by_step(two_approaches)
     assert list(found) == [50_000, 100_000]
     assert found[50_000] == {"eval/mean_return/ppo-tuned": 8.5, "eval/mean_return/ppo": -13.0}
     last = found[100_000]
@@ -238,14 +238,14 @@ def test_metrics_for_mlflow_are_by_step_and_at_last_what_it_came_to(two_ways: Fi
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(None, "-"), (-0.04, "0.0"), (-20.55, "-20.6"), (999.94, "999.9"), (123456.7, "123,457")]
+    ("value", "text"), [(None, "-"), (-0.04, "0.0"), (-20.55, "-20.6"), (999.94, "999.9"), (123456.7, "123,457")]
 )
-def test_numbers_read_easily(value: float | None, words: str) -> None:
-    assert number(value) == words
+def test_number_format(value: float | None, text: str) -> None:
+    assert format_number(value) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(None, "-"), (45.2, "45 s"), (720, "12 min"), (11520, "3.2 h"), (99.6, "100 s")]
+    ("seconds", "text"), [(None, "-"), (45.2, "45 s"), (720, "12 min"), (11520, "3.2 h"), (99.6, "100 s")]
 )
-def test_durations_read_easily(seconds: float | None, words: str) -> None:
-    assert duration(seconds) == words
+def test_duration_format(seconds: float | None, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -1,4 +1,4 @@
-"""The report as a person sees it, in headless Chromium: videos in step, figures that answer, no error, at any width."""
+"""The report in headless Chromium: synchronized videos, interactive figures, no errors, at any width."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 from helpers.browser import Tab, chromium, needs_chromium, visit
+from helpers.report_pages import Compared, WithVideos
 
 from tasks.arcade import report
 from tasks.arcade.report import Findings
 
 pytestmark = needs_chromium
 
-SHOWN = """[...document.querySelectorAll('video:not([hidden])')].map((v) => ({at: v.currentTime, paused: v.paused}))"""
+VISIBLE_VIDEOS = (
+    """[...document.querySelectorAll('video:not([hidden])')].map((v) => ({at: v.currentTime, paused: v.paused}))"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,59 +28,61 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, two_ways: Findings) -> Path:
-    """One run of each approach, videos of two checkpoints."""
-    runs = tuple(one for one in two_ways.comparison.runs if one.seed == 0)
+def page(
+    tmp_path_factory: pytest.TempPathFactory, two_approaches: Findings, compared: Compared, with_videos: WithVideos
+) -> Path:
+    """One run of each approach, with videos of two checkpoints."""
+    runs = [one for one in two_approaches.comparison.runs if one.seed == 0]
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.render_html(Findings(two_ways.comparison.model_copy(update={"runs": runs}))), "utf-8")
+    path.write_text(report.render_html(with_videos(compared(*runs))), "utf-8")
     return path
 
 
-def driven(browser: str, page: Path, width: int, drive: Callable[[Tab], Any]) -> None:
+def run_in_tab(browser: str, page: Path, width: int, drive: Callable[[Tab], Any]) -> None:
     assert visit(browser, page.as_uri(), width, drive) == []
 
 
-def test_videos_play_and_pause_in_step(browser: str, page: Path) -> None:
+def test_videos_play_synchronized(browser: str, page: Path) -> None:
     async def drive(tab: Tab) -> None:
         await tab.until("[...document.querySelectorAll('video:not([hidden])')].every((v) => v.readyState >= 2)")
-        assert len(await tab.value(SHOWN)) == 2
+        assert len(await tab.value(VISIBLE_VIDEOS)) == 2
         await tab.value("document.querySelector('[data-do=play]').click()")
         apart = []
         for _ in range(6):
             await asyncio.sleep(0.12)
-            one, other = await tab.value(SHOWN)
+            one, other = await tab.value(VISIBLE_VIDEOS)
             apart.append(abs(one["at"] - other["at"]))
         assert sorted(apart)[2] < 2 / 60, f"within two frames of each other: {apart}"
-        await tab.until(f"{SHOWN}.every((one) => one.at > 0.1)")
+        await tab.until(f"{VISIBLE_VIDEOS}.every((one) => one.at > 0.1)")
         await tab.value("document.querySelector('[data-do=play]').click()")
-        await tab.until(f"{SHOWN}.every((one) => one.paused)")
-        one, other = await tab.value(SHOWN)
-        assert one == other, "the very same frame"
+        await tab.until(f"{VISIBLE_VIDEOS}.every((one) => one.paused)")
+        one, other = await tab.value(VISIBLE_VIDEOS)
+        assert one == other, "the same frame"
 
-    driven(browser, page, 1280, drive)
+    run_in_tab(browser, page, 1280, drive)
 
 
-def test_time_score_and_checkpoint_follow_the_controls(browser: str, page: Path) -> None:
-    state = "[...document.querySelectorAll('.state')].map((one) => one.innerText.replace(/\\s+/g, ' '))"
+def test_controls_change_time_score_and_checkpoint(browser: str, page: Path) -> None:
+    state = "[...document.querySelectorAll('.status')].map((one) => one.innerText.replace(/\\s+/g, ' '))"
 
     async def drive(tab: Tab) -> None:
-        move = "(() => {{ const it = document.querySelector('[data-do={0}]'); it.value = {1};"
-        move += " it.dispatchEvent(new Event('input')); }})()"
+        move = "(() => {{ const input = document.querySelector('[data-do={0}]'); input.value = {1};"
+        move += " input.dispatchEvent(new Event('input')); }})()"
         await tab.value(move.format("time", 30))
         await tab.until(f"{state}[0] === 'score 1 frame 30'")
-        await tab.value("document.querySelector('[data-do=on]').click()")
+        await tab.value("document.querySelector('[data-do=next]').click()")
         await tab.until(f"{state}[1] === 'score 1 frame 31'")
         assert "step 100,000" in await tab.value("document.querySelector('#videos').innerText")
-        await tab.value(move.format("stage", 0))
+        await tab.value(move.format("checkpoint", 0))
         assert "step 50,000" in await tab.value("document.querySelector('#videos').innerText")
         await tab.until(f"{state}[0] === 'score 1 frame 31'")
         await tab.value(move.format("time", 89))
         await tab.until("document.querySelectorAll('.pane.ended').length === 2")
 
-    driven(browser, page, 1280, drive)
+    run_in_tab(browser, page, 1280, drive)
 
 
-def test_figures_answer(browser: str, page: Path) -> None:
+def test_figures_are_interactive(browser: str, page: Path) -> None:
     async def drive(tab: Tab) -> None:
         for name in ("training", "evaluation", "finals", "pairs", "profile", "actions", "seeds"):
             await tab.until(f"document.querySelector('#plot-{name} .main-svg') !== null")
@@ -86,11 +91,11 @@ def test_figures_answer(browser: str, page: Path) -> None:
         await tab.value("Plotly.restyle('plot-profile', {visible: 'legendonly'}, [0])")
         await tab.until("document.querySelectorAll('#plot-profile .scatterlayer .trace').length === 1")
 
-    driven(browser, page, 1280, drive)
+    run_in_tab(browser, page, 1280, drive)
 
 
-def test_no_button_lies_on_a_curve_and_lines_have_their_names(browser: str, page: Path) -> None:
-    """Where nobody hovers, as with a finger, Plotly's buttons are always there."""
+def test_buttons_do_not_cover_curves_and_reference_lines_are_labeled(browser: str, page: Path) -> None:
+    """On touch screens, plotly shows its buttons permanently."""
     plots = """[...document.querySelectorAll('.js-plotly-plot')].map((plot) => {
         const {l, w, t, h} = plot._fullLayout._size, {left, top} = plot.getBoundingClientRect();
         return {
@@ -110,11 +115,11 @@ def test_no_button_lies_on_a_curve_and_lines_have_their_names(browser: str, page
             assert plot["names"] == plot["lines"], plot["name"]
         assert any(plot["lines"] for plot in drawn)
 
-    driven(browser, page, 1280, drive)
+    run_in_tab(browser, page, 1280, drive)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_its_width(browser: str, page: Path, width: int) -> None:
+def test_page_fits_its_width(browser: str, page: Path, width: int) -> None:
     async def drive(tab: Tab) -> None:
         await tab.until("document.querySelector('#plot-seeds .main-svg') !== null")
         assert await tab.value("document.documentElement.scrollWidth") <= width
@@ -123,4 +128,4 @@ def test_the_page_fits_its_width(browser: str, page: Path, width: int) -> None:
         )
         assert tops[0] == tops[1], "side by side"
 
-    driven(browser, page, width, drive)
+    run_in_tab(browser, page, width, drive)

@@ -1,0 +1,124 @@
+"""Lines, shaded intervals and reference lines that several figures share.
+
+Names come from users: HTML in them is escaped.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tasks.arcade.report.plotly_html import PlotlyLayout, PlotlyTrace
+from tasks.arcade.scores import Band, FloatArray
+
+_GRAY_DOTTED = {"color": "#8a94a1", "width": 1, "dash": "dot"}
+_LABEL_HEIGHT = 0.08
+"""Height of a reference line's label as a share of the figure's height."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineStyle:
+    """Name and style of an approach; `dash` and `symbol` are plotly's."""
+
+    name: str
+    size: str
+    color: str
+    dash: str
+    symbol: str
+
+    @property
+    def label(self) -> str:
+        """Legend label: name, and number of seeds and episodes."""
+        name = escape(self.name)
+        return f"{name} <span style='font-size:11px'>· {escape(self.size)}</span>" if self.size else name
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLine:
+    """A published value, drawn as a dotted line across a figure."""
+
+    name: str
+    value: float
+
+
+def escape(text: str) -> str:
+    """Return text as plotly shows it literally."""
+    return html.escape(text, quote=False)
+
+
+def line_trace(
+    style: LineStyle, steps: FloatArray, values: FloatArray, width: float, hover: str = "%{y:.5~g}", **more: Any
+) -> PlotlyTrace:
+    """Return a line through all finite values."""
+    known = np.isfinite(values)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": steps[known].tolist(),
+        "y": [float(f"{value:.5g}") for value in values[known]],
+        "name": style.label,
+        "legendgroup": escape(style.name),
+        "showlegend": False,
+        "line": {"color": style.color, "width": width, "dash": style.dash},
+        "hovertemplate": f"{escape(style.name)}: {hover}<extra></extra>",
+        **more,
+    }
+
+
+def shade_traces(style: LineStyle, grid: FloatArray, band: Band) -> list[PlotlyTrace]:
+    """Return the shaded area of a band's interval; empty if it has none."""
+    known = np.isfinite(band.low) & np.isfinite(band.high)
+    if not known.any():
+        return []
+    outline = np.concatenate([grid[known], grid[known][::-1]])
+    edge = np.concatenate([band.high[known], band.low[known][::-1]])
+    filled: PlotlyTrace = {
+        "hoverinfo": "skip",
+        "hovertemplate": None,
+        "fill": "toself",
+        "fillcolor": style.color,
+        "opacity": 0.16,
+    }
+    return [line_trace(style, outline, edge, width=0, **filled)]
+
+
+def vertical_line(x: float) -> PlotlyTrace:
+    """Return a dotted vertical line as a plotly shape."""
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": _GRAY_DOTTED}
+
+
+def with_reference_lines(
+    layout: PlotlyLayout, references: Sequence[ReferenceLine], traces: Sequence[PlotlyTrace]
+) -> PlotlyLayout:
+    """Add the reference lines that leave about half of the height to the curves; others are too far away to draw."""
+    if not references:
+        return layout
+    drawn: list[float] = [y for trace in traces for y in trace["y"]]
+    low, high = min(drawn), max(drawn)
+    # Constant curves need a height, too.
+    height = max(high - low, abs(high) / 10)
+    near = [line for line in references if high - 2 * height <= line.value <= low + 2 * height]
+    # Curves often start at the level of random play and would cover its label: the label goes below the line, and the
+    # axis is extended to make room for it.
+    lowest = min((line.value for line in near if line.value <= low + height / 10), default=None)
+    shapes = [_horizontal_line(line, line.value > high or line.value == lowest) for line in near]
+    if lowest is None:
+        return layout | {"shapes": shapes}
+    top = max(high, *(line.value for line in near))
+    room = {"autorangeoptions": {"include": lowest - _LABEL_HEIGHT * (top - lowest)}}
+    return layout | {"shapes": shapes, "yaxis": layout["yaxis"] | room}
+
+
+def _horizontal_line(reference: ReferenceLine, label_below: bool) -> PlotlyTrace:
+    label = {
+        "text": escape(reference.name),
+        "textposition": "start",
+        "yanchor": "top" if label_below else "bottom",
+        "font": {"size": 11},
+    }
+    ends = {"x0": 0, "x1": 1, "xref": "paper", "y0": reference.value, "y1": reference.value}
+    return {"type": "line", "layer": "below", "line": _GRAY_DOTTED, "label": label} | ends
