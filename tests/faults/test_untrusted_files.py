@@ -34,7 +34,7 @@ from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import verify
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.settings.run import RunSettings
-from tasks.arcade.video.embedded_trace import _TYPE, read_embedded_trace
+from tasks.arcade.video.embedded_trace import _BOX_TYPE, read_embedded_trace
 from tasks.arcade.video.render import render_video
 from tasks.store import Store, StoreError
 
@@ -211,9 +211,9 @@ def with_embedded_trace(path: Path, content: bytes) -> Path:
     render_video(TRACE, path, sound=False)
     mark, _ = read_embedded_trace(path)
     raw = path.read_bytes()
-    place = raw.rindex(_TYPE) - 8
+    place = raw.rindex(_BOX_TYPE) - 8
     assert mark.trace == TRACE
-    path.write_bytes(raw[:place] + struct.pack(">I4s", 24 + len(content), b"uuid") + _TYPE + content)
+    path.write_bytes(raw[:place] + struct.pack(">I4s", 24 + len(content), b"uuid") + _BOX_TYPE + content)
     return path
 
 

@@ -41,17 +41,17 @@ def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> N
             [f"{settings.env_id}, {settings.approach}", "steps/s (median)", "lowest", "highest"],
             _rows(speed.medians, speed.rounds),
             [
-                f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyperparameters, {speed.vs_shipped:.2f} times "
-                f"SB3 as shipped, {speed.of_ceiling:.2f} of the emulator alone",
-                f"{speed.share_playing:.0%} of ramreel's time is spent on rollouts, at {speed.while_playing:.2f} of "
+                f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyperparameters, {speed.vs_sb3_defaults:.2f} times "
+                f"SB3 with its defaults, {speed.of_ceiling:.2f} of the emulator alone",
+                f"{speed.rollout_share:.0%} of ramreel's time is spent on rollouts, at {speed.rollout_speed:.2f} of "
                 "the speed of the emulator alone; the rest on learning",
             ],
             {
                 "vs_sb3": speed.vs_sb3,
-                "vs_shipped": speed.vs_shipped,
+                "vs_shipped": speed.vs_sb3_defaults,
                 "of_ceiling": speed.of_ceiling,
-                "playing": speed.share_playing,
-                "while_playing": speed.while_playing,
+                "playing": speed.rollout_share,
+                "while_playing": speed.rollout_speed,
                 "medians": speed.medians,
                 "rounds": speed.rounds,
             },
@@ -81,7 +81,7 @@ def benchmark_video(given: Given, *, as_json: Json = False, quiet: Quiet = False
             _rows(speed.medians, speed.rounds),
             [f"{name}: {times:.2f} times RecordVideo" for name, times in versus.items()]
             + [
-                f"{name}: {of_emulator:.2f} of the emulator with drawing alone, {of_encoder:.2f} of x264 alone"
+                f"{name}: {of_emulator:.2f} of the emulator with rendering alone, {of_encoder:.2f} of x264 alone"
                 for name, (of_emulator, of_encoder) in ceilings.items()
             ],
             {"vs_record_video": versus, "of_ceilings": ceilings, "medians": speed.medians, "rounds": speed.rounds},

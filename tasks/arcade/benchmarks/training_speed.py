@@ -1,7 +1,7 @@
-"""How fast training is, beside what there is to compare it with, in one run on one machine.
+"""Benchmark of training speed against Stable-Baselines3 and the emulator alone.
 
-Contenders take turns, round after round, so that a machine whose speed drifts drifts for all of them; medians and
-ratios are what counts. Besides `learner` this is the one room that knows Stable-Baselines3: as the yardstick.
+Contenders take turns in every round, so that a drifting machine affects all of them alike; medians and ratios are
+reported.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
-from tasks.arcade.emulator.emulator import Emulator, Ram, make_env
+from tasks.arcade.emulator.emulator import Emulator, Ram
+from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.learner import PlainRamPolicy, build, ppo_arguments
-from tasks.arcade.policies.features import FeatureArray, Features, Statistics
+from tasks.arcade.inputs.commands import CONTENDER_STEPS, ROUNDS, ContenderSteps, Rounds
+from tasks.arcade.learner import PlainRamPolicy, build_model, ppo_arguments
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import FeatureArray, Features
 from tasks.arcade.rollouts.on_policy import RolloutSettings
 from tasks.arcade.rollouts.worker_pool import START_SECONDS, WorkerPool
 from tasks.arcade.settings.algorithms import PpoSettings, RecurrentPpoSettings
@@ -36,61 +39,61 @@ from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
-ENGINE, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
-SHIPPED, CEILING = "SB3 as shipped, DummyVecEnv", "emulator alone"
-_SHIPPED_ENVS = 8
-"""Stable-Baselines3 as it comes plays so many environments."""
+RAMREEL, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
+SB3_DEFAULTS, EMULATOR = "SB3 defaults, DummyVecEnv", "emulator alone"
+_DEFAULT_ENVS = 8
+"""Environments of Stable-Baselines3 with its defaults."""
 
 
 class BenchmarkError(RamreelError):
-    """A contender did not come to its end; the message says which, and how it ended."""
+    """A contender failed; the message says which one, and how it ended."""
 
 
-class SpeedSettings(Settings):
-    """What is measured.
-
-    `steps` are played by each contender in each round, whole rollouts of them.
-    """
+class TrainingSpeedSettings(Settings):
+    """Settings of the benchmark; in each round, each contender plays whole rollouts of about `steps` steps."""
 
     game: GameSettings
     approach: ApproachSettings
     workers: int = Field(ge=1, le=256)
-    rounds: int = Field(default=5, ge=1)
-    steps: int = Field(default=32_768, ge=1)
+    rounds: Rounds = ROUNDS
+    steps: ContenderSteps = CONTENDER_STEPS
 
     @field_validator("approach")
     @classmethod
-    def _learns_by_ppo(cls, value: ApproachSettings) -> ApproachSettings:
+    def _check_approach(cls, value: ApproachSettings) -> ApproachSettings:
         if isinstance(value.algorithm, RecurrentPpoSettings):
-            raise ValueError(f"{value.name} has a memory, as nothing else that is measured here: choose ppo-tuned")
+            raise ValueError(f"{value.name} is recurrent, which the other contenders are not: choose ppo-tuned")
         if not isinstance(value.algorithm, PpoSettings):
-            raise ValueError(f"{value.name} does not learn by PPO: choose an approach that does")
+            raise ValueError(f"{value.name} is not trained by PPO: choose an approach that is, such as ppo-tuned")
         if value.features.kind == "pixels":
-            raise ValueError(f"{value.name} sees no RAM, as all that is measured here: choose an approach that does")
+            raise ValueError(f"{value.name} does not observe RAM: choose an approach that does, such as ppo-tuned")
         return value
 
     @field_validator("steps")
     @classmethod
-    def _everybody_has_a_step(cls, value: int, info: ValidationInfo) -> int:
+    def _check_steps(cls, value: int, info: ValidationInfo) -> int:
         workers = info.data.get("workers", 1)
-        least = max(_SHIPPED_ENVS, workers)
+        least = max(_DEFAULT_ENVS, workers)
         if value < least:
             raise ValueError(
-                f"{value} steps are too few for {_SHIPPED_ENVS} environments and {workers} workers: "
-                f"{least} or more would be right"
+                f"{value} steps are too few for {_DEFAULT_ENVS} environments and {workers} workers: "
+                f"at least {least} are required"
             )
         return value
 
 
-class Speed(Settings):
-    """Steps a second of every contender, round by round, learning included.
+class TrainingSpeed(Settings):
+    """Steps per second of every contender in each round, optimization included.
 
-    `playing` is the share of ramreel's time that goes by until its rollouts are there, round by round.
+    Attributes:
+        settings: Settings of the benchmark.
+        rounds: Steps per second by contender, one value per round.
+        rollout_shares: Share of ramreel's time spent on rollouts, one value per round.
     """
 
-    settings: SpeedSettings
+    settings: TrainingSpeedSettings
     rounds: dict[str, tuple[float, ...]]
-    playing: tuple[float, ...]
+    rollout_shares: tuple[float, ...]
 
     @property
     def medians(self) -> dict[str, float]:
@@ -98,109 +101,103 @@ class Speed(Settings):
 
     @property
     def vs_sb3(self) -> float:
-        """ramreel, as a multiple of the faster of Stable-Baselines3's two with the same hyper-parameters."""
+        """Speed of ramreel relative to the faster Stable-Baselines3 contender with the same hyperparameters."""
         medians = self.medians
-        return medians[ENGINE] / max(medians[DUMMY], medians[SUBPROC])
+        return medians[RAMREEL] / max(medians[DUMMY], medians[SUBPROC])
 
     @property
-    def vs_shipped(self) -> float:
-        """ramreel, as a multiple of Stable-Baselines3's PPO with its own network and hyper-parameters."""
-        return self.medians[ENGINE] / self.medians[SHIPPED]
+    def vs_sb3_defaults(self) -> float:
+        """Speed of ramreel relative to Stable-Baselines3's PPO with its default network and hyperparameters."""
+        return self.medians[RAMREEL] / self.medians[SB3_DEFAULTS]
 
     @property
     def of_ceiling(self) -> float:
-        """ramreel, as a share of the emulator alone on all cores."""
-        return self.medians[ENGINE] / self.medians[CEILING]
+        """Speed of ramreel relative to the emulator alone on all cores."""
+        return self.medians[RAMREEL] / self.medians[EMULATOR]
 
     @property
-    def share_playing(self) -> float:
-        """The median of `playing`."""
-        return statistics.median(self.playing)
+    def rollout_share(self) -> float:
+        """Median of `rollout_shares`."""
+        return statistics.median(self.rollout_shares)
 
     @property
-    def while_playing(self) -> float:
-        """The speed at which rollouts come, as a share of the emulator alone on all cores.
+    def rollout_speed(self) -> float:
+        """Speed during rollouts relative to the emulator alone on all cores.
 
-        A pipelined approach plays while it learns, too: its rollouts come faster than they are played.
+        A pipelined approach also collects rollouts during optimization, which makes this larger.
         """
-        return self.of_ceiling / self.share_playing
+        return self.of_ceiling / self.rollout_share
 
 
-def measure(settings: SpeedSettings, said: Callable[[str], None]) -> Speed:
+def measure_training(settings: TrainingSpeedSettings, log: Callable[[str], None]) -> TrainingSpeed:
     """Measure all contenders in turn.
 
     Args:
-        settings: what is measured.
-        said: told each figure as it comes.
+        settings: Settings of the benchmark.
+        log: Called with a line for each measurement.
 
+    Raises:
+        BenchmarkError: A process of a contender died.
     """
-    playing = _Playing()
-    contenders: Mapping[str, Callable[[SpeedSettings], float]] = {
-        ENGINE: partial(_engine, playing),
-        DUMMY: _dummy,
-        SUBPROC: _subproc,
-        SHIPPED: _shipped,
-        CEILING: _ceiling,
+    rollout_timer = _RolloutTimer()
+    contenders: Mapping[str, Callable[[TrainingSpeedSettings], float]] = {
+        RAMREEL: partial(_measure_ramreel, rollout_timer),
+        DUMMY: partial(_measure_sb3, DummyVecEnv),
+        SUBPROC: partial(_measure_sb3, SubprocVecEnv),
+        SB3_DEFAULTS: _measure_sb3_defaults,
+        EMULATOR: _measure_emulator,
     }
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(settings.rounds):
         for name, contender in contenders.items():
             rounds[name].append(contender(settings))
-            said(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} steps/s")
+            log(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} steps/s")
     by_name = {name: tuple(values) for name, values in rounds.items()}
-    return Speed(settings=settings, rounds=by_name, playing=tuple(playing.shares))
+    return TrainingSpeed(settings=settings, rounds=by_name, rollout_shares=tuple(rollout_timer.shares))
 
 
-class _Playing(BaseCallback):
-    """Takes the time that rollouts take.
+class _RolloutTimer(BaseCallback):
+    """Callback that measures the time spent on rollouts.
 
     Attributes:
-        shares: of each training's time, one training after the other.
+        shares: Share of the time of each call of `learn`, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.shares: list[float] = []
-        self._started = self._began = self._played = 0.0
+        self._started = self._rollout_started = self._rollout_seconds = 0.0
 
     def _on_training_start(self) -> None:
-        self._started, self._played = time.perf_counter(), 0.0
+        self._started, self._rollout_seconds = time.perf_counter(), 0.0
 
     def _on_rollout_start(self) -> None:
-        self._began = time.perf_counter()
+        self._rollout_started = time.perf_counter()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
-        self._played += time.perf_counter() - self._began
+        self._rollout_seconds += time.perf_counter() - self._rollout_started
 
     def _on_training_end(self) -> None:
-        self.shares.append(self._played / (time.perf_counter() - self._started))
+        self.shares.append(self._rollout_seconds / (time.perf_counter() - self._started))
 
 
-def _engine(playing: _Playing, settings: SpeedSettings) -> float:
+def _measure_ramreel(rollout_timer: _RolloutTimer, settings: TrainingSpeedSettings) -> float:
     run = RunSettings(
         game=settings.game, approach=settings.approach, seed=0, steps=settings.steps, checkpoint_every=settings.steps
     )
     with WorkerPool(RolloutSettings(run.game, run.approach, run.seed), settings.workers) as pool:
-        return _timed(build(run, pool), settings.steps, playing)
+        return _timed(build_model(run, pool), settings.steps, rollout_timer)
 
 
-def _dummy(settings: SpeedSettings) -> float:
-    return _sb3(settings, DummyVecEnv)
-
-
-def _subproc(settings: SpeedSettings) -> float:
-    return _sb3(settings, SubprocVecEnv)
-
-
-def _sb3(settings: SpeedSettings, kind: type[DummyVecEnv] | type[SubprocVecEnv]) -> float:
-    """Stable-Baselines3's own PPO: the same network, hyper-parameters and features, its own loop."""
+def _measure_sb3(vec_env_class: type[DummyVecEnv] | type[SubprocVecEnv], settings: TrainingSpeedSettings) -> float:
+    """Measure Stable-Baselines3's PPO with ramreel's network, hyperparameters and features."""
     algorithm = settings.approach.algorithm
     assert isinstance(algorithm, PpoSettings)
-    makers = [_Maker(settings, seed) for seed in range(settings.approach.n_envs)]
-    env: VecEnv = VecMonitor(kind(list(makers)))
+    makers = [_EnvMaker(settings, seed) for seed in range(settings.approach.n_envs)]
+    env: VecEnv = VecMonitor(vec_env_class(list(makers)))
     try:
         model = PPO(PlainRamPolicy, env, device="cpu", **ppo_arguments(algorithm))
         return _timed(model, settings.steps)
@@ -208,12 +205,12 @@ def _sb3(settings: SpeedSettings, kind: type[DummyVecEnv] | type[SubprocVecEnv])
         env.close()
 
 
-def _shipped(settings: SpeedSettings) -> float:
-    """Stable-Baselines3's PPO as it comes, on the bytes as they come."""
-    env = VecMonitor(DummyVecEnv([lambda: make_env(settings.game)] * _SHIPPED_ENVS))
+def _measure_sb3_defaults(settings: TrainingSpeedSettings) -> float:
+    """Measure Stable-Baselines3's PPO with its defaults, on the raw bytes."""
+    env = VecMonitor(DummyVecEnv([lambda: make_env(settings.game)] * _DEFAULT_ENVS))
     try:
-        # Its rollouts are of 2,048 steps; a shorter measurement would not be over after one.
-        model = PPO("MlpPolicy", env, n_steps=min(2048, settings.steps // _SHIPPED_ENVS), device="cpu")
+        # By default, rollouts have 2,048 steps: more than a short measurement.
+        model = PPO("MlpPolicy", env, n_steps=min(2048, settings.steps // _DEFAULT_ENVS), device="cpu")
         return _timed(model, settings.steps)
     finally:
         env.close()
@@ -226,10 +223,10 @@ def _timed(model: Any, steps: int, callback: BaseCallback | None = None) -> floa
 
 
 @dataclass(frozen=True)
-class _Maker:
-    """Makes one of Stable-Baselines3's environments, in this process or in another."""
+class _EnvMaker:
+    """Picklable factory of one of Stable-Baselines3's environments."""
 
-    settings: SpeedSettings
+    settings: TrainingSpeedSettings
     seed: int
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
@@ -239,7 +236,7 @@ class _Maker:
 
 
 class _FeatureEnv(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """The same features as the engine's, one environment at a time."""
+    """Computes ramreel's features, one environment at a time."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], features: Features) -> None:
         super().__init__(env)
@@ -258,11 +255,11 @@ class _FeatureEnv(gymnasium.ObservationWrapper[Any, Any, Any]):
         return features
 
 
-def _ceiling(settings: SpeedSettings) -> float:
-    """The emulator alone: random actions on all cores at once, no policy and no learning.
+def _measure_emulator(settings: TrainingSpeedSettings) -> float:
+    """Measure the emulator alone: random actions on all cores, no policy and no optimization.
 
     Raises:
-        BenchmarkError: one of its processes died or raised.
+        BenchmarkError: One of its processes died or raised.
     """
     context = mp.get_context("spawn")
     barrier = context.Barrier(settings.workers, timeout=START_SECONDS)
@@ -270,16 +267,18 @@ def _ceiling(settings: SpeedSettings) -> float:
     processes: dict[Connection, SpawnProcess] = {}
     try:
         for seed in range(settings.workers):
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_act, args=(settings.game, steps, seed, barrier, theirs), daemon=True)
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_time_random_play, args=(settings.game, steps, seed, barrier, sender), daemon=True
+            )
             process.start()
-            theirs.close()
-            processes[ours] = process
+            sender.close()
+            processes[receiver] = process
         seconds: dict[Connection, float] = {}
         while len(seconds) < len(processes):
             for pipe in wait(processes.keys() - seconds.keys()):
                 assert isinstance(pipe, Connection)
-                seconds[pipe] = _seconds(pipe, processes[pipe])
+                seconds[pipe] = _receive_seconds(pipe, processes[pipe])
     finally:
         for process in processes.values():
             process.kill()
@@ -287,17 +286,17 @@ def _ceiling(settings: SpeedSettings) -> float:
     return sum(steps / taken for taken in seconds.values())
 
 
-def _seconds(pipe: Connection, process: SpawnProcess) -> float:
+def _receive_seconds(pipe: Connection, process: SpawnProcess) -> float:
     try:
         return float(pipe.recv())
     except EOFError:
         process.join()
         code = process.exitcode or 0
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        raise BenchmarkError(f"the {CEILING} ended {how}: run the benchmark again") from None
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        raise BenchmarkError(f"a process of the contender '{EMULATOR}' {how}: run the benchmark again") from None
 
 
-def _act(game: GameSettings, steps: int, seed: int, barrier: Barrier, seconds: Connection) -> None:
+def _time_random_play(game: GameSettings, steps: int, seed: int, barrier: Barrier, seconds: Connection) -> None:
     emulator = Emulator(game)
     actions = np.random.default_rng(seed).integers(emulator.n_actions, size=steps).tolist()
     emulator.reset(seed)

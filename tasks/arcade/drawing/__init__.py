@@ -1,1 +1,1 @@
-"""Canvas, text, widgets, and the MP4 encoder and decoder."""
+"""Canvas, text, and widgets; the MP4 encoder and decoder."""

@@ -1,7 +1,14 @@
-"""Pictures, and the sound that belongs to them, become an MP4: streamed to one ffmpeg, whole at the end or not there.
+"""Encoder of an MP4: frames and sound are streamed to ffmpeg, and the file appears complete or not at all.
 
-The only room that knows imageio-ffmpeg. It gives the ffmpeg; the process is run from here, because imageio-ffmpeg's
-own writer discards ffmpeg's exit status and what it says, so a video that failed would look like one that is done.
+The ffmpeg process is run from here because imageio-ffmpeg's own writer discards its exit status and error output: a
+failed video would look like a finished one.
+
+PyAV's libx264 was measured as an alternative in this process. It writes the same bytes in 0.75 of the CPU time, but:
+
+- Encoding would no longer overlap with drawing: a panel video alone takes 1.26 times as long.
+- An encoder that crashes, hangs or is killed for memory would take the process with it, instead of raising an error
+  that a retry answers.
+- A video records the ffmpeg that encoded it, and is verified bit-for-bit by that version (`tasks.arcade.video.verify`).
 """
 
 from __future__ import annotations
@@ -9,108 +16,71 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import selectors
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
-from uuid import uuid4
 
-import imageio_ffmpeg
-import numpy as np
-import numpy.typing as npt
+from tasks.arcade.atomic_write import publish, temporary_path
+from tasks.arcade.drawing.ffmpeg import FFMPEG_ADVICE, TIMEOUT_SECONDS, exit_reason, find_ffmpeg, open_error_log
+from tasks.arcade.drawing.video_format import AudioSamples, I420Frame, VideoError, VideoFormat
 
-from tasks.arcade.errors import RamreelError
-
-Picture = npt.NDArray[np.uint8]
-"""I420, as encoders take it: the luma plane and two quarter planes of chroma, BT.709, limited range, one after the
-other in uint8 of shape (height * 3 // 2, width), C order (tasks/arcade/drawing/canvas.py makes them)."""
-Sound = npt.NDArray[np.uint8]
-"""Samples of one channel, unsigned, 128 is silence: uint8 of shape (n,)."""
-
-_PATIENCE = 120.0
-"""Seconds for which ffmpeg may take no picture, or not end after the last, before it counts as dead."""
-_LOOK_SECONDS = 0.5
-"""Between two looks at an ffmpeg that takes nothing."""
-_PIPE = 1024 * 1024
-"""Bytes on their way to ffmpeg; as many as Linux lets anybody have."""
-_SOUND_RATE = 32_000
-"""Hz of the video's sound, the nearest of AAC's own above a console's 25,528 or 30,679."""
+_POLL_SECONDS = 0.5
+"""How often the error output of an ffmpeg that accepts no frame is checked."""
+_PIPE_BYTES = 1024 * 1024
+"""Capacity of the pipe to ffmpeg: the most that Linux grants an unprivileged process."""
+_AUDIO_RATE = 32_000
+"""Sample rate of the AAC stream in Hz: the lowest of AAC's above a console's 25,528 or 30,679."""
 
 
-class VideoError(RamreelError):
-    """No video was made, and no file is left; the message says why."""
+class Mp4Encoder:
+    """Context manager that encodes one video with one ffmpeg process.
 
-
-@dataclass(frozen=True)
-class Form:
-    """What a video is made of.
-
-    Attributes:
-        width: pixels, even.
-        height: pixels, even.
-        rate: frames a second.
-        pixel: width of a pixel as shown, over its height (the sample aspect ratio of H.264, Annex E).
-        samples: of sound for each frame; 0 is a silent video.
-        small: whether it is compressed as hard as a page needs that holds many, which takes longer.
-    """
-
-    width: int
-    height: int
-    rate: Fraction
-    pixel: Fraction = Fraction(1)
-    samples: int = 0
-    small: bool = False
-
-
-class Encoder:
-    """One ffmpeg that makes one video: pictures in, and at the end a whole file or none.
-
-    Sound waits in an unnamed file, 30 kB for a second, and is joined to the pictures at the end: an ffmpeg that reads
-    both at once holds up one until it has enough of the other, how much depends on its version, and so may wait for
-    ever.
+    Sound is buffered in an unnamed file, 30 kB per second, and muxed at the end: an ffmpeg that reads frames and sound
+    simultaneously blocks one input until it has enough of the other, how much depends on its version, and may deadlock.
 
     Args:
-        path: the video; it appears whole or not at all. Its folder exists.
-        form: size, rate, sound.
-        metadata: what the container says of itself: `title`, `comment`.
-        finish: called with the whole file before it appears, to add to it.
+        path: Path of the video, in a folder that exists.
+        video_format: Size, frame rate, sound.
+        metadata: Container metadata: `title`, `comment`.
+        finalize: Called with the path of the complete file before it is renamed to `path`.
+
+    Attributes:
+        frames: Number of frames written.
+        video_format: As given.
 
     Raises:
-        VideoError: the form is impossible, or there is no ffmpeg.
+        VideoError: The format is invalid, or no ffmpeg was found.
     """
 
     def __init__(
         self,
         path: Path,
-        form: Form,
+        video_format: VideoFormat,
         metadata: Mapping[str, str],
-        finish: Callable[[Path], object] | None = None,
+        finalize: Callable[[Path], object] | None = None,
     ) -> None:
-        if form.width % 2 or form.height % 2 or min(form.width, form.height) < 2:
-            raise VideoError(f"{path.name}: a video's width and height are even: got {form.width}x{form.height}")
+        width, height = video_format.width, video_format.height
+        if width % 2 or height % 2 or min(width, height) < 2:
+            raise VideoError(f"{path.name}: a video's width and height must be even: got {width}x{height}")
         self.frames = 0
-        self.form = form
-        self._path, self._metadata, self._finish = path, metadata, finish
-        self._whole = path.with_name(f".{path.name}.{uuid4().hex}")
-        self._seen = self._whole.with_suffix(".seen") if form.samples else self._whole
+        self.video_format = video_format
+        self._path, self._metadata, self._finalize = path, metadata, finalize
+        self._complete = temporary_path(path)
+        self._silent = temporary_path(path, ".silent") if video_format.samples_per_frame else self._complete
         self._ffmpeg = find_ffmpeg()
 
     def __enter__(self) -> Self:
-        self._said, self._heard = notebook(), tempfile.TemporaryFile()
+        self._error_log, self._audio = open_error_log(), tempfile.TemporaryFile()
         self._processes: list[subprocess.Popen[bytes]] = []
-        ending = () if self.form.samples else _ending(self._metadata)
+        ending = () if self.video_format.samples_per_frame else _container_arguments(self._metadata)
         try:
             process = self._start(
-                [*picture_arguments(self.form), *ending, "-f", "mp4", f"file:{self._seen}"], subprocess.PIPE
+                [*encoding_arguments(self.video_format), *ending, "-f", "mp4", f"file:{self._silent}"], subprocess.PIPE
             )
         except BaseException:
             self._close()
@@ -118,79 +88,81 @@ class Encoder:
         assert process.stdin is not None
         self._pipe = process.stdin.fileno()
         os.set_blocking(self._pipe, False)
-        # As large as it may be: a picture then goes in at two or three writes. It works with a small pipe as well.
+        # A large pipe takes a frame in two or three writes; a small one works as well.
         with contextlib.suppress(OSError, AttributeError):
-            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-        self._room = selectors.DefaultSelector()
-        self._room.register(self._pipe, selectors.EVENT_WRITE)
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._pipe, selectors.EVENT_WRITE)
         return self
 
     def _start(self, arguments: list[str], stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
         command = [self._ffmpeg.path, "-loglevel", "error", "-nostats", "-y", *arguments]
         try:
-            # A group of its own: Ctrl-C is for this process, which then ends ffmpeg.
+            # A process group of its own: Ctrl-C interrupts this process, which then ends ffmpeg.
             process = subprocess.Popen(
-                command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=self._said, bufsize=0, process_group=0
+                command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=self._error_log, bufsize=0, process_group=0
             )
         except OSError as error:
-            raise self._error(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
+            raise self._error(f"ffmpeg cannot be started ({error}): {FFMPEG_ADVICE}") from None
         self._processes.append(process)
         return process
 
-    def write(self, picture: Picture, sound: Sound | None = None) -> None:
-        """Add a frame and the `form.samples` samples that are heard while it is seen.
+    def write(self, frame: I420Frame, audio: AudioSamples | None = None) -> None:
+        """Append a frame and the sound played while it is shown.
+
+        Args:
+            frame: uint8 of shape (height * 3 // 2, width).
+            audio: uint8 of shape (samples_per_frame,); None for a silent video.
 
         Raises:
-            ValueError: the picture or the sound is not of the video's form.
-            VideoError: ffmpeg takes no more.
+            ValueError: The frame or the sound does not have the video's format.
+            VideoError: ffmpeg stopped.
         """
-        samples = 0 if sound is None else len(sound)
-        if picture.shape != (self.form.height * 3 // 2, self.form.width) or samples != self.form.samples:
-            raise ValueError(f"frame {self.frames} is not of the video's form: {picture.shape}, {samples} samples")
-        left = picture.data.cast("B")
-        while left:
+        samples, expected = 0 if audio is None else len(audio), self.video_format
+        if frame.shape != (expected.height * 3 // 2, expected.width) or samples != expected.samples_per_frame:
+            raise ValueError(f"frame {self.frames} does not have the video's format: {frame.shape}, {samples} samples")
+        unwritten = frame.data.cast("B")
+        while unwritten:
             try:
-                left = left[os.write(self._pipe, left) :]
+                unwritten = unwritten[os.write(self._pipe, unwritten) :]
             except BlockingIOError:
-                self._await_room()
+                self._wait_until_writable()
             except BrokenPipeError:
-                raise self._error(last_words(self._processes[-1], self._said)) from None
-        if sound is not None:
+                raise self._error(exit_reason(self._processes[-1], self._error_log)) from None
+        if audio is not None:
             try:
-                self._heard.write(sound.data.cast("B"))
+                self._audio.write(audio.data.cast("B"))
             except OSError as error:
-                raise self._error(f"its sound cannot be kept ({error.strerror})") from None
+                raise self._error(f"the sound cannot be buffered ({error.strerror})") from None
         self.frames += 1
 
-    def _await_room(self) -> None:
-        """Wait until ffmpeg takes something."""
-        silent_since = time.monotonic()
-        while not self._room.select(_LOOK_SECONDS):
-            if self._complains:
-                # One that cannot write waits for the end of what it reads before it ends itself.
-                self._close_pictures()
-                raise self._error(last_words(self._processes[-1], self._said))
-            if time.monotonic() - silent_since >= _PATIENCE:
-                raise self._error(f"ffmpeg took no picture for {_PATIENCE:.0f} s")
+    def _wait_until_writable(self) -> None:
+        blocked_since = time.monotonic()
+        while not self._selector.select(_POLL_SECONDS):
+            if self._has_error_output:
+                # An ffmpeg that cannot write waits for the end of its input before it exits.
+                self._close_input()
+                raise self._error(exit_reason(self._processes[-1], self._error_log))
+            if time.monotonic() - blocked_since >= TIMEOUT_SECONDS:
+                raise self._error(f"ffmpeg accepted no frame for {TIMEOUT_SECONDS:.0f} s")
 
     @property
-    def _complains(self) -> bool:
-        """Whether ffmpeg has said anything; it is told to speak of errors only."""
-        return os.fstat(self._said.fileno()).st_size > 0
+    def _has_error_output(self) -> bool:
+        return os.fstat(self._error_log.fileno()).st_size > 0
 
-    def _close_pictures(self) -> None:
-        self._room.close()
-        pictures = self._processes[0].stdin
-        assert pictures is not None
-        pictures.close()
+    def _close_input(self) -> None:
+        self._selector.close()
+        stdin = self._processes[0].stdin
+        assert stdin is not None
+        stdin.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._close_pictures()
+            self._close_input()
             if error is None:
-                self._end()
+                self._finish()
         finally:
             self._close()
 
@@ -198,137 +170,77 @@ class Encoder:
         for process in self._processes:
             process.kill()
             process.wait()
-        self._said.close()
-        # What is still to be written of it may not find room any more.
+        self._error_log.close()
+        # On a full disk, flushing the buffer fails again.
         with contextlib.suppress(OSError):
-            self._heard.close()
-        for path in (self._seen, self._whole):
+            self._audio.close()
+        for path in (self._silent, self._complete):
             path.unlink(missing_ok=True)
 
-    def _end(self) -> None:
+    def _finish(self) -> None:
         if not self.frames:
-            raise self._error("it has no pictures")
-        self._await()
+            raise self._error("the video has no frames")
+        self._wait_for_exit()
         try:
-            if self.form.samples:
-                self._join()
-            if self._finish:
-                self._finish(self._whole)
-            with self._whole.open("rb") as file:
-                os.fsync(file.fileno())
-            self._whole.replace(self._path)
+            if self.video_format.samples_per_frame:
+                self._mux_audio()
+            if self._finalize:
+                self._finalize(self._complete)
+            publish(self._complete, self._path)
         except OSError as error:
-            raise self._error(f"the video is not there ({error.strerror})") from None
+            raise self._error(f"the video was not written ({error.strerror})") from None
 
-    def _join(self) -> None:
-        """Sound is encoded and laid beside the pictures, which stay as they are."""
-        self._heard.flush()
-        self._heard.seek(0)
-        sound = [*_AT_ONCE, "-f", "u8", "-ar", str(self.form.rate * self.form.samples), "-ac", "1", "-i", "pipe:0"]
-        # The coder that is tried first takes five times as long.
-        coded = ["-c:v", "copy", "-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k", "-ar", str(_SOUND_RATE)]
-        kept = ["-map", "0:v", "-map", "1:a"]
-        ending = [*_ending(self._metadata), "-f", "mp4", f"file:{self._whole}"]
-        self._start(["-i", f"file:{self._seen}", *sound, *kept, *coded, *ending], self._heard)
-        self._await(self.frames / 100)
+    def _mux_audio(self) -> None:
+        """Encode the sound and mux it with the frames, which are copied as they are."""
+        self._audio.flush()
+        self._audio.seek(0)
+        rate = self.video_format.frame_rate * self.video_format.samples_per_frame
+        audio = [*_NO_PROBING, "-f", "u8", "-ar", str(rate), "-ac", "1", "-i", "pipe:0"]
+        # The default AAC coder takes five times as long.
+        codecs = ["-c:v", "copy", "-c:a", "aac", "-aac_coder", "fast", "-b:a", "64k", "-ar", str(_AUDIO_RATE)]
+        streams = ["-map", "0:v", "-map", "1:a"]
+        output = [*_container_arguments(self._metadata), "-f", "mp4", f"file:{self._complete}"]
+        self._start(["-i", f"file:{self._silent}", *audio, *streams, *codecs, *output], self._audio)
+        self._wait_for_exit(self.frames / 100)
 
-    def _await(self, longer: float = 0) -> None:
-        """Wait until ffmpeg has ended well."""
+    def _wait_for_exit(self, extra_seconds: float = 0) -> None:
+        timeout = TIMEOUT_SECONDS + extra_seconds
         try:
-            status = self._processes[-1].wait(_PATIENCE + longer)
+            status = self._processes[-1].wait(timeout)
         except subprocess.TimeoutExpired:
-            raise self._error(f"ffmpeg did not end within {_PATIENCE + longer:.0f} s of the last picture") from None
+            raise self._error(f"ffmpeg did not exit within {timeout:.0f} s of the last frame") from None
         if status != 0:
-            raise self._error(last_words(self._processes[-1], self._said))
+            raise self._error(exit_reason(self._processes[-1], self._error_log))
 
-    def _error(self, what: str) -> VideoError:
-        return VideoError(f"{self._path.name}: {what} (ffmpeg {self._ffmpeg.version})")
-
-
-_OLDEST = (5, 1)
-"""Has what decoding asks of it; others call themselves by a date or a commit, and are tried."""
-_ADVICE = "unset IMAGEIO_FFMPEG_EXE, or let it name an ffmpeg of version 5.1 or newer with libx264"
+    def _error(self, reason: str) -> VideoError:
+        return VideoError(f"{self._path.name}: {reason} (ffmpeg {self._ffmpeg.version})")
 
 
-@dataclass(frozen=True)
-class Ffmpeg:
-    """An ffmpeg that answers; `version` is what it calls itself, e.g. `7.1`."""
-
-    path: str
-    version: str
-
-
-def find_ffmpeg() -> Ffmpeg:
-    """The ffmpeg that makes videos: the one that `IMAGEIO_FFMPEG_EXE` names, else the one of imageio-ffmpeg.
-
-    Raises:
-        VideoError: there is none, or it does not start.
-    """
-    try:
-        path = str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise VideoError(f"there is no ffmpeg: {str(error).splitlines()[0]}") from None
-    return _asked(path)
-
-
-@cache
-def _asked(path: str) -> Ffmpeg:
-    try:
-        done = subprocess.run([path, "-version"], capture_output=True, text=True, check=False, timeout=_PATIENCE)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise VideoError(f"ffmpeg cannot be started ({error}): {_ADVICE}") from None
-    words = done.stdout.split()
-    if words[:2] != ["ffmpeg", "version"] or not words[2:]:
-        raise VideoError(f"{path} is no ffmpeg: {_ADVICE}")
-    release = re.match(r"n?(\d+)\.(\d+)", words[2])
-    if release and tuple(map(int, release.groups())) < _OLDEST:
-        raise VideoError(f"{path} is ffmpeg {words[2]}, too old: {_ADVICE}")
-    return Ffmpeg(path, words[2])
-
-
-def notebook() -> IO[bytes]:
-    """Where ffmpeg writes what went wrong: in memory where the system has that, for its disk may be full."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("ramreel-ffmpeg"), "w+b", buffering=0)
-    return tempfile.TemporaryFile()
-
-
-def last_words(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
-    """Why ffmpeg, which does no more, ended."""
-    try:
-        status = process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        return "ffmpeg does no more, but does not end"
-    said.seek(0)
-    lines = said.read().decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-    how = f"with status {status}" if status >= 0 else f"by signal {-status} ({signal.strsignal(-status)})"
-    return f"ffmpeg ended {how}: {last}"
-
-
-_AT_ONCE = ("-probesize", "32", "-analyzeduration", "0")
-"""There is nothing to find out about raw pictures and sound."""
-# A constant quantiser is both faster and smaller here than a constant rate factor, whose look-ahead gains nothing on
-# pictures that mostly stand still.
+_NO_PROBING = ("-probesize", "32", "-analyzeduration", "0")
+"""Raw frames and sound have nothing to probe."""
+# A constant quantizer is both faster and smaller here than a constant rate factor, whose look-ahead gains nothing on
+# frames that are mostly static.
 _SHARP = ("-preset", "ultrafast", "-qp", "18")
-# A key frame every five seconds: whoever drags the time need not wait.
-_SMALL = ("-preset", "veryfast", "-crf", "30", "-g", "300")
+# A key frame every five seconds keeps seeking fast.
+_COMPACT = ("-preset", "veryfast", "-crf", "30", "-g", "300")
 
 
-def picture_arguments(form: Form) -> list[str]:
-    """Arguments for ffmpeg: pictures come in by the pipe and are encoded."""
-    shape = f"setsar={form.pixel.numerator}/{form.pixel.denominator}:max=1000"
-    marks = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+def encoding_arguments(video_format: VideoFormat) -> list[str]:
+    """Return ffmpeg's arguments for reading raw frames from standard input and encoding them as H.264."""
+    ratio = video_format.sample_aspect_ratio
+    aspect = f"setsar={ratio.numerator}/{ratio.denominator}:max=1000"
+    color = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    size = f"{video_format.width}x{video_format.height}"
     return [
-        *("-filter_threads", "1", *_AT_ONCE, "-f", "rawvideo", "-pix_fmt", "yuv420p"),
-        *("-video_size", f"{form.width}x{form.height}", "-framerate", str(form.rate), "-i", "pipe:0"),
-        *("-vf", f"{shape},{marks}"),
-        # One thread, because videos are made side by side on all cores.
-        *("-c:v", "libx264", *(_SMALL if form.small else _SHARP), "-threads", "1", "-pix_fmt", "yuv420p"),
+        *("-filter_threads", "1", *_NO_PROBING, "-f", "rawvideo", "-pix_fmt", "yuv420p"),
+        *("-video_size", size, "-framerate", str(video_format.frame_rate), "-i", "pipe:0"),
+        *("-vf", f"{aspect},{color}"),
+        # One thread: videos are encoded side by side on all cores, and the result depends on the number of threads.
+        *("-c:v", "libx264", *(_COMPACT if video_format.compact else _SHARP), "-threads", "1", "-pix_fmt", "yuv420p"),
     ]
 
 
-def _ending(metadata: Mapping[str, str]) -> list[str]:
-    """Arguments for ffmpeg: what the file says of itself is first in it, and no two runs differ."""
-    said = (part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}"))
-    return ["-movflags", "+faststart", "-fflags", "+bitexact", *said]
+def _container_arguments(metadata: Mapping[str, str]) -> list[str]:
+    """Return ffmpeg's arguments for a container that starts with its index and is reproducible."""
+    fields = (part for name, value in metadata.items() for part in ("-metadata", f"{name}={value}"))
+    return ["-movflags", "+faststart", "-fflags", "+bitexact", *fields]

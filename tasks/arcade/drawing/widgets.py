@@ -1,4 +1,4 @@
-"""The parts of a panel: labels, the grid of RAM, the bars of the actions, running lines."""
+"""Widgets of a panel: labels, the RAM grid, action bars, line charts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.drawing.canvas import Box, Canvas, to_ycc
-from tasks.arcade.drawing.text import Font, fitting, letters
+from tasks.arcade.drawing.canvas import Box, Canvas, rgb_to_ycbcr
+from tasks.arcade.drawing.text import Font, text_coverage, truncate_text
 from tasks.arcade.emulator.emulator import Ram
 
 Color = tuple[int, int, int]
@@ -22,27 +22,27 @@ BRIGHT: Color = (230, 234, 240)
 SOFT: Color = (148, 158, 172)
 FAINT: Color = (88, 98, 112)
 SLATE: Color = (78, 91, 110)
-# Told apart by color-blind eyes.
+# Distinguishable with color blindness.
 CHANGED: Color = (240, 168, 48)
-DECIDING: Color = (64, 186, 246)
+SALIENT: Color = (64, 186, 246)
 VALUE: Color = (178, 152, 246)
 
 
-def _ycc(color: Color) -> Floats:
-    return to_ycc(np.array(color, np.uint8)).astype(np.float32)
+def _ycbcr(color: Color) -> Floats:
+    return rgb_to_ycbcr(np.array(color, np.uint8)).astype(np.float32)
 
 
 class Label:
-    """One line of text on a ground of one color; drawn again only when it changes.
+    """One line of text on a plain background, redrawn only when it changes.
 
     Args:
-        canvas: what is drawn on.
-        box: where; text that is wider is cut off with an ellipsis.
-        font: its name.
-        size: in pixels.
-        color: of the letters.
-        align: where in the box.
-        ground: what it stands on.
+        canvas: Canvas to draw on.
+        box: Box of the label; longer text is truncated with an ellipsis.
+        font: Name of the font.
+        size: Font size in pixels.
+        color: Text color.
+        align: Horizontal alignment in the box.
+        background: Background color.
     """
 
     def __init__(
@@ -53,114 +53,115 @@ class Label:
         size: int,
         color: Color,
         align: Literal["left", "center", "right"] = "left",
-        ground: Color = BACKGROUND,
+        background: Color = BACKGROUND,
     ) -> None:
-        self._luma, self._chroma = canvas.within(box)
+        self._luma, self._chroma = canvas.planes(box)
         self._width, self._height = box.width, box.height
         self._font, self._size, self._align = font, size, align
-        self._ground, self._ink = _ycc(ground), _ycc(color)
+        self._background, self._color = _ycbcr(background), _ycbcr(color)
         self._text = ""
 
-    def forget(self) -> None:
-        """Something else is drawn in the box."""
+    def invalidate(self) -> None:
+        """Redraw at the next `set`, even if the text is the same: the box was drawn over."""
         self._text = ""
 
     def set(self, text: str) -> None:
-        """Show this text."""
+        """Set the text."""
         if text == self._text:
             return
         self._text = text
-        ink = letters(fitting(text, self._font, self._size, self._width), self._font, self._size)[: self._height]
-        height, width = ink.shape
+        fitted = truncate_text(text, self._font, self._size, self._width)
+        glyphs = text_coverage(fitted, self._font, self._size)[: self._height]
+        height, width = glyphs.shape
         x = {"left": 0, "center": (self._width - width) // 2, "right": self._width - width}[self._align]
         y = (self._height - height) // 2
-        cover = np.zeros((self._height, self._width), np.float32)
-        cover[y : y + height, x : x + width] = ink
-        cover *= np.float32(1 / 255)
-        paint(self._luma, self._chroma, cover, self._ground, self._ink)
+        coverage = np.zeros((self._height, self._width), np.float32)
+        coverage[y : y + height, x : x + width] = glyphs
+        coverage *= np.float32(1 / 255)
+        blend(self._luma, self._chroma, coverage, self._background, self._color)
 
 
-def paint(
-    luma: npt.NDArray[np.uint8], chroma: npt.NDArray[np.uint8], cover: Floats, ground: Floats, ink: Floats
+def blend(
+    luma: npt.NDArray[np.uint8], chroma: npt.NDArray[np.uint8], coverage: Floats, background: Floats, color: Floats
 ) -> None:
-    """Paint a box: ground where `cover`, float32 of the luma's shape, is 0, ink where it is 1."""
-    luma[:] = ground[0] + (ink[0] - ground[0]) * cover
-    pairs = cover[::2] + cover[1::2]
+    """Fill a box with a blend of two colors: `coverage`, float32 of the luma's shape, is the share of `color`."""
+    luma[:] = background[0] + (color[0] - background[0]) * coverage
+    pairs = coverage[::2] + coverage[1::2]
     blocks = (pairs[:, ::2] + pairs[:, 1::2]) * np.float32(0.25)
-    for plane, low, high in zip(chroma, ground[1:], ink[1:], strict=True):
+    for plane, low, high in zip(chroma, background[1:], color[1:], strict=True):
         plane[:] = low + (high - low) * blocks
 
 
-CELL = 22
-_RING = 2
-_SHADES = 5
-"""Of either light: with more of them cells change that nobody sees change."""
+CELL_SIZE = 22
+_BORDER = 2
+_LEVELS = 5
+"""Brightness levels of a glow or a border: with more levels, cells are redrawn for changes too small to see."""
 
 
 @cache
-def _hex_numbers() -> Floats:
-    """Every byte in two digits, in the middle of a cell: coverage, float32 of shape (256, CELL, CELL)."""
-    cells = np.zeros((256, CELL, CELL), np.float32)
+def _hex_bytes() -> Floats:
+    """Return every byte as two hexadecimal digits, centered in a cell: coverage, float32 of shape (256, cell, cell)."""
+    cells = np.zeros((256, CELL_SIZE, CELL_SIZE), np.float32)
     for value in range(256):
-        ink = letters(f"{value:02X}", "JetBrainsMono-Medium", 11)
-        height, width = ink.shape
-        y, x = (CELL - height) // 2, (CELL - width + 1) // 2
-        cells[value, y : y + height, x : x + width] = ink / 255
+        glyphs = text_coverage(f"{value:02X}", "JetBrainsMono-Medium", 11)
+        height, width = glyphs.shape
+        y, x = (CELL_SIZE - height) // 2, (CELL_SIZE - width + 1) // 2
+        cells[value, y : y + height, x : x + width] = glyphs / 255
     return cells
 
 
 class RamGrid:
-    """128 bytes in 8 rows of 16 cells: the value as two digits and as brightness.
+    """The 128 bytes in 8 rows of 16 cells: each value as two hexadecimal digits and as brightness.
 
-    What changed glows; what the decision depends on has a frame.
+    Changed bytes glow; bytes that the decision depends on have a border.
     """
 
     def __init__(self, canvas: Canvas, box: Box) -> None:
-        luma, chroma = canvas.within(box)
-        self._luma = luma.reshape(8, CELL, 16, CELL)
-        self._chroma = chroma.reshape(2, 8, CELL // 2, 16, CELL // 2)
-        # Of a cell that is drawn already: value, light of change, light of the decision.
+        luma, chroma = canvas.planes(box)
+        self._luma = luma.reshape(8, CELL_SIZE, 16, CELL_SIZE)
+        self._chroma = chroma.reshape(2, 8, CELL_SIZE // 2, 16, CELL_SIZE // 2)
+        # Of each drawn cell: value, level of the glow, level of the border.
         self._drawn = np.full((128, 3), -1, np.int16)
 
-    def draw(self, ram: Ram, heat: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> None:
+    def draw(self, ram: Ram, glow: npt.NDArray[np.float64], saliency: npt.NDArray[np.float64]) -> None:
         """Draw the RAM.
 
         Args:
             ram: uint8 of shape (128,).
-            heat: how lately each byte changed, 0 to 1.
-            weights: how much the decision depends on each byte, 0 to 1.
+            glow: Recency of each byte's last change, 0 to 1.
+            saliency: How much the decision depends on each byte, 0 to 1.
         """
-        wanted = np.stack([ram, np.rint(heat * _SHADES), np.rint(weights * _SHADES)], axis=1).astype(np.int16)
-        cells = np.flatnonzero((wanted != self._drawn).any(axis=1))
-        if not len(cells):
+        cells = np.stack([ram, np.rint(glow * _LEVELS), np.rint(saliency * _LEVELS)], axis=1).astype(np.int16)
+        stale = np.flatnonzero((cells != self._drawn).any(axis=1))
+        if not len(stale):
             return
-        self._drawn[cells] = wanted[cells]
-        value, glow, frame = (wanted[cells].T / np.array([[255], [_SHADES], [_SHADES]])).astype(np.float32)[..., None]
-        ground = _ycc(RAISED) + (_ycc(SLATE) - _ycc(RAISED)) * value
-        ground += (_ycc(CHANGED) - ground) * glow
-        ring = _ycc(BACKGROUND) + (_ycc(DECIDING) - _ycc(BACKGROUND)) * frame
-        ink = np.where(ground[:, :1] > 110, _ycc(BACKGROUND)[0], _ycc(BRIGHT)[0] - 20)
-        tiles = ground[:, 0, None, None] + (ink - ground[:, :1])[..., None] * _hex_numbers()[ram[cells]]
-        _frame(tiles, ring[:, 0], _RING)
-        row, column = cells // 16, cells % 16
+        self._drawn[stale] = cells[stale]
+        value, heat, salience = (cells[stale].T / np.array([[255], [_LEVELS], [_LEVELS]])).astype(np.float32)[..., None]
+        fill = _ycbcr(RAISED) + (_ycbcr(SLATE) - _ycbcr(RAISED)) * value
+        fill += (_ycbcr(CHANGED) - fill) * heat
+        border = _ycbcr(BACKGROUND) + (_ycbcr(SALIENT) - _ycbcr(BACKGROUND)) * salience
+        digits = np.where(fill[:, :1] > 110, _ycbcr(BACKGROUND)[0], _ycbcr(BRIGHT)[0] - 20)
+        tiles = fill[:, 0, None, None] + (digits - fill[:, :1])[..., None] * _hex_bytes()[ram[stale]]
+        _draw_borders(tiles, border[:, 0], _BORDER)
+        row, column = stale // 16, stale % 16
         self._luma[row, :, column, :] = tiles.astype(np.uint8)
-        for plane, color, around in zip(self._chroma, ground[:, 1:].T, ring[:, 1:].T, strict=True):
-            blocks = np.repeat(color, (CELL // 2) ** 2).reshape(-1, CELL // 2, CELL // 2)
-            _frame(blocks, around, _RING // 2)
+        for plane, color, border_color in zip(self._chroma, fill[:, 1:].T, border[:, 1:].T, strict=True):
+            blocks = np.repeat(color, (CELL_SIZE // 2) ** 2).reshape(-1, CELL_SIZE // 2, CELL_SIZE // 2)
+            _draw_borders(blocks, border_color, _BORDER // 2)
             plane[row, :, column, :] = blocks.astype(np.uint8)
 
 
-def _frame(tiles: Floats, colors: Floats, width: int) -> None:
-    """Draw a frame of so many pixels into each tile, float32 of shape (n, height, width)."""
+def _draw_borders(tiles: Floats, colors: Floats, width: int) -> None:
+    """Draw a border of a width in pixels into each tile, float32 of shape (n, height, width)."""
     tiles[:, :width] = tiles[:, -width:] = colors[:, None, None]
     tiles[:, :, :width] = tiles[:, :, -width:] = colors[:, None, None]
 
 
 class ActionBars:
-    """How good each action seems, the one that was taken set off; up to nine in one column, more in two.
+    """One bar per action, the chosen one highlighted; up to nine actions in one column, more in two.
 
     Attributes:
-        names: of the actions.
+        names: Names of the actions.
     """
 
     def __init__(self, canvas: Canvas, box: Box, names: Sequence[str]) -> None:
@@ -174,94 +175,102 @@ class ActionBars:
             for at, name in enumerate(names)
         ]
 
-    def draw(self, lengths: npt.NDArray[np.float64], words: Sequence[str], taken: int) -> None:
-        """Draw each action's bar, between 0 and 1, and the word beside it, both (actions,), and which was taken."""
-        for at, (bar, length, word) in enumerate(zip(self._bars, lengths, words, strict=True)):
-            bar.draw(float(length), word, at == taken)
+    def draw(self, lengths: npt.NDArray[np.float64], labels: Sequence[str], chosen: int) -> None:
+        """Draw the bars.
+
+        Args:
+            lengths: Length of each action's bar, 0 to 1, of shape (actions,).
+            labels: Label of each action's bar.
+            chosen: Index of the chosen action.
+        """
+        for at, (bar, length, label) in enumerate(zip(self._bars, lengths, labels, strict=True)):
+            bar.draw(float(length), label, at == chosen)
 
 
 class _Bar:
-    _THICK = 8
+    _THICKNESS = 8
 
     def __init__(self, canvas: Canvas, box: Box, name: str) -> None:
-        small = 10 if box.width < 200 else 12
+        size = 10 if box.width < 200 else 12
         left, right = (88, 34) if box.width < 200 else (112, 44)
-        middle = box.y + (box.height - self._THICK) // 4 * 2
+        middle = box.y + (box.height - self._THICKNESS) // 4 * 2
         self._canvas = canvas
-        self._box = Box(box.x + left, middle, (box.width - left - right) // 2 * 2, self._THICK)
-        named = Box(box.x, box.y, left - 4, box.height)
-        counted = Box(box.x + box.width - right + 2, box.y, right - 2, box.height)
-        self._names = [Label(canvas, named, "JetBrainsMono-Medium", small, color) for color in (SOFT, DECIDING)]
-        self._word = Label(canvas, counted, "JetBrainsMono-Medium", small, SOFT, "right")
+        self._box = Box(box.x + left, middle, (box.width - left - right) // 2 * 2, self._THICKNESS)
+        name_box = Box(box.x, box.y, left - 4, box.height)
+        label_box = Box(box.x + box.width - right + 2, box.y, right - 2, box.height)
+        self._names = [Label(canvas, name_box, "JetBrainsMono-Medium", size, color) for color in (SOFT, SALIENT)]
+        self._label = Label(canvas, label_box, "JetBrainsMono-Medium", size, SOFT, "right")
         self._name, self._drawn = name, (-1, False)
 
-    def draw(self, length: float, word: str, taken: bool) -> None:
+    def draw(self, length: float, label: str, chosen: bool) -> None:
         width = round(length * self._box.width / 2) * 2
-        if (width, taken) != self._drawn:
-            if taken != self._drawn[1] or self._drawn[0] < 0:
-                self._names[not taken].forget()
-                self._names[taken].set(self._name)
-            self._drawn = (width, taken)
+        if (width, chosen) != self._drawn:
+            if chosen != self._drawn[1] or self._drawn[0] < 0:
+                self._names[not chosen].invalidate()
+                self._names[chosen].set(self._name)
+            self._drawn = (width, chosen)
             box = self._box
             self._canvas.fill(box, RAISED)
-            self._canvas.fill(Box(box.x, box.y, width, box.height), DECIDING if taken else SLATE)
-        self._word.set(word)
+            self._canvas.fill(Box(box.x, box.y, width, box.height), SALIENT if chosen else SLATE)
+        self._label.set(label)
 
 
-class Chart:
-    """A running line of the last steps, one pixel a step; what lies between it and 0 is shaded.
+class LineChart:
+    """A line chart of the last steps, one pixel per step, shaded down to 0.
 
-    When the line arrives at the right, the picture jumps back by a third: a chart that moved with every step would be
-    most of a video's size.
+    When the line reaches the right edge, the chart jumps back by a third: a chart that scrolled with every step would
+    take up most of a video's size.
 
     Args:
-        canvas: what is drawn on.
-        box: where.
-        color: of the line.
-        span: the smallest range that fills the height.
+        canvas: Canvas to draw on.
+        box: Box of the chart.
+        color: Color of the line.
+        min_span: Smallest range of values that fills the height.
     """
 
-    def __init__(self, canvas: Canvas, box: Box, color: Color, span: float) -> None:
-        self._luma, self._chroma = canvas.within(box)
-        self._box, self._span = box, span
-        self._ground, self._ink = _ycc(RAISED), _ycc(color)
-        self._seen: list[float] = []
+    def __init__(self, canvas: Canvas, box: Box, color: Color, min_span: float) -> None:
+        self._luma, self._chroma = canvas.planes(box)
+        self._box, self._min_span = box, min_span
+        self._background, self._color = _ycbcr(RAISED), _ycbcr(color)
+        self._values: list[float] = []
         self._low, self._high = np.inf, -np.inf
         self._rows = np.arange(box.height, dtype=np.float32)[:, None]
         canvas.fill(box, RAISED)
 
-    def add(self, value: float) -> None:
-        """The line goes on to this value."""
-        jumps = len(self._seen) == self._box.width
+    def append(self, value: float) -> None:
+        """Extend the line to a value."""
+        jumps = len(self._values) == self._box.width
         if jumps:
-            del self._seen[: self._box.width // 3]
-        self._seen.append(value)
-        grows = not self._low <= value <= self._high
+            del self._values[: self._box.width // 3]
+        self._values.append(value)
+        rescales = not self._low <= value <= self._high
         self._low, self._high = min(self._low, value), max(self._high, value)
-        # A pair of columns shares its color.
-        start = 0 if jumps or grows else (len(self._seen) - 1) // 2 * 2
-        self._draw(start, self._box.width if jumps else (len(self._seen) + 1) // 2 * 2)
+        # Two columns share their chroma.
+        start = 0 if jumps or rescales else (len(self._values) - 1) // 2 * 2
+        self._draw(start, self._box.width if jumps else (len(self._values) + 1) // 2 * 2)
 
     def _draw(self, start: int, end: int) -> None:
-        """Draw the columns from `start` on, both numbers even."""
-        heights, (zero,) = self._rows_of(np.array(self._seen[max(start - 1, 0) : end])), self._rows_of(np.zeros(1))
+        """Draw the columns from `start` to `end`, both even."""
+        heights, (zero,) = self._rows_of(np.array(self._values[max(start - 1, 0) : end])), self._rows_of(np.zeros(1))
         before = heights[: len(heights) - 1] if start else np.concatenate([heights[:1], heights[:-1]])
         heights = heights[len(heights) - len(before) :]
-        cover = np.clip(np.float32(1.5) - self._outside(np.minimum(before, heights), np.maximum(before, heights)), 0, 1)
-        shade = self._outside(np.minimum(heights, zero), np.maximum(heights, zero)) == 0
-        np.maximum(cover, np.float32(0.16) * shade, out=cover)
-        whole = np.zeros((self._box.height, end - start), np.float32)
-        whole[:, : len(heights)] = cover
-        paint(self._luma[:, start:end], self._chroma[:, :, start // 2 : end // 2], whole, self._ground, self._ink)
+        line = self._distance_outside(np.minimum(before, heights), np.maximum(before, heights))
+        coverage = np.clip(np.float32(1.5) - line, 0, 1)
+        shade = self._distance_outside(np.minimum(heights, zero), np.maximum(heights, zero)) == 0
+        np.maximum(coverage, np.float32(0.16) * shade, out=coverage)
+        columns = np.zeros((self._box.height, end - start), np.float32)
+        columns[:, : len(heights)] = coverage
+        luma, chroma = self._luma[:, start:end], self._chroma[:, :, start // 2 : end // 2]
+        blend(luma, chroma, columns, self._background, self._color)
 
-    def _outside(self, low: Floats, high: Floats) -> Floats:
-        """How far each pixel is above `low` or below `high`, rows of shape (n,): shape (height, n)."""
-        far: Floats = np.maximum(np.maximum(low - self._rows, self._rows - high), 0)
-        return far
+    def _distance_outside(self, low: Floats, high: Floats) -> Floats:
+        """Return each pixel's distance to the range of rows [low, high], of shape (n,): shape (height, n)."""
+        distance: Floats = np.maximum(np.maximum(low - self._rows, self._rows - high), 0)
+        return distance
 
     def _rows_of(self, values: npt.NDArray[np.float64]) -> Floats:
-        """Rows from above; the smallest and the largest value so far are 6 pixels from the edges."""
-        middle, span = (self._low + self._high) / 2, max(self._high - self._low, self._span)
-        room = self._box.height - 12
-        rows: Floats = (6 + room * (0.5 - (values - middle) / span)).astype(np.float32)
+        """Return the rows of values; the smallest and the largest value so far lie 6 pixels from the edges."""
+        middle, span = (self._low + self._high) / 2, max(self._high - self._low, self._min_span)
+        inner_height = self._box.height - 12
+        rows: Floats = (6 + inner_height * (0.5 - (values - middle) / span)).astype(np.float32)
         return rows

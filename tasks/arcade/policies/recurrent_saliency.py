@@ -1,6 +1,6 @@
-"""Which bytes a decision depends on where a policy remembers: as in `attention.py`, through an LSTM.
+"""Saliency of a recurrent policy: as in `saliency.py`, through one step of the LSTM.
 
-What was remembered when a step was seen is held as it is: what counts is what the bytes of this step add to it.
+The recurrent state before the step is held constant: what counts is the effect of this step's bytes.
 """
 
 from __future__ import annotations
@@ -17,63 +17,63 @@ from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 
 class RecurrentSaliency:
-    """What a recurrent network's decisions depend on.
+    """Saliency of a recurrent network.
 
     Args:
-        features: how RAM becomes the network's input.
-        statistics: of the checkpoint.
-        network: the LSTMs and the layers after them.
-        weights: of the checkpoint.
+        features: Feature settings of the checkpoint.
+        statistics: Feature statistics of the checkpoint.
+        network: Architecture: the LSTMs and the layers after them.
+        weights: Weights of the checkpoint.
 
     Raises:
-        ValueError: the weights do not fit the network.
+        ValueError: The weights do not match the network.
     """
 
     def __init__(
         self, features: FeatureSettings, statistics: Statistics, network: RecurrentNetworkSettings, weights: Weights
     ) -> None:
-        self._carry = RamGradient(features, statistics)
-        check_recurrent_weights(network, self._carry.n_features, weights)
+        self._gradient = RamGradient(features, statistics)
+        check_recurrent_weights(network, self._gradient.n_features, weights)
         self._layers = policy_layers(network, network.lstm, actor_critic_weights(weights))
         wide = {name: weights[f"lstm_actor.{name}_l0"].astype(np.float64) for name in ("weight_ih", "weight_hh")}
-        self._seen, self._said = wide["weight_ih"], wide["weight_hh"]
+        self._input_weights, self._hidden_weights = wide["weight_ih"], wide["weight_hh"]
         self._bias = sum(weights[f"lstm_actor.{name}_l0"].astype(np.float64) for name in ("bias_ih", "bias_hh"))
 
-    def __call__(self, ram: Ram, previous: Ram, action: int, memory: RecurrentState) -> Vector:
-        """The gradient of an action's log-probability by each byte of the RAM; the rest is as in `Attention`.
+    def __call__(self, ram: Ram, previous: Ram, action: int, state: RecurrentState) -> Vector:
+        """Return the gradient of an action's log-probability with respect to each byte, as `Saliency` does.
 
         Args:
-            ram: uint8 of shape (128,).
-            previous: the RAM one step before.
-            action: the one that was taken.
-            memory: of the step before, float32 of shape (1, 4, units).
+            ram: Observed RAM, uint8 of shape (128,).
+            previous: RAM of the previous step.
+            action: The chosen action.
+            state: Recurrent state before the step, float32 of shape (1, 4, units).
         """
-        said, held, *_ = memory[0].astype(np.float64)
-        return self._carry([self._lstm(said, held), *self._layers], ram, previous, action)
+        hidden, cell, *_ = state[0].astype(np.float64)
+        return self._gradient([self._lstm(hidden, cell), *self._layers], ram, previous, action)
 
-    def _lstm(self, said: Vector, held: Vector) -> Layer:
+    def _lstm(self, hidden: Vector, cell: Vector) -> Layer:
         def layer(values: Vector) -> tuple[Vector, Backward]:
-            gates = self._seen @ values + self._said @ said + self._bias
-            taken, kept, new, shown = np.split(gates, 4)
-            taken, kept, new, shown = _sigmoid(taken), _sigmoid(kept), np.tanh(new), _sigmoid(shown)
-            bounded = np.tanh(kept * held + taken * new)
+            gates = self._input_weights @ values + self._hidden_weights @ hidden + self._bias
+            i, f, g, o = np.split(gates, 4)
+            i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
+            bounded = np.tanh(f * cell + i * g)
 
             def backward(gradient: Vector) -> Vector:
-                by_held = gradient * shown * (1 - np.square(bounded))
+                by_cell = gradient * o * (1 - np.square(bounded))
                 by_gates = [
-                    by_held * new * taken * (1 - taken),
-                    by_held * held * kept * (1 - kept),
-                    by_held * taken * (1 - np.square(new)),
-                    gradient * bounded * shown * (1 - shown),
+                    by_cell * g * i * (1 - i),
+                    by_cell * cell * f * (1 - f),
+                    by_cell * i * (1 - np.square(g)),
+                    gradient * bounded * o * (1 - o),
                 ]
-                by_seen: Vector = np.concatenate(by_gates) @ self._seen
-                return by_seen
+                by_inputs: Vector = np.concatenate(by_gates) @ self._input_weights
+                return by_inputs
 
-            return shown * bounded, backward
+            return o * bounded, backward
 
         return layer
 
 
 def _sigmoid(values: Vector) -> Vector:
-    half: Vector = 0.5 + 0.5 * np.tanh(values / 2)
-    return half
+    result: Vector = 0.5 + 0.5 * np.tanh(values / 2)
+    return result

@@ -1,9 +1,10 @@
-"""Which bytes a decision depends on: the gradient of what speaks for the chosen action, carried back to the RAM.
+"""Saliency: the gradient of the chosen action's log-probability with respect to the bytes of the RAM.
 
-What speaks for an action is the logarithm of its probability, where a policy samples by preferences; where actions are
-played by what they are worth, it is the advantage: how much more the action is worth than all of them on average.
+For a Q-network it is the gradient of the action's advantage, its Q-value minus the mean of all Q-values.
 
-Exact: the chain rule through the network and through the features, in float64, no sampling and no framework.
+The gradient is exact: backpropagation through the network and the features in float64. PyTorch's autograd was measured
+instead of it: it takes 1.8 to 4 times as long per step, and importing torch costs every video process a second of CPU
+time, so that a panel video of 500 steps takes 1.29 times as long. The tests compare the two.
 """
 
 from __future__ import annotations
@@ -21,25 +22,48 @@ from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
 Vector = npt.NDArray[np.float64]
+OutputGradient = Callable[[Vector, int], Vector]
+"""From the network's outputs and an action to the gradient of the explained quantity with respect to the outputs."""
 Backward = Callable[[Vector], Vector]
-"""From the gradient by a layer's output to the gradient by its input."""
+"""From the gradient with respect to a layer's outputs to the gradient with respect to its inputs."""
 Layer = Callable[[Vector], tuple[Vector, Backward]]
 
 _NORM_EPSILON = 1e-5
 
 
+def softmax(logits: Vector) -> Vector:
+    """Return the probabilities of logits; float64 of shape (actions,), as the logits."""
+    odds = np.exp(logits - logits.max())
+    probabilities: Vector = odds / odds.sum()
+    return probabilities
+
+
+def log_probability_gradient(logits: Vector, action: int) -> Vector:
+    """Return the gradient of an action's log-probability with respect to the logits."""
+    gradient = -softmax(logits)
+    gradient[action] += 1
+    return gradient
+
+
+def advantage_gradient(q_values: Vector, action: int) -> Vector:
+    """Return the gradient of an action's advantage, its Q-value minus the mean, with respect to the Q-values."""
+    gradient: Vector = np.full(len(q_values), -1 / len(q_values))
+    gradient[action] += 1
+    return gradient
+
+
 class Saliency:
-    """What a network's decisions depend on.
+    """Saliency of a feedforward network.
 
     Args:
-        features: how RAM becomes the network's input.
-        statistics: of the checkpoint.
-        network: the layers.
-        weights: of the checkpoint.
-        speaks_for: the gradient, by the network's outputs, of what speaks for an action.
+        features: Feature settings of the checkpoint.
+        statistics: Feature statistics of the checkpoint.
+        network: Architecture of the network.
+        weights: Weights of the checkpoint.
+        output_gradient: Gradient of the explained quantity (default: the action's log-probability).
 
     Raises:
-        ValueError: the weights do not fit the network.
+        ValueError: The weights do not match the network.
     """
 
     def __init__(
@@ -48,101 +72,84 @@ class Saliency:
         statistics: Statistics,
         network: NetworkSettings,
         weights: Weights,
-        speaks_for: Callable[[Vector, int], Vector] | None = None,
+        output_gradient: OutputGradient = log_probability_gradient,
     ) -> None:
-        self._carry = RamGradient(features, statistics, speaks_for)
-        self._layers = policy_layers(network, self._carry.n_features, weights)
+        self._gradient = RamGradient(features, statistics, output_gradient)
+        self._layers = policy_layers(network, self._gradient.n_features, weights)
 
     def __call__(self, ram: Ram, previous: Ram, action: int) -> Vector:
-        """The gradient of what speaks for an action by each byte of the RAM, the RAM before held as it is.
+        """Return the gradient with respect to each byte of the RAM; the previous RAM is held constant.
 
-        Where features are bits a byte has no derivative; it gets the length of the gradient by its eight bits.
+        Where features are bits, a byte has no derivative: its value is the norm of the gradient of its eight bits.
 
         Args:
-            ram: uint8 of shape (128,).
-            previous: the RAM one step before.
-            action: the one that was taken.
+            ram: Observed RAM, uint8 of shape (128,).
+            previous: RAM of the previous step.
+            action: The chosen action.
 
         Returns:
-            float64 of shape (128,), nats (or worth) for one more in the byte.
+            float64 of shape (128,), in nats (or units of the Q-value) per increment of the byte.
 
         Raises:
-            ValueError: the network sees pixels, no RAM.
+            ValueError: The network observes pixels instead of RAM.
         """
-        return self._carry(self._layers, ram, previous, action)
+        return self._gradient(self._layers, ram, previous, action)
 
 
 class RamGradient:
-    """Carries what speaks for an action through layers and features back to the bytes that these are made of.
+    """Backpropagation through layers and features to the bytes of the RAM.
 
     Args:
-        features: how RAM becomes the network's input.
-        statistics: of the checkpoint.
-        speaks_for: the gradient, by the layers' outputs, of what speaks for an action; none: of its log-probability.
+        features: Feature settings of the checkpoint.
+        statistics: Feature statistics of the checkpoint.
+        output_gradient: Gradient of the explained quantity (default: the action's log-probability).
 
     Attributes:
-        n_features: inputs of the first layer.
+        n_features: Number of inputs of the first layer.
     """
 
     def __init__(
         self,
         features: FeatureSettings,
         statistics: Statistics,
-        speaks_for: Callable[[Vector, int], Vector] | None = None,
+        output_gradient: OutputGradient = log_probability_gradient,
     ) -> None:
-        self._speaks_for = speaks_for or log_probability_gradient
+        self._output_gradient = output_gradient
         self._features = Features(features, statistics)
-        self._bytes = _BytesBehindFeatures(features, statistics)
+        self._feature_backward = _FeatureBackward(features, statistics)
         self.n_features = self._features.size
 
     def __call__(self, layers: Iterable[Layer], ram: Ram, previous: Ram, action: int) -> Vector:
-        """The gradient by each byte, as `Attention` has it, through these layers."""
+        """Return the gradient with respect to each byte, as `Saliency` does, through these layers."""
         inputs = self._features(ram[None], previous[None])[0].astype(np.float64)
-        values, back = inputs, list[Backward]()
+        values, backwards = inputs, list[Backward]()
         for layer in layers:
             values, backward = layer(values)
-            back.append(backward)
-        gradient = self._speaks_for(values, action)
-        for backward in reversed(back):
+            backwards.append(backward)
+        gradient = self._output_gradient(values, action)
+        for backward in reversed(backwards):
             gradient = backward(gradient)
-        return self._bytes(gradient, inputs)
-
-
-def softmax(logits: Vector) -> Vector:
-    """Probabilities from logits, float64 of shape (actions,) both."""
-    odds = np.exp(logits - logits.max())
-    shares: Vector = odds / odds.sum()
-    return shares
-
-
-def log_probability_gradient(logits: Vector, action: int) -> Vector:
-    """The gradient of an action's log-probability by the logits."""
-    gradient = -softmax(logits)
-    gradient[action] += 1
-    return gradient
-
-
-def advantage_gradient(worth: Vector, action: int) -> Vector:
-    """The gradient of an action's advantage, its worth less the mean of all, by what each action is worth."""
-    gradient: Vector = np.full(len(worth), -1 / len(worth))
-    gradient[action] += 1
-    return gradient
+        return self._feature_backward(gradient, inputs)
 
 
 def policy_layers(network: NetworkSettings, n_inputs: int, weights: Weights) -> list[Layer]:
-    """The layers from inputs to logits, in order; those that give the value are left out."""
+    """Return the layers from inputs to logits, in order, without those of the value function.
+
+    Raises:
+        ValueError: The weights do not match the network.
+    """
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
     shapes = weight_shapes(network, n_inputs, len(wide["action_net.bias"]))
     if {name: array.shape for name, array in wide.items()} != shapes:
-        raise ValueError("weights do not fit the network")
+        raise ValueError("the weights do not match the network")
     activation = _tanh if network.activation == "tanh" else _relu
     layers: list[Layer] = []
     names = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight") and "value" not in name]
     for name in names:
         is_norm = wide[f"{name}.weight"].ndim == 1
         layers.append((_norm if is_norm else _linear)(name, wide))
-        ends_here = name == "action_net" or (network.layer_norm and not is_norm)
-        if not ends_here:
+        has_activation = name != "action_net" and (is_norm or not network.layer_norm)
+        if has_activation:
             layers.append(activation)
     return layers
 
@@ -161,29 +168,29 @@ def _norm(name: str, weights: Mapping[str, Vector]) -> Layer:
 
     def layer(values: Vector) -> tuple[Vector, Backward]:
         inverse = 1 / np.sqrt(values.var() + _NORM_EPSILON)
-        normal = (values - values.mean()) * inverse
+        normalized = (values - values.mean()) * inverse
 
         def backward(gradient: Vector) -> Vector:
             scaled = gradient * gain
-            left: Vector = inverse * (scaled - scaled.mean() - normal * (scaled * normal).mean())
-            return left
+            result: Vector = inverse * (scaled - scaled.mean() - normalized * (scaled * normalized).mean())
+            return result
 
-        return normal * gain + bias, backward
+        return normalized * gain + bias, backward
 
     return layer
 
 
 def _tanh(values: Vector) -> tuple[Vector, Backward]:
-    out = np.tanh(values)
-    return out, lambda gradient: gradient * (1 - np.square(out))
+    outputs = np.tanh(values)
+    return outputs, lambda gradient: gradient * (1 - np.square(outputs))
 
 
 def _relu(values: Vector) -> tuple[Vector, Backward]:
     return np.maximum(values, 0), lambda gradient: gradient * (values > 0)
 
 
-class _BytesBehindFeatures:
-    """From the gradient by the features to the gradient by the bytes that they are made of."""
+class _FeatureBackward:
+    """From the gradient with respect to the features to the gradient with respect to the bytes."""
 
     def __init__(self, settings: FeatureSettings, statistics: Statistics) -> None:
         self._settings = settings
@@ -200,30 +207,30 @@ class _BytesBehindFeatures:
                 return gradient / 255
             case "bits":
                 bits = gradient[: 8 * RAM_SIZE].reshape(RAM_SIZE, 8)
-                lengths: Vector = np.sqrt(np.square(bits).sum(axis=1))
-                return lengths
+                norms: Vector = np.sqrt(np.square(bits).sum(axis=1))
+                return norms
             case "standardized":
                 return self._standardized(gradient, features)
             case "pixels":
-                raise ValueError("of a policy on pixels no byte decides")
+                raise ValueError("a policy on pixels does not observe RAM: it has no saliency")
 
     def _standardized(self, gradient: Vector, features: Vector) -> Vector:
         settings = self._settings
-        # A feature that is cut off, which float32 may have moved by a hair, does not follow its byte.
+        # A clipped feature, which float32 may have moved slightly, has no gradient.
         clip = np.full(len(features), settings.clip * (1 - 1e-6))
         clip[: 2 * RAM_SIZE] *= np.tile(self._gain, 2)
-        follows = gradient * (np.abs(features) < clip)
-        own, moves = follows[:RAM_SIZE], follows[RAM_SIZE : 2 * RAM_SIZE]
-        out: Vector = self._gain * (own * self._inverse + moves / settings.difference_scale)
+        unclipped = gradient * (np.abs(features) < clip)
+        by_value, by_difference = unclipped[:RAM_SIZE], unclipped[RAM_SIZE : 2 * RAM_SIZE]
+        result: Vector = self._gain * (by_value * self._inverse + by_difference / settings.difference_scale)
         at, pairs = 2 * RAM_SIZE, len(self._left)
         for scale in settings.gap_scales if settings.moving_bytes else ():
-            np.add.at(out, self._left, follows[at : at + pairs] / scale)
-            np.add.at(out, self._right, -follows[at : at + pairs] / scale)
+            np.add.at(result, self._left, unclipped[at : at + pairs] / scale)
+            np.add.at(result, self._right, -unclipped[at : at + pairs] / scale)
             at += pairs
         for period in settings.gap_periods if settings.moving_bytes else ():
             sines, cosines = (slice(start, start + pairs) for start in (at, at + pairs))
             slopes = gradient[sines] * features[cosines] - gradient[cosines] * features[sines]
-            np.add.at(out, self._left, slopes * (2 * np.pi / period))
-            np.add.at(out, self._right, -slopes * (2 * np.pi / period))
+            np.add.at(result, self._left, slopes * (2 * np.pi / period))
+            np.add.at(result, self._right, -slopes * (2 * np.pi / period))
             at += 2 * pairs
-        return out
+        return result

@@ -1,1 +1,1 @@
-"""A trace becomes a video, every frame of it, with what its player sees; and the proof that it is that video."""
+"""Rendering traces as videos (plain, with a panel, clips, reels), and verifying that a file is such a video."""

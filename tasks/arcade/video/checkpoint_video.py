@@ -1,4 +1,4 @@
-"""Evaluation of a checkpoint with videos of its episodes."""
+"""Evaluation of a checkpoint with videos of its episodes, and their captions."""
 
 from __future__ import annotations
 
@@ -10,119 +10,118 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade import scores
-from tasks.arcade.atlas.model import Atlas
+from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.mp4_encoder import find_ffmpeg
-from tasks.arcade.drawing.text import signed
-from tasks.arcade.episodes.evaluation import Evaluation, _choice, _returns, play_episodes, score
-from tasks.arcade.episodes.seeds import chosen_episode
+from tasks.arcade.drawing.ffmpeg import find_ffmpeg
+from tasks.arcade.drawing.text import with_minus_sign
+from tasks.arcade.episodes.evaluation import Evaluation, episode_label, episode_result, play_episodes
+from tasks.arcade.episodes.seeds import select_episode
 from tasks.arcade.episodes.trace import Trace, write_trace
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
-from tasks.arcade.video.panel import Caption, Panel
-from tasks.arcade.video.render import Plain, video
+from tasks.arcade.video.panel import Caption, PanelRenderer
+from tasks.arcade.video.render import PlainRenderer, render_video
 
 
 @dataclass(frozen=True)
 class VideoFiles:
-    """Where a video and its trace are written."""
+    """Paths of a video and its trace."""
 
     mp4: Path
     trace: Path
 
     @classmethod
-    def within(cls, folder: Path, name: str = "video") -> VideoFiles:
-        """In a folder that exists."""
-        return cls(*(folder / f"{name}{ending}" for ending in (".mp4", ".trace.json")))
+    def in_folder(cls, folder: Path, stem: str = "video") -> VideoFiles:
+        """Return the paths of the files with this stem in a folder."""
+        return cls(folder / f"{stem}.mp4", folder / f"{stem}.trace.json")
 
 
-def episode_name(number: int) -> str:
-    """Of the files of one episode among all, the first being `episode-01`."""
-    return f"episode-{number + 1:02d}"
+def episode_stem(index: int) -> str:
+    """Return the stem of an episode's files; the first episode's is `episode-01`."""
+    return f"episode-{index + 1:02d}"
 
 
 def evaluate_and_record(
     directory: Path,
     digest: str,
     settings: EvaluationSettings,
-    wanted: VideoSettings,
+    video: VideoSettings,
     folder: Path,
     atlas: Atlas | None = None,
 ) -> Evaluation:
-    """Play a checkpoint's episodes, without drawing, and video the one that is wanted.
+    """Play a checkpoint's evaluation episodes without rendering, and record the selected one.
 
     Args:
-        directory: the checkpoint's files.
-        digest: the checkpoint's.
-        settings: how many episodes, from which seed.
-        wanted: which of them is recorded, and what the video shows.
-        folder: where the files `VideoFiles.within(folder)` are written, and if all are wanted those of every
-            episode's `episode_name`.
-        atlas: of the game, for the outlines in a video with a panel; none: there are none.
+        directory: Folder of the checkpoint.
+        digest: Digest of the checkpoint.
+        settings: Evaluation settings.
+        video: Video settings: which episode is recorded, or all, and whether the video has a panel.
+        folder: Folder for the files `VideoFiles.in_folder(folder)` and, if all episodes are recorded, those of each
+            episode's `episode_stem`.
+        atlas: Atlas of the game, for outlines in panel videos (default: no outlines).
 
     Raises:
-        CheckpointError: the checkpoint is damaged or of another game's making.
-        VideoError: a video could not be made; none is left of it.
+        CheckpointError: The checkpoint is damaged or belongs to another game.
+        VideoError: A video could not be rendered; no file of it is left behind.
     """
     find_ffmpeg()
-    checkpoint = files.read(directory, digest)
-    # One row at a time: more threads than one only get in each other's way.
+    checkpoint = files.read_checkpoint(directory, digest)
+    # The policy computes one row at a time: more threads slow it down.
     with threadpool_limits(1):
         traces = play_episodes(checkpoint, digest, settings)
-        chosen = chosen_episode(_returns(traces), "median" if wanted.episode == "all" else wanted.episode)
-        if wanted.episode == "all":
-            for number in range(len(traces)):
-                _record_video_of(
-                    checkpoint, traces, number, wanted, VideoFiles.within(folder, episode_name(number)), atlas
-                )
-        kind = wanted if wanted.episode != "all" else wanted.model_copy(update={"episode": "median"})
-        frames = _record_video_of(checkpoint, traces, chosen, kind, VideoFiles.within(folder), atlas)
+        if video.episode == "all":
+            for index in range(len(traces)):
+                episode_files = VideoFiles.in_folder(folder, episode_stem(index))
+                _record_episode(checkpoint, traces, index, video, episode_files, atlas)
+        selection = "median" if video.episode == "all" else video.episode
+        selected = select_episode([trace.episode_return for trace in traces], selection)
+        main_video = video.model_copy(update={"episode": selection})
+        frames = _record_episode(checkpoint, traces, selected, main_video, VideoFiles.in_folder(folder), atlas)
     return Evaluation(
         checkpoint=digest,
         step=checkpoint.step,
         settings=settings,
-        video=wanted,
-        episodes=tuple(map(score, traces)),
-        recorded=chosen,
+        video=video,
+        episodes=tuple(map(episode_result, traces)),
+        recorded=selected,
         video_frames=frames,
     )
 
 
-def _record_video_of(
+def _record_episode(
     checkpoint: Checkpoint,
     traces: Sequence[Trace],
-    number: int,
-    wanted: VideoSettings,
-    to: VideoFiles,
+    index: int,
+    video: VideoSettings,
+    paths: VideoFiles,
     atlas: Atlas | None,
 ) -> int:
-    """Video an episode; returns the number of its pictures."""
-    trace = traces[number]
-    distinct = scores.distinct(trace.ram_digest for trace in traces)
-    caption = caption_of(checkpoint, trace, _choice(wanted.episode, number, len(traces), distinct))
-    look = partial(Panel, checkpoint=checkpoint, caption=caption, atlas=atlas) if wanted.panel else Plain
+    """Render an episode's video, write its trace, and return the number of frames."""
+    trace = traces[index]
+    distinct = scores.count_distinct(trace.ram_digest for trace in traces)
+    caption = caption_of(checkpoint, trace, episode_label(video.episode, index, len(traces), distinct))
+    panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption, atlas=atlas)
+    rendered = render_video(trace, paths.mp4, panel if video.panel else PlainRenderer)
+    write_trace(trace, paths.trace)
+    return rendered.frames
 
-    made = video(trace, to.mp4, look)
-    write_trace(trace, to.trace)
-    return made.frames
 
-
-def caption_of(checkpoint: Checkpoint, trace: Trace, choice: str) -> Caption:
-    """The words under a video of a checkpoint.
+def caption_of(checkpoint: Checkpoint, trace: Trace, label: str) -> Caption:
+    """Return the caption of a checkpoint's video.
 
     Args:
-        checkpoint: what plays.
-        trace: what it plays.
-        choice: which of its episodes that is.
+        checkpoint: Checkpoint that played the episode.
+        trace: Trace of the episode.
+        label: Label of the episode among the evaluation episodes.
     """
     settings = checkpoint.settings
     ended = {
         "terminated": "game over",
-        "truncated": f"stopped at the limit of {settings.game.max_episode_frames:,} frames",
+        "truncated": f"truncated at {settings.game.max_episode_frames:,} frames",
         "limit": f"stopped after {trace.length:,} steps",
     }[trace.ended]
-    parts = (choice, f"return {signed(f'{trace.episode_return:,}')}", f"seed {trace.seed}", ended)
+    details = (label, f"return {with_minus_sign(f'{trace.episode_return:,}')}", f"seed {trace.seed}", ended)
     return Caption(
         title="  ·  ".join((settings.game.env_id, settings.approach.name, f"step {checkpoint.step:,}")),
-        details="  ·  ".join(parts),
+        details="  ·  ".join(details),
     )

@@ -1,7 +1,7 @@
-"""A trace becomes a small silent video for a page: the episode's beginning, every frame, a few hundred kilobytes.
+"""Clips: small silent videos of an episode's beginning, for report pages.
 
-A video as `record` makes it is for watching, one by one, with all there is to see and hear. A report holds many, side
-by side and in step, and has to stay small: so it draws the traces again, the game alone, and compresses harder.
+A recorded video shows and plays everything. A report embeds many videos that play in sync and must stay small, so their
+traces are rendered again: the game alone, compressed harder, a few hundred kilobytes each.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tasks.arcade.drawing.mp4_encoder import Encoder, VideoError
-from tasks.arcade.episodes.playing import difference, emulator_of, replay
+from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
+from tasks.arcade.episodes.playing import emulator_for_trace, replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.video.render import Plain, form_of
+from tasks.arcade.video.render import PlainRenderer, check_step, video_format
 
 _SCALE = 2
-"""Pixels for one of the game: H.264 has one color for two by two, so that the game's own stay apart."""
+"""Pixels per pixel of the game: H.264 stores one color for 2 x 2 pixels, so the game's own colors do not mix."""
 
 
-class Clip(Settings):
-    """What is in a clip.
+class RenderedClip(Settings):
+    """A clip that was written.
 
     Attributes:
-        frames: pictures, the reset's first; picture n shows the emulator's frame n of the episode.
-        score: (frame, score from there on), wherever it changes within the clip.
+        frames: Number of frames, the reset's included; frame n shows emulated frame n of the episode.
+        fps: Frames per second.
+        score: (frame, score from that frame on) for each change of the score.
     """
 
     frames: int
@@ -34,36 +35,35 @@ class Clip(Settings):
     score: tuple[tuple[int, float], ...] = Field(default=())
 
 
-def clip(trace: Trace, path: Path, most_frames: int) -> Clip:
-    """Play a trace again and write its first frames as H.264 in an MP4.
+def render_clip(trace: Trace, path: Path, max_frames: int) -> RenderedClip:
+    """Replay a trace and write its first frames as an MP4 (H.264).
 
     Args:
-        trace: what is drawn; every step is checked against it.
-        path: the file to write; its folder exists.
-        most_frames: so many at most; the step that reaches them is played to its end.
+        trace: The trace; every step is compared with it.
+        path: Path of the file, in a folder that exists.
+        max_frames: Number of frames to write; the last step is completed.
 
     Raises:
-        TraceError: the trace cannot be played with what is installed here.
-        VideoError: the game plays otherwise than the trace says, or ffmpeg failed.
+        TraceError: The trace cannot be replayed with the installed ale-py.
+        VideoError: The replay differs from the trace, or ffmpeg failed.
     """
-    emulator = emulator_of(trace)
-    look = Plain(emulator, _SCALE, _SCALE)
-    form = replace(form_of(look.canvas, emulator, look.pixel, sound=False), small=True)
+    emulator = emulator_for_trace(trace)
+    renderer = PlainRenderer(emulator, _SCALE, _SCALE)
+    clip_format = replace(
+        video_format(renderer.canvas, emulator, renderer.sample_aspect_ratio, sound=False), compact=True
+    )
     total, score = 0.0, []
-    with Encoder(path, form, {}) as encoder:
+    with Mp4Encoder(path, clip_format, {}) as encoder:
 
         def draw() -> None:
-            look.draw(emulator)
-            encoder.write(look.canvas.picture)
+            renderer.draw(emulator)
+            encoder.write(renderer.canvas.frame)
 
-        for step in replay(trace, emulator=emulator, each_frame=draw):
-            if wrong := difference(step, trace):
-                raise VideoError(
-                    f"{path.name}: the video would not be the trace's: other {wrong} at step {step.number}"
-                )
+        for step in replay(trace, emulator=emulator, on_frame=draw):
+            check_step(step, trace, path.name)
             if step.reward:
                 total += step.reward
                 score.append((step.frame, total))
-            if encoder.frames >= most_frames:
+            if encoder.frames >= max_frames:
                 break
-    return Clip(frames=encoder.frames, fps=float(form.rate), score=tuple(score))
+    return RenderedClip(frames=encoder.frames, fps=float(clip_format.frame_rate), score=tuple(score))

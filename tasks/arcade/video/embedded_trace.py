@@ -1,7 +1,7 @@
-"""What a video says of itself, within its file: its trace, and a digest of the pictures that were drawn.
+"""Trace embedded in a video's file, with a digest of the screens that were drawn.
 
-An MP4 is a row of boxes; players pass over those that they do not know. The mark is a box of type `uuid` (ISO/IEC
-14496-12, 4.2) at the end of the file, so that a video that is copied or sent on keeps its trace.
+An MP4 is a sequence of boxes; players skip those of an unknown type. The trace is a box of type `uuid` (ISO/IEC
+14496-12, 4.2) at the end of the file, so that a copied or shared video keeps it.
 """
 
 from __future__ import annotations
@@ -17,108 +17,108 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from tasks.arcade.episodes.trace import Sha256, Trace, TraceError
-from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, NotJsonError, Settings, parsed
+from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, NotJsonError, Settings, parse_json
 from tasks.arcade.video.outlines import Outlines
 
-_TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
-_LARGEST = 64 * 1024**2
-"""Bytes of a mark, unpacked; the longest trace has about 20 a step."""
+_BOX_TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
+_MAX_BYTES = 64 * 1024**2
+"""Limit of an embedded trace, decompressed; the longest trace has about 20 bytes per step."""
 
-_WIDEST = 4096
-"""Pixels across or down a video."""
+_MAX_SIDE = 4096
+"""Limit of a video's width and height in pixels."""
 
 
 class EmbeddedTrace(Settings):
-    """What is kept in a video's file."""
+    """Contents of a video's trace box."""
 
     schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
     trace: Trace
-    frames: int = Field(ge=1, description="pictures in the video")
-    pictures: Sha256 = Field(description="of the pictures that the emulator drew (canvas.GameView.digest)")
+    frames: int = Field(ge=1, description="Number of frames in the video")
+    pictures: Sha256 = Field(description="Digest of the emulator's screens (GameView.digest)")
     kind: Literal["plain", "panel"] = Field(
-        description="the game fills the picture, or lies where tasks.arcade.video.panel.GAME is"
+        description="Whether the game fills the frame or the box `tasks.arcade.video.panel.GAME`"
     )
-    width: int = Field(ge=2, le=_WIDEST, multiple_of=2)
-    height: int = Field(ge=2, le=_WIDEST, multiple_of=2)
-    ffmpeg: str = Field(description="version of the ffmpeg that made the video")
-    file: Sha256 = Field(description="of all bytes of the file before the mark")
+    width: int = Field(ge=2, le=_MAX_SIDE, multiple_of=2)
+    height: int = Field(ge=2, le=_MAX_SIDE, multiple_of=2)
+    ffmpeg: str = Field(description="Version of the ffmpeg that encoded the video")
+    file: Sha256 = Field(description="Digest of all bytes of the file before the trace box")
     outlines: Outlines | None = Field(
         default=None,
         exclude_if=lambda outlines: outlines is None,
-        description="what lies over the game's picture in a panel; none: nothing does",
+        description="Outlines drawn over the game in a panel video (default: no outlines)",
     )
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _check_outlines(self) -> Self:
         if self.outlines is None:
             return self
         if self.kind == "plain":
             raise ValueError("a plain video has no outlines")
         if len(self.outlines.steps) != self.trace.length:
-            raise ValueError("outlines and trace disagree on the number of steps")
-        if any(number >= len(self.outlines.places) for step in self.outlines.steps for number, _ in step):
-            raise ValueError("an outline is around a place that is not there")
+            raise ValueError("outlines and trace have different numbers of steps")
+        if any(index >= len(self.outlines.places) for step in self.outlines.steps for index, _ in step):
+            raise ValueError("an outline refers to an unknown place")
         return self
 
 
 def file_digest(path: Path, length: int | None = None) -> str:
-    """SHA-256 of a file's first bytes, or of all of them."""
+    """Return the SHA-256 of a file, or of its first `length` bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while part := file.read(1024**2 if length is None else min(1024**2, length)):
-            digest.update(part)
-            length = None if length is None else length - len(part)
+        while chunk := file.read(1024**2 if length is None else min(1024**2, length)):
+            digest.update(chunk)
+            length = None if length is None else length - len(chunk)
     return digest.hexdigest()
 
 
-def embed_trace(path: Path, mark: EmbeddedTrace) -> None:
-    """Write a mark at the end of an MP4."""
-    packed = zlib.compress(mark.model_dump_json(by_alias=True).encode(), 9)
+def embed_trace(path: Path, embedded: EmbeddedTrace) -> None:
+    """Append a trace box to an MP4."""
+    compressed = zlib.compress(embedded.model_dump_json(by_alias=True).encode(), 9)
     with path.open("ab") as file:
-        file.write(struct.pack(">I4s16s", 24 + len(packed), b"uuid", _TYPE) + packed)
+        file.write(struct.pack(">I4s16s", 24 + len(compressed), b"uuid", _BOX_TYPE) + compressed)
 
 
 def read_embedded_trace(path: Path) -> tuple[EmbeddedTrace, bool]:
-    """The mark of a video, and whether all bytes before it are still those that were marked.
+    """Return the trace embedded in a video, and whether all bytes before it are unmodified.
 
     Raises:
-        TraceError: there is no such file, no mark in it, or one that makes no sense.
+        TraceError: The file does not exist, or its embedded trace is missing or invalid.
     """
     if not path.is_file():
-        raise TraceError(f"there is no video {path}")
+        raise TraceError(f"video {path} does not exist")
     with path.open("rb") as file:
-        place, packed = next(_embedded_traces(file), (0, b""))
-    if not packed:
-        raise TraceError(f"{path} has no trace in it: ramreel did not make it, or it was encoded again")
-    mark = _parsed_trace(path, packed)
-    return mark, file_digest(path, place) == mark.file
+        offset, compressed = next(_trace_boxes(file), (0, b""))
+    if not compressed:
+        raise TraceError(f"{path} has no embedded trace: it was not rendered by ramreel, or was re-encoded since")
+    embedded = _parse(path, compressed)
+    return embedded, file_digest(path, offset) == embedded.file
 
 
-def _parsed_trace(path: Path, packed: bytes) -> EmbeddedTrace:
+def _parse(path: Path, compressed: bytes) -> EmbeddedTrace:
     try:
-        return parsed(EmbeddedTrace, zlib.decompressobj().decompress(packed, _LARGEST))
+        return parse_json(EmbeddedTrace, zlib.decompressobj().decompress(compressed, _MAX_BYTES))
     except (zlib.error, NotJsonError):
-        raise TraceError(f"{path}: its trace is damaged") from None
+        raise TraceError(f"{path}: the embedded trace is damaged") from None
     except NewerSchemaError as error:
-        raise TraceError(f"{path}: its trace has {error}") from None
+        raise TraceError(f"{path}: the embedded trace has {error}") from None
     except ValueError as error:
-        raise TraceError(f"{path}: its trace makes no sense: {error}") from None
+        raise TraceError(f"{path}: the embedded trace is invalid: {error}") from None
 
 
-def _embedded_traces(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Place and content of every mark among the boxes of a file."""
-    place = 0
-    while len(head := file.read(16)) >= 8:
-        size, kind = struct.unpack(">I4s", head[:8])
-        start = 8
-        if size == 1 and len(head) == 16:
-            (size,), start = struct.unpack(">Q", head[8:]), 16
-        if size < start:
+def _trace_boxes(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and content of every trace box of an MP4."""
+    offset = 0
+    while len(header := file.read(16)) >= 8:
+        size, box_type = struct.unpack(">I4s", header[:8])
+        header_size = 8
+        if size == 1 and len(header) == 16:
+            (size,), header_size = struct.unpack(">Q", header[8:]), 16
+        if size < header_size:
             return
-        if kind == b"uuid" and size <= _LARGEST:
-            file.seek(place + start)
-            content = file.read(size - start)
-            if content[:16] == _TYPE:
-                yield place, content[16:]
-        place += size
-        file.seek(place)
+        if box_type == b"uuid" and size <= _MAX_BYTES:
+            file.seek(offset + header_size)
+            content = file.read(size - header_size)
+            if content[:16] == _BOX_TYPE:
+                yield offset, content[16:]
+        offset += size
+        file.seek(offset)

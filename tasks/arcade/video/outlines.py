@@ -1,7 +1,7 @@
-"""What a video outlines on the game's picture: where the bytes are seen that a decision depends on.
+"""Outlines over the game's screen, around what is driven by the bytes that a decision depends on.
 
-A video's mark declares them step by step, and they are drawn from that alone: by the same code when the video is made and
-when it is proved.
+A video's embedded trace lists them step by step, and they are drawn from that list alone, by the same code when a video
+is rendered and when it is verified.
 """
 
 from __future__ import annotations
@@ -13,99 +13,106 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tasks.arcade.atlas.model import Atlas, Place
-from tasks.arcade.drawing.canvas import GameView, Outline
-from tasks.arcade.drawing.widgets import DECIDING
+from tasks.arcade.atlas.atlas import Atlas, ScreenPosition
+from tasks.arcade.drawing.game_view import GameView, Outline
+from tasks.arcade.drawing.widgets import SALIENT
 from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram
 from tasks.arcade.settings.base import Settings
 
-_MOST = 3
-"""At once: more of them hide the game."""
+_MAX_OUTLINES = 3
+"""Outlines per step: more of them hide the game."""
 _STRENGTHS = 5
-_WEAKEST = 2
-"""What the decision depends on less than this is not worth a line over the picture."""
+_MIN_STRENGTH = 2
+"""A weaker dependence is not outlined."""
 
-Outlined = tuple[Annotated[int, Field(ge=0, lt=RAM_SIZE)], Annotated[int, Field(ge=1, le=_STRENGTHS)]]
-"""The number of a place, and how strongly it is outlined."""
+OutlinedPlace = tuple[Annotated[int, Field(ge=0, lt=RAM_SIZE)], Annotated[int, Field(ge=1, le=_STRENGTHS)]]
+"""Index of a place, and the strength of its outline."""
 
 
 class Outlines(Settings):
-    """What is outlined in a video; where that is on the picture is told, frame by frame, by the RAM before the frame."""
+    """Outlines of a video; their positions in a frame follow from the RAM before that frame."""
 
-    places: tuple[Place, ...] = Field(max_length=RAM_SIZE)
-    steps: tuple[Annotated[tuple[Outlined, ...], Field(max_length=_MOST)], ...] = Field(
-        description="one for each action of the trace"
+    places: tuple[ScreenPosition, ...] = Field(max_length=RAM_SIZE)
+    steps: tuple[Annotated[tuple[OutlinedPlace, ...], Field(max_length=_MAX_OUTLINES)], ...] = Field(
+        description="Outlined places for each action of the trace"
     )
 
 
 class OutlinedView:
-    """The game's picture with outlines that follow what they are around.
+    """Draws the game's screen with outlines that follow the objects they surround.
 
     Args:
-        view: the game's picture.
-        places: what the numbers of outlined places stand for.
+        view: View of the game's screen.
+        places: Places that outlines refer to by index.
     """
 
-    def __init__(self, view: GameView, places: Sequence[Place]) -> None:
+    def __init__(self, view: GameView, places: Sequence[ScreenPosition]) -> None:
         self._view, self._places = view, places
-        self._outlined: Sequence[Outlined] = ()
-        # An atlas tells of the RAM before a frame what is in the frame.
+        self._outlined: Sequence[OutlinedPlace] = ()
+        # An atlas maps the RAM before a frame to positions in the frame.
         self._ram: Ram = np.zeros(RAM_SIZE, np.uint8)
 
-    def outline(self, outlined: Sequence[Outlined], ram: Ram) -> None:
-        """From the next frame on outline these places, the strongest first; the RAM is the step's at its beginning."""
+    def outline(self, outlined: Sequence[OutlinedPlace], ram: Ram) -> None:
+        """Replace the outlines from the next frame on.
+
+        Args:
+            outlined: Outlined places, the strongest first.
+            ram: RAM at the beginning of the step.
+        """
         self._outlined, self._ram[:] = outlined, ram
 
     def draw(self, emulator: Emulator) -> None:
-        """Draw the last frame."""
-        shown = [
-            (self._places[number].at(self._ram, self._view.size), by / _STRENGTHS) for number, by in self._outlined
+        """Draw the current screen."""
+        regions = [
+            (self._places[index].at(self._ram, self._view.size), strength / _STRENGTHS)
+            for index, strength in self._outlined
         ]
-        self._view.outline([Outline(at.x, at.y, at.width, at.height, by) for at, by in shown if at], DECIDING)
+        outlines = [Outline(at.x, at.y, at.width, at.height, strength) for at, strength in regions if at]
+        self._view.outline(outlines, SALIENT)
         self._view.draw(emulator)
         if self._outlined:
-            emulator.ram_now(self._ram)
+            emulator.read_ram(self._ram)
 
 
 class Outliner:
-    """Outlines, step by step, what the bytes with the largest weights move or change.
+    """Outlines, step by step, what the most salient bytes move or change on the screen.
 
     Args:
-        view: the game's picture.
-        atlas: of the game that is shown; none: nothing is outlined.
+        view: View of the game's screen.
+        atlas: Atlas of the game (default: no outlines).
     """
 
     def __init__(self, view: GameView, atlas: Atlas | None) -> None:
-        by_byte = atlas.places() if atlas else ()
-        self._size, self._places = view.size, tuple(dict.fromkeys(filter(None, by_byte)))
-        self._numbers = [None if place is None else self._places.index(place) for place in by_byte]
-        self._steps: list[tuple[Outlined, ...]] | None = [] if atlas else None
+        place_of_byte = atlas.positions() if atlas else ()
+        self._size, self._places = view.size, tuple(dict.fromkeys(filter(None, place_of_byte)))
+        self._indices = [None if place is None else self._places.index(place) for place in place_of_byte]
+        self._steps: list[tuple[OutlinedPlace, ...]] | None = [] if atlas else None
         self._view = OutlinedView(view, self._places)
 
-    def show(self, ram: Ram, weights: npt.NDArray[np.float64]) -> None:
-        """Outline what one decision depends on, from the next frame on.
+    def update(self, ram: Ram, saliency: npt.NDArray[np.float64]) -> None:
+        """Outline what a decision depends on, from the next frame on.
 
         Args:
-            ram: that is decided on, uint8 of shape (128,).
-            weights: how much the decision depends on each byte, 0 to 1.
+            ram: Observed RAM, uint8 of shape (128,).
+            saliency: How much the decision depends on each byte, 0 to 1.
         """
         if self._steps is None:
             return
-        found: dict[int, int] = {}
-        for byte in np.argsort(-weights, kind="stable").tolist():
-            number, strength = self._numbers[byte], round(_STRENGTHS * float(weights[byte]))
-            if strength < _WEAKEST or len(found) == _MOST:
+        outlined: dict[int, int] = {}
+        for byte in np.argsort(-saliency, kind="stable").tolist():
+            index, strength = self._indices[byte], round(_STRENGTHS * float(saliency[byte]))
+            if strength < _MIN_STRENGTH or len(outlined) == _MAX_OUTLINES:
                 break
-            if number is not None and number not in found and self._places[number].at(ram, self._size):
-                found[number] = strength
-        self._steps.append(tuple(found.items()))
+            if index is not None and index not in outlined and self._places[index].at(ram, self._size):
+                outlined[index] = strength
+        self._steps.append(tuple(outlined.items()))
         self._view.outline(self._steps[-1], ram)
 
     def draw(self, emulator: Emulator) -> None:
-        """Draw the last frame."""
+        """Draw the current screen."""
         self._view.draw(emulator)
 
     @property
     def outlines(self) -> Outlines | None:
-        """All that was outlined so far; none without an atlas."""
+        """Outlines drawn so far; None without an atlas."""
         return None if self._steps is None else Outlines(places=self._places, steps=tuple(self._steps))

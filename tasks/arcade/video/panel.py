@@ -1,8 +1,7 @@
-"""What lies beside the game: the RAM that the policy sees, what it decides and why, and how the game stands.
+"""Panel video: the game at the left; the observation, the policy's outputs, value and score at the right.
 
-Of a policy on pixels no byte can be said to decide: in the RAM's place are the pictures that it sees.
-
-Drawn once a step, and of it only what changed; the game's picture is drawn every frame.
+For a policy on pixels, the RAM is replaced by the frames it observes. The game's screen is drawn every frame; of the
+panel, what changed is redrawn once per step.
 """
 
 from __future__ import annotations
@@ -14,22 +13,23 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.atlas.model import Atlas
+from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.canvas import Box, Canvas, GameView
-from tasks.arcade.drawing.stacked_frames import Pictures
-from tasks.arcade.drawing.text import letters, signed
+from tasks.arcade.drawing.canvas import Box, Canvas
+from tasks.arcade.drawing.game_view import GameView
+from tasks.arcade.drawing.stacked_frames import StackedFrames
+from tasks.arcade.drawing.text import text_coverage, with_minus_sign
 from tasks.arcade.drawing.widgets import (
     BACKGROUND,
     BRIGHT,
     CHANGED,
-    DECIDING,
     FAINT,
+    SALIENT,
     SOFT,
     VALUE,
     ActionBars,
-    Chart,
     Label,
+    LineChart,
     RamGrid,
 )
 from tasks.arcade.emulator.emulator import Emulator
@@ -41,34 +41,37 @@ from tasks.arcade.video.policy_view import PolicyView
 
 WIDTH, HEIGHT = 1280, 720
 GAME = Box(20, 20, 840, 630)
-"""4:3, and for the usual 210 lines three of the video's to one of the game's."""
-_LEFT, _ACROSS = 884, 376
+"""Box of the game: 4:3, and for the usual 210 lines three of the video's per line of the game."""
+_LEFT, _WIDTH = 884, 376
+"""Left edge and width of the panel."""
+_HEADING_WIDTH = 160
 _GLOW = (1.0, 0.5, 0.5, 0.5)
-"""Light of a byte that changed in this step, in the one before, and so on."""
+"""Glow of a byte that changed in this step, one step before, two steps before, ..."""
+_HEADINGS = {"probabilities": "ACTION PROBABILITIES", "q-values": "Q-VALUES"}
 
 
 @dataclass(frozen=True)
 class Caption:
-    """The words under the game: which checkpoint plays, and which of its episodes this is."""
+    """Caption under the game: which checkpoint plays, and which of its episodes the video shows."""
 
     title: str
     details: str
 
 
-class Panel:
-    """A look for `video.video`: the game at the left, what the policy sees and decides at the right, 1280 x 720.
+class PanelRenderer:
+    """Draws the game beside a panel, 1280 x 720.
 
-    While a step's frames are shown, so are the RAM before it, what was decided on that, and the score until then.
+    During a step's frames the panel shows the RAM before the step, the decision made on it, and the score so far.
 
     Args:
-        emulator: whose frames are shown.
-        checkpoint: what plays.
-        caption: the words under the game.
-        atlas: tells what of the game's picture to outline; none: nothing is.
+        emulator: Emulator that replays the trace.
+        checkpoint: Checkpoint that played the episode.
+        caption: Caption under the game.
+        atlas: Atlas of the game, for outlines (default: no outlines).
     """
 
     kind: Literal["plain", "panel"] = "panel"
-    pixel = Fraction(1)
+    sample_aspect_ratio = Fraction(1)
 
     def __init__(
         self, emulator: Emulator, checkpoint: Checkpoint, caption: Caption, atlas: Atlas | None = None
@@ -76,109 +79,112 @@ class Panel:
         self.canvas = Canvas(WIDTH, HEIGHT, BACKGROUND)
         self.view = GameView(self.canvas, GAME, emulator.screen_size)
         self._fps = emulator.screen_fps
-        self._mind = PolicyView(checkpoint)
-        self._senses = ObservationBuilder(self._mind.agent, emulator)
-        uses_pixels = self._mind.agent.uses_pixels
-        outlining = None if uses_pixels else atlas
-        self._outliner = Outliner(self.view, outlining)
+        self._policy = PolicyView(checkpoint)
+        self._observe = ObservationBuilder(self._policy.agent, emulator)
+        uses_pixels = self._policy.agent.uses_pixels
+        usable_atlas = None if uses_pixels else atlas
+        self._outliner = Outliner(self.view, usable_atlas)
         self._score = 0
-        self._words(caption)
-        self._seen: _Seen = (_Pixels if uses_pixels else _Bytes)(self.canvas, outlining is not None)
-        self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _ACROSS, 198), emulator.action_names)
-        self._value = Chart(self.canvas, Box(_LEFT, 512, _ACROSS, 72), VALUE, span=0.2)
-        self._points = Chart(self.canvas, Box(_LEFT, 628, _ACROSS, 72), BRIGHT, span=1.0)
+        self._draw_texts(caption)
+        view_class = _PixelsView if uses_pixels else _RamView
+        self._observation: _ObservationView = view_class(self.canvas, usable_atlas is not None)
+        self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _WIDTH, 198), emulator.action_names)
+        self._value_chart = LineChart(self.canvas, Box(_LEFT, 512, _WIDTH, 72), VALUE, min_span=0.2)
+        self._score_chart = LineChart(self.canvas, Box(_LEFT, 628, _WIDTH, 72), BRIGHT, min_span=1.0)
 
-    def _words(self, caption: Caption) -> None:
+    def _draw_texts(self, caption: Caption) -> None:
         canvas = self.canvas
         Label(canvas, Box(20, 658, 660, 26), "Inter-SemiBold", 18, BRIGHT).set(caption.title)
         Label(canvas, Box(20, 684, 840, 22), "Inter-Medium", 14, SOFT).set(caption.details)
         self._clock = Label(canvas, Box(680, 658, 180, 26), "JetBrainsMono-Medium", 14, SOFT, align="right")
-        for y, words in ((250, "DECISION"), (484, "VALUE"), (600, "SCORE")):
-            _head(canvas, y, words)
-        self._chosen = Label(canvas, Box(_LEFT + 120, 250, 256, 20), "JetBrainsMono-Bold", 12, DECIDING, "right")
-        self._value_now = Label(canvas, Box(_LEFT + 120, 480, 256, 28), "JetBrainsMono-Bold", 18, VALUE, "right")
-        self._score_now = Label(canvas, Box(_LEFT + 120, 596, 256, 28), "JetBrainsMono-Bold", 18, BRIGHT, "right")
+        for y, text in ((250, _HEADINGS[self._policy.outputs]), (484, "VALUE ESTIMATE"), (600, "SCORE")):
+            _draw_heading(canvas, y, text)
+        x, width = _LEFT + _HEADING_WIDTH, _WIDTH - _HEADING_WIDTH
+        self._action_label = Label(canvas, Box(x, 250, width, 20), "JetBrainsMono-Bold", 12, SALIENT, "right")
+        self._value_label = Label(canvas, Box(x, 480, width, 28), "JetBrainsMono-Bold", 18, VALUE, "right")
+        self._score_label = Label(canvas, Box(x, 596, width, 28), "JetBrainsMono-Bold", 18, BRIGHT, "right")
 
     @property
     def outlines(self) -> Outlines | None:
-        """What was outlined on the game's picture so far."""
+        """Outlines drawn over the game so far; None without an atlas."""
         return self._outliner.outlines
 
     def draw(self, emulator: Emulator) -> None:
-        """Draw the last frame of the game, and what is outlined in it."""
+        """Draw the current screen of the game and the outlines."""
         self._outliner.draw(emulator)
 
-    def show(self, step: Step, trace: Trace) -> None:
-        """Draw what is decided after a step."""
+    def update(self, step: Step, trace: Trace) -> None:
+        """Draw the observation after a step and the decision made on it."""
         if step.number == trace.length:
             return
         action = trace.actions[step.number]
-        seen, previous = self._senses(step.ram, starts=step.number == 0)
-        thought = self._mind(seen, previous, action)
+        observation, previous = self._observe(step.ram, episode_start=step.number == 0)
+        readout = self._policy(observation, previous, action)
         self._score += step.reward
-        self._seen.draw(seen, previous, thought.weights)
-        self._outliner.show(step.ram, thought.weights)
-        self._bars.draw(thought.lengths, thought.words, action)
-        self._chosen.set(self._bars.names[action])
-        self._value.add(thought.value)
-        self._points.add(float(self._score))
-        self._value_now.set(signed(f"{thought.value:+.2f}"))
-        self._score_now.set(signed(f"{self._score:,}"))
+        self._observation.draw(observation, previous, readout.saliency)
+        self._outliner.update(step.ram, readout.saliency)
+        self._bars.draw(readout.bar_lengths, readout.bar_labels, action)
+        self._action_label.set(self._bars.names[action])
+        self._value_chart.append(readout.value)
+        self._score_chart.append(float(self._score))
+        self._value_label.set(with_minus_sign(f"{readout.value:+.2f}"))
+        self._score_label.set(with_minus_sign(f"{self._score:,}"))
         seconds = int(step.frame / self._fps)
         self._clock.set(f"step {step.number + 1:,}  {seconds // 60}:{seconds % 60:02d}")
 
 
-def _head(canvas: Canvas, y: int, words: str) -> None:
-    Label(canvas, Box(_LEFT, y, 120, 20), "Inter-SemiBold", 12, SOFT).set(words)
+def _draw_heading(canvas: Canvas, y: int, text: str) -> None:
+    Label(canvas, Box(_LEFT, y, _HEADING_WIDTH, 20), "Inter-SemiBold", 12, SOFT).set(text)
 
 
-class _Seen(Protocol):
-    """What shows what the policy sees."""
+class _ObservationView(Protocol):
+    """Draws the policy's observation."""
 
-    def draw(self, seen: Observation, previous: Observation, weights: npt.NDArray[np.float64]) -> None:
-        """Draw what is seen at a step, after what was seen at the step before, and how much each byte decides."""
+    def draw(self, observation: Observation, previous: Observation, saliency: npt.NDArray[np.float64]) -> None:
+        """Draw an observation, its change since the previous one, and the saliency of each byte."""
         ...
 
 
-class _Bytes:
-    """The RAM, byte by byte."""
+class _RamView:
+    """Draws the RAM, byte by byte."""
 
     def __init__(self, canvas: Canvas, outlined: bool) -> None:
-        _head(canvas, 20, "RAM")
-        self._legend(canvas, "decides, outlined in the game too" if outlined else "decides")
+        _draw_heading(canvas, 20, "RAM")
+        self._draw_legend(canvas, "salient (outlined in the game)" if outlined else "salient")
         for column in range(16):
-            Label(canvas, Box(_LEFT + 24 + 22 * column, 42, 22, 14), "JetBrainsMono-Medium", 10, FAINT, "center").set(
-                f"{column:X}"
-            )
+            box = Box(_LEFT + 24 + 22 * column, 42, 22, 14)
+            Label(canvas, box, "JetBrainsMono-Medium", 10, FAINT, "center").set(f"{column:X}")
         for row in range(8):
-            Label(canvas, Box(_LEFT, 62 + 22 * row, 20, 14), "JetBrainsMono-Medium", 10, FAINT).set(f"{row:X}0")
+            box = Box(_LEFT, 62 + 22 * row, 20, 14)
+            Label(canvas, box, "JetBrainsMono-Medium", 10, FAINT).set(f"{row:X}0")
         self._grid = RamGrid(canvas, Box(_LEFT + 24, 58, 352, 176))
-        self._since = np.full(128, len(_GLOW))
+        self._steps_since_change = np.full(128, len(_GLOW))
 
-    def _legend(self, canvas: Canvas, decides: str) -> None:
-        x = _LEFT + _ACROSS
-        for words, color in ((decides, DECIDING), ("changed", CHANGED)):
-            width = letters(words, "Inter-Medium", 12).shape[1] // 2 * 2 + 2
-            Label(canvas, Box(x - width, 20, width, 20), "Inter-Medium", 12, SOFT, "right").set(words)
+    def _draw_legend(self, canvas: Canvas, salient: str) -> None:
+        x = _LEFT + _WIDTH
+        for text, color in ((salient, SALIENT), ("changed", CHANGED)):
+            width = text_coverage(text, "Inter-Medium", 12).shape[1] // 2 * 2 + 2
+            Label(canvas, Box(x - width, 20, width, 20), "Inter-Medium", 12, SOFT, "right").set(text)
             x -= width + 16
             canvas.fill(Box(x, 26, 10, 10), color)
-            if color == DECIDING:
+            if color == SALIENT:
                 canvas.fill(Box(x + 2, 28, 6, 6), BACKGROUND)
             x -= 16
 
-    def draw(self, seen: Observation, previous: Observation, weights: npt.NDArray[np.float64]) -> None:
-        self._since = np.where(seen != previous, 0, self._since + 1)
-        self._grid.draw(seen, np.array([*_GLOW, 0.0])[np.minimum(self._since, len(_GLOW))], weights)
+    def draw(self, observation: Observation, previous: Observation, saliency: npt.NDArray[np.float64]) -> None:
+        self._steps_since_change = np.where(observation != previous, 0, self._steps_since_change + 1)
+        glow = np.array([*_GLOW, 0.0])[np.minimum(self._steps_since_change, len(_GLOW))]
+        self._grid.draw(observation, glow, saliency)
 
 
-class _Pixels:
-    """The pictures of a policy that sees no RAM."""
+class _PixelsView:
+    """Draws the stacked frames of a policy on pixels."""
 
     def __init__(self, canvas: Canvas, outlined: bool) -> None:
-        _head(canvas, 20, "PICTURES")
-        words = Label(canvas, Box(_LEFT + 120, 20, _ACROSS - 120, 20), "Inter-Medium", 12, SOFT, "right")
-        words.set("the newest, and the last four")
-        self._pictures = Pictures(canvas, _LEFT, 54)
+        _draw_heading(canvas, 20, "STACKED FRAMES")
+        box = Box(_LEFT + _HEADING_WIDTH, 20, _WIDTH - _HEADING_WIDTH, 20)
+        Label(canvas, box, "Inter-Medium", 12, SOFT, "right").set("newest frame, and the last four")
+        self._frames = StackedFrames(canvas, _LEFT, 54)
 
-    def draw(self, seen: Observation, previous: Observation, weights: npt.NDArray[np.float64]) -> None:
-        self._pictures.draw(seen)
+    def draw(self, observation: Observation, previous: Observation, saliency: npt.NDArray[np.float64]) -> None:
+        self._frames.draw(observation)

@@ -1,4 +1,4 @@
-"""What a reel is made of: episodes played for it, two videos, an animation. Each is work for a process of its own."""
+"""Outputs of a reel: its episodes, two videos, an animation. Each runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,64 +6,71 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.drawing.text import save_animation
+from tasks.arcade.drawing.images import write_animation
 from tasks.arcade.episodes.evaluation import play_episodes
 from tasks.arcade.episodes.trace import Trace, write_trace
 from tasks.arcade.inputs.forms import ReelSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings
-from tasks.arcade.video.reel import Clip, Reel, evenly, grid, pictures, sequence
+from tasks.arcade.video.reel import RenderedReel, evenly_spaced, grid_frames, render_grid, render_sequence
+from tasks.arcade.video.reel_cells import ReelEpisode
 
-_ANIMATION_BYTES = 3_000_000
-_ANIMATION_SECONDS = 10.0
-_EVERY = 3
-"""Frames of the game for one of the animation: 20 a second."""
-_MILLISECONDS = 50
+_MAX_ANIMATION_BYTES = 3_000_000
+_MAX_ANIMATION_SECONDS = 10.0
+_ANIMATION_FRAME_SKIP = 3
+"""Frames of the game per frame of the animation: 20 frames per second."""
+_ANIMATION_FRAME_MILLISECONDS = 50
 
-Part = Literal["reel.mp4", "grid.mp4", "reel.webp"]
-PARTS: tuple[Part, ...] = ("reel.mp4", "grid.mp4", "reel.webp")
+PartName = Literal["reel.mp4", "grid.mp4", "reel.webp"]
+PART_NAMES: tuple[PartName, ...] = ("reel.mp4", "grid.mp4", "reel.webp")
 
 
-def play_for_reel(directory: Path, digest: str, settings: ReelSettings, path: Path) -> Trace:
-    """Have a checkpoint play the seeded episode to its end, and write its trace.
+def play_reel_episode(directory: Path, digest: str, settings: ReelSettings, path: Path) -> Trace:
+    """Play a checkpoint's seeded episode to its end, write its trace and return it.
+
+    Args:
+        directory: Folder of the checkpoint.
+        digest: Digest of the checkpoint.
+        settings: Reel settings: seed, deterministic actions.
+        path: Path of the trace.
 
     Raises:
-        CheckpointError: the checkpoint is damaged.
+        CheckpointError: The checkpoint is damaged.
     """
-    checkpoint = files.read(directory, digest)
-    one = EvaluationSettings(episodes=1, seed=settings.seed, deterministic=settings.deterministic)
-    (trace,) = play_episodes(checkpoint, digest, one)
+    checkpoint = files.read_checkpoint(directory, digest)
+    evaluation = EvaluationSettings(episodes=1, seed=settings.seed, deterministic=settings.deterministic)
+    (trace,) = play_episodes(checkpoint, digest, evaluation)
     write_trace(trace, path)
     return trace
 
 
-def make(part: Part, sides: list[list[Clip]], path: Path, seconds: float) -> Reel | None:
-    """Draw one part of a reel.
+def render_part(part: PartName, sides: list[list[ReelEpisode]], path: Path, seconds: float) -> RenderedReel | None:
+    """Render one part of a reel.
 
     Args:
-        part: which.
-        sides: the episodes of one run, or of two, as many of each.
-        path: where it is written.
-        seconds: of each episode at most.
+        part: Name of the part.
+        sides: Episodes of one run or two, the same number for each run.
+        path: Path of the file.
+        seconds: Maximum duration of each episode.
 
     Returns:
-        What is in a video, frame by frame; of the animation nothing.
+        The contents of a video, frame by frame; None for the animation.
 
     Raises:
-        VideoError: a game plays otherwise than its trace says, or ffmpeg failed.
+        VideoError: A replay differs from its trace, or ffmpeg failed.
     """
     if part == "reel.mp4":
-        return sequence(list(zip(*sides, strict=True)), path, seconds)
+        return render_sequence(list(zip(*sides, strict=True)), path, seconds)
     if part == "grid.mp4":
-        return grid(sides, path, seconds)
-    _animate(sides, path, min(seconds, _ANIMATION_SECONDS))
+        return render_grid(sides, path, seconds)
+    _render_animation(sides, path, min(seconds, _MAX_ANIMATION_SECONDS))
     return None
 
 
-def _animate(sides: list[list[Clip]], path: Path, seconds: float) -> None:
-    """Four episodes side by side, small enough for a README: shorter, if need be."""
-    few = [[side[at] for at in evenly(len(side), 4 // len(sides))] for side in sides]
+def _render_animation(sides: list[list[ReelEpisode]], path: Path, seconds: float) -> None:
+    """Render four episodes side by side, shortened until the file is small enough for a README."""
+    selected = [[side[at] for at in evenly_spaced(len(side), 4 // len(sides))] for side in sides]
     while True:
-        save_animation(pictures(few, seconds, _EVERY), path, _MILLISECONDS)
-        if path.stat().st_size <= _ANIMATION_BYTES or seconds < 1:
+        write_animation(grid_frames(selected, seconds, _ANIMATION_FRAME_SKIP), path, _ANIMATION_FRAME_MILLISECONDS)
+        if path.stat().st_size <= _MAX_ANIMATION_BYTES or seconds < 1:
             return
         seconds /= 2

@@ -1,4 +1,4 @@
-"""A trace becomes a video: drawn again by the emulator, every frame with its sound, and streamed to the encoder."""
+"""Rendering a trace as a video: the emulator replays it, and every frame with its sound is streamed to the encoder."""
 
 from __future__ import annotations
 
@@ -9,187 +9,195 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from tasks.arcade.drawing.canvas import Box, Canvas, GameView
-from tasks.arcade.drawing.mp4_encoder import Encoder, Form, VideoError, find_ffmpeg
-from tasks.arcade.emulator.emulator import SAMPLES, Emulator
-from tasks.arcade.episodes.playing import Step, difference, emulator_of, replay
+from tasks.arcade.drawing.canvas import Box, Canvas
+from tasks.arcade.drawing.ffmpeg import find_ffmpeg
+from tasks.arcade.drawing.game_view import GameView
+from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
+from tasks.arcade.drawing.video_format import VideoError, VideoFormat
+from tasks.arcade.emulator.emulator import SAMPLES_PER_FRAME, Emulator
+from tasks.arcade.episodes.playing import Step, emulator_for_trace, replay, trace_difference
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import EmbeddedTrace, embed_trace, file_digest
 from tasks.arcade.video.outlines import Outlines
 
-TELEVISION = Fraction(4, 3)
-"""Width of the whole picture over its height."""
-ACROSS, DOWN = 4, 2
-"""Pixels of a plain video for one of the game, which is nearly twice as wide as it is high."""
+DISPLAY_ASPECT_RATIO = Fraction(4, 3)
+"""Width of the game's screen divided by its height, as displayed on a television."""
+SCALE_X, SCALE_Y = 4, 2
+"""Pixels of a plain video per pixel of the game, whose pixels are nearly twice as wide as high."""
 
 
-class Video(Settings):
+class RenderedVideo(Settings):
     """A video that was written."""
 
     frames: int
-    width: int = Field(description="pixels stored; players stretch them, so that the game's picture is 4:3")
-    height: int = Field(description="pixels stored")
+    width: int = Field(description="Stored width in pixels; players stretch it so that the game is displayed at 4:3")
+    height: int = Field(description="Stored height in pixels")
     fps: float
     seconds: float
 
 
-class Look(Protocol):
-    """What a video's pictures are made of: the game, and what else lies on the canvas.
+class FrameRenderer(Protocol):
+    """Draws the frames of a video: the game, and what else is on the canvas.
 
     Attributes:
-        canvas: what is recorded.
-        view: where on it the game is drawn, frame by frame.
-        pixel: width of one of the canvas's pixels over its height, as shown.
-        outlines: what was outlined on the game's picture so far; none: nothing ever is.
+        canvas: The canvas whose frames are encoded.
+        view: Where the game's screen is drawn on it.
+        sample_aspect_ratio: Displayed width of a pixel of the canvas divided by its height.
+        outlines: Outlines drawn over the game so far; None for a video without any.
     """
 
     kind: Literal["plain", "panel"]
     canvas: Canvas
     view: GameView
-    pixel: Fraction
+    sample_aspect_ratio: Fraction
 
     @property
     def outlines(self) -> Outlines | None: ...
-    def show(self, step: Step, trace: Trace) -> None:
-        """A step is played; the frames of the next one follow."""
+    def update(self, step: Step, trace: Trace) -> None:
+        """Draw the state after a step, before the frames of the next one."""
         ...
 
     def draw(self, emulator: Emulator) -> None:
-        """A frame is emulated: the reset's, or one of the step that was decided when `show` was called last."""
+        """Draw a frame: the reset's, or one of the step that follows the last `update`."""
         ...
 
 
-class Plain:
-    """The game's picture and nothing else.
+class PlainRenderer:
+    """Draws the game's screen alone.
 
     Args:
-        emulator: whose frames are shown.
-        across: the video's pixels for one of the game, from left to right.
-        down: and from top to bottom.
+        emulator: Emulator that replays the trace.
+        scale_x: Pixels of the video per pixel of the game, horizontally.
+        scale_y: Pixels of the video per pixel of the game, vertically.
     """
 
     kind: Literal["plain", "panel"] = "plain"
     outlines = None
 
-    def __init__(self, emulator: Emulator, across: int = ACROSS, down: int = DOWN) -> None:
+    def __init__(self, emulator: Emulator, scale_x: int = SCALE_X, scale_y: int = SCALE_Y) -> None:
         size = emulator.screen_size
-        height, width = size[0] * down, size[1] * across
+        height, width = size[0] * scale_y, size[1] * scale_x
         self.canvas = Canvas(width, height)
         self.view = GameView(self.canvas, Box(0, 0, width, height), size)
-        self.pixel = TELEVISION * height / width
+        self.sample_aspect_ratio = DISPLAY_ASPECT_RATIO * height / width
 
-    def show(self, step: Step, trace: Trace) -> None:
-        """There is nothing beside the game."""
+    def update(self, step: Step, trace: Trace) -> None:
+        """Do nothing: a plain video shows no state."""
 
     def draw(self, emulator: Emulator) -> None:
-        """Draw the last frame of the game."""
+        """Draw the current screen of the game."""
         self.view.draw(emulator)
 
 
-def video(
+def render_video(
     trace: Trace,
     path: Path,
-    look: Callable[[Emulator], Look] = Plain,
+    make_renderer: Callable[[Emulator], FrameRenderer] = PlainRenderer,
     *,
     sound: bool = True,
     on_frame: Callable[[int], object] | None = None,
-) -> Video:
-    """Play a trace again, draw the reset and every frame after it, and write them as H.264 and AAC in an MP4.
+) -> RenderedVideo:
+    """Replay a trace and write the reset's frame and every frame after it as an MP4 (H.264 and AAC).
 
-    The frame rate is that of the console, not Gymnasium's `render_fps`; the file holds its own trace.
+    The frame rate is the console's, not Gymnasium's `render_fps`. The trace is embedded in the file.
 
     Args:
-        trace: what is drawn; every step is checked against it.
-        path: the video; it appears whole or not at all. Its folder exists.
-        look: from the emulator that plays, what the video shows.
-        sound: whether it is heard.
-        on_frame: called after each frame with the number of frames so far.
+        trace: The trace; every step is compared with it.
+        path: Path of the video, in a folder that exists. The file appears complete or not at all.
+        make_renderer: Returns the renderer of the frames for the emulator that replays the trace.
+        sound: Whether the video has sound.
+        on_frame: Called after each frame with the number of frames so far.
 
     Raises:
-        TraceError: the trace cannot be played with what is installed here.
-        VideoError: the game plays otherwise than the trace says, or ffmpeg failed.
+        TraceError: The trace cannot be replayed with the installed ale-py.
+        VideoError: The replay differs from the trace, or ffmpeg failed.
     """
-    emulator = emulator_of(trace, sound=sound)
-    shown = look(emulator)
-    encoder = Encoder(
+    emulator = emulator_for_trace(trace, sound=sound)
+    renderer = make_renderer(emulator)
+    encoder = Mp4Encoder(
         path,
-        form_of(shown.canvas, emulator, shown.pixel, sound=sound),
+        video_format(renderer.canvas, emulator, renderer.sample_aspect_ratio, sound=sound),
         _metadata(trace),
-        lambda file: _sign(file, trace, shown, encoder),
+        lambda file: _embed(file, trace, renderer, encoder),
     )
     with encoder:
 
-        def show(step: Step) -> None:
-            if wrong := difference(step, trace):
-                raise VideoError(
-                    f"{path.name}: the video would not be the trace's: other {wrong} at step {step.number}"
-                )
-            shown.show(step, trace)
+        def update(step: Step) -> None:
+            check_step(step, trace, path.name)
+            renderer.update(step, trace)
 
         def draw() -> None:
-            shown.draw(emulator)
-            encoder.write(shown.canvas.picture, emulator.sound() if sound else None)
+            renderer.draw(emulator)
+            encoder.write(renderer.canvas.frame, emulator.sound() if sound else None)
             if on_frame:
                 on_frame(encoder.frames)
 
-        frame_by_frame(trace, emulator, show, draw)
-    form, frames = encoder.form, encoder.frames
-    fps = float(form.rate)
-    return Video(frames=frames, width=form.width, height=form.height, fps=fps, seconds=frames / fps)
+        replay_frames(trace, emulator, update, draw)
+    encoded, frames = encoder.video_format, encoder.frames
+    fps = float(encoded.frame_rate)
+    return RenderedVideo(frames=frames, width=encoded.width, height=encoded.height, fps=fps, seconds=frames / fps)
 
 
-def frame_by_frame(
-    trace: Trace, emulator: Emulator, show: Callable[[Step], object], draw: Callable[[], object]
+def check_step(step: Step, trace: Trace, name: str) -> None:
+    """Raise VideoError if a replayed step differs from the trace, so that no video contradicts its trace."""
+    if difference := trace_difference(step, trace):
+        raise VideoError(f"{name}: {difference} at step {step.number} differs from the trace")
+
+
+def replay_frames(
+    trace: Trace, emulator: Emulator, update: Callable[[Step], object], draw: Callable[[], object]
 ) -> None:
-    """Play a trace again as it is seen: what is known after a step lies beside the frames of the next one.
+    """Replay a trace in display order: the state after a step is shown with the frames of the next one.
 
     Args:
-        trace: what is played.
-        emulator: that plays it.
-        show: called with the reset and with every step, before the frames that follow it; the reset's own picture
-            waits for it, too.
-        draw: called for each frame, the reset's first.
+        trace: The trace.
+        emulator: Emulator that replays it.
+        update: Called with the reset and with every step, before the frames that follow it and before the reset's own.
+        draw: Called for each frame, the reset's first.
 
     Raises:
-        TraceError: the trace cannot be played with what is installed here.
+        TraceError: The trace cannot be replayed with the installed ale-py.
     """
-    begun = False
+    started = False
 
-    def each_frame() -> None:
-        if begun:
+    def on_frame() -> None:
+        if started:
             draw()
 
-    for step in replay(trace, emulator=emulator, each_frame=each_frame):
-        show(step)
-        if not begun:
-            begun = True
+    for step in replay(trace, emulator=emulator, on_frame=on_frame):
+        update(step)
+        if not started:
+            started = True
             draw()
 
 
-def _sign(file: Path, trace: Trace, look: Look, encoder: Encoder) -> None:
-    mark = EmbeddedTrace(
+def _embed(file: Path, trace: Trace, renderer: FrameRenderer, encoder: Mp4Encoder) -> None:
+    embedded = EmbeddedTrace(
         trace=trace,
         frames=encoder.frames,
-        pictures=look.view.digest,
-        kind=look.kind,
-        width=encoder.form.width,
-        height=encoder.form.height,
+        pictures=renderer.view.digest,
+        kind=renderer.kind,
+        width=encoder.video_format.width,
+        height=encoder.video_format.height,
         ffmpeg=find_ffmpeg().version,
         file=file_digest(file),
-        outlines=look.outlines,
+        outlines=renderer.outlines,
     )
-    embed_trace(file, mark)
+    embed_trace(file, embedded)
 
 
-def form_of(canvas: Canvas, emulator: Emulator, pixel: Fraction = Fraction(1), *, sound: bool) -> Form:
-    """The form of a video that shows an emulator's frames, one by one, on a canvas.
+def video_format(
+    canvas: Canvas, emulator: Emulator, sample_aspect_ratio: Fraction = Fraction(1), *, sound: bool
+) -> VideoFormat:
+    """Return the format of a video that shows every frame of an emulator on a canvas.
 
-    The rate is the console's to the nearest that gives a whole number of samples a second, so that picture and sound
-    never drift apart; that is less than 1 in 50,000 away.
+    The frame rate is the console's, rounded by less than 1 in 50,000 to a whole number of sound samples per second, so
+    that frames and sound never drift apart.
     """
-    rate = Fraction(round(emulator.screen_fps * SAMPLES), SAMPLES)
-    return Form(canvas.box.width, canvas.box.height, rate, pixel, SAMPLES if sound else 0)
+    frame_rate = Fraction(round(emulator.screen_fps * SAMPLES_PER_FRAME), SAMPLES_PER_FRAME)
+    samples = SAMPLES_PER_FRAME if sound else 0
+    return VideoFormat(canvas.box.width, canvas.box.height, frame_rate, sample_aspect_ratio, samples)
 
 
 def _metadata(trace: Trace) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""Proving a video from its file alone: what is seen in it is what the emulator draws when its trace is played again.
+"""Verification of a video from its file alone: its frames are those the emulator draws when its trace is replayed.
 
-Every pixel of the game, in every picture, has to be as near to what the emulator draws as encoding leaves it. Where the
-video shows nothing but the game, and the same ffmpeg is here, more: what comes out of it has to be to the bit what comes
-out of a video that is made again, for encoding is deterministic on one thread and at a constant quantiser. Outlines that
-the video declares are drawn over the emulator's pictures before these are compared. What lies beside the game in a panel
-is not compared.
+In every frame, every pixel of the game must be as close to the emulator's screen as encoding leaves it. A plain video
+encoded by the same version of ffmpeg must also equal, bit-for-bit once decoded, a video rendered again: encoding is
+deterministic with one thread and a constant quantizer. Outlines that the video declares are drawn over the emulator's
+screens before the comparison. The panel beside the game is not compared.
 """
 
 from __future__ import annotations
@@ -17,27 +16,29 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.arcade.drawing.canvas import Canvas, GameView, Plane
-from tasks.arcade.drawing.mp4_decoder import Decoder, Shown
-from tasks.arcade.drawing.mp4_encoder import Form, find_ffmpeg
+from tasks.arcade.drawing.canvas import Canvas, Plane
+from tasks.arcade.drawing.ffmpeg import find_ffmpeg
+from tasks.arcade.drawing.game_view import GameView
+from tasks.arcade.drawing.mp4_decoder import Mp4Decoder, VideoStreamInfo
+from tasks.arcade.drawing.video_format import VideoFormat
 from tasks.arcade.emulator.emulator import Emulator
-from tasks.arcade.episodes.playing import Step, emulator_of
+from tasks.arcade.episodes.playing import Step, emulator_for_trace
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import EmbeddedTrace, read_embedded_trace
 from tasks.arcade.video.outlines import OutlinedView
 from tasks.arcade.video.panel import GAME
-from tasks.arcade.video.render import TELEVISION, Plain, form_of, frame_by_frame, video
+from tasks.arcade.video.render import DISPLAY_ASPECT_RATIO, PlainRenderer, render_video, replay_frames, video_format
 
 TOLERANCE = 24
-"""Of 255, at any pixel, in luma or in a difference of color: what encoding did to 400 frames of each of ale-py's 104
-games was 17 at the worst."""
+"""Largest accepted difference of a luma or chroma value, of 255. Encoding 400 frames of each of ale-py's 104 games gave
+17 at most."""
 
 
-class PictureProof(Settings):
-    """Whether a video's pictures are those of its trace.
+class FrameVerification(Settings):
+    """Result of verifying a video's frames.
 
-    `first_frame` is the first picture that is not, 0 being the reset's, and `step` the step that it belongs to; none
-    if all are, or if what is wrong is the file as a whole. `exact` says that all are to the bit.
+    `first_frame` is the first frame that differs, 0 being the reset's, and `step` the step it belongs to; both are None
+    if no frame differs or if the file as a whole is wrong. `exact` means that all frames are equal bit-for-bit.
     """
 
     ok: bool
@@ -45,115 +46,125 @@ class PictureProof(Settings):
     first_frame: int | None
     step: int | None
     exact: bool
-    what: str
+    message: str
 
 
-class _WrongError(Exception):
-    """A video is not what it says; of one picture, if there is a frame."""
+class _MismatchError(Exception):
+    """The video differs from its trace, in one frame if `frame` is given."""
 
-    def __init__(self, what: str, frame: int | None = None, step: int | None = None) -> None:
-        super().__init__(what if frame is None else f"{what} in frame {frame}, step {step}")
+    def __init__(self, message: str, frame: int | None = None, step: int | None = None) -> None:
+        super().__init__(message if frame is None else f"{message} in frame {frame}, step {step}")
         self.frame, self.step = frame, step
 
 
-def verify_pictures(path: Path) -> PictureProof:
-    """Decode a video and compare every picture with what the emulator draws; its trace's RAM is `episode.verify`'s part.
+def verify_frames(path: Path) -> FrameVerification:
+    """Decode a video and compare every frame with the emulator's; `episodes.verify.verify` checks the trace's RAM.
 
     Raises:
-        TraceError: there is no trace in the file, or it cannot be played here.
-        VideoError: the video cannot be decoded.
+        TraceError: The file has no valid embedded trace, or it cannot be replayed here.
+        VideoError: The video cannot be decoded.
     """
-    mark, untouched = read_embedded_trace(path)
-    exact = mark.kind == "plain" and mark.ffmpeg == find_ffmpeg().version
+    embedded, unmodified = read_embedded_trace(path)
+    exact = embedded.kind == "plain" and embedded.ffmpeg == find_ffmpeg().version
     try:
-        steps = _compare_with_drawn(path, mark)
+        steps = _compare_with_emulator(path, embedded)
         if exact:
-            _compare_with_another(path, mark, steps)
-        if not untouched:
-            raise _WrongError("the pictures are right, but the file was changed after the video was made")
-    except _WrongError as error:
-        checked = mark.frames if error.frame is None else error.frame
-        return PictureProof(
-            ok=False, frames_checked=checked, first_frame=error.frame, step=error.step, exact=False, what=str(error)
+            _compare_with_rerendered(path, embedded, steps)
+        if not unmodified:
+            raise _MismatchError("all frames agree, but the file was modified after the video was rendered")
+    except _MismatchError as error:
+        checked = embedded.frames if error.frame is None else error.frame
+        return FrameVerification(
+            ok=False, frames_checked=checked, first_frame=error.frame, step=error.step, exact=False, message=str(error)
         )
-    what = f"all {mark.frames} pictures agree"
-    return PictureProof(ok=True, frames_checked=mark.frames, first_frame=None, step=None, exact=exact, what=what)
+    message = f"all {embedded.frames} frames agree"
+    return FrameVerification(
+        ok=True, frames_checked=embedded.frames, first_frame=None, step=None, exact=exact, message=message
+    )
 
 
-def _compare_with_drawn(path: Path, mark: EmbeddedTrace) -> list[int]:
-    """Returns the step that each frame belongs to."""
-    emulator = emulator_of(mark.trace)
-    canvas = Canvas(mark.width, mark.height)
-    box = GAME if mark.kind == "panel" else canvas.box
-    if box.x + box.width > mark.width or box.y + box.height > mark.height:
-        raise _WrongError(f"a panel is not {mark.width}x{mark.height}")
+def _compare_with_emulator(path: Path, embedded: EmbeddedTrace) -> list[int]:
+    """Compare every frame with the emulator's, and return the step each frame belongs to."""
+    emulator = emulator_for_trace(embedded.trace)
+    canvas = Canvas(embedded.width, embedded.height)
+    box = GAME if embedded.kind == "panel" else canvas.box
+    if box.x + box.width > embedded.width or box.y + box.height > embedded.height:
+        raise _MismatchError(f"{embedded.width}x{embedded.height} is too small for a panel video")
     view = GameView(canvas, box, emulator.screen_size)
-    game = OutlinedView(view, mark.outlines.places if mark.outlines else ())
+    game = OutlinedView(view, embedded.outlines.places if embedded.outlines else ())
     steps: list[int] = []
-    with Decoder(path) as decoder:
-        _check_form(mark, decoder.shown, canvas, emulator)
-        pictures = iter(decoder)
+    with Mp4Decoder(path) as decoder:
+        _check_format(embedded, decoder.stream, canvas, emulator)
+        frames = iter(decoder)
         step = 0
 
         def outline(played: Step) -> None:
             nonlocal step
-            if mark.outlines and played.number < mark.trace.length:
-                game.outline(mark.outlines.steps[played.number], played.ram)
+            if embedded.outlines and played.number < embedded.trace.length:
+                game.outline(embedded.outlines.steps[played.number], played.ram)
             step = played.number
 
         def compare() -> None:
-            # The reset's picture is the first, and of step 0.
-            at = step + 1 if steps else 0
+            # The reset's frame is the first, and belongs to step 0.
+            frame_step = step + 1 if steps else 0
             game.draw(emulator)
-            picture = next(pictures, None)
-            if picture is None:
-                raise _WrongError("the video ends before it shows what comes", len(steps), at)
-            shown = Canvas(mark.width, mark.height, picture=picture)
-            if wrong := _difference(shown.within(view.box), canvas.within(view.box)):
-                raise _WrongError(wrong, len(steps), at)
-            steps.append(at)
+            frame = next(frames, None)
+            if frame is None:
+                raise _MismatchError("the video ends early, missing the frame", len(steps), frame_step)
+            decoded = Canvas(embedded.width, embedded.height, frame=frame)
+            if difference := _plane_difference(decoded.planes(view.box), canvas.planes(view.box)):
+                raise _MismatchError(difference, len(steps), frame_step)
+            steps.append(frame_step)
 
-        frame_by_frame(mark.trace, emulator, outline, compare)
-        if next(pictures, None) is not None:
-            raise _WrongError("the video goes on after its episode's end", len(steps), mark.trace.length)
-    if len(steps) != mark.frames or view.digest != mark.pictures:
-        raise _WrongError("the emulator draws other pictures here than when the video was made")
+        replay_frames(embedded.trace, emulator, outline, compare)
+        if next(frames, None) is not None:
+            raise _MismatchError("the video continues after the end of the episode", len(steps), embedded.trace.length)
+    if len(steps) != embedded.frames or view.digest != embedded.pictures:
+        raise _MismatchError("the emulator draws other screens here than when the video was rendered")
     return steps
 
 
-def _check_form(mark: EmbeddedTrace, shown: Shown, canvas: Canvas, emulator: Emulator) -> None:
-    pixel = TELEVISION * mark.height / mark.width if mark.kind == "plain" else Fraction(1)
-    form = form_of(canvas, emulator, pixel, sound=False)
-    if (shown.width, shown.height, shown.pixel) != (form.width, form.height, form.pixel):
-        raise _WrongError(f"it is shown at {_size(shown)}, not at {_size(form)}")
-    if shown.rate != form.rate:
-        raise _WrongError(f"it is shown at {float(shown.rate):.2f} frames a second, not at {float(form.rate):.2f}")
+def _check_format(embedded: EmbeddedTrace, stream: VideoStreamInfo, canvas: Canvas, emulator: Emulator) -> None:
+    plain_ratio = DISPLAY_ASPECT_RATIO * embedded.height / embedded.width
+    ratio = plain_ratio if embedded.kind == "plain" else Fraction(1)
+    expected = video_format(canvas, emulator, ratio, sound=False)
+    if (stream.width, stream.height, stream.sample_aspect_ratio) != (
+        expected.width,
+        expected.height,
+        expected.sample_aspect_ratio,
+    ):
+        raise _MismatchError(f"the video is {_describe_size(stream)} instead of {_describe_size(expected)}")
+    if stream.frame_rate != expected.frame_rate:
+        raise _MismatchError(
+            f"the video has {float(stream.frame_rate):.2f} frames/s instead of {float(expected.frame_rate):.2f}"
+        )
 
 
-def _size(form: Form | Shown) -> str:
-    return f"{form.width}x{form.height} (pixels {form.pixel})"
+def _describe_size(video: VideoFormat | VideoStreamInfo) -> str:
+    return f"{video.width}x{video.height} (sample aspect ratio {video.sample_aspect_ratio})"
 
 
-def _difference(shown: tuple[Plane, Plane], drawn: tuple[Plane, Plane]) -> str:
-    """Where pictures are farther apart than encoding explains; nothing if nowhere."""
-    for name, one, other in zip(("luma", "color"), shown, drawn, strict=True):
-        far = np.maximum(one, other) - np.minimum(one, other)
-        if (most := int(far.max())) > TOLERANCE:
-            *_, y, x = np.unravel_index(int(far.argmax()), far.shape)
-            place = f"{100 * x // far.shape[-1]}% across and {100 * y // far.shape[-2]}% down"
-            return f"{name} is {most} of 255 from what the emulator draws, {place},"
+def _plane_difference(decoded: tuple[Plane, Plane], drawn: tuple[Plane, Plane]) -> str:
+    """Return where frames differ by more than encoding explains; empty if nowhere."""
+    for name, one, other in zip(("luma", "chroma"), decoded, drawn, strict=True):
+        difference = np.maximum(one, other) - np.minimum(one, other)
+        if (largest := int(difference.max())) > TOLERANCE:
+            *_, y, x = np.unravel_index(int(difference.argmax()), difference.shape)
+            place = f"{100 * x // difference.shape[-1]}% from the left, {100 * y // difference.shape[-2]}% from the top"
+            return f"{name} differs from the emulator's screen by {largest} of 255 ({place})"
     return ""
 
 
-def _compare_with_another(path: Path, mark: EmbeddedTrace, steps: list[int]) -> None:
+def _compare_with_rerendered(path: Path, embedded: EmbeddedTrace, steps: list[int]) -> None:
+    """Render the trace again and compare the decoded frames bit-for-bit."""
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-        again = Path(folder) / "again.mp4"
-        height, width = emulator_of(mark.trace).screen_size
-        look = partial(Plain, across=mark.width // width, down=mark.height // height)
-        video(mark.trace, again, look, sound=False)
-        with Decoder(path) as one, Decoder(again) as other:
-            for frame, (shown, wanted) in enumerate(zip_longest(one, other)):
-                if not np.array_equal(shown, wanted):
-                    raise _WrongError(
-                        "the picture is not to the bit what encoding the emulator's gives", frame, steps[frame]
+        rerendered = Path(folder) / "rerendered.mp4"
+        height, width = emulator_for_trace(embedded.trace).screen_size
+        renderer = partial(PlainRenderer, scale_x=embedded.width // width, scale_y=embedded.height // height)
+        render_video(embedded.trace, rerendered, renderer, sound=False)
+        with Mp4Decoder(path) as decoder, Mp4Decoder(rerendered) as expected_decoder:
+            for index, (frame, expected) in enumerate(zip_longest(decoder, expected_decoder)):
+                if not np.array_equal(frame, expected):
+                    raise _MismatchError(
+                        "the frame is not bit-for-bit what encoding the emulator's screen gives", index, steps[index]
                     )

@@ -7,17 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tasks.arcade.benchmarks.training_speed import (
-    CEILING,
     DUMMY,
-    ENGINE,
-    SHIPPED,
+    EMULATOR,
+    RAMREEL,
+    SB3_DEFAULTS,
     SUBPROC,
     BenchmarkError,
-    Speed,
-    SpeedSettings,
-    measure,
+    TrainingSpeed,
+    TrainingSpeedSettings,
+    measure_training,
 )
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.networks import NetworkSettings
@@ -31,9 +31,9 @@ def small() -> ApproachSettings:
 
 def test_every_contender_is_measured_in_every_round() -> None:
     said: list[str] = []
-    settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=128)
-    speed = measure(settings, said.append)
-    assert list(speed.rounds) == [ENGINE, DUMMY, SUBPROC, SHIPPED, CEILING]
+    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=128)
+    speed = measure_training(settings, said.append)
+    assert list(speed.rounds) == [RAMREEL, DUMMY, SUBPROC, SB3_DEFAULTS, EMULATOR]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
     assert len(said) == 5
     (playing,) = speed.playing
@@ -41,11 +41,11 @@ def test_every_contender_is_measured_in_every_round() -> None:
 
 
 def test_ratios_are_of_medians() -> None:
-    settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2)
-    rounds = {ENGINE: (1.0, 60.0, 70.0), DUMMY: (20.0, 5.0, 99.0), SUBPROC: (1.0, 2.0, 3.0)}
-    rounds |= {SHIPPED: (10.0, 12.0, 9.0), CEILING: (80.0, 80.0, 1.0)}
-    speed = Speed(settings=settings, rounds=rounds, playing=(0.9, 0.1, 0.75))
-    assert speed.medians == {ENGINE: 60, DUMMY: 20, SUBPROC: 2, SHIPPED: 10, CEILING: 80}
+    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2)
+    rounds = {RAMREEL: (1.0, 60.0, 70.0), DUMMY: (20.0, 5.0, 99.0), SUBPROC: (1.0, 2.0, 3.0)}
+    rounds |= {SB3_DEFAULTS: (10.0, 12.0, 9.0), EMULATOR: (80.0, 80.0, 1.0)}
+    speed = TrainingSpeed(settings=settings, rounds=rounds, playing=(0.9, 0.1, 0.75))
+    assert speed.medians == {RAMREEL: 60, DUMMY: 20, SUBPROC: 2, SB3_DEFAULTS: 10, EMULATOR: 80}
     assert speed.vs_sb3 == 3
     assert speed.vs_shipped == 6
     assert speed.of_ceiling == 0.75
@@ -54,19 +54,19 @@ def test_ratios_are_of_medians() -> None:
 
 def test_what_does_not_learn_is_not_measured() -> None:
     with pytest.raises(ValueError, match="random does not learn by PPO"):
-        SpeedSettings(game=resolve("ALE/Pong-v5"), approach=approach("random"), workers=1)
+        TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=approach("random"), workers=1)
 
 
 @pytest.mark.parametrize(("workers", "steps", "least"), [(1, 7, 8), (2, 1, 8), (16, 15, 16)])
 def test_fewer_steps_than_somebody_needs_are_refused(workers: int, steps: int, least: int) -> None:
     game, approach_ = resolve("ALE/Pong-v5"), small()
     with pytest.raises(ValueError, match=rf"{steps} steps are too few for .*: {least} or more would be right"):
-        SpeedSettings(game=game, approach=approach_, workers=workers, steps=steps)
-    SpeedSettings(game=game, approach=approach_, workers=workers, steps=least)
+        TrainingSpeedSettings(game=game, approach=approach_, workers=workers, steps=steps)
+    TrainingSpeedSettings(game=game, approach=approach_, workers=workers, steps=least)
 
 
 def test_an_emulator_that_dies_ends_the_benchmark_in_a_line() -> None:
-    settings = SpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=64)
+    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=64)
 
     def kill_one() -> None:
         while len(children := mp.active_children()) < 2:
@@ -76,9 +76,9 @@ def test_an_emulator_that_dies_ends_the_benchmark_in_a_line() -> None:
     with ThreadPoolExecutor(1) as executor:
 
         def said(line: str) -> None:
-            if SHIPPED in line:
+            if SB3_DEFAULTS in line:
                 executor.submit(kill_one)
 
         with pytest.raises(BenchmarkError, match=r"^the emulator alone ended by signal 9: run the benchmark again$"):
-            measure(settings, said)
+            measure_training(settings, said)
     assert not mp.active_children()

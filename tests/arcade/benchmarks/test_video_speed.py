@@ -17,9 +17,9 @@ from tasks.arcade.benchmarks.video_speed import (
     SMALL,
     VideoSpeed,
     VideoSpeedSettings,
-    measure,
+    measure_video,
 )
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.emulator.environment_ids import resolve
 
 CEILINGS = [DRAWING, *(ENCODING + name for name in (SMALL, PLAIN, PANEL))]
 
@@ -27,7 +27,7 @@ CEILINGS = [DRAWING, *(ENCODING + name for name in (SMALL, PLAIN, PANEL))]
 def test_every_contender_videos_the_same_episode(tmp_path: Path) -> None:
     pytest.importorskip("moviepy", reason="RecordVideo's moviepy wants an older Pillow than ramreel")
     said: list[str] = []
-    speed = measure(VideoSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
+    speed = measure_video(VideoSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
     assert list(speed.rounds) == [RECORD_VIDEO, SMALL, PLAIN, PANEL, *CEILINGS]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
     assert len(said) == len(speed.rounds)

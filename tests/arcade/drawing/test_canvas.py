@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.arcade.drawing.canvas import Box, Canvas, GameView, to_ycc
-from tasks.arcade.emulator.emulator import Emulator, resolve
+from tasks.arcade.drawing.canvas import Box, Canvas, rgb_to_ycbcr
+from tasks.arcade.drawing.game_view import GameView
+from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import resolve
 
 Picture = npt.NDArray[np.uint8]
 
@@ -39,7 +41,7 @@ def nearest(picture: Picture, height: int, width: int) -> Picture:
 )
 def test_colours_are_those_of_bt_709(rgb: tuple[int, int, int], ycc: tuple[int, int, int]) -> None:
     """The primaries' values are in every table of BT.709's limited range."""
-    assert to_ycc(np.array(rgb, np.uint8)).tolist() == list(ycc)
+    assert rgb_to_ycbcr(np.array(rgb, np.uint8)).tolist() == list(ycc)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_every_frame_of_a_game_is_drawn_as_the_emulator_draws_it(game: str, widt
 
     def compare() -> None:
         view.draw(emulator)
-        wanted = to_ycc(nearest(emulator.screen(), height, width))
+        wanted = rgb_to_ycbcr(nearest(emulator.screen(), height, width))
         luma, chroma = canvas.within(view.box)
         assert np.array_equal(luma, wanted[..., 0])
         if width // 160 > 2 and height >= 2 * emulator.screen_size[0]:
@@ -80,7 +82,7 @@ def test_colours_of_a_game_that_is_not_enlarged_are_the_means_of_four_pixels() -
     emulator = an_emulator("MsPacman")
     canvas = Canvas(160, 210)
     GameView(canvas, canvas.box, emulator.screen_size).draw(emulator)
-    wanted = to_ycc(emulator.screen())[..., 1:].reshape(105, 2, 80, 2, 2).astype(float).mean(axis=(1, 3))
+    wanted = rgb_to_ycbcr(emulator.screen())[..., 1:].reshape(105, 2, 80, 2, 2).astype(float).mean(axis=(1, 3))
     assert np.abs(canvas.chroma.transpose(1, 2, 0) - wanted).max() <= 0.5
 
 

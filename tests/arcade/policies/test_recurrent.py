@@ -12,7 +12,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
-from helpers.episodes import CAPTION, a_checkpoint, an_episode
+from helpers.episodes import CAPTION, network_checkpoint, play_checkpoint
 from helpers.torch_reference import ACTION, FEATURES, by_torch, some_statistics, two_rams
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
@@ -22,7 +22,7 @@ from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.episodes.playing import play, replay
 from tasks.arcade.episodes.verify import verify, verify_decisions
 from tasks.arcade.learner import export
-from tasks.arcade.learner.networks import arrays_of
+from tasks.arcade.learner.networks import weights_as_arrays
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy
 from tasks.arcade.policies.actor_critic import sample
 from tasks.arcade.policies.features import Features
@@ -57,9 +57,9 @@ def as_states(memory: RecurrentState) -> RNNStates:
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_the_numpy_forward_is_torchs_over_steps_and_starts(network: RecurrentNetworkSettings) -> None:
+def test_numpy_forward_pass_matches_torch_over_steps_and_episode_starts(network: RecurrentNetworkSettings) -> None:
     theirs, rng = torch_policy(network), np.random.default_rng(0)
-    ours = RecurrentPolicy(network, 256, arrays_of(theirs))
+    ours = RecurrentPolicy(network, 256, weights_as_arrays(theirs))
     memory, states = ours.initial_state(7), as_states(ours.initial_state(7))
     for step in range(12):
         rows = rng.normal(size=(7, 256)).astype(np.float32)
@@ -86,8 +86,8 @@ def _that_choose(logits: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_a_row_is_remembered_alike_alone_and_among_others_to_the_bit(network: RecurrentNetworkSettings) -> None:
-    policy = RecurrentPolicy(network, 368, arrays_of(torch_policy(network, 368)))
+def test_recurrent_state_does_not_depend_on_the_batch_bit_for_bit(network: RecurrentNetworkSettings) -> None:
+    policy = RecurrentPolicy(network, 368, weights_as_arrays(torch_policy(network, 368)))
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(3, 16, 368)).astype(np.float32)
 
@@ -108,7 +108,7 @@ def test_a_row_is_remembered_alike_alone_and_among_others_to_the_bit(network: Re
 
 @pytest.mark.parametrize("starts", [[0, 0, 0], [1, 0, 1], [1, 1, 1]])
 @pytest.mark.parametrize("later", [False, True])
-def test_sequences_are_learned_from_as_sb3_contrib_does_it(starts: list[int], later: bool) -> None:
+def test_sequences_are_processed_as_in_sb3_contrib(starts: list[int], later: bool) -> None:
     torch.manual_seed(1)
     lstm, features = torch.nn.LSTM(5, 4), torch.randn(3 * 6, 5)
     before = (torch.randn(1, 3, 4), torch.randn(1, 3, 4))
@@ -124,12 +124,12 @@ def test_sequences_are_learned_from_as_sb3_contrib_does_it(starts: list[int], la
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("kind", FEATURES)
-def test_what_a_decision_depends_on_is_torchs_gradient(kind: str, network: RecurrentNetworkSettings) -> None:
+def test_saliency_is_torchs_gradient(kind: str, network: RecurrentNetworkSettings) -> None:
     settings, (ram, previous) = FEATURES[kind], two_rams()
     statistics = some_statistics(settings)
     n_features = Features(settings, statistics).size
     policy = torch_policy(network, n_features)
-    weights = arrays_of(policy)
+    weights = weights_as_arrays(policy)
     rows = np.random.default_rng(2).normal(size=(3, 1, n_features)).astype(np.float32)
     player = RecurrentPolicy(network, n_features, weights)
     memory = player.initial_state(1)
@@ -145,10 +145,10 @@ def test_what_a_decision_depends_on_is_torchs_gradient(kind: str, network: Recur
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    return a_checkpoint("ALE/Asteroids-v5", "recurrent-ppo")
+    return network_checkpoint("ALE/Asteroids-v5", "recurrent-ppo")
 
 
-def test_every_episode_begins_with_an_empty_memory(checkpoint: Checkpoint) -> None:
+def test_every_episode_starts_with_a_zero_recurrent_state(checkpoint: Checkpoint) -> None:
     agent, game = checkpoint.agent(), checkpoint.settings.game
     one, again = (play(agent, game, 3, action_seed=4, deterministic=False, max_steps=30) for _ in range(2))
     assert one == again
@@ -161,10 +161,10 @@ def test_every_episode_begins_with_an_empty_memory(checkpoint: Checkpoint) -> No
     assert forgetful != [first for first, _ in asked], "what was seen before counts"
 
 
-def test_a_video_shows_what_is_decided_with_what_is_remembered_and_is_proved(
+def test_video_of_a_recurrent_policy_shows_its_decisions_and_verifies(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    trace, path = an_episode(checkpoint, 12), tmp_path / "video.mp4"
+    trace, path = play_checkpoint(checkpoint, 12), tmp_path / "video.mp4"
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok
     forgetting = {name: 0 * array if "hh" in name else array for name, array in checkpoint.weights.items()}
@@ -178,13 +178,13 @@ def test_a_video_shows_what_is_decided_with_what_is_remembered_and_is_proved(
         memory = agent.policy.step(agent.features(step.ram[None], before.ram[None]), memory)
         thought = mind(step.ram, before.ram, action)
         odds = np.exp(agent.policy.logits(memory)[0].astype(np.float64))
-        assert np.allclose(thought.lengths, odds / odds.sum(), atol=1e-9)
+        assert np.allclose(thought.bar_lengths, odds / odds.sum(), atol=1e-9)
         assert thought.value == agent.policy.values(memory)[0]
-        assert thought.weights.max() > 0
+        assert thought.saliency.max() > 0
 
 
-def test_sb3_contrib_opens_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:
-    checkpoint = a_checkpoint("ALE/Pong-v5", "recurrent-ppo")
+def test_exported_zip_plays_the_same_actions_in_sb3_contrib(tmp_path: Path) -> None:
+    checkpoint = network_checkpoint("ALE/Pong-v5", "recurrent-ppo")
     export(checkpoint, tmp_path / "model.zip")
     model, decide = RecurrentPPO.load(tmp_path / "model.zip", device="cpu"), checkpoint.agent().start_episode()
     assert model.num_timesteps == checkpoint.step
@@ -200,9 +200,9 @@ def test_sb3_contrib_opens_an_export_and_plays_the_same_actions(tmp_path: Path) 
     assert len(chosen) > 1
 
 
-def test_weights_that_do_not_fit_are_named() -> None:
+def test_mismatched_weights_are_named() -> None:
     network = NETWORKS["linear"]
-    weights = dict(arrays_of(torch_policy(network)))
+    weights = dict(weights_as_arrays(torch_policy(network)))
     weights["lstm_critic.weight_hh_l0"] = weights["lstm_critic.weight_hh_l0"][:, :-1]
     del weights["lstm_actor.bias_ih_l0"]
     with pytest.raises(ValueError, match=r"lstm_actor\.bias_ih_l0, lstm_critic\.weight_hh_l0"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.torch_reference import ACTION, FEATURES, MOVERS, by_torch, some_statistics, torch_policy, two_rams
 
-from tasks.arcade.learner.networks import arrays_of
+from tasks.arcade.learner.networks import weights_as_arrays
 from tasks.arcade.policies.actor_critic import NetworkPolicy
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features
@@ -26,7 +26,7 @@ NETWORKS = {
 def test_the_gradient_is_torchs(settings: FeatureSettings, network: NetworkSettings) -> None:
     statistics, (ram, previous) = some_statistics(settings), two_rams()
     policy = torch_policy(network, Features(settings, statistics).size)
-    weights = arrays_of(policy)
+    weights = weights_as_arrays(policy)
     ours = Saliency(settings, statistics, network, weights)(ram, previous, ACTION)
     theirs = by_torch(settings, statistics, policy, ram, previous)
     assert np.abs(theirs).max() > 1e-4
@@ -41,9 +41,9 @@ def test_what_is_cut_off_does_not_count() -> None:
     still = int(np.argmin(statistics.deviation))
     ram[still] = previous[still] = (int(statistics.mean[still]) + 100) % 256
     policy = torch_policy(network, Features(MOVERS, statistics).size)
-    gradient = Saliency(MOVERS, statistics, network, arrays_of(policy))(ram, previous, ACTION)
-    move = arrays_of(policy)["action_net.weight"][:, 128 + still]
-    logits = NetworkPolicy(network, arrays_of(policy)["action_net.weight"].shape[1], arrays_of(policy)).logits(
+    gradient = Saliency(MOVERS, statistics, network, weights_as_arrays(policy))(ram, previous, ACTION)
+    move = weights_as_arrays(policy)["action_net.weight"][:, 128 + still]
+    logits = NetworkPolicy(network, weights_as_arrays(policy)["action_net.weight"].shape[1], weights_as_arrays(policy)).logits(
         Features(MOVERS, statistics)(ram[None], previous[None])
     )[0]
     shares = np.exp(logits - logits.max())
@@ -63,7 +63,7 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     ram, previous = seen[0], seen[0] + rng.integers(-5, 5, 128).astype(np.uint8)
     network = NetworkSettings()
     features = Features(settings, statistics)
-    weights = arrays_of(torch_policy(network, features.size))
+    weights = weights_as_arrays(torch_policy(network, features.size))
     gradient = Saliency(settings, statistics, network, weights)(ram, previous, ACTION)
     rows = np.concatenate([ram + np.eye(128, dtype=np.uint8), ram - np.eye(128, dtype=np.uint8)])
     logits = NetworkPolicy(network, features.size, weights).logits(features(rows, np.tile(previous, (256, 1))))
@@ -73,6 +73,6 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    weights = arrays_of(torch_policy(NetworkSettings(), 128))
+    weights = weights_as_arrays(torch_policy(NetworkSettings(), 128))
     with pytest.raises(ValueError, match="do not fit"):
         Saliency(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)

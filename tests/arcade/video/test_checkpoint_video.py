@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers.episodes import random_checkpoint
+from helpers.episodes import write_random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
 from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
@@ -17,7 +17,7 @@ PLAIN = VideoSettings(panel=False)
 
 
 def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
+    digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=5, seed=3)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, VideoSettings(), tmp_path)
     files, returns = VideoFiles.in_folder(tmp_path), sorted(evaluation.returns)
@@ -42,7 +42,7 @@ def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("choice", ["best", "worst"])
 def test_the_best_or_the_worst_is_videoed_if_asked_for(choice: str, tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
+    digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
     wanted = PLAIN.model_copy(update={"episode": choice})
     evaluation = evaluate_and_record(
         tmp_path / "checkpoint", digest, EvaluationSettings(episodes=5, seed=3), wanted, tmp_path
@@ -55,7 +55,7 @@ def test_the_best_or_the_worst_is_videoed_if_asked_for(choice: str, tmp_path: Pa
 
 
 def test_every_episode_is_videoed_if_asked_for(tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
+    digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
     wanted = PLAIN.model_copy(update={"episode": "all"})
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), wanted, tmp_path)
     videos = [VideoFiles.in_folder(tmp_path, episode_stem(number)) for number in range(3)]
@@ -68,7 +68,7 @@ def test_every_episode_is_videoed_if_asked_for(tmp_path: Path) -> None:
 
 def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
     """The likeliest actions on a deterministic game: the seed changes nothing, and the figures say so."""
-    digest = random_checkpoint("BreakoutDeterministic-v4", tmp_path / "checkpoint")
+    digest = write_random_checkpoint("BreakoutDeterministic-v4", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=4, deterministic=True)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, PLAIN, tmp_path)
     metrics = evaluation.metrics()
@@ -103,7 +103,7 @@ def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Pat
     settings, played = EvaluationSettings(episodes=2), []
     for number, seed in enumerate((0, 1, 1)):
         folder = tmp_path / str(number)
-        digest = random_checkpoint("ALE/Breakout-v5", folder / "checkpoint", 200, seed=seed)
+        digest = write_random_checkpoint("ALE/Breakout-v5", folder / "checkpoint", 200, seed=seed)
         played.append(evaluate_and_record(folder / "checkpoint", digest, settings, PLAIN, folder).episodes)
     first, second, again = played
     assert [episode.seed for episode in first] == [episode.seed for episode in second]
@@ -112,7 +112,7 @@ def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Pat
 
 
 def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says_so(tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Seaquest-v5", tmp_path / "checkpoint", 120, name="noop")
+    digest = write_random_checkpoint("ALE/Seaquest-v5", tmp_path / "checkpoint", 120, name="noop")
     evaluation = evaluate_and_record(
         tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), VideoSettings(), tmp_path
     )
@@ -123,7 +123,7 @@ def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says
 
 
 def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint", 120)
+    digest = write_random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint", 120)
     evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
     trace = read_trace(VideoFiles.in_folder(tmp_path).trace)
     checkpoint = read_checkpoint(tmp_path / "checkpoint")
@@ -138,7 +138,7 @@ def words(trace: Trace, folder: Path) -> str:
 
 
 def test_an_evaluation_of_before_videos_were_chosen_reads_as_what_it_was(tmp_path: Path) -> None:
-    digest = random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 100)
+    digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 100)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
     old = Evaluation.model_validate(evaluation.model_dump(exclude={"video"}))
     assert old.video == VideoSettings(episode="median", panel=False)

@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from tasks.arcade.drawing.mp4_encoder import VideoError
+from tasks.arcade.drawing.video_format import VideoError
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import emulator_for_trace, play, replay
 from tasks.arcade.episodes.trace import Trace

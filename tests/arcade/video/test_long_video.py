@@ -1,4 +1,4 @@
-"""However long an episode is, recording it takes no more memory; an hour of it with `make hour`."""
+"""However long an episode is, recording it takes no more memory; RAMREEL_HOUR=1 records an hour of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from helpers.episodes import a_checkpoint
+from helpers.episodes import network_checkpoint
 
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
@@ -37,9 +37,9 @@ def children() -> list[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_memory_does_not_grow_with_a_videos_length(tmp_path: Path) -> None:
     """At random, ElevatorAction goes on for ever, and every step has another picture."""
-    checkpoint = a_checkpoint("ALE/ElevatorAction-v5")
+    checkpoint = network_checkpoint("ALE/ElevatorAction-v5")
     game = resolve("ALE/ElevatorAction-v5").model_copy(update={"max_episode_frames": FRAMES})
-    player = a_checkpoint("ALE/ElevatorAction-v5", "random").agent()
+    player = network_checkpoint("ALE/ElevatorAction-v5", "random").agent()
     trace = play(player, game, 1, action_seed=1, deterministic=False)
     assert (trace.frames, trace.ended) == (FRAMES, "truncated")
     ours, theirs = list[int](), list[int]()

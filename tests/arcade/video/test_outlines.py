@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers.episodes import a_checkpoint
+from helpers.episodes import network_checkpoint
 
-from tasks.arcade.atlas.build import chart
-from tasks.arcade.atlas.model import Atlas, Axis, Place
-from tasks.arcade.atlas.perturb import PlaySettings, study
+from tasks.arcade.atlas.atlas import Atlas, Axis, ScreenPosition
+from tasks.arcade.atlas.build import assemble_atlas
+from tasks.arcade.atlas.perturb import PerturbationSettings, perturb_play
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.drawing.canvas import Box, Canvas, GameView, Outline, rgb_to_ycbcr
+from tasks.arcade.drawing.canvas import Box, Canvas, rgb_to_ycbcr
+from tasks.arcade.drawing.game_view import GameView, Outline
 from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
 from tasks.arcade.drawing.widgets import SALIENT
 from tasks.arcade.emulator.emulator import Emulator
@@ -40,12 +41,13 @@ Recorded = tuple[Trace, Path, EmbeddedTrace]
 
 @pytest.fixture(scope="module")
 def pong() -> Atlas:
-    return chart([study(PlaySettings(game=PONG, seed=0, steps=800, states=14))], PONG, seed=0, player="random").atlas
+    result = perturb_play(PerturbationSettings(game=PONG, seed=0, steps=800, states=14))
+    return assemble_atlas([result], PONG, seed=0, player="random").atlas
 
 
 def one_that_looks_at(*seen: int) -> Checkpoint:
     """A network whose decisions depend on these bytes alone."""
-    checkpoint = a_checkpoint("ALE/Pong-v5", "ppo")
+    checkpoint = network_checkpoint("ALE/Pong-v5", "ppo")
     blind = np.ones(128, np.bool_)
     blind[list(seen)] = False
     weights = {key: array.copy() for key, array in checkpoint.weights.items()}
@@ -148,7 +150,7 @@ def first_outlined(outlines: Outlines) -> int:
     return next(step for step, outlined in enumerate(outlines.steps) if outlined)
 
 
-def moved(place: Place) -> Place:
+def moved(place: ScreenPosition) -> ScreenPosition:
     return place.model_copy(update={"x": place.x.model_copy(update={"offset": place.x.offset + 4})})
 
 
@@ -238,8 +240,8 @@ def test_a_place_is_where_the_ram_says_or_where_it_always_is() -> None:
     ram = np.zeros(128, np.uint8)
     ram[49] = 100
     still = Axis(byte=None, scale=0, offset=20, extent=8)
-    region = Place(x=Axis(byte=49, scale=0.5, offset=10, extent=4), y=still).at(ram, (210, 160))
+    region = ScreenPosition(x=Axis(byte=49, scale=0.5, offset=10, extent=4), y=still).at(ram, (210, 160))
     assert region is not None
     assert (region.x, region.y, region.width, region.height) == (58, 16, 4, 8)
-    gone = Place(x=Axis(byte=49, scale=4096, offset=0, extent=4), y=still)
+    gone = ScreenPosition(x=Axis(byte=49, scale=4096, offset=0, extent=4), y=still)
     assert gone.at(ram, (210, 160)) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers.episodes import CAPTION, STEPS, a_checkpoint, an_episode
+from helpers.episodes import CAPTION, STEPS, network_checkpoint, play_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.drawing.canvas import Box, Canvas, rgb_to_ycbcr
@@ -27,8 +27,8 @@ from tasks.arcade.video.render import render_video
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Trace, list[npt.NDArray[np.uint8]]]:
-    checkpoint, path = a_checkpoint(), tmp_path_factory.mktemp("panel") / "video.mp4"
-    trace = an_episode(checkpoint)
+    checkpoint, path = network_checkpoint(), tmp_path_factory.mktemp("panel") / "video.mp4"
+    trace = play_checkpoint(checkpoint)
     made = render_video(trace, path, partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
     assert (made.width, made.height, made.frames) == (WIDTH, HEIGHT, 4 * STEPS + 1)
     with Mp4Decoder(path) as decoder:
@@ -109,8 +109,8 @@ def test_bars_are_as_long_as_actions_are_likely_and_the_taken_one_is_set_off(rec
 
 
 def test_bars_are_as_long_as_actions_are_worth_more_than_the_worst(tmp_path: Path) -> None:
-    checkpoint = a_checkpoint(name="qrdqn")
-    trace = an_episode(checkpoint, 6)
+    checkpoint = network_checkpoint(name="qrdqn")
+    trace = play_checkpoint(checkpoint, 6)
     render_video(trace, tmp_path / "video.mp4", partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
     with Mp4Decoder(tmp_path / "video.mp4") as decoder:
         pictures = [picture.copy() for picture in decoder]
@@ -147,8 +147,8 @@ def test_the_first_picture_is_whole(recorded: Recorded) -> None:
     ],
 )
 def test_every_approach_and_every_shape_of_game_has_a_panel(env_id: str, name: str, tmp_path: Path) -> None:
-    checkpoint = a_checkpoint(env_id, name)
-    trace = an_episode(checkpoint, 5)
+    checkpoint = network_checkpoint(env_id, name)
+    trace = play_checkpoint(checkpoint, 5)
     render_video(trace, tmp_path / "video.mp4", partial(PanelRenderer, checkpoint=checkpoint, caption=CAPTION))
     with Mp4Decoder(tmp_path / "video.mp4") as decoder:
         last = [picture.copy() for picture in decoder][-1]

@@ -15,7 +15,7 @@ import pytest
 from helpers.episodes import random_play
 
 from tasks.arcade.drawing import mp4_encoder as encoder
-from tasks.arcade.drawing.mp4_encoder import VideoError
+from tasks.arcade.drawing.video_format import VideoError
 from tasks.arcade.emulator.emulator import Emulator
 from tasks.arcade.episodes.playing import replay
 from tasks.arcade.episodes.trace import Trace, TraceError

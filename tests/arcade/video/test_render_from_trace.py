@@ -36,11 +36,11 @@ def test_the_video_is_the_one_that_was_made_when_it_was_played(
 ) -> None:
     render_video(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
     monkeypatch.chdir(tmp_path)
-    assert run(["video", str(trace), "--json"]) == 0
+    assert run(["render", str(trace), "--json"]) == 0
     said = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (said["path"], said["frames"]) == ("step-7.mp4", 81)
     assert Path("step-7.mp4").read_bytes() == Path("first.mp4").read_bytes()
-    assert run(["video", str(trace)]) == 2, "a video that is there is not written over unasked"
+    assert run(["render", str(trace)]) == 2, "a video that is there is not written over unasked"
     assert "--to" in capfd.readouterr().err
     assert run(["verify", "step-7.mp4", "--json"]) == 0
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["videos"][0]["to_the_bit"] is True
@@ -61,7 +61,7 @@ def test_the_video_is_the_one_that_was_made_when_it_was_played(
 def test_a_trace_that_cannot_be_videoed_is_told_in_one_line_and_leaves_nothing(
     change: Change, exit_code: int, why: str, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["video", str(changed(trace, change)), "--to", str(tmp_path / "video.mp4")]) == exit_code
+    assert run(["render", str(changed(trace, change)), "--to", str(tmp_path / "video.mp4")]) == exit_code
     said = capfd.readouterr().err
     assert why in said
     assert said.count("\n") == 1
@@ -78,7 +78,7 @@ def test_an_ffmpeg_that_is_none_is_named_before_anything_is_done(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program)
-    assert run(["video", str(trace), "--to", str(tmp_path / "video.mp4")]) == 2
+    assert run(["render", str(trace), "--to", str(tmp_path / "video.mp4")]) == 2
     said = capfd.readouterr().err
     assert why in said
     assert said.count("\n") == 1

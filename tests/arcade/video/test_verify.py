@@ -11,11 +11,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers.episodes import random_checkpoint
+from helpers.episodes import write_random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
 from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
-from tasks.arcade.drawing.mp4_encoder import I420Frame, Mp4Encoder, VideoError
+from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
+from tasks.arcade.drawing.video_format import I420Frame, VideoError
 from tasks.arcade.emulator.emulator import Emulator, Ram, action_names
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
@@ -51,7 +52,7 @@ def pong(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="module")
 def beside_a_panel(pong: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("panels")
-    random_checkpoint("ALE/Pong-v5", folder / "checkpoint")
+    write_random_checkpoint("ALE/Pong-v5", folder / "checkpoint")
     look = partial(PanelRenderer, checkpoint=read_checkpoint(folder / "checkpoint"), caption=Caption("title", "details"))
     return pong[0], folder / "panel.mp4", render_video(pong[0], folder / "panel.mp4", look)
 
