@@ -1,4 +1,4 @@
-"""The README's "Running unattended", as it happens: one story on real servers, told in order.
+"""Unattended operation, as docs/unattended.md describes it: one story on real servers, told in order.
 
 Nothing is called but `ramreel up` and both servers' public APIs; nobody touches a run that goes on by itself.
 """
@@ -17,7 +17,7 @@ from helpers.unattended import Unattended
 
 from tasks.execution import events
 from tasks.runs.verify import verify_run
-from tasks.store import Champion, Registry
+from tasks.store import Champion, ChampionRegistry
 
 GAME = "ALE/Breakout-v5"
 # A policy that never moves always loses by 21: whatever comes next is the game's best so far.
@@ -43,7 +43,7 @@ def soon(true: Any) -> bool:
 
 
 def champion(up: Unattended, env_id: str) -> Champion | None:
-    return Registry(up.store.address).champion(env_id)
+    return ChampionRegistry(up.store.address).champion(env_id)
 
 
 def begin(up: Unattended, seed: int, **others: object) -> tuple[str, str]:
@@ -80,7 +80,7 @@ def test_it_is_there_and_off(up: Unattended) -> None:
     with started(["up"], up.home) as second:
         code, _, said = second.done()
     assert code == 2
-    assert f"`ramreel up` runs here already: Prefect at {up.prefect}, MLflow at {up.mlflow}" in said
+    assert f"`ramreel up` is already running here: Prefect at {up.prefect}, MLflow at {up.mlflow}" in said
 
 
 def test_a_schedule_trains_videos_compares_crowns_and_tells(up: Unattended, inbox: Webhook, postbox: Postbox) -> None:
@@ -110,7 +110,7 @@ def test_a_schedule_trains_videos_compares_crowns_and_tells(up: Unattended, inbo
     assert "ramreel.milestone.best-1024" in up.store.run(said["payload"]["run_id"]).tags
 
     def told(message: dict[str, str]) -> bool:
-        return "random seed 1 plays the game best so far (before: -21.0)." in message["message"]
+        return "random seed 1 sets a new best mean return for the game (previously -21.0)." in message["message"]
 
     assert soon(
         lambda: (
