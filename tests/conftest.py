@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from helpers.inboxes import Webhook
 
-from flows.runtime.gc_tuning import look_rarely
-from tasks.arcade.episodes.evaluation import EpisodeScore, Evaluation
+from flows.runtime.gc_tuning import raise_thresholds
+from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachSettings, RunSettings
 from tasks.store import Store, open_store
-from tasks.store.connection import connect, find_address
+from tasks.store.address import find_address
+from tasks.store.connection import configure_mlflow, connect
 
 PREFECT_SETTINGS = (
     "DO_NOT_TRACK",
@@ -32,7 +33,8 @@ PREFECT_SETTINGS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    look_rarely()
+    configure_mlflow()
+    raise_thresholds()
     # MLflow's own use of SQLAlchemy 2.1; it harms nothing.
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
     # Apprise's own, on Python 3.11 and 3.12.
@@ -133,7 +135,7 @@ def _judged(
     run_id = _start(store, settings, name or f"{settings.approach.name} seed {settings.seed}")
     for step, of_step in returns.items():
         episodes = tuple(
-            EpisodeScore(
+            EpisodeResult(
                 seed=number,
                 episode_return=value,
                 length=100,

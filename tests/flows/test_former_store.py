@@ -39,7 +39,7 @@ def test_former_videos_verify(at_home: Path, store: Store) -> None:
     for proof in proofs:
         assert proof.ok, proof.line
         assert proof.steps_checked
-        assert proof.pictures_checked
+        assert proof.frames_checked
         assert proof.by_checkpoint
 
 

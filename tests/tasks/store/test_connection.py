@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -126,3 +129,35 @@ def test_server_that_is_not_mlflow_is_refused() -> None:
         finally:
             server.shutdown()
             thread.join()
+
+
+IMPORT_AND_OPEN = """
+import os, sys
+before = dict(os.environ)
+from tasks.store import open_store
+# Gymnasium and SDL set some of their own.
+assert not [name for name in os.environ.keys() - before.keys() if name.startswith(("MLFLOW", "DO_NOT_TRACK"))]
+assert "mlflow" not in sys.modules
+store = open_store(sys.argv[1])
+store.server_command("127.0.0.1", 5000)
+from mlflow.telemetry.utils import is_telemetry_disabled
+assert is_telemetry_disabled()
+print(sorted(os.environ.keys() - before.keys()), os.environ["MLFLOW_LOGGING_LEVEL"])
+"""
+
+
+def test_environment_is_configured_when_connecting_not_when_importing(tmp_path: Path) -> None:
+    environment = {"MLFLOW_LOGGING_LEVEL": "ERROR", "PATH": os.defpath, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_AND_OPEN, f"sqlite:///{tmp_path}/mlflow.db"],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [
+        "DO_NOT_TRACK",
+        "MLFLOW_DISABLE_TELEMETRY",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT",
+    ]
+    assert set(names) <= set(re.findall(r"'(\w+)'", done.stdout))
+    assert done.stdout.endswith(" ERROR\n"), "a variable that is set is kept"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.browser import Tab, chromium, needs_chromium, visit
-from helpers.episodes import a_checkpoint, an_episode
+from helpers.episodes import network_checkpoint, play_checkpoint
 
 from tasks.arcade.episodes.trace import write_trace
 from tasks.arcade.video.panel import Caption, PanelRenderer
@@ -65,8 +65,8 @@ def mlflow_ui(store: Store) -> Iterator[str]:
 
 
 def test_video_plays_seeks_and_has_sound_in_mlflow_ui(store: Store, run_id: str, tmp_path: Path) -> None:
-    checkpoint = a_checkpoint("ALE/KingKong-v5")
-    trace = an_episode(checkpoint, 75)
+    checkpoint = network_checkpoint("ALE/KingKong-v5")
+    trace = play_checkpoint(checkpoint, 75)
     look = partial(PanelRenderer, checkpoint=checkpoint, caption=Caption("King Kong", "with sound"))
     made = render_video(trace, tmp_path / "video.mp4", look)
     write_trace(trace, tmp_path / "video.json")
