@@ -108,8 +108,8 @@ def write_state(state: TrainingState, checkpoint: str, directory: Path) -> str:
         environments[f"{index}.actions"] = np.array(one.actions, np.uint8)
         if one.start.frame:
             environments[f"{index}.picture"] = np.frombuffer(one.start.frame, np.uint8)
-        if one.memory:
-            environments[f"{index}.memory"] = np.frombuffer(one.memory, np.float32)
+        if one.recurrent_state:
+            environments[f"{index}.memory"] = np.frombuffer(one.recurrent_state, np.float32)
     contents = {
         "training.json": description.model_dump_json().encode(),
         "optimizer.safetensors": pack(state.optimizer),

@@ -109,7 +109,7 @@ def _user_approach(values: Mapping[str, Any], based_on: str | None, stem: str) -
     base = approach(based_on)
     policy, reason = _policy(base)
     if values.get("policy", policy) != policy:
-        raise HyperparameterError(f"policy: {reason} an {policy}, got {values['policy']!r}")
+        raise HyperparameterError(f"policy: {reason} {policy}, got {values['policy']!r}")
     changed = with_hyperparameters(base, {key: value for key, value in values.items() if key not in _FILE_KEYS})
     name = _parsed("name", str, values.get("name", slugify(stem)))
     if name in APPROACHES:
@@ -122,10 +122,10 @@ def _user_approach(values: Mapping[str, Any], based_on: str | None, stem: str) -
 def _policy(base: ApproachSettings) -> tuple[str, str]:
     """Return Stable-Baselines3's policy class of an approach, and the reason for it."""
     if base.features.uses_pixels:
-        return "CnnPolicy", "pixel observations need"
+        return "CnnPolicy", "pixel observations need a"
     if isinstance(base.algorithm, RecurrentPpoSettings):
-        return "MlpLstmPolicy", "a recurrent approach needs"
-    return "MlpPolicy", "RAM observations need"
+        return "MlpLstmPolicy", "a recurrent approach needs an"
+    return "MlpPolicy", "RAM observations need an"
 
 
 def _timesteps(value: object) -> int | None:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.checkpoints import FILES, a_checkpoint, remake_manifest
+from helpers.checkpoints import CHECKPOINT_FILES, forge_manifest, random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
 
 @pytest.mark.parametrize("name", ["ppo", "ppo-tuned", "recurrent-ppo", "dqn", "qrdqn", "random"])
 def test_a_written_checkpoint_reads_back_equal_and_decides_equally(name: str, tmp_path: Path) -> None:
-    checkpoint = a_checkpoint(name)
+    checkpoint = random_checkpoint(name)
     digest = write_checkpoint(checkpoint, tmp_path / "step")
     again = read_checkpoint(tmp_path / "step", digest)
     assert again.settings == checkpoint.settings
@@ -30,13 +30,17 @@ def test_a_written_checkpoint_reads_back_equal_and_decides_equally(name: str, tm
 
 
 def test_the_same_checkpoint_has_the_same_digest(tmp_path: Path) -> None:
-    assert write_checkpoint(a_checkpoint(), tmp_path / "a") == write_checkpoint(a_checkpoint(), tmp_path / "b")
-    assert write_checkpoint(a_checkpoint(step=5), tmp_path / "c") != write_checkpoint(a_checkpoint(), tmp_path / "d")
+    assert write_checkpoint(random_checkpoint(), tmp_path / "a") == write_checkpoint(
+        random_checkpoint(), tmp_path / "b"
+    )
+    assert write_checkpoint(random_checkpoint(step=5), tmp_path / "c") != write_checkpoint(
+        random_checkpoint(), tmp_path / "d"
+    )
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
 def test_a_flipped_byte_anywhere_is_detected(name: str, tmp_path: Path) -> None:
-    digest = write_checkpoint(a_checkpoint(), tmp_path / "step-000004096")
+    digest = write_checkpoint(random_checkpoint(), tmp_path / "step-000004096")
     path = tmp_path / "step-000004096" / name
     whole = path.read_bytes()
     for at in sorted({0, len(whole) // 3, len(whole) // 2, len(whole) - 1}):
@@ -47,9 +51,9 @@ def test_a_flipped_byte_anywhere_is_detected(name: str, tmp_path: Path) -> None:
     read_checkpoint(path.parent, digest)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
 def test_a_truncated_or_missing_file_is_named(name: str, tmp_path: Path) -> None:
-    write_checkpoint(a_checkpoint(), tmp_path / "step")
+    write_checkpoint(random_checkpoint(), tmp_path / "step")
     path = tmp_path / "step" / name
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CheckpointError, match="damaged"):
@@ -59,7 +63,7 @@ def test_a_truncated_or_missing_file_is_named(name: str, tmp_path: Path) -> None
         read_checkpoint(tmp_path / "step")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", CHECKPOINT_FILES)
 def test_a_pickle_in_place_of_any_file_is_rejected_without_running(name: str, tmp_path: Path) -> None:
     marker = tmp_path / "executed"
 
@@ -67,18 +71,18 @@ def test_a_pickle_in_place_of_any_file_is_rejected_without_running(name: str, tm
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {marker}",)
 
-    write_checkpoint(a_checkpoint(), tmp_path / "step")
+    write_checkpoint(random_checkpoint(), tmp_path / "step")
     path = tmp_path / "step" / name
     path.write_bytes(pickle.dumps(Bomb()))
     if name != "manifest.json":
-        remake_manifest(path.parent)
+        forge_manifest(path.parent)
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / "step")
     assert not marker.exists()
 
 
 def test_a_newer_schema_and_a_foreign_manifest_are_rejected(tmp_path: Path) -> None:
-    write_checkpoint(a_checkpoint(), tmp_path / "step")
+    write_checkpoint(random_checkpoint(), tmp_path / "step")
     path = tmp_path / "step" / "manifest.json"
     fields = json.loads(path.read_text())
     path.write_text(json.dumps(fields | {"schema": 99}))
@@ -93,25 +97,25 @@ def test_a_newer_schema_and_a_foreign_manifest_are_rejected(tmp_path: Path) -> N
 
 
 def test_invalid_contents_give_one_line_that_names_the_file(tmp_path: Path) -> None:
-    write_checkpoint(a_checkpoint(), tmp_path / "step")
+    write_checkpoint(random_checkpoint(), tmp_path / "step")
     description, policy = tmp_path / "step" / "checkpoint.json", tmp_path / "step" / "policy.safetensors"
     whole = description.read_text()
     fields = json.loads(whole)
     fields["settings"]["game"]["speed"] = 3
     description.write_text(json.dumps(fields))
-    remake_manifest(tmp_path / "step")
+    forge_manifest(tmp_path / "step")
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(tmp_path / "step")
     assert str(caught.value) == (
         "checkpoint step: checkpoint.json is invalid: settings.game.speed: Extra inputs are not permitted"
     )
     description.write_text(whole.replace('"rom": "pong"', '"rom": "no_such_rom"'))
-    remake_manifest(tmp_path / "step")
+    forge_manifest(tmp_path / "step")
     with pytest.raises(CheckpointError, match=r"^checkpoint step: ale-py \S+ has no ROM 'no_such_rom'"):
         read_checkpoint(tmp_path / "step")
     description.write_text(whole)
     policy.write_bytes(b"no safetensors")
-    remake_manifest(tmp_path / "step")
+    forge_manifest(tmp_path / "step")
     with pytest.raises(CheckpointError) as caught:
         read_checkpoint(tmp_path / "step")
     assert re.fullmatch(r"checkpoint step: policy\.safetensors is invalid: [^\n]+", str(caught.value))
@@ -120,11 +124,13 @@ def test_invalid_contents_give_one_line_that_names_the_file(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("dtype", "shape"), [("BF16", [0]), ("F8_E4M3", [0]), ("F32", [0, 2**63]), ("F32", [0] * 99)])
 @pytest.mark.parametrize("name", ["policy.safetensors", "features.safetensors"])
-def test_arrays_that_numpy_cannot_represent_are_rejected(name: str, dtype: str, shape: list[int], tmp_path: Path) -> None:
-    write_checkpoint(a_checkpoint(), tmp_path / "step")
+def test_arrays_that_numpy_cannot_represent_are_rejected(
+    name: str, dtype: str, shape: list[int], tmp_path: Path
+) -> None:
+    write_checkpoint(random_checkpoint(), tmp_path / "step")
     header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}}).encode()
     (tmp_path / "step" / name).write_bytes(len(header).to_bytes(8, "little") + header)
-    remake_manifest(tmp_path / "step")
+    forge_manifest(tmp_path / "step")
     with pytest.raises(CheckpointError, match=rf"^checkpoint step: {name} is invalid: [^\n]+$") as caught:
         read_checkpoint(tmp_path / "step")
     assert dtype == "F32" or dtype in str(caught.value)
@@ -132,12 +138,12 @@ def test_arrays_that_numpy_cannot_represent_are_rejected(name: str, dtype: str, 
 
 @pytest.mark.parametrize("name", ["ppo-tuned", "recurrent-ppo", "dqn", "qrdqn"])
 def test_weights_for_another_number_of_actions_are_rejected(name: str, tmp_path: Path) -> None:
-    write_checkpoint(a_checkpoint(name), tmp_path / "step")
+    write_checkpoint(random_checkpoint(name), tmp_path / "step")
     path = tmp_path / "step" / "checkpoint.json"
     fields = json.loads(path.read_text())
     fields["action_names"] = fields["action_names"][:4]
     path.write_text(json.dumps(fields))
-    remake_manifest(path.parent)
+    forge_manifest(path.parent)
     with pytest.raises(CheckpointError, match="the network has 6 actions, the game has 4"):
         read_checkpoint(tmp_path / "step")
 
@@ -147,5 +153,5 @@ def test_a_failed_write_leaves_no_partial_folder(tmp_path: Path) -> None:
     occupied.mkdir()
     (occupied / "something").touch()
     with pytest.raises(OSError, match="step"):
-        write_checkpoint(a_checkpoint(), occupied)
+        write_checkpoint(random_checkpoint(), occupied)
     assert [path.name for path in tmp_path.iterdir()] == ["step"]

@@ -172,7 +172,7 @@ def test_a_video_shows_the_observation_and_the_checkpoint_repeats_its_decisions(
         if step.number == trace.length:
             break
         stacker.append() if step.number else stacker.reset()
-        luma = Canvas(WIDTH, HEIGHT, picture=pictures[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
+        luma = Canvas(WIDTH, HEIGHT, frame=pictures[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
         wanted = 16 + stacker.stack * (219 / 255)
         newest = wanted[-1].repeat(176, axis=0).repeat(176, axis=1)[42::84, 42::84]
         assert np.abs(luma[54:230, 884:1060] - newest).mean() < 2, step.number
@@ -200,7 +200,7 @@ def test_a_zoo_file_needs_cnn_policy_for_pixels(tmp_path: Path) -> None:
     path.write_text('approach = "ppo-pixels"\npolicy = "CnnPolicy"\nn_epochs = 3')
     assert own_approach(path).approach.features.kind == "pixels"
     path.write_text('approach = "ppo-pixels"\npolicy = "MlpPolicy"')
-    with pytest.raises(HyperparameterError, match="pixels are played by a CnnPolicy, got 'MlpPolicy'"):
+    with pytest.raises(HyperparameterError, match="pixel observations need a CnnPolicy, got 'MlpPolicy'"):
         own_approach(path)
 
 
