@@ -189,7 +189,8 @@ def option_name(model: str, location: tuple[int | str, ...]) -> str:
     for field in _fields(declared) if declared else ():
         if field.path == tuple(names[: len(field.path)]):
             return _name(field).partition("/")[0]
-    return ".".join(names).replace("_", "-")
+    # A model that the command made of its input model.
+    return f"--{names[0].replace('_', '-')}" if names else ""
 
 
 def _fields(model: type[Settings]) -> Iterator[_Field]:

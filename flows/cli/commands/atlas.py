@@ -16,7 +16,7 @@ from tasks.arcade.inputs.forms import AtlasSettings
 
 @options_of(AtlasSettings)
 def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Map each byte of a game's RAM to its effect on the screen, and log a picture, a table and JSON to an MLflow run."""
+    """Map each byte of a game's RAM to its effect on the screen, and log a picture, table and JSON to an MLflow run."""
     settings = validated(AtlasSettings, given)
     from tasks.arcade.emulator.environment_ids import resolve
 

@@ -9,7 +9,7 @@ from helpers.processes import started, wait_until
 from flows.cli.app import run
 from tasks.store import Store, StoreError
 
-TRAIN = ["train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "2", "--steps", "1000"]
+TRAIN = ["train", "ALE/Breakout-v5", "--approach", "a2c", "--n-envs", "2", "--steps", "1000"]
 
 
 def last_line(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -30,20 +30,20 @@ def test_bare_command_prints_the_help(capfd: pytest.CaptureFixture[str]) -> None
 def test_commands_print_json(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([*TRAIN, "--checkpoint-every", "512", "--json", "--name", "first"]) == 0
     trained = last_line(capfd)
-    assert trained["steps"] == 1024
-    assert trained["checkpoints"] == [512, 1024]
+    assert trained["steps"] == 1000
+    assert trained["checkpoints"] == [520, 1000], "at the end of the rollout of 10 steps"
     assert trained["run_name"] == "first"
     assert trained["checkpoint_digest"] == store.list_checkpoints(str(trained["run_id"]))[-1].digest
     assert {"mean_return", "steps_per_second"} <= trained.keys()
     assert 0 < trained["pipeline_share"] < 1
 
-    assert run(["record", "first", "--episodes", "2", "--checkpoint", "1024", "--json"]) == 0
+    assert run(["record", "first", "--episodes", "2", "--checkpoint", "1000", "--json"]) == 0
     recorded = last_line(capfd)
     videos = recorded["videos"]
     assert isinstance(videos, list)
     assert recorded["failed"] == []
     assert videos[0].keys() >= {"step", "path", "episode", "frames", "return", "trace"}
-    assert videos[0]["path"] == "videos/step-000001024.mp4"
+    assert videos[0]["path"] == "videos/step-000001000.mp4"
 
     assert run(["verify", "latest", "--json"]) == 0
     proved = last_line(capfd)
@@ -54,7 +54,7 @@ def test_commands_print_json(store: Store, tmp_path: Path, capfd: pytest.Capture
     assert alone["steps_checked"] == proved["steps_checked"]
     assert ([one["by_checkpoint"] for one in proved["videos"]], alone["videos"][0]["by_checkpoint"]) == ([True], False)
     assert run(["verify", str(trace)]) == 0
-    assert "its checkpoint, which a file does not hold, was not asked" in capfd.readouterr().out
+    assert "actions not checked (no checkpoint)" in capfd.readouterr().out
 
     tampered = json.loads(trace.read_text())
     # A single action may change nothing: sticky actions may repeat the previous one instead.
@@ -90,7 +90,7 @@ def test_failed_videos_are_in_the_json_object(
     printed = capfd.readouterr()
     (line,) = printed.out.splitlines()
     values = json.loads(line)
-    assert [failed["step"] for failed in values["failed"]] == [1024]
+    assert [failed["step"] for failed in values["failed"]] == [1000]
     assert values["videos"] == []
     assert "1 of 1 videos failed" in values["error"]
     assert "ramreel: 1 of 1 videos failed" in printed.err
@@ -123,8 +123,8 @@ def test_settings_files_with_different_n_timesteps_are_rejected(
 def test_results_go_to_standard_output_and_progress_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(TRAIN) == 0
     printed = capfd.readouterr()
-    assert "trained random seed 0" in printed.out
-    assert "1,024 of 1,000 steps" in printed.err
+    assert "trained a2c seed 0" in printed.out
+    assert "1,000 of 1,000 steps" in printed.err
     assert run([*TRAIN, "--quiet"]) == 0
     assert "steps/s" not in capfd.readouterr().err
 
@@ -160,9 +160,9 @@ def test_results_go_to_standard_output_and_progress_to_standard_error(capfd: pyt
         (["train", "--resume", "latest", "--settings", "nosuch.toml"], "leave out --settings"),
         (["pipeline", "ALE/Pong-v5", "--settings", "nosuch.toml"], "nosuch.toml cannot be read"),
         (["games", "qwertz"], "qwertz"),
-        (["benchmark", "--approach", "random"], "does not learn by PPO"),
+        (["benchmark", "--approach", "random"], "--approach: random is not trained by PPO"),
         (["benchmark", "--env", "CartPole-v1"], "no Atari RAM"),
-        (["benchmark", "--steps", "7", "--workers", "1"], "8 or more would be right"),
+        (["benchmark", "--steps", "7", "--workers", "1"], "at least 8 are required"),
         (["train", "--resume", "latest", "--seed", "3"], "leave out --seed"),
         (["train", "--resume", "nosuch"], "no run"),
         (["train", "--approach", "ppo"], "environment id"),
@@ -217,7 +217,7 @@ def test_home_is_not_created_when_both_servers_are_elsewhere(
         profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{server.pop("PREFECT_API_URL")}"\n'
         (tmp_path / "prefect/profiles.toml").write_text(profile)
     with started(["status", "--json"], tmp_path / "home", elsewhere | server) as command:
-        code, _, errors = command.done()
+        code, _, errors = command.wait()
     assert code == 0, errors
     assert not (tmp_path / "home").exists()
 
@@ -226,7 +226,7 @@ def test_unwritable_folder_of_prefects_database_is_named(elsewhere: dict[str, st
     (tmp_path / "file").write_text("in the way")
     for home in (tmp_path / "file", Path("/proc")):
         with started(["status"], home, elsewhere) as command:
-            code, _, errors = command.done()
+            code, _, errors = command.wait()
         assert code == 2, errors
         assert f"ramreel: Cannot write to {home}/mlruns (" in errors
         assert "set RAMREEL_HOME to a writable folder, or PREFECT_API_URL to a server" in errors
@@ -242,8 +242,8 @@ def test_invalid_prefect_database_is_named(kind: str, elsewhere: dict[str, str],
     else:
         file.write_text("something else")
     with started([*TRAIN], tmp_path / "home", elsewhere) as command:
-        assert wait_until(lambda: command.over, 60), command.said()
-        code, _, errors = command.done()
+        assert wait_until(lambda: command.exited, 60), command.output()
+        code, _, errors = command.wait()
     assert code == 2, errors
     assert errors.startswith(f"ramreel: Cannot use {file}, Prefect's database (")
     assert errors.count("\n") == 1
@@ -252,7 +252,7 @@ def test_invalid_prefect_database_is_named(kind: str, elsewhere: dict[str, str],
 
 def test_up_needs_a_folder_for_its_own_server_even_if_another_one_is_set(elsewhere: dict[str, str]) -> None:
     with started(["up"], Path("/proc"), elsewhere | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}) as command:
-        code, _, errors = command.done()
+        code, _, errors = command.wait()
     assert (code, errors.partition(" (")[0]) == (2, "ramreel: Cannot write to /proc/mlruns")
 
 

@@ -58,10 +58,10 @@ def test_imported_run_is_compared_with_a_trained_one(
     compared = said(capfd)
     assert compared["runs"] == [kept.run_id, ours]
     markdown = store.fetch_artifact(str(compared["run_id"]), "reports/report.md", tmp_path).read_text()
-    assert "Imported, and not played here: sb3-ppo seed 4 (rl-baselines3-zoo's evaluations" in markdown
+    assert "Imported with their evaluations: sb3-ppo seed 4 (rl-baselines3-zoo evaluations" in markdown
     assert "| sb3-ppo | 1 | 3 | 3 | 5.0 |" in markdown
     assert run(["train", "--resume", "sb3-ppo seed 4"]) == 2
-    assert "only a training can go on" in capfd.readouterr().err
+    assert "only training runs can be resumed" in capfd.readouterr().err
 
 
 def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -69,9 +69,9 @@ def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest
     A2C("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=1, device="cpu").save(tmp_path / "a2c.zip")
     asked = ["import", str(tmp_path / "a2c.zip"), "--env", "BreakoutDeterministic-v4", "--approach", "a2c-elsewhere"]
     assert run(asked) == 2
-    refused = capfd.readouterr().err
-    assert "reading one can run code that is in it: --trust says that you trust whoever made it" in refused
-    assert refused.count("\n") == 1
+    rejected = capfd.readouterr().err
+    assert "reading one can run code that it contains: pass --trust if you trust its origin" in rejected
+    assert rejected.count("\n") == 1
     assert run([*asked, "--trust", "--json"]) == 0
     (imported,) = said(capfd)["runs"]
     assert imported["playable"]
@@ -80,7 +80,7 @@ def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest
     assert kept.settings is not None
     assert kept.settings.approach.name == "a2c-elsewhere"
     assert kept.params["approach.algorithm.n_steps"] == "5"
-    assert kept.tags["ramreel.imported_from"].startswith("Stable-Baselines3's zip ")
+    assert kept.tags["ramreel.imported_from"].startswith("Stable-Baselines3 zip ")
     assert stored.step == 1
 
 

@@ -133,4 +133,4 @@ def test_field_of_an_error_is_named_as_its_option() -> None:
     assert option_name("PipelineSettings", ("seeds", 0)) == "--seeds"
     assert option_name("TrainSettings", ("env_id",)) == "ENV"
     assert option_name("CompareSettings", ("runs", 0)) == "RUN..."
-    assert option_name("SomethingElse", ("some_field", 0)) == "some-field"
+    assert option_name("RunSettings", ("checkpoint_every",)) == "--checkpoint-every"
