@@ -146,7 +146,7 @@ def learn(
         if start and start.checkpoint.step >= settings.steps:
             return _result(store, run_id, _finished_progress(start, settings), 0)
         if start is None and start_from:
-            start = replace(load_resume_point(store, start_from), fresh=True)
+            start = replace(load_resume_point(store, start_from), new_run=True)
         callback = TrainingReporter(
             store, run_id, name, settings, lease, stop, emit_events=not trial, should_stop=should_stop
         )

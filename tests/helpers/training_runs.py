@@ -1,16 +1,18 @@
-"""Small trainings of any approach, what they tell, and how two of them are compared."""
+"""Small training runs of any approach, recording callbacks, and comparison of runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
-from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.checkpoints.training_state import Counters, TrainingState
+from tasks.arcade.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tasks.arcade.checkpoints.training_state import Counters, TrainingState, read_state, write_state
 from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.learner import ResumePoint, train
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.algorithms import (
@@ -26,29 +28,29 @@ from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
 
 class Recorder:
-    """Keeps what a training tells."""
+    """Training callback that records everything; stops the run at a step if one is given."""
 
-    def __init__(self, end_at: int | None = None) -> None:
-        self.end_at = end_at
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.stop_at = stop_at
         self.logged: list[tuple[int, dict[str, float]]] = []
         self.checkpoints: list[Checkpoint] = []
         self.states: list[TrainingState] = []
-        self.seen: list[Progress] = []
+        self.reports: list[Progress] = []
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    def on_metrics(self, values: Mapping[str, float], step: int) -> None:
         self.logged.append((step, dict(values)))
 
-    def checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
+    def on_checkpoint(self, checkpoint: Checkpoint, state: TrainingState) -> None:
         self.checkpoints.append(checkpoint)
         self.states.append(state)
 
-    def progress(self, progress: Progress) -> None:
-        self.seen.append(progress)
+    def on_progress(self, progress: Progress) -> None:
+        self.reports.append(progress)
 
-    def wants_end(self, progress: Progress) -> bool:
-        return self.end_at is not None and progress.step >= self.end_at
+    def should_stop(self, progress: Progress) -> bool:
+        return self.stop_at is not None and progress.step >= self.stop_at
 
-    def wants_checkpoint(self) -> bool:
+    def checkpoint_requested(self) -> bool:
         return False
 
 
@@ -76,7 +78,7 @@ def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object
 
 
 def small_off_policy(settings: ApproachSettings, **changes: object) -> ApproachSettings:
-    """A ring that is soon full, a target network that is soon renewed."""
+    """Return an approach whose replay buffer fills and whose target network is updated within a few hundred steps."""
     update: dict[str, object] = {"train_freq": 32, "learning_starts": 128, "batch_size": 32, "gradient_steps": 5}
     update |= {"buffer_size": 600, "target_update_interval": 80, "exploration_fraction": 0.5}
     update["network"] = QNetworkSettings(layers=(16,), layer_norm=True)
@@ -91,20 +93,20 @@ def run_of(settings: ApproachSettings, steps: int = 500, every: int = 200, seed:
     return RunSettings(game=game, approach=settings, seed=seed, steps=steps, checkpoint_every=every)
 
 
-class Impatient(Recorder):
-    """Wants a checkpoint at once, in the middle of the second rollout: never when asked between two."""
+class MidRolloutCheckpointRecorder(Recorder):
+    """Requests one checkpoint while the second rollout is collected, never between two rollouts."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = 0
+        self.polls = 0
 
-    def progress(self, progress: Progress) -> None:
-        super().progress(progress)
-        self.asked = 0
+    def on_progress(self, progress: Progress) -> None:
+        super().on_progress(progress)
+        self.polls = 0
 
-    def wants_checkpoint(self) -> bool:
-        self.asked += 1
-        return not self.checkpoints and self.asked > 1
+    def checkpoint_requested(self) -> bool:
+        self.polls += 1
+        return not self.checkpoints and self.polls > 1
 
 
 def near(one: Weights, other: Weights) -> bool:
@@ -116,14 +118,43 @@ def same(one: Weights, other: Weights) -> bool:
 
 
 def assert_same_end(one: Recorder, other: Recorder) -> None:
-    """Both trainings have come to the same weights, counters and environments."""
+    """Assert that both runs ended with the same weights, counters and environments."""
     assert same(one.checkpoints[-1].weights, other.checkpoints[-1].weights)
     assert undated(one.states[-1].counters) == undated(other.states[-1].counters)
     assert one.states[-1].environments == other.states[-1].environments
 
 
+def assert_resume_is_bit_for_bit(name: str, pipelined: bool, env_id: str, directory: Path) -> None:
+    """Train with two workers, resume from every checkpoint's files with one worker, and compare everything.
+
+    Checkpoint n is in `directory / "n"`, its training state in `directory / "n-state"`.
+    """
+    approach_ = small(name, reward="scaled", pipelined=pipelined)
+    if name == "a2c":
+        # Short rollouts, so that the hundredth one, after which A2C logs, follows a checkpoint.
+        approach_ = approach_.model_copy(update={"algorithm": approach_.algorithm.model_copy(update={"n_steps": 2})})
+    settings = run_of(approach_, steps=1000, every=500).model_copy(
+        update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
+    )
+    whole = Recorder()
+    end = train(settings, 2, whole)
+    for at, (checkpoint, state) in enumerate(zip(whole.checkpoints[:-1], whole.states, strict=False)):
+        write_checkpoint(checkpoint, directory / f"{at}")
+        write_state(state, "0" * 64, directory / f"{at}-state")
+        start = ResumePoint(read_checkpoint(directory / f"{at}"), read_state(directory / f"{at}-state", "0" * 64))
+        resumed = Recorder()
+        assert train(settings, 1, resumed, start).step == end.step
+        assert [one.step for one in resumed.checkpoints] == [one.step for one in whole.checkpoints[at + 1 :]]
+        assert_same_end(resumed, whole)
+        assert same(resumed.states[-1].target, whole.states[-1].target)
+        assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
+        logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
+        assert logged
+        assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+
+
 def undated(counters: Counters) -> dict[str, object]:
-    """Without the moments at which episodes ended."""
+    """Return the counters without the times at which episodes ended."""
     returns = [{"r": episode["r"], "l": episode["l"]} for episode in counters.returns]
     return counters.model_dump() | {"returns": returns}
 
@@ -132,7 +163,7 @@ def timeless(values: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in values.items() if key not in ("time/fps", "time/time_elapsed")}
 
 
-class Silent(BaseCallback):
+class NoOpCallback(BaseCallback):
     def _on_step(self) -> bool:
         return True
 

@@ -1,28 +1,30 @@
-"""Stable-Baselines3 over whole rollouts: the room where learning happens, and the only one that knows it and torch."""
+"""Training by Stable-Baselines3 with rollouts from worker processes; the only package that imports it and torch."""
 
-from tasks.arcade.learner.factory import build, ppo_arguments, schedule
+from tasks.arcade.learner.model_builder import build_model
+from tasks.arcade.learner.model_state import ResumePoint
 from tasks.arcade.learner.networks import PlainRamPolicy, RamPolicy
 from tasks.arcade.learner.on_policy import RolloutPPO
-from tasks.arcade.learner.reward_scaling import RewardScale
+from tasks.arcade.learner.reward_scaling import RewardScaler
+from tasks.arcade.learner.sb3_arguments import ppo_arguments, schedule
 from tasks.arcade.learner.sb3_export import ExportError, export
-from tasks.arcade.learner.sb3_import import ForeignModel, read_zip
-from tasks.arcade.learner.training import Listener, Start, train
+from tasks.arcade.learner.sb3_import import ExternalModel, read_sb3_zip
+from tasks.arcade.learner.training import TrainingCallback, train
 from tasks.arcade.learner.vec_env import DivergedError
 
 __all__ = [
     "DivergedError",
     "ExportError",
-    "ForeignModel",
-    "Listener",
+    "ExternalModel",
     "PlainRamPolicy",
     "RamPolicy",
-    "RewardScale",
+    "ResumePoint",
+    "RewardScaler",
     "RolloutPPO",
-    "Start",
-    "build",
+    "TrainingCallback",
+    "build_model",
     "export",
     "ppo_arguments",
-    "read_zip",
+    "read_sb3_zip",
     "schedule",
     "train",
 ]

@@ -1,6 +1,6 @@
-"""The policy that learns: Stable-Baselines3's actor-critic with the layers of a `NetworkSettings`.
+"""Stable-Baselines3's actor-critic policy with the layers of a `NetworkSettings`.
 
-Stable-Baselines3 divides pictures by 255 and flattens them; convolutions are layers like any others here.
+Stable-Baselines3 scales images to [0, 1] and flattens them, so convolutions are part of the MLP extractor here.
 """
 
 from __future__ import annotations
@@ -19,70 +19,69 @@ from torch import nn
 
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.learner.onednn_linear import Linear, linear
-from tasks.arcade.learner.parallel_networks import side_by_side
+from tasks.arcade.learner.parallel_networks import parallel_forward
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.convolutions import output_shape
 from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
 
-_WORTH = 0.9
-"""Share of the features shown, above which leaving the others out takes longer than it saves."""
-
-_GRAIN = 16
-"""Features are left out by as many: for each width of a layer oneDNN makes itself kernels and keeps them."""
+_MAX_ACTIVE_SHARE = 0.9
+"""Share of active features above which dropping the others costs more time than it saves."""
+_WIDTH_STEP = 16
+"""The number of active features is rounded up to a multiple of this: oneDNN compiles and caches kernels per width."""
 
 
 class FirstLayer(Linear):
-    """Takes features in: all of them, or those that are shown in any row.
+    """First linear layer, of all features or of the active ones.
 
-    Features that are 0 add nothing, and their weights get no gradient.
+    A feature that is 0 throughout contributes nothing, and its weights get no gradient.
 
     Attributes:
-        shown: which features the rows are of, int64 of shape (n,); none: of all of them.
+        active: indices of the features in the rows, int64 of shape (n,); None if the rows have all features.
     """
 
-    shown: torch.Tensor | None = None
+    active: torch.Tensor | None = None
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        if self.shown is None:
+        if self.active is None:
             return super().forward(rows)
-        return linear(rows, self.weight.index_select(1, self.shown), self.bias)
+        return linear(rows, self.weight.index_select(1, self.active), self.bias)
 
 
 @contextmanager
-def only_what_is_shown(policy: nn.Module, buffer: RolloutBuffer) -> Iterator[None]:
-    """A rollout is learned from without the features that are 0 throughout: most games use few of their bytes.
+def active_features_only(policy: nn.Module, buffer: RolloutBuffer) -> Iterator[None]:
+    """Drop the features that are 0 throughout a rollout while training on it: most games use few of their bytes.
 
     Args:
-        policy: that learns, by its `FirstLayer`s.
-        buffer: the rollout, whose observations are float32 of shape (..., n_features); fewer features meanwhile.
+        policy: the policy, whose `FirstLayer`s are switched to the active features.
+        buffer: the rollout, whose observations, float32 of shape (..., n_features), are reduced meanwhile.
     """
     whole, flat = buffer.observations, buffer.generator_ready
     first = [layer for layer in policy.modules() if isinstance(layer, FirstLayer)]
-    shown = _shown(whole) if first else None
-    if shown is None or len(shown) > _WORTH * whole.shape[-1]:
+    active = _active(whole) if first else None
+    if active is None or len(active) > _MAX_ACTIVE_SHARE * whole.shape[-1]:
         yield
         return
-    buffer.observations = whole.take(shown, axis=-1)
+    buffer.observations = whole.take(active, axis=-1)
     for layer in first:
-        layer.shown = torch.from_numpy(shown)
+        layer.active = torch.from_numpy(active)
     try:
         yield
     finally:
         for layer in first:
-            layer.shown = None
-        # Stable-Baselines3 flattens a rollout as soon as it is learned from.
+            layer.active = None
+        # Stable-Baselines3 flattens the buffer on the first call of `get`.
         buffer.observations = whole if buffer.generator_ready == flat else buffer.swap_and_flatten(whole)
 
 
-def _shown(features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Which features are not 0 throughout, and some that are."""
-    ever = np.asarray(features.reshape(-1, features.shape[-1]).any(axis=0))
-    ever[np.flatnonzero(~ever)[: -int(ever.sum()) % _GRAIN]] = True
-    return np.flatnonzero(ever)
+def _active(features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Return the features that are not 0 throughout, and a few more to round up their number."""
+    active = np.asarray(features.reshape(-1, features.shape[-1]).any(axis=0))
+    active[np.flatnonzero(~active)[: -int(active.sum()) % _WIDTH_STEP]] = True
+    return np.flatnonzero(active)
 
 
 class ActorCritic(nn.Module):
-    """The layers of a `NetworkSettings`, in the shape that Stable-Baselines3 expects of an mlp_extractor."""
+    """The layers of a `NetworkSettings`, as an MLP extractor of Stable-Baselines3."""
 
     first: type[nn.Linear] = FirstLayer
     later: type[nn.Linear] = Linear
@@ -90,17 +89,17 @@ class ActorCritic(nn.Module):
     def __init__(self, n_features: int, settings: NetworkSettings) -> None:
         super().__init__()
         self.convolutions, size = _convolutions(n_features, settings)
-        sees_features = not (settings.convolutions or isinstance(settings, RecurrentNetworkSettings))
-        # A head without a layer takes features in by Stable-Baselines3's own last one, which wants all of them.
-        all_by_layers = settings.body or (settings.pi and settings.vf)
-        first = self.first if sees_features and all_by_layers else self.later
-        self.body, hidden = layers(size, settings.body, settings, first, self.later)
+        gets_features = not (settings.convolutions or isinstance(settings, RecurrentNetworkSettings))
+        # Without hidden layers, Stable-Baselines3's own output layer gets the features, and needs all of them.
+        has_first_layers = settings.body or (settings.pi and settings.vf)
+        first = self.first if gets_features and has_first_layers else self.later
+        self.body, hidden = mlp(size, settings.body, settings, first, self.later)
         first = self.later if settings.body else first
-        self.policy_net, self.latent_dim_pi = layers(hidden, settings.pi, settings, first, self.later)
-        self.value_net, self.latent_dim_vf = layers(hidden, settings.vf, settings, first, self.later)
+        self.policy_net, self.latent_dim_pi = mlp(hidden, settings.pi, settings, first, self.later)
+        self.value_net, self.latent_dim_vf = mlp(hidden, settings.vf, settings, first, self.later)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return side_by_side(self.policy_net, self.value_net, self.body(self.convolutions(features)))
+        return parallel_forward(self.policy_net, self.value_net, self.body(self.convolutions(features)))
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
         latent: torch.Tensor = self.policy_net(self.body(self.convolutions(features)))
@@ -126,14 +125,14 @@ def _activation(settings: NetworkSettings | QNetworkSettings) -> nn.Module:
     return nn.Tanh() if settings.activation == "tanh" else nn.ReLU()
 
 
-def layers(
+def mlp(
     n_in: int,
     widths: tuple[int, ...],
     settings: NetworkSettings | QNetworkSettings,
     first: type[nn.Linear] = Linear,
     later: type[nn.Linear] = Linear,
 ) -> tuple[nn.Sequential, int]:
-    """Layers of these widths and kinds, and how wide the last of them is."""
+    """Return hidden layers of these widths, and the width of the last one."""
     built: list[nn.Module] = []
     for width in widths:
         built.append((later if built else first)(n_in, width))
@@ -158,7 +157,7 @@ class RamPolicy(ActorCriticPolicy):
 
 
 class PlainActorCritic(ActorCritic):
-    """One network after the other, of torch's own layers."""
+    """The same layers with torch's own operators, one network after the other."""
 
     first, later = nn.Linear, nn.Linear
 
@@ -167,12 +166,12 @@ class PlainActorCritic(ActorCritic):
 
 
 class PlainRamPolicy(RamPolicy):
-    """The same layers, learned as Stable-Baselines3 does it: the yardstick that `RamPolicy` is held against."""
+    """The same policy as Stable-Baselines3 would train it: the baseline of the speed benchmark."""
 
     extractor = PlainActorCritic
 
 
-def arrays_of(policy: nn.Module, prefix: str = "") -> Weights:
-    """A policy's weights as NumPy arrays, under those names of its state dict that begin like this."""
+def weights_as_arrays(policy: nn.Module, prefix: str = "") -> Weights:
+    """Return the weights in the state dict whose names start with a prefix, as NumPy arrays."""
     state = policy.state_dict().items()
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state if name.startswith(prefix)}

@@ -1,8 +1,8 @@
-"""Stable-Baselines3 over whole rollouts: what learns is its own `train()`, what plays are the workers.
+"""Stable-Baselines3's on-policy algorithms with rollouts from the worker pool; training is their own `train()`.
 
-`RolloutPPO` and `RolloutA2C` are ordinary subclasses of Stable-Baselines3's `PPO` and `A2C`: `learn`, callbacks, logger
-and `save` are its own. Only `collect_rollouts` differs: it has the workers play a rollout and hands it to
-Stable-Baselines3's RolloutBuffer.
+`RolloutPPO` and `RolloutA2C` are subclasses of `PPO` and `A2C`: `learn`, callbacks, logger and `save` are Stable-
+Baselines3's. Only `collect_rollouts` is overridden, to have the workers collect a rollout and to fill the
+RolloutBuffer with it. That and `dump_logs` rely on internals of Stable-Baselines3, last tried with 2.9.2.
 """
 
 from __future__ import annotations
@@ -21,123 +21,38 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from tasks.arcade.learner.networks import arrays_of, only_what_is_shown
-from tasks.arcade.learner.reward_scaling import RewardScale
+from tasks.arcade.learner.networks import active_features_only, weights_as_arrays
+from tasks.arcade.learner.reward_scaling import RewardScaler
+from tasks.arcade.learner.sb3_arguments import schedule_function
 from tasks.arcade.learner.vec_env import DivergedError, RolloutVecEnv
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.rollouts.environment import LOGIT_NOISE
-from tasks.arcade.rollouts.on_policy import Episode, Rollout
+from tasks.arcade.rollouts.on_policy import FinishedEpisode, Rollout
+from tasks.arcade.settings.algorithms import ActorCriticSettings, ClippedSettings
+from tasks.arcade.settings.run import ApproachSettings
 
 
-def episodes_ended(episodes: Iterable[Episode], start_time: float) -> dict[int, list[dict[str, Any]]]:
-    """Step of the rollout → what Stable-Baselines3's Monitor tells of each episode that ended with it.
+def monitor_infos(episodes: Iterable[FinishedEpisode], start_time: float) -> dict[int, list[dict[str, Any]]]:
+    """Return, by step of the rollout, the info dicts of Stable-Baselines3's Monitor for the finished episodes.
 
     Args:
-        episodes: that ended.
-        start_time: of the training, in nanoseconds, as Stable-Baselines3 has it.
+        episodes: finished episodes.
+        start_time: start of training in nanoseconds, as Stable-Baselines3 keeps it.
     """
-    told: dict[int, list[dict[str, Any]]] = {}
+    infos: dict[int, list[dict[str, Any]]] = {}
     seconds = round(time.time() - start_time / 1e9, 6)
     for episode in episodes:
-        ended = {"r": episode.episode_return, "l": episode.length, "t": seconds}
-        told.setdefault(episode.step, []).append({"episode": ended})
-    return told
-
-
-class RolloutMixin(OnPolicyAlgorithm):
-    """Mixed into an on-policy algorithm of Stable-Baselines3: rollouts come from the workers.
-
-    Attributes:
-        pipelined: the next rollout is played while the last one is learned from.
-        terminal_on_life_loss: nothing is to come after a lost life.
-        lean: after a rollout without reward, the deviation of what environments lean by; 0: they do not.
-        over: no further rollout is played.
-        entropy: coefficient of the entropy by the progress that remains.
-    """
-
-    env: RolloutVecEnv
-    reward_scale: RewardScale
-    pipelined = False
-    terminal_on_life_loss = False
-    lean = 0.0
-    over = False
-    entropy: Callable[[float], float]
-
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
-    ) -> bool:
-        """Have the workers play one rollout; callbacks see its steps one after the other when it is there."""
-        assert isinstance(env, RolloutVecEnv)
-        callback.on_rollout_start()
-        if self.over:
-            return False
-        if not env.pool.under_way:
-            env.begin(self._to_play())
-        rollout = env.collect()
-        assert isinstance(rollout, Rollout)
-        rewards = rollout.rewards.copy()
-        self._fill(rollout_buffer, rollout)
-        if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
-            env.begin(self._to_play())
-        ended = episodes_ended(rollout.episodes, self.start_time)
-        for step in range(n_rollout_steps):
-            self.num_timesteps += env.num_envs
-            infos = ended.get(step, [])
-            callback.update_locals({"self": self, "infos": infos, "rewards": rewards[step], "n_steps": step})
-            if not callback.on_step():
-                return False
-            self._update_info_buffer(infos)
-        callback.update_locals({"rollout_buffer": rollout_buffer})
-        callback.on_rollout_end()
-        return True
-
-    def weights(self) -> Weights:
-        """What a checkpoint keeps."""
-        return arrays_of(self.policy)
-
-    def _to_play(self) -> Weights:
-        """What the workers play the next rollout with.
-
-        Where nothing is rewarded, even-handed play seldom gets anywhere: an environment that leans to one action for
-        a whole rollout does, as temporally extended exploration does (Dabney et al. 2021).
-        """
-        if self.lean > 0 and self.reward_scale.silent:
-            return {**self.weights(), LOGIT_NOISE: np.array(self.lean, np.float32)}
-        return self.weights()
-
-    def dump_logs(self, iteration: int = 0) -> None:
-        """As Stable-Baselines3 does it, but a resumed training goes on counting its iterations."""
-        super().dump_logs(iteration and self.rollouts)
-
-    @property
-    def rollouts(self) -> int:
-        """How many were played, before the training was resumed too."""
-        return self.num_timesteps // (self.n_steps * self.n_envs)
-
-    def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
-        starts, last_starts = rollout.starts, rollout.last_starts
-        if self.terminal_on_life_loss:
-            starts, last_starts = rollout.starts_of_lives()
-        buffer.reset()
-        buffer.observations[:] = rollout.features.reshape(buffer.observations.shape)
-        buffer.actions[:] = rollout.actions[..., None]
-        # The time limit is no end of the game: what was still to come is bootstrapped (SB3 issue 633).
-        buffer.rewards[:] = self.reward_scale(rollout.rewards, rollout.starts) + self.gamma * rollout.bootstraps
-        buffer.episode_starts[:] = starts
-        buffer.values[:] = rollout.values
-        buffer.log_probs[:] = rollout.log_probs
-        buffer.pos, buffer.full = buffer.buffer_size, True
-        buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), last_starts)
-        # A memory lasts an episode, however many lives it has.
-        buffer.episode_starts[:] = rollout.starts
+        info = {"r": episode.episode_return, "l": episode.length, "t": seconds}
+        infos.setdefault(episode.step, []).append({"episode": info})
+    return infos
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Each of torch's operations on one thread: sums depend on how they are shared out.
+def single_threaded() -> Iterator[None]:
+    """Run torch's operations on one thread, because sums depend on how they are split among threads.
 
-    A second one would save a quarter of the time where nothing else runs, and cost ten times as much where something
-    does: threads wait for each other at every layer.
+    A second thread would save a quarter of the time on an idle machine, and cost ten times as much on a busy one, where
+    threads wait for each other at every layer.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -147,41 +62,136 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Learner(RolloutMixin):
-    """Mixed into one that learns by gradients, by a `train()` of its own."""
+class OnPolicyRolloutMixin(OnPolicyAlgorithm):
+    """Mixin for an on-policy algorithm: the worker pool collects its rollouts.
+
+    Attributes:
+        pipelined: collect the next rollout while training on the last one.
+        terminal_on_life_loss: treat a lost life as the end of an episode when learning.
+        logit_noise: standard deviation of the logit noise after a rollout without reward; 0 to disable.
+        stop_requested: collect no further rollout.
+        ent_coef_schedule: entropy coefficient by remaining progress.
+        reward_scaler: reward transformation.
+    """
+
+    env: RolloutVecEnv
+    reward_scaler: RewardScaler
+    pipelined = False
+    terminal_on_life_loss = False
+    logit_noise = 0.0
+    stop_requested = False
+    ent_coef_schedule: Callable[[float], float]
+
+    def configure(self, approach: ApproachSettings) -> None:
+        """Set what Stable-Baselines3's constructor has no arguments for."""
+        algorithm = approach.algorithm
+        assert isinstance(algorithm, ActorCriticSettings)
+        self.pipelined, self.terminal_on_life_loss = algorithm.pipelined, algorithm.terminal_on_life_loss
+        self.ent_coef_schedule = schedule_function(algorithm.ent_coef)
+        if isinstance(algorithm, ClippedSettings):
+            self.logit_noise = algorithm.no_reward_logit_noise
+        self.reward_scaler = RewardScaler(approach.reward, self.n_envs, self.gamma)
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Have the workers collect one rollout; callbacks get its steps one by one once it is complete."""
+        assert isinstance(env, RolloutVecEnv)
+        callback.on_rollout_start()
+        if self.stop_requested:
+            return False
+        if not env.pool.rollout_pending:
+            env.start_rollout(self._rollout_weights())
+        rollout = env.collect_rollout()
+        assert isinstance(rollout, Rollout)
+        rewards = rollout.rewards.copy()
+        self._fill(rollout_buffer, rollout)
+        if self.pipelined and self.num_timesteps + n_rollout_steps * env.num_envs < self._total_timesteps:
+            env.start_rollout(self._rollout_weights())
+        step_infos = monitor_infos(rollout.episodes, self.start_time)
+        for step in range(n_rollout_steps):
+            self.num_timesteps += env.num_envs
+            infos = step_infos.get(step, [])
+            callback.update_locals({"self": self, "infos": infos, "rewards": rewards[step], "n_steps": step})
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos)
+        callback.update_locals({"rollout_buffer": rollout_buffer})
+        callback.on_rollout_end()
+        return True
 
     def train(self) -> None:
-        """Stable-Baselines3's own, each operation on one thread.
+        """Run Stable-Baselines3's `train()`, single-threaded and without inactive features.
 
         Raises:
-            DivergedError: preferences are not finite any more.
+            DivergedError: If the logits become non-finite.
         """
-        self.ent_coef = self.entropy(self._current_progress_remaining)
+        self.ent_coef = self.ent_coef_schedule(self._current_progress_remaining)
         try:
-            with one_thread(), only_what_is_shown(self.policy, self.rollout_buffer):
+            with single_threaded(), active_features_only(self.policy, self.rollout_buffer):
                 super().train()
         except ValueError as error:
-            # Of what torch's distributions refuse they print every number.
+            # torch's distributions refuse NaN logits, and print every one of them.
             if "invalid values" not in str(error):
                 raise
-            raise DivergedError.at(self.num_timesteps, "the policy's preferences are nan") from None
+            raise DivergedError.at(self.num_timesteps, "the policy's logits became non-finite") from None
+
+    def weights(self) -> Weights:
+        """Return the weights that a checkpoint stores."""
+        return weights_as_arrays(self.policy)
+
+    def _rollout_weights(self) -> Weights:
+        """Return what the workers need to collect the next rollout.
+
+        After a rollout without any reward they get logit noise: an environment that prefers some actions for a whole
+        rollout explores further than independent samples do (temporally extended exploration, Dabney et al. 2021).
+        """
+        if self.logit_noise > 0 and self.reward_scaler.no_reward:
+            return {**self.weights(), LOGIT_NOISE: np.array(self.logit_noise, np.float32)}
+        return self.weights()
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Log as Stable-Baselines3 does, but count the iterations of the whole run after a resume."""
+        super().dump_logs(iteration and self.n_rollouts)
+
+    @property
+    def n_rollouts(self) -> int:
+        """Number of rollouts collected since the start of the run."""
+        return self.num_timesteps // (self.n_steps * self.n_envs)
+
+    def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
+        starts, last_starts = rollout.starts, rollout.last_starts
+        if self.terminal_on_life_loss:
+            starts, last_starts = rollout.life_starts()
+        buffer.reset()
+        buffer.observations[:] = rollout.features.reshape(buffer.observations.shape)
+        buffer.actions[:] = rollout.actions[..., None]
+        # Truncation by the time limit is not termination: bootstrap the final value (SB3 issue 633).
+        buffer.rewards[:] = self.reward_scaler(rollout.rewards, rollout.starts) + self.gamma * rollout.bootstraps
+        buffer.episode_starts[:] = starts
+        buffer.values[:] = rollout.values
+        buffer.log_probs[:] = rollout.log_probs
+        buffer.pos, buffer.full = buffer.buffer_size, True
+        buffer.compute_returns_and_advantage(torch.from_numpy(rollout.last_values), last_starts)
+        # The recurrent state lasts for a whole episode, however many lives it has.
+        buffer.episode_starts[:] = rollout.starts
 
 
-class RolloutPPO(Learner, PPO):
-    """Stable-Baselines3's PPO, its rollouts played by worker processes."""
+class RolloutPPO(OnPolicyRolloutMixin, PPO):
+    """PPO with rollouts from the worker pool."""
 
 
-class RolloutA2C(Learner, A2C):
-    """Stable-Baselines3's A2C, its rollouts played by worker processes."""
+class RolloutA2C(OnPolicyRolloutMixin, A2C):
+    """A2C with rollouts from the worker pool."""
 
     def learn(
         self, total_timesteps: int, callback: MaybeCallback = None, log_interval: int = 100, *args: Any, **kwargs: Any
     ) -> Self:
-        """As Stable-Baselines3 does it, but every so many rollouts of the whole training are logged."""
+        """Learn as Stable-Baselines3 does, but apply `log_interval` to the rollouts of the whole run."""
         self._log_interval = log_interval
         return super().learn(total_timesteps, callback, 1, *args, **kwargs)
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """As Stable-Baselines3 does it, where it is due."""
-        if self.rollouts % self._log_interval == 0:
+        """Log every `log_interval` rollouts."""
+        if self.n_rollouts % self._log_interval == 0:
             super().dump_logs(iteration)

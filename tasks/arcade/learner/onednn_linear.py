@@ -1,8 +1,8 @@
-"""Products of matrices by oneDNN instead of MKL, forward and backward.
+"""Linear layers by oneDNN instead of MKL, forward and backward.
 
-Both come with torch. For float32 `nn.functional.linear` takes MKL, which leaves an AMD EPYC's AVX-512, half of its
-arithmetic, unused; oneDNN asks what a processor can do, not who made it. It is reached by the operator that
-torch.compile puts in the place of a linear layer.
+Both come with torch. For float32 `nn.functional.linear` uses MKL, which does not use AVX-512 on AMD processors, half of
+their throughput; oneDNN does. It is reached by `torch.ops.mkldnn._linear_pointwise`, the private operator that
+torch.compile substitutes for linear layers; last tried with torch 2.13.0. Without it, torch's own operator is used.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-# The operator is torch's own affair: another version may call it otherwise.
 _ONE_DNN = bool(
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 )
 
-_WORTH = 2 * 10**6
-"""Products of a layer, below which what it takes to call oneDNN is more than what it saves."""
+_MIN_MULTIPLICATIONS = 2 * 10**6
+"""Multiplications of a layer, below which calling oneDNN costs more time than it saves."""
 
 
 class Linear(nn.Linear):
-    """A linear layer whose products are oneDNN's where that is worth it; their last bits are not MKL's."""
+    """Linear layer that uses oneDNN for large batches; results differ from MKL's in the last bits."""
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         return linear(rows, self.weight, self.bias)
 
 
 def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """The rows times the weights, and the bias: by torch itself, unless they are float32 and the CPU's.
+    """Apply a linear layer: by oneDNN if the batch is large, float32 and on the CPU, otherwise by torch's own operator.
 
     Args:
         rows: of shape (n, n_in).
         weight: of shape (n_out, n_in).
         bias: of shape (n_out,).
     """
-    worth = _ONE_DNN and len(rows) * weight.numel() >= _WORTH
-    if not worth or rows.dtype != torch.float32 or not rows.is_cpu:
+    worthwhile = _ONE_DNN and len(rows) * weight.numel() >= _MIN_MULTIPLICATIONS
+    if not worthwhile or rows.dtype != torch.float32 or not rows.is_cpu:
         return nn.functional.linear(rows, weight, bias)
     product: torch.Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
     return product
@@ -64,6 +63,6 @@ class _Linear(torch.autograd.Function):
 
 
 def _product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Rows times rows of another matrix, and the bias."""
+    """Return left @ right.T + bias."""
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return product

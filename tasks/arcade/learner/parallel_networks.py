@@ -1,7 +1,7 @@
-"""Two networks over the same input, each on a thread of its own, forward and backward.
+"""Forward and backward passes of two networks over the same input in parallel, each on its own thread.
 
-Both do what they would do one after the other, in the same order: every number is the same. (Threads of torch's own
-within a product of matrices would make sums depend on how they are shared out, and wait for each other at every layer.)
+Each network's operations and their order are the same as in sequence, so results are bit-identical. (torch's own
+threads split matrix products, which changes sums, and wait for each other at every layer.)
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-_WORTH = 2 * 10**7
-"""Rows times weights of one network, below which handing it to the other thread takes longer than it saves."""
+_MIN_MULTIPLICATIONS = 2 * 10**7
+"""Rows times weights of the smaller network, below which a second thread costs more time than it saves."""
 
 _T = TypeVar("_T")
 
 
-def side_by_side(one: nn.Module, other: nn.Module, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two networks' outputs of the same rows.
+def parallel_forward(one: nn.Module, other: nn.Module, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the outputs of two networks for the same rows.
 
     Args:
-        one: a network, whose weights are not the other's.
-        other: another.
+        one: first network.
+        other: second network, which shares no weights with the first.
         rows: float32 of shape (n, n_features).
     """
     weights = list(one.parameters()), list(other.parameters())
-    if _worth_it(weights, rows):
-        outputs: tuple[torch.Tensor, torch.Tensor] = _SideBySide.apply(  # type: ignore[no-untyped-call]
+    if _is_worthwhile(weights, rows):
+        outputs: tuple[torch.Tensor, torch.Tensor] = _ParallelForward.apply(  # type: ignore[no-untyped-call]
             one, other, rows, weights, *weights[0], *weights[1]
         )
         return outputs
@@ -41,14 +41,14 @@ def side_by_side(one: nn.Module, other: nn.Module, rows: torch.Tensor) -> tuple[
 _Weights = tuple[list[nn.Parameter], list[nn.Parameter]]
 
 
-def _worth_it(weights: _Weights, rows: torch.Tensor) -> bool:
-    # What comes out of shared layers wants a gradient of its own.
+def _is_worthwhile(weights: _Weights, rows: torch.Tensor) -> bool:
+    # The rows need a gradient if they are the output of shared layers.
     if rows.requires_grad or not torch.is_grad_enabled():
         return False
-    return len(rows) * min(sum(array.numel() for array in network) for network in weights) >= _WORTH
+    return len(rows) * min(sum(array.numel() for array in network) for network in weights) >= _MIN_MULTIPLICATIONS
 
 
-class _SideBySide(torch.autograd.Function):
+class _ParallelForward(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, one: nn.Module, other: nn.Module, rows: torch.Tensor, weights: _Weights, *_: nn.Parameter
@@ -60,9 +60,9 @@ class _SideBySide(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        asked = zip(ctx.outputs, ctx.weights, gradients, strict=True)
-        of_one, of_other = _both(*(partial(torch.autograd.grad, *one) for one in asked))
-        return None, None, None, None, *of_one, *of_other
+        arguments = zip(ctx.outputs, ctx.weights, gradients, strict=True)
+        one, other = _both(*(partial(torch.autograd.grad, *of_network) for of_network in arguments))
+        return None, None, None, None, *one, *other
 
 
 def _with_graph(network: nn.Module, rows: torch.Tensor) -> torch.Tensor:
@@ -76,10 +76,10 @@ def _both(here: Callable[[], _T], there: Callable[[], _T]) -> tuple[_T, _T]:
     try:
         return here(), later.result()
     finally:
-        # Nobody may go on while the other thread still reads weights.
+        # Even after an exception, wait until the other thread has stopped reading weights.
         later.exception()
 
 
 @cache
 def _second_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "side-by-side", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(1, "parallel-forward", initializer=torch.set_num_threads, initargs=(1,))

@@ -1,7 +1,7 @@
-"""sb3-contrib's RecurrentPPO over whole rollouts: what learns is its own `train()`.
+"""sb3-contrib's RecurrentPPO with rollouts from the worker pool; training is its own `train()`.
 
-As in `algorithm.py` only `collect_rollouts` differs. sb3-contrib learns from sequences, each begun with what was
-remembered before its first step; the workers hand that over with every step.
+It trains on sequences, each starting from a recurrent state, which the workers record with every step. The override of
+`_process_sequence` and the fields of the rollout buffer are internals of sb3-contrib, last tried with 2.9.2.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
 from tasks.arcade.learner.networks import ActorCritic
-from tasks.arcade.learner.on_policy import Learner
+from tasks.arcade.learner.on_policy import OnPolicyRolloutMixin
 from tasks.arcade.rollouts.on_policy import Rollout
 from tasks.arcade.rollouts.recurrent import RecurrentRollout
 from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
 
 class RecurrentRamPolicy(RecurrentActorCriticPolicy):
-    """sb3-contrib's recurrent policy with an LSTM each for actor and critic, then the layers of a `NetworkSettings`."""
+    """sb3-contrib's recurrent policy: an LSTM each for actor and critic, then the layers of a `NetworkSettings`."""
 
     def __init__(self, *args: Any, network: RecurrentNetworkSettings, **kwargs: Any) -> None:
         self._network = network
@@ -39,8 +39,8 @@ class RecurrentRamPolicy(RecurrentActorCriticPolicy):
         episode_starts: torch.Tensor,
         lstm: nn.LSTM,
     ) -> tuple[torch.Tensor, Any]:
-        # sb3-contrib goes step by step as soon as an episode starts anywhere; where one starts with its sequence, as
-        # in all that is learned from, forgetting beforehand comes to the same, in a third of the time.
+        # sb3-contrib iterates over the steps as soon as any episode starts. In training, episodes only start at the
+        # start of a sequence: resetting the state beforehand is equivalent, and takes a third of the time.
         starts = episode_starts.reshape(lstm_states[0].shape[1], -1)
         kept = (1 - starts[:, 0]).reshape(1, -1, 1)
         before = (kept * lstm_states[0], kept * lstm_states[1])
@@ -48,13 +48,13 @@ class RecurrentRamPolicy(RecurrentActorCriticPolicy):
         return RecurrentActorCriticPolicy._process_sequence(features, before, later.flatten(), lstm)
 
 
-class RolloutRecurrentPPO(Learner, RecurrentPPO):
-    """sb3-contrib's RecurrentPPO, its rollouts played by worker processes."""
+class RolloutRecurrentPPO(OnPolicyRolloutMixin, RecurrentPPO):
+    """RecurrentPPO with rollouts from the worker pool."""
 
     def _fill(self, buffer: RolloutBuffer, rollout: Rollout) -> None:
         super()._fill(buffer, rollout)
         assert isinstance(buffer, RecurrentRolloutBuffer)
         assert isinstance(rollout, RecurrentRollout)
-        kept = (buffer.hidden_states_pi, buffer.cell_states_pi, buffer.hidden_states_vf, buffer.cell_states_vf)
-        for part, states in enumerate(kept):
-            states[:, 0] = rollout.memories[:, :, part]
+        rows = (buffer.hidden_states_pi, buffer.cell_states_pi, buffer.hidden_states_vf, buffer.cell_states_vf)
+        for row, states in enumerate(rows):
+            states[:, 0] = rollout.states[:, :, row]

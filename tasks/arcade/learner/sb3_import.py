@@ -1,6 +1,6 @@
-"""A zip of Stable-Baselines3 that somebody else made becomes a checkpoint of ours, where its policy is one.
+"""Import a Stable-Baselines3 zip as a checkpoint, if its policy is an MlpPolicy of PPO or A2C on RAM.
 
-It is read by Stable-Baselines3's own reader, which unpickles: whoever made the file decides what that runs.
+Stable-Baselines3's reader unpickles the file, which can run arbitrary code.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _NETWORK = ("mlp_extractor.", "action_net.", "value_net.")
 
 
 @dataclass(frozen=True)
-class ForeignModel:
-    """What a zip holds.
+class ExternalModel:
+    """Contents of a zip.
 
     Attributes:
-        log: where it is from; nothing is known of its returns.
-        checkpoint: what plays; none: it cannot be played here.
-        reason: why not.
-        parameters: its hyper-parameters, as words.
-        steps: that it was trained.
+        log: the source; a zip has no returns.
+        checkpoint: the imported checkpoint; None if the policy is not supported.
+        reason: why there is no checkpoint; empty if there is one.
+        parameters: hyperparameters, as text.
+        steps: environment steps trained.
     """
 
     log: ExternalLog
@@ -54,73 +54,77 @@ class ForeignModel:
     steps: int
 
 
-class _NoCheckpointError(ValueError):
-    """What is in the zip does not play on 128 bytes of RAM; the message says why."""
+class _UnsupportedPolicyError(ValueError):
+    """The policy of a zip cannot be imported."""
 
 
-def read_zip(path: Path, game: GameSettings, approach: str, seed: int) -> ForeignModel:
-    """Read a zip of Stable-Baselines3. This may run code that is in it.
+def read_sb3_zip(path: Path, game: GameSettings, approach: str, seed: int) -> ExternalModel:
+    """Read a Stable-Baselines3 zip. This can run arbitrary code that it contains.
 
     Args:
         path: the zip.
-        game: that it plays.
-        approach: what it is called.
-        seed: of its training.
+        game: emulator settings it was trained with.
+        approach: name of its approach in comparisons.
+        seed: its training seed.
 
     Raises:
-        ExternalRunError: it is no such zip.
+        ExternalRunError: If the file is not a Stable-Baselines3 zip.
     """
-    data, weights = _loaded(path)
-    numbers = {word: _number(data.get(word)) for word in (*_NUMBERS, *_SCHEDULES)}
-    parameters = {word: str(value) for word, value in numbers.items() if value is not None}
+    data, weights = _load(path)
+    values = {name: _hyperparameter(data.get(name)) for name in (*_NUMBERS, *_SCHEDULES)}
+    parameters = {name: str(value) for name, value in values.items() if value is not None}
     try:
         checkpoint = _checkpoint(data, weights, game, approach, seed)
         reason = ""
-    except _NoCheckpointError as error:
+    except _UnsupportedPolicyError as error:
         checkpoint, reason = None, str(error)
-    taken = "its policy" if checkpoint else "its hyper-parameters"
-    log = ExternalLog((Source(file=printable_path(path), kind="Stable-Baselines3's zip", taken=taken),))
+    taken = "policy" if checkpoint else "hyperparameters"
+    log = ExternalLog((Source(file=printable_path(path), kind="Stable-Baselines3 zip", taken=taken),))
     steps = data.get("num_timesteps", 0)
-    return ForeignModel(log, checkpoint, reason, parameters, steps if isinstance(steps, int) and steps > 0 else 0)
+    return ExternalModel(log, checkpoint, reason, parameters, steps if isinstance(steps, int) and steps > 0 else 0)
 
 
-def _loaded(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             data, params, _ = load_from_zip_file(path, device="cpu")
         policy: Any = params["policy"]
         return dict(data or {}), {name: tensor.detach().numpy() for name, tensor in policy.items()}
-    # What is unpickled may raise anything.
+    # Unpickling can raise any exception.
     except Exception as error:
-        said = str(error).splitlines()[0] if str(error) else ""
-        raise ExternalRunError(f"{path} is no zip of Stable-Baselines3: {type(error).__name__} {said}".rstrip()) from None
+        cause = f"{type(error).__name__} {str(error).partition(chr(10))[0]}".rstrip()
+        raise ExternalRunError(f"{path} is not a Stable-Baselines3 zip: {cause}") from None
 
 
 def _checkpoint(
     data: Mapping[str, Any], weights: Mapping[str, np.ndarray], game: GameSettings, approach: str, seed: int
 ) -> Checkpoint:
-    kind, seen = data.get("policy_class"), data.get("observation_space")
-    # DQN plays the best value, or anything at all: not by preferences that could be sampled from.
+    kind, space = data.get("policy_class"), data.get("observation_space")
+    # Weights and layout of other policies, such as DQN's, differ.
     if kind is not ActorCriticPolicy:
         name = getattr(kind, "__name__", str(kind))
-        raise _NoCheckpointError(f"its policy is a {name}; an MlpPolicy of PPO or A2C can be played here")
-    if not isinstance(seen, spaces.Box) or seen.shape != (RAM_SIZE,) or seen.dtype != np.uint8:
-        raise _NoCheckpointError(f"it observes {seen}, not the {RAM_SIZE} bytes of RAM")
-    # What it makes of RAM may leave no weights behind, by which it would be known.
+        raise _UnsupportedPolicyError(f"its policy is a {name}: only MlpPolicy of PPO or A2C is supported")
+    if not isinstance(space, spaces.Box) or space.shape != (RAM_SIZE,) or space.dtype != np.uint8:
+        raise _UnsupportedPolicyError(f"it observes {space}, not the {RAM_SIZE} bytes of RAM")
+    # A features extractor without weights leaves no trace in the state dict.
     extractor = (data.get("policy_kwargs") or {}).get("features_extractor_class", FlattenExtractor)
     if extractor is not FlattenExtractor:
         name = getattr(extractor, "__name__", str(extractor))
-        raise _NoCheckpointError(f"its policy sees RAM through a {name}; an MlpPolicy on RAM as it is can be played")
-    names, theirs = action_names(game), len(weights.get("action_net.bias", ()))
-    if len(names) != theirs:
-        raise _NoCheckpointError(f"it has {theirs} actions, {game.env_id} has {len(names)}")
+        raise _UnsupportedPolicyError(
+            f"its policy has the features extractor {name}: only MlpPolicy on plain RAM is supported"
+        )
+    names, n_actions = action_names(game), len(weights.get("action_net.bias", ()))
+    if len(names) != n_actions:
+        raise _UnsupportedPolicyError(f"it has {n_actions} actions, {game.env_id} has {len(names)}")
     try:
         network = NetworkSettings(
             pi=_widths(weights, "policy_net"), vf=_widths(weights, "value_net"), activation=_activation(data)
         )
-        own = _on_scaled_ram({name: array for name, array in weights.items() if name.startswith(_NETWORK)}, network)
-        check_weights(network, RAM_SIZE, own)
+        converted = _for_scaled_ram(
+            {name: array for name, array in weights.items() if name.startswith(_NETWORK)}, network
+        )
+        check_weights(network, RAM_SIZE, converted)
         settings = RunSettings(
             game=game,
             approach=_approach(data, network, approach),
@@ -129,12 +133,12 @@ def _checkpoint(
             checkpoint_every=max(data["num_timesteps"], 1),
         )
     except ValidationError as error:
-        raise _NoCheckpointError(f"its settings are none: {first_error(error)}") from None
+        raise _UnsupportedPolicyError(f"its settings are not supported: {first_error(error)}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise _NoCheckpointError(f"it is no MlpPolicy on RAM: {error}") from None
-    if left := sorted(name for name in weights if name not in own):
-        raise _NoCheckpointError(f"its policy has more than an MlpPolicy: {', '.join(left[:3])}")
-    return Checkpoint(settings, settings.steps, names, own, Statistics.empty())
+        raise _UnsupportedPolicyError(f"it is not an MlpPolicy on RAM: {error}") from None
+    if extra := sorted(name for name in weights if name not in converted):
+        raise _UnsupportedPolicyError(f"its policy has weights that no MlpPolicy has: {', '.join(extra[:3])}")
+    return Checkpoint(settings, settings.steps, names, converted, Statistics.empty())
 
 
 def _widths(weights: Mapping[str, np.ndarray], net: str) -> tuple[int, ...]:
@@ -149,33 +153,34 @@ def _activation(data: Mapping[str, Any]) -> Any:
     return getattr(activation, "__name__", str(activation)).lower() if activation else "tanh"
 
 
-def _on_scaled_ram(weights: Mapping[str, np.ndarray], network: NetworkSettings) -> Weights:
-    """Stable-Baselines3 gives a network RAM as 0 to 255, ours as 0 to 1: the first layers make up for it."""
-    firsts = {
+def _for_scaled_ram(weights: Mapping[str, np.ndarray], network: NetworkSettings) -> Weights:
+    """Return the weights for inputs scaled to [0, 1]; Stable-Baselines3's networks get RAM as 0 to 255."""
+    first_layers = {
         "mlp_extractor.policy_net.0.weight" if network.pi else "action_net.weight",
         "mlp_extractor.value_net.0.weight" if network.vf else "value_net.weight",
     }
     return {
-        name: np.asarray(array * np.float32(255) if name in firsts else array, np.float32)
+        name: np.asarray(array * np.float32(255) if name in first_layers else array, np.float32)
         for name, array in weights.items()
     }
 
 
 def _approach(data: Mapping[str, Any], network: NetworkSettings, name: str) -> ApproachSettings:
     kind = PpoSettings if "clip_range" in data else A2cSettings
-    known = {word: _number(data.get(word)) for word in (*_NUMBERS, *_SCHEDULES) if word in kind.model_fields}
-    algorithm = kind.model_validate({word: value for word, value in known.items() if value is not None})
+    names = [name for name in (*_NUMBERS, *_SCHEDULES) if name in kind.model_fields]
+    values = {name: _hyperparameter(data.get(name)) for name in names}
+    algorithm = kind.model_validate({name: value for name, value in values.items() if value is not None})
     return ApproachSettings(
         name=name,
-        description=f"imported: {algorithm.algorithm} of Stable-Baselines3 on RAM",
+        description=f"Imported {algorithm.algorithm.upper()} of Stable-Baselines3 on RAM",
         algorithm=algorithm.model_copy(update={"network": network}),
         features=FeatureSettings(kind="scaled"),
         n_envs=data.get("n_envs", 1),
     )
 
 
-def _number(value: object) -> float | int | str | None:
-    """A hyper-parameter; of a schedule its beginning and end, as if it fell in a line."""
+def _hyperparameter(value: object) -> float | int | str | None:
+    """Return a hyperparameter; a schedule as a linear one between its start and its end."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if not callable(value):
@@ -183,7 +188,7 @@ def _number(value: object) -> float | int | str | None:
     schedule: Callable[[float], object] = value
     try:
         start, end = (float(str(schedule(progress))) for progress in (1.0, 0.0))
-    # It is anybody's code, and Stable-Baselines3 itself need never have asked it for the end.
+    # A custom schedule can raise any exception, in particular at the end, which training may never reach.
     except Exception:
         return None
     return start if start == end else f"lin_{start:g}_{end:g}"

@@ -1,4 +1,4 @@
-"""One environment of a rollout: emulator, generators and snapshots."""
+"""One training environment: emulator, action generator and snapshots."""
 
 from __future__ import annotations
 
@@ -14,40 +14,47 @@ from tasks.arcade.emulator.frame_stack import FrameStack, FrameStacker
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.settings.game import GameSettings
 
-LOGIT_NOISE = "lean"
-"""Among the weights that a rollout is played with: the deviation of what is added to each environment's preferences."""
+LOGIT_NOISE = "logit_noise"
+"""Key of the logit noise's standard deviation among the weights sent to the workers: float32 of shape ()."""
 
 
 @dataclass(frozen=True)
 class EnvironmentState:
-    """One environment in flight: its episode's start and the actions since, which are played again to bring it back.
+    """Snapshot of an environment in mid-episode, restored by replaying the actions from the episode's start.
 
-    A state cloned in the middle of an episode would not do: ALE leaves the last executed action out of it, which a
-    sticky action repeats.
+    An emulator state cloned in mid-episode is not exact: ALE omits the last executed action, which a sticky action
+    repeats.
 
-    What a policy remembers of the episode cannot be computed again, for its weights were others then: `memory` is one
-    row of a `Memory`, its float32 numbers one after the other; empty where the policy has none.
+    Attributes:
+        start: the emulator at the episode's start.
+        actions: the actions since.
+        action_generator: state of the generator that samples actions.
+        recurrent_state: float32 bytes of the environment's row of the `RecurrentState`; empty if the policy is
+            feedforward. It cannot be recomputed, because the policy had other weights at the time.
     """
 
     start: EpisodeStart
     actions: tuple[int, ...]
     action_generator: dict[str, Any]
-    memory: bytes = b""
+    recurrent_state: bytes = b""
 
 
 class Environment:
-    """One environment in training: an emulator, its own action generator, and the episode under way.
+    """One environment of a training run: an emulator, its own action generator, and the current episode.
 
     Args:
-        game: the game.
-        seed: of the run.
-        index: which of the run's environments.
-        ram: where its RAM is kept, uint8 of shape (128,).
-        previous: where the RAM one step before is kept; at an episode's start the same.
-        stack: where the last pictures are kept, for a policy on pixels; none: nobody looks at the screen.
+        game: emulator settings.
+        seed: seed of the run.
+        index: index among the run's environments.
+        ram: array to write the RAM into, uint8 of shape (128,).
+        previous: array to write the previous step's RAM into; at an episode's start the same RAM.
+        stack: array to write the stacked frames into (default: frames are not observed).
 
     Attributes:
-        lost_life: the last step lost one; never in games that count none.
+        ram: current RAM.
+        previous: RAM one step before.
+        episode_return: return of the current episode so far.
+        lost_life: whether the last step lost a life; always False in games without lives.
     """
 
     def __init__(
@@ -59,9 +66,9 @@ class Environment:
         self._generator = np.random.default_rng(int(action_seed))
         self.ram, self.previous = ram, previous
         self.lost_life = False
-        self._begin(int(reset_seed))
+        self._reset(int(reset_seed))
 
-    def _begin(self, seed: int | None = None) -> None:
+    def _reset(self, seed: int | None = None) -> None:
         self._emulator.reset(seed)
         self._start = self._emulator.episode_start()
         self._since: list[int] = []
@@ -72,23 +79,24 @@ class Environment:
 
     @property
     def length(self) -> int:
-        """Steps of the episode under way."""
+        """Steps of the current episode."""
         return len(self._since)
 
     @property
     def n_actions(self) -> int:
-        """How many actions there are."""
+        """Number of actions."""
         return self._emulator.n_actions
 
     def uniforms(self, n: int) -> npt.NDArray[np.float64]:
-        """The next n numbers of this environment's own generator, in [0, 1)."""
+        """Draw n numbers in [0, 1) from this environment's generator."""
         return self._generator.random(n)
 
     def logit_noise(self) -> Floats:
-        """Actions that this environment leans to, drawn anew: float32 of shape (n_actions,), of deviation 1."""
+        """Draw standard normal noise from this environment's generator: float32 of shape (n_actions,)."""
         return self._generator.standard_normal(self.n_actions, np.float32)
 
     def step(self, action: int) -> tuple[float, bool, bool]:
+        """Play one step; returns reward, terminated, truncated."""
         self.previous[:] = self.ram
         lives = self._emulator.lives
         reward, terminated, truncated = self._emulator.step(action)
@@ -99,17 +107,18 @@ class Environment:
         self.episode_return += reward
         return reward, terminated, truncated
 
-    def begin_next(self) -> None:
-        self._begin()
+    def start_next_episode(self) -> None:
+        """Start the next episode; its random start follows from the emulator's own generator."""
+        self._reset()
 
-    def mark(self) -> Callable[[], EnvironmentState]:
-        """What tells, then or later, the state that the environment is in now."""
+    def snapshot(self) -> Callable[[], EnvironmentState]:
+        """Return a function that returns the state as of now, also later: most snapshots are never needed."""
         start, since, length = self._start, self._since, self.length
         generator = dict(self._generator.bit_generator.state)
         return lambda: EnvironmentState(start, tuple(since[:length]), generator)
 
     def restore(self, state: EnvironmentState, on_step: Callable[[], None] = lambda: None) -> None:
-        """Bring an environment back to where it was, by playing its episode again; `on_step` is called at each step."""
+        """Restore a state by replaying its episode; `on_step` is called before each step."""
         self._emulator.restore(state.start)
         self._start, self._since, self.episode_return = state.start, [], 0.0
         self.previous[:] = self.ram

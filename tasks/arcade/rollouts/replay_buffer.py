@@ -1,10 +1,10 @@
-"""The replay buffer: the last steps of every environment, as RAM, from which transitions are drawn.
+"""Replay buffer of RAM: a ring of the last steps of every environment, from which transitions are sampled.
 
-Kept are bytes, not features: features depend on statistics that grow with training, so they are computed when a batch
-is drawn, with the statistics that the policy now plays with, and old steps mean what new ones mean. Rewards are kept as
-the game gave them, for the same reason. A step is kept once: the RAM before it and the RAM after it are its neighbors'
-in the same environment, which makes about 135 bytes a step (100,000 steps: 13.5 MB), in memory and in a checkpoint.
-Only where the time limit cut an episode is the RAM after it kept besides, 128 bytes.
+It stores RAM instead of features, because features depend on statistics that change during training: they are computed
+when a batch is sampled, with the statistics that the policy currently plays with. Rewards are stored untransformed for
+the same reason. Each RAM is stored once, since the RAM before and after a step are its neighbors in the same
+environment: about 135 bytes per step (13.5 MB per 100,000 steps), in memory and in a checkpoint. Only where the time
+limit truncated an episode is the final RAM stored separately, 128 bytes.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import numpy.typing as npt
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
 from tasks.arcade.policies.actor_critic import Floats
 from tasks.arcade.policies.feature_statistics import Rams
-from tasks.arcade.rollouts.off_policy import End, Transitions
+from tasks.arcade.rollouts.off_policy import StepEnd, Transitions
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Transitions, one a row.
+    """A batch of transitions.
 
     Attributes:
         rams: uint8 (n, 128).
         previous: uint8 (n, 128), the RAM one step before; at an episode's start the RAM itself.
         actions: int64 (n,).
-        rewards: float32 (n,), the game's own.
-        next_rams: uint8 (n, 128), the RAM one step later; of no meaning where the episode has terminated.
-        terminated: bool (n,); the time limit's cut is no end of the game.
-        lost: bool (n,), where a life was lost and the episode went on.
+        rewards: float32 (n,), untransformed.
+        next_rams: uint8 (n, 128), the RAM one step later; undefined where the episode terminated.
+        terminated: bool (n,), False where the time limit truncated the episode.
+        life_losses: bool (n,), where a life was lost and the episode continued.
     """
 
     rams: Rams
@@ -42,22 +42,22 @@ class Batch:
     rewards: Floats
     next_rams: Rams
     terminated: npt.NDArray[np.bool_]
-    lost: npt.NDArray[np.bool_]
+    life_losses: npt.NDArray[np.bool_]
 
 
 class TransitionBuffer:
-    """A ring of the last steps.
+    """Ring buffer of the last steps.
 
     Args:
-        size: steps of all environments together that it holds, about.
-        n_envs: environments.
+        size: approximate capacity in steps, all environments together.
+        n_envs: number of environments.
 
     Attributes:
-        rows: steps of each environment that it holds.
+        rows: capacity in steps per environment.
     """
 
     def __init__(self, size: int, n_envs: int) -> None:
-        # The oldest row of a full ring is never drawn, for the RAM before it is gone: one alone would not do.
+        # The oldest row of a full ring is never sampled, because the RAM before it is gone: at least two are needed.
         self.rows = max(size // n_envs, 2)
         grid = (self.rows, n_envs)
         self._rams = np.zeros((*grid, RAM_SIZE), np.uint8)
@@ -66,38 +66,38 @@ class TransitionBuffer:
         self._starts = np.zeros(grid, np.bool_)
         self._ends = np.zeros(grid, np.uint8)
         self._after = np.zeros((n_envs, RAM_SIZE), np.uint8)
-        self._cuts: dict[tuple[int, int], Ram] = {}
+        self._final_rams: dict[tuple[int, int], Ram] = {}
         self._added = 0
 
     def __len__(self) -> int:
-        """Steps of each environment that are there."""
+        """Number of steps stored per environment."""
         return min(self._added, self.rows)
 
-    def add(self, played: Transitions) -> None:
-        """Keep a rollout, in the place of the oldest steps; of one longer than the ring its last steps."""
-        n_steps = len(played.rams)
+    def add(self, rollout: Transitions) -> None:
+        """Add a rollout, overwriting the oldest steps; of a rollout longer than the ring, add its last steps."""
+        n_steps = len(rollout.rams)
         kept = slice(max(n_steps - self.rows, 0), n_steps)
         rows = (self._added + np.arange(kept.start, kept.stop)) % self.rows
-        self._rams[rows], self._actions[rows] = played.rams[kept], played.actions[kept]
-        self._rewards[rows], self._starts[rows] = played.rewards[kept], played.starts[kept]
-        self._ends[rows] = played.ends[kept]
-        over = set(rows.tolist())
-        self._cuts = {place: ram for place, ram in self._cuts.items() if place[0] not in over}
-        for at, env in np.argwhere(played.ends[kept] == End.TRUNCATED).tolist():
-            self._cuts[int(rows[at]), env] = played.next_rams[kept][at, env].copy()
-        self._after = played.next_rams[-1].copy()
+        self._rams[rows], self._actions[rows] = rollout.rams[kept], rollout.actions[kept]
+        self._rewards[rows], self._starts[rows] = rollout.rewards[kept], rollout.starts[kept]
+        self._ends[rows] = rollout.ends[kept]
+        overwritten = set(rows.tolist())
+        self._final_rams = {place: ram for place, ram in self._final_rams.items() if place[0] not in overwritten}
+        for at, env in np.argwhere(rollout.ends[kept] == StepEnd.TRUNCATED).tolist():
+            self._final_rams[int(rows[at]), env] = rollout.next_rams[kept][at, env].copy()
+        self._after = rollout.next_rams[-1].copy()
         self._added += n_steps
 
-    def cut(self) -> None:
-        """What is added next is of other episodes: those under way end here, as if by the time limit."""
+    def truncate_episodes(self) -> None:
+        """Truncate all running episodes: the next steps added belong to other episodes."""
         if self._added:
             newest = (self._added - 1) % self.rows
-            for env in np.flatnonzero(np.isin(self._ends[newest], (End.NONE, End.LOST_LIFE))).tolist():
-                self._cuts[newest, env] = self._after[env]
-                self._ends[newest, env] = End.TRUNCATED
+            for env in np.flatnonzero(np.isin(self._ends[newest], (StepEnd.NONE, StepEnd.LOST_LIFE))).tolist():
+                self._final_rams[newest, env] = self._after[env]
+                self._ends[newest, env] = StepEnd.TRUNCATED
 
-    def draw(self, n: int) -> Batch:
-        """Draw n transitions, any of them as likely, by NumPy's global generator, as Stable-Baselines3 does."""
+    def sample(self, n: int) -> Batch:
+        """Sample n transitions uniformly, using NumPy's global generator as Stable-Baselines3 does."""
         if self._added >= self.rows:
             rows = (self._added + np.random.randint(1, self.rows, n)) % self.rows
         else:
@@ -106,52 +106,52 @@ class TransitionBuffer:
         rams, ends = self._rams[rows, envs], self._ends[rows, envs]
         newest = rows == (self._added - 1) % self.rows
         next_rams = np.where(newest[:, None], self._after[envs], self._rams[(rows + 1) % self.rows, envs])
-        for at in np.flatnonzero(ends == End.TRUNCATED):
-            next_rams[at] = self._cuts[int(rows[at]), int(envs[at])]
+        for at in np.flatnonzero(ends == StepEnd.TRUNCATED):
+            next_rams[at] = self._final_rams[int(rows[at]), int(envs[at])]
         return Batch(
             rams=rams,
             previous=np.where(self._starts[rows, envs, None], rams, self._rams[rows - 1, envs]),
             actions=self._actions[rows, envs].astype(np.int64),
             rewards=self._rewards[rows, envs],
             next_rams=next_rams,
-            terminated=ends == End.TERMINATED,
-            lost=ends == End.LOST_LIFE,
+            terminated=ends == StepEnd.TERMINATED,
+            life_losses=ends == StepEnd.LOST_LIFE,
         )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that it holds, as plain arrays, for a checkpoint; copies."""
-        places = np.array(sorted(self._cuts), np.int64).reshape(-1, 2)
+        """Return copies of the contents as plain arrays, as a checkpoint stores them."""
+        places = np.array(sorted(self._final_rams), np.int64).reshape(-1, 2)
         return {
             **{name: array[: len(self)].copy() for name, array in self._grids().items()},
             "after": self._after.copy(),
             "added": np.array([self._added], np.int64),
             "cut_places": places,
-            "cut_rams": np.array([self._cuts[row, env] for row, env in places.tolist()], np.uint8).reshape(
+            "cut_rams": np.array([self._final_rams[row, env] for row, env in places.tolist()], np.uint8).reshape(
                 -1, RAM_SIZE
             ),
         }
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], n_actions: int) -> None:
-        """Hold what `arrays` gave, of a buffer as large.
+        """Restore the result of `arrays` of a buffer of the same size.
 
         Raises:
-            ValueError: it is not what such a buffer of a game with so many actions can hold.
+            ValueError: If the arrays do not fit this buffer or a game with this many actions.
         """
         self._added = max(int(arrays["added"][0]), 0)
         places = [(int(row), int(env)) for row, env in arrays["cut_places"]]
-        held = {name: array[: len(self)] for name, array in self._grids().items()} | {"after": self._after}
-        wanted = {name: (array.shape, array.dtype) for name, array in held.items()}
-        wanted["cut_rams"] = ((len(places), RAM_SIZE), np.dtype(np.uint8))
-        for name, kind in wanted.items():
+        contents = {name: array[: len(self)] for name, array in self._grids().items()} | {"after": self._after}
+        expected = {name: (array.shape, array.dtype) for name, array in contents.items()}
+        expected["cut_rams"] = ((len(places), RAM_SIZE), np.dtype(np.uint8))
+        for name, kind in expected.items():
             if (arrays[name].shape, arrays[name].dtype) != kind:
-                raise ValueError(f"the replay buffer's {name} should be {kind}, not {arrays[name].shape}")
-        for name, array in held.items():
+                raise ValueError(f"the replay buffer's {name} has shape {arrays[name].shape}, expected {kind}")
+        for name, array in contents.items():
             array[:] = arrays[name]
-        if places != [tuple(place) for place in np.argwhere(self._ends == End.TRUNCATED).tolist()]:
-            raise ValueError("the replay buffer's cuts are not where episodes were cut")
-        if self._actions.max() >= n_actions or self._ends.max() > max(End) or not np.isfinite(self._rewards).all():
-            raise ValueError("the replay buffer holds actions, ends or rewards that there are not")
-        self._cuts = dict(zip(places, arrays["cut_rams"], strict=True))
+        if places != [tuple(place) for place in np.argwhere(self._ends == StepEnd.TRUNCATED).tolist()]:
+            raise ValueError("the replay buffer's final RAMs do not match its truncated episodes")
+        if self._actions.max() >= n_actions or self._ends.max() > max(StepEnd) or not np.isfinite(self._rewards).all():
+            raise ValueError("the replay buffer holds invalid actions, ends or rewards")
+        self._final_rams = dict(zip(places, arrays["cut_rams"], strict=True))
 
     def _grids(self) -> dict[str, npt.NDArray[Any]]:
         return {

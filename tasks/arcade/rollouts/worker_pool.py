@@ -1,7 +1,7 @@
-"""Worker processes that play whole rollouts: the emulator's own speed, with no exchange at each step.
+"""Pool of worker processes that collect whole rollouts, without communication at every step.
 
-Each worker owns some environments. Once a rollout it is sent the weights, plays `n_steps` steps of each of its
-environments by itself, and leaves what it saw in memory shared with the parent.
+Each worker owns some of the environments. Once per rollout it receives the weights, plays `n_steps` steps in each of
+its environments and writes them to memory shared with the parent.
 """
 
 from __future__ import annotations
@@ -31,35 +31,36 @@ from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.rollouts.environment import EnvironmentState
-from tasks.arcade.rollouts.on_policy import Episode, Played, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.on_policy import CollectedSteps, FinishedEpisode, RolloutPlayer, RolloutSettings
 
 HANG_SECONDS = 20
-"""A step takes about a millisecond: a worker that plays none for this long hangs."""
+"""A worker without a step for this long hangs; a step takes about a millisecond."""
 START_SECONDS = 120
-"""A worker's first answer waits for Python and its libraries to load, on a busy machine."""
-_OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C and Prefect's cancelling reach the whole process group; the parent decides what they mean."""
-_LOOK_FOR_PARENT_EVERY = 64
-_LOOK_SECONDS = 0.25
-"""Between looks, while workers play, at whether they live and whether the rollout is still wanted."""
+"""Limit for a worker's first answer, which waits for imports on a busy machine."""
+_GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C and Prefect's cancellation signal the whole process group; only the parent handles them."""
+_PARENT_CHECK_STEPS = 64
+"""Steps between a worker's checks that its parent is alive."""
+_POLL_SECONDS = 0.25
+"""Interval of the parent's checks for hanging workers and cancellation while it waits."""
 
 
 class WorkerError(RamreelError):
-    """A worker died, hangs or raised; the message is the worker's own."""
+    """A worker died, hangs or raised an exception."""
 
 
-class _Shared:
-    """The rollout's arrays in memory that parent and workers share; freed by the system when the last one ends."""
+class _SharedBuffers:
+    """A rollout's arrays in memory shared by parent and workers."""
 
     def __init__(self, settings: RolloutSettings) -> None:
         self._layout = settings.layout()
-        # Shared arrays of the standard library lie in unlinked files: a killed parent leaves nothing behind.
+        # RawArray maps an unlinked file: the system frees it even if the parent is killed.
         self._raw = {
             name: RawArray(ctypes.c_char, int(np.prod(shape)) * np.dtype(kind).itemsize)
             for name, (shape, kind) in self._layout.items()
         }
         self.beats = RawArray(ctypes.c_long, settings.n_envs)
-        self.given_up = RawValue(ctypes.c_bool, False)
+        self.cancelled = RawValue(ctypes.c_bool, False)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {
@@ -84,8 +85,8 @@ class _Snapshot:
     before: bool
 
 
-class _GivenUpError(Exception):
-    """A rollout is not wanted any more."""
+class _CancelledError(Exception):
+    """The current rollout was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,17 @@ class _Failed:
     details: str
 
 
-def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connection) -> None:
-    """A worker's life: plays what it is asked to, until its parent closes the pipe or is gone."""
-    for number in _OF_THE_GROUP:
+def _worker_main(settings: RolloutSettings, shared: _SharedBuffers, span: range, pipe: Connection) -> None:
+    """Worker main loop: handle requests until the parent closes the pipe or dies."""
+    for number in _GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_THE_GROUP)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
     with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(1):
         try:
-            player, beat = settings.player(span, shared.arrays()), _heart(shared, span)
+            player, beat = settings.player(span, shared.arrays()), _heartbeat(shared, span)
             pipe.send(None)
             while True:
-                pipe.send(_answer(player, pipe.recv(), beat))
+                pipe.send(_handle(player, pipe.recv(), beat))
         except (EOFError, BrokenPipeError):
             raise
         except Exception as error:
@@ -112,37 +113,37 @@ def _work(settings: RolloutSettings, shared: _Shared, span: range, pipe: Connect
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Signals to the process group wait; a process that is started meanwhile goes on holding them back itself."""
-    # The first process that is started brings another one along, which lets them through again here.
+def _blocked_signals() -> Iterator[None]:
+    """Block the group's signals; a process started meanwhile inherits the mask until it ignores them."""
+    # Starting the first process also starts the resource tracker, which would unblock them here.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_GROUP)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _heart(shared: _Shared, span: range) -> Callable[[], None]:
-    """What a worker does at each step: show that it lives; end when its parent does not, or the rollout is given up."""
+def _heartbeat(shared: _SharedBuffers, span: range) -> Callable[[], None]:
+    """Return a worker's callback per step: count it, exit if the parent died, raise if the rollout was cancelled."""
     parent = mp.parent_process()
     assert parent is not None
 
     def beat() -> None:
         shared.beats[span.start] += 1
-        if shared.beats[span.start] % _LOOK_FOR_PARENT_EVERY == 0 and wait([parent.sentinel], timeout=0):
+        if shared.beats[span.start] % _PARENT_CHECK_STEPS == 0 and wait([parent.sentinel], timeout=0):
             raise SystemExit(0)
-        if shared.given_up.value:
-            raise _GivenUpError
+        if shared.cancelled.value:
+            raise _CancelledError
 
     return beat
 
 
-def _answer(player: RolloutPlayer, message: object, beat: Callable[[], None]) -> object:
+def _handle(player: RolloutPlayer, message: object, beat: Callable[[], None]) -> object:
     match message:
         case _Play(weights, statistics):
-            with contextlib.suppress(_GivenUpError):
+            with contextlib.suppress(_CancelledError):
                 return player.play(weights, statistics, beat)
             return None
         case _Snapshot(before):
@@ -162,29 +163,35 @@ class _Worker:
 
 
 class WorkerPool:
-    """Persistent worker processes over the environments of one training.
+    """Persistent worker processes over the environments of one training run.
 
-    Use as a context manager: the workers end with it, and by themselves when the parent is gone.
+    Use it as a context manager. Workers exit on their own if the parent dies.
+
+    Attributes:
+        settings: specification of the rollouts.
 
     Raises:
-        WorkerError: from any method, when a worker died, hangs or raised.
+        WorkerError: From any method, if a worker died, hangs or raised an exception.
     """
 
     def __init__(self, settings: RolloutSettings, workers: int) -> None:
         self.settings = settings
         context = mp.get_context("spawn")
-        self._shared = _Shared(settings)
+        self._shared = _SharedBuffers(settings)
         self._workers: list[_Worker] = []
-        self._under_way = False
-        self._played: list[list[Episode] | None] | None = None
+        self._pending = False
+        self._answers: list[list[FinishedEpisode] | None] | None = None
         try:
-            for span in _spans(settings.n_envs, min(workers, settings.n_envs)):
+            for span in _split_evenly(settings.n_envs, min(workers, settings.n_envs)):
                 ours, theirs = context.Pipe()
-                _be_patient(ours)
+                _set_timeouts(ours)
                 process = context.Process(
-                    target=_work, args=(settings, self._shared, span, theirs), name=f"rollouts {span}", daemon=True
+                    target=_worker_main,
+                    args=(settings, self._shared, span, theirs),
+                    name=f"rollouts {span}",
+                    daemon=True,
                 )
-                with _held_back():
+                with _blocked_signals():
                     process.start()
                     theirs.close()
                     self._workers.append(_Worker(process, ours, span))
@@ -198,59 +205,61 @@ class WorkerPool:
         """Process ids of the workers."""
         return tuple(worker.process.pid or 0 for worker in self._workers)
 
-    def start(self, weights: Weights, statistics: Statistics) -> None:
-        """Have every worker play a rollout with these weights; `finish` waits for it."""
-        self._shared.given_up.value = False
+    def start_rollout(self, weights: Weights, statistics: Statistics) -> None:
+        """Start a rollout with these weights in every worker; `finish_rollout` waits for it."""
+        self._shared.cancelled.value = False
         self._send([_Play(weights, statistics)] * len(self._workers))
-        self._under_way = True
+        self._pending = True
 
     @property
-    def under_way(self) -> bool:
+    def rollout_pending(self) -> bool:
         """Whether a rollout was started and not finished."""
-        return self._under_way
+        return self._pending
 
-    def finish(self, unwanted: Callable[[], bool] = lambda: False) -> Played | None:
-        """The rollout that `start` began.
+    def finish_rollout(self, cancel: Callable[[], bool] = lambda: False) -> CollectedSteps | None:
+        """Wait for the rollout that was started.
 
         Args:
-            unwanted: asked meanwhile; once it says so the rollout is given up, and none comes of it: it counts as
-                under way until `take_back`.
+            cancel: polled while waiting; once it returns True the rollout is cancelled.
+
+        Returns:
+            The rollout; None if it was cancelled, in which case it stays pending until `discard_rollout`.
         """
-        played = self._wait(unwanted)
-        if None in played:
+        answers = self._wait(cancel)
+        if None in answers:
             return None
-        self._under_way, self._played = False, None
-        episodes = [episode for answer in played for episode in answer or ()]
+        self._pending, self._answers = False, None
+        episodes = [episode for answer in answers for episode in answer or ()]
         episodes.sort(key=lambda episode: (episode.step, episode.environment))
-        return self.settings.played(self._shared.arrays(), tuple(episodes))
+        return self.settings.collected(self._shared.arrays(), tuple(episodes))
 
-    def _wait(self, unwanted: Callable[[], bool] = lambda: False) -> list[list[Episode] | None]:
-        if self._played is None:
-            self._played = self._gather(unwanted=unwanted)
-        return self._played
+    def _wait(self, cancel: Callable[[], bool] = lambda: False) -> list[list[FinishedEpisode] | None]:
+        if self._answers is None:
+            self._answers = self._gather(cancel=cancel)
+        return self._answers
 
-    def take_back(self) -> None:
-        """Bring every environment back to where it was before the rollout under way, which is none any more."""
+    def discard_rollout(self) -> None:
+        """Discard the pending rollout and restore every environment to its state before it."""
         before = self.snapshot()
-        self._under_way, self._played = False, None
+        self._pending, self._answers = False, None
         self.restore(before)
 
     def snapshot(self) -> tuple[EnvironmentState, ...]:
-        """Every environment in flight, between two rollouts: before the one that is under way, if one is."""
-        if self._under_way:
+        """Return the state of every environment: now, or before the pending rollout if there is one."""
+        if self._pending:
             self._wait()
-        self._send([_Snapshot(before=self._under_way)] * len(self._workers))
+        self._send([_Snapshot(before=self._pending)] * len(self._workers))
         return tuple(state for answer in self._gather() for state in answer)
 
     def restore(self, states: Sequence[EnvironmentState]) -> None:
-        """Bring every environment back to where `snapshot` found it."""
-        # What is played again is wanted, though the rollout before may not have been.
-        self._shared.given_up.value = False
+        """Restore every environment to the result of `snapshot`."""
+        # The flag may still be set by a cancelled rollout, and would cancel the replay.
+        self._shared.cancelled.value = False
         self._send([_Restore(tuple(states[worker.span.start : worker.span.stop])) for worker in self._workers])
         self._gather()
 
     def close(self) -> None:
-        """End the workers."""
+        """Terminate the workers."""
         for worker in self._workers:
             worker.pipe.close()
         for worker in self._workers:
@@ -273,26 +282,26 @@ class WorkerPool:
             except (BrokenPipeError, ConnectionResetError):
                 raise self._death(worker) from None
             except BlockingIOError:
-                raise self._hanging(worker, "takes") from None
+                raise self._hanging(worker, "receives") from None
 
-    def _gather(self, patience: int | None = None, unwanted: Callable[[], bool] = lambda: False) -> list[Any]:
-        limit = patience or HANG_SECONDS
+    def _gather(self, timeout: int | None = None, cancel: Callable[[], bool] = lambda: False) -> list[Any]:
+        limit = timeout or HANG_SECONDS
         answers: dict[int, Any] = {}
         silent_seconds, beats = 0.0, self._count_beats()
         while len(answers) < len(self._workers):
             waiting = {worker.pipe: at for at, worker in enumerate(self._workers) if at not in answers}
-            ready = wait(list(waiting), timeout=_LOOK_SECONDS)
+            ready = wait(list(waiting), timeout=_POLL_SECONDS)
             for pipe in ready:
                 assert isinstance(pipe, Connection)
                 at = waiting[pipe]
                 answers[at] = self._receive(self._workers[at])
             if not ready:
-                self._shared.given_up.value = unwanted()
+                self._shared.cancelled.value = cancel()
                 before, beats = beats, self._count_beats()
-                silent_seconds = 0 if beats != before else silent_seconds + _LOOK_SECONDS
+                silent_seconds = 0 if beats != before else silent_seconds + _POLL_SECONDS
                 if silent_seconds >= limit:
                     names = ", ".join(str(at) for at in waiting.values())
-                    raise WorkerError(f"worker {names} hangs: not one step in {limit} seconds")
+                    raise WorkerError(f"worker {names} hangs: no step in {limit} seconds")
         return [answers[at] for at in range(len(self._workers))]
 
     def _count_beats(self) -> int:
@@ -304,40 +313,40 @@ class WorkerPool:
         except (EOFError, ConnectionResetError):
             raise self._death(worker) from None
         except BlockingIOError:
-            raise self._hanging(worker, "gives") from None
+            raise self._hanging(worker, "sends") from None
         if isinstance(answer, _Failed):
             error = WorkerError(f"worker {self._workers.index(worker)} failed: {answer.reason}")
             error.add_note(answer.details)
             raise error
         return answer
 
-    def _hanging(self, worker: _Worker, does: str) -> WorkerError:
-        return WorkerError(f"worker {self._workers.index(worker)} hangs: it {does} nothing in {HANG_SECONDS} seconds")
+    def _hanging(self, worker: _Worker, verb: str) -> WorkerError:
+        return WorkerError(f"worker {self._workers.index(worker)} hangs: it {verb} nothing in {HANG_SECONDS} seconds")
 
     def _death(self, worker: _Worker) -> WorkerError:
         worker.process.join(timeout=5)
         code = worker.process.exitcode
-        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-        return WorkerError(f"worker {self._workers.index(worker)} (process {worker.process.pid}) ended {how}")
+        cause = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+        return WorkerError(f"worker {self._workers.index(worker)} (process {worker.process.pid}) ended {cause}")
 
 
-def _be_patient(pipe: Connection) -> None:
-    """Have sending and receiving raise BlockingIOError once nothing is taken or given for `HANG_SECONDS`.
+def _set_timeouts(pipe: Connection) -> None:
+    """Make send and receive raise BlockingIOError after `HANG_SECONDS` without progress.
 
-    Weights are more than a pipe holds: sending them would wait for ever for a worker that takes none.
+    Weights exceed a pipe's buffer: without a timeout, sending them to a hanging worker would block forever.
     """
-    # Pipes to and fro are sockets; options set by a copy are the socket's own.
-    with socket.socket(fileno=os.dup(pipe.fileno())) as same:
+    # Duplex pipes are sockets; options set through a duplicate apply to the same socket.
+    with socket.socket(fileno=os.dup(pipe.fileno())) as duplicate:
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            same.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", HANG_SECONDS, 0))
+            duplicate.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", HANG_SECONDS, 0))
 
 
-def _spans(n_envs: int, workers: int) -> list[range]:
-    """Environments split evenly, in order."""
+def _split_evenly(n_envs: int, workers: int) -> list[range]:
+    """Return contiguous ranges of environments, one per worker."""
     edges = [n_envs * at // workers for at in range(workers + 1)]
     return [range(low, high) for low, high in itertools.pairwise(edges)]
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

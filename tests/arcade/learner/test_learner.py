@@ -7,32 +7,31 @@ import numpy as np
 import pytest
 import torch
 from helpers.training_runs import (
-    Impatient,
+    MidRolloutCheckpointRecorder,
+    NoOpCallback,
     Recorder,
-    Silent,
+    assert_resume_is_bit_for_bit,
     assert_same_end,
     near,
     run_of,
     same,
     scaled,
     small,
-    timeless,
 )
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from tasks.arcade.checkpoints.checkpoint import read as read_checkpoint
-from tasks.arcade.checkpoints.checkpoint import write as write_checkpoint
-from tasks.arcade.checkpoints.training_state import read_state, write_state
-from tasks.arcade.emulator.emulator import make_env, resolve
-from tasks.arcade.learner import DivergedError, RewardScale, Start, build, schedule, train
-from tasks.arcade.learner.networks import arrays_of
-from tasks.arcade.learner.on_policy import RolloutMixin
+from tasks.arcade.checkpoints.training_state import read_state
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.gymnasium_env import make_env
+from tasks.arcade.learner import DivergedError, ResumePoint, RewardScaler, build_model, schedule, train
+from tasks.arcade.learner.networks import weights_as_arrays
+from tasks.arcade.learner.on_policy import OnPolicyRolloutMixin
 from tasks.arcade.rollouts.environment import LOGIT_NOISE
-from tasks.arcade.rollouts.off_policy import rollout_settings
 from tasks.arcade.rollouts.on_policy import RolloutSettings
+from tasks.arcade.rollouts.specification import rollout_settings
 from tasks.arcade.rollouts.worker_pool import WorkerPool
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import APPROACHES, approach
@@ -42,24 +41,24 @@ LEARNING = [name for name in APPROACHES if name not in ("random", "noop")]
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_every_approach_trains_logs_and_saves(name: str) -> None:
-    heard = Recorder()
-    end = train(run_of(small(name)), 2, heard)
+def test_every_approach_trains_logs_and_saves_checkpoints(name: str) -> None:
+    recorder = Recorder()
+    end = train(run_of(small(name)), 2, recorder)
     assert end.step == 512, "the last rollout is played to its end"
     assert end.mean_return is not None
     assert end.mean_return <= 0
-    assert [checkpoint.step for checkpoint in heard.checkpoints] == [256, 512]
-    assert [progress.step for progress in heard.seen] == [128, 256, 384, 512]
+    assert [checkpoint.step for checkpoint in recorder.checkpoints] == [256, 512]
+    assert [progress.step for progress in recorder.reports] == [128, 256, 384, 512]
     if name == "a2c":
-        assert not heard.logged, "Stable-Baselines3's A2C logs every hundredth rollout"
+        assert not recorder.logged, "Stable-Baselines3's A2C logs every hundredth rollout"
         return
-    last = heard.logged[-1][1]
+    last = recorder.logged[-1][1]
     wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"}
     if name in ("dqn", "qrdqn"):
-        assert [step for step, _ in heard.logged] == [256, 384, 512], "logged every four episodes"
+        assert [step for step, _ in recorder.logged] == [256, 384, 512], "logged every four episodes"
         wanted |= {"rollout/exploration_rate", "train/loss", "train/n_updates", "train/learning_rate"}
     else:
-        assert [step for step, _ in heard.logged] == [128, 256, 384, 512]
+        assert [step for step, _ in recorder.logged] == [128, 256, 384, 512]
     if name not in ("dqn", "qrdqn"):
         wanted |= {"train/approx_kl", "train/clip_fraction", "train/entropy_loss", "train/value_loss", "train/loss"}
     assert wanted <= last.keys()
@@ -67,70 +66,45 @@ def test_every_approach_trains_logs_and_saves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["random", "noop"])
-def test_an_approach_that_learns_nothing_cannot_be_trained(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} learns nothing"):
+def test_baseline_without_learning_cannot_be_trained(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} does not learn"):
         train(run_of(approach(name), steps=1), 1, Recorder())
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
-def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(pipelined: bool) -> None:
+def test_weights_depend_on_the_seed_not_on_the_number_of_workers(pipelined: bool) -> None:
     settings = small(reward="scaled", pipelined=pipelined)
     finals = {}
     for workers in (1, 2, 4):
-        heard = Recorder()
-        train(run_of(settings, every=10_000), workers, heard)
-        finals[workers] = heard.checkpoints[-1]
+        recorder = Recorder()
+        train(run_of(settings, every=10_000), workers, recorder)
+        finals[workers] = recorder.checkpoints[-1]
     for workers in (2, 4):
         assert finals[workers].statistics.count == finals[1].statistics.count
         for name, array in finals[1].weights.items():
             assert (finals[workers].weights[name] == array).all(), name
-    heard = Recorder()
-    train(run_of(settings, every=10_000, seed=1), 2, heard)
-    assert any((heard.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
+    recorder = Recorder()
+    train(run_of(settings, every=10_000, seed=1), 2, recorder)
+    assert any((recorder.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
 @pytest.mark.parametrize(("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False)])
-def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
-    name: str, pipelined: bool, env_id: str, tmp_path: Path
-) -> None:
-    learns = small(name, reward="scaled", pipelined=pipelined)
-    if name == "a2c":
-        # So that the hundredth rollout, after which A2C logs, is played after a checkpoint.
-        learns = learns.model_copy(update={"algorithm": learns.algorithm.model_copy(update={"n_steps": 2})})
-    settings = run_of(learns, steps=1000, every=500).model_copy(
-        update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
-    )
-    whole = Recorder()
-    end = train(settings, 2, whole)
-    for at, (checkpoint, state) in enumerate(zip(whole.checkpoints[:-1], whole.states, strict=False)):
-        write_checkpoint(checkpoint, tmp_path / f"{at}")
-        write_state(state, "0" * 64, tmp_path / f"{at}-state")
-        start = Start(read_checkpoint(tmp_path / f"{at}"), read_state(tmp_path / f"{at}-state", "0" * 64))
-        resumed = Recorder()
-        assert train(settings, 1, resumed, start).step == end.step
-        assert [one.step for one in resumed.checkpoints] == [one.step for one in whole.checkpoints[at + 1 :]]
-        assert_same_end(resumed, whole)
-        assert same(resumed.states[-1].target, whole.states[-1].target)
-        assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
-        logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
-        assert logged
-        assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+def test_resume_is_bit_for_bit(name: str, pipelined: bool, env_id: str, tmp_path: Path) -> None:
+    assert_resume_is_bit_for_bit(name, pipelined, env_id, tmp_path)
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
-def test_environments_that_lean_go_on_leaning(pipelined: bool, tmp_path: Path) -> None:
+def test_resume_keeps_logit_noise(pipelined: bool, tmp_path: Path) -> None:
     """A thousand steps of Freeway are not rewarded."""
-    test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
-        "ppo-tuned", pipelined, "ALE/Freeway-v5", tmp_path
-    )
+    assert_resume_is_bit_for_bit("ppo-tuned", pipelined, "ALE/Freeway-v5", tmp_path)
     state = read_state(tmp_path / "0-state", "0" * 64)
-    assert state.counters.reward_scale["silent"]
+    assert state.counters.reward_scale["no_reward"]
     assert (LOGIT_NOISE in state.playing) == pipelined
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
-def test_a_checkpoint_that_cannot_wait_is_that_of_the_rollouts_beginning_and_nothing_changes(pipelined: bool) -> None:
+def test_requested_checkpoint_is_of_the_rollouts_start_and_changes_nothing(pipelined: bool) -> None:
     longer = small(pipelined=pipelined)
     settings = run_of(
         longer.model_copy(update={"algorithm": longer.algorithm.model_copy(update={"n_steps": 512})}),
@@ -139,19 +113,19 @@ def test_a_checkpoint_that_cannot_wait_is_that_of_the_rollouts_beginning_and_not
     # On a fast machine a rollout of short steps would be over before anybody is asked.
     game = settings.game.model_copy(update={"frame_skip": 12, "max_episode_frames": 1200})
     settings = settings.model_copy(update={"game": game})
-    calm, impatient, resumed = Recorder(), Impatient(), Recorder()
-    train(settings, 2, calm)
-    train(settings, 2, impatient)
-    assert [one.step for one in impatient.checkpoints] == [2048, 6144]
-    train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
-    for other in (impatient, resumed):
-        assert_same_end(other, calm)
+    uninterrupted, interrupted, resumed = Recorder(), MidRolloutCheckpointRecorder(), Recorder()
+    train(settings, 2, uninterrupted)
+    train(settings, 2, interrupted)
+    assert [one.step for one in interrupted.checkpoints] == [2048, 6144]
+    train(settings, 1, resumed, ResumePoint(interrupted.checkpoints[0], interrupted.states[0]))
+    for other in (interrupted, resumed):
+        assert_same_end(other, uninterrupted)
 
 
-def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_last_was_learned_from() -> None:
+def test_pipelined_rollouts_use_weights_one_update_old() -> None:
     plain, pipelined = Recorder(), Recorder()
-    for heard, ahead in ((plain, False), (pipelined, True)):
-        train(run_of(small(pipelined=ahead), steps=384, every=128), 2, heard)
+    for recorder, ahead in ((plain, False), (pipelined, True)):
+        train(run_of(small(pipelined=ahead), steps=384, every=128), 2, recorder)
     played = [state.playing for state in pipelined.states]
     assert not any(state.playing for state in plain.states)
     assert played[-1] == {}, "nothing is begun that would not be learned from"
@@ -162,40 +136,40 @@ def test_a_pipelined_training_plays_a_rollout_with_the_weights_from_before_the_l
     assert not same(weights, pipelined.checkpoints[1].weights)
 
 
-def test_the_agent_of_a_checkpoint_plays_as_stable_baselines3_would(tmp_path: Path) -> None:
+def test_save_and_load_of_stable_baselines3_keep_the_policy(tmp_path: Path) -> None:
     """`save` and `PPO.load` work as ever, and the loaded policy is the one that plays."""
     settings = run_of(small("ppo"))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
-        model = build(settings, pool)
+        model = build_model(settings, pool)
         model.learn(256)
         model.save(tmp_path / "model.zip")
-        arrays = arrays_of(model.policy)
+        arrays = weights_as_arrays(model.policy)
     loaded = PPO.load(tmp_path / "model.zip", device="cpu")
     assert loaded.num_timesteps == 256
     for name, tensor in loaded.policy.state_dict().items():
         assert (tensor.numpy() == arrays[name]).all()
 
 
-def test_callbacks_of_stable_baselines3_work_as_they_do(tmp_path: Path) -> None:
+def test_stable_baselines3_callbacks_are_called_per_step(tmp_path: Path) -> None:
     class Stop(BaseCallback):
         def _on_step(self) -> bool:
             return self.num_timesteps < 300
 
     settings = run_of(small("ppo"))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
-        model = build(settings, pool)
+        model = build_model(settings, pool)
         model.learn(10_000, callback=[CheckpointCallback(16, str(tmp_path)), Stop()])
     assert model.num_timesteps == 300
     assert len(list(tmp_path.glob("*.zip"))) == 300 // 4 // 16
 
 
-def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
+def test_rollout_buffer_equals_stable_baselines3s_own() -> None:
     """The same policy over the same games: Stable-Baselines3 collects once, the workers once; buffers agree."""
     settings = run_of(small("ppo", n_envs=1).model_copy(update={"algorithm": PpoSettings(n_steps=100, batch_size=50)}))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
-        ours = build(settings, pool)
+        ours = build_model(settings, pool)
         ours._setup_learn(100)
-        ours.collect_rollouts(ours.env, Silent().init(ours), ours.rollout_buffer, 100)
+        ours.collect_rollouts(ours.env, NoOpCallback().init(ours), ours.rollout_buffer, 100)
     actions = ours.rollout_buffer.actions[:, 0, 0].astype(int).tolist()
     reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
     theirs = PPO(
@@ -205,7 +179,7 @@ def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
     theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
     theirs.env.seed(int(reset_seed))
     theirs._setup_learn(100)
-    theirs.collect_rollouts(theirs.env, Silent().init(theirs), theirs.rollout_buffer, 100)
+    theirs.collect_rollouts(theirs.env, NoOpCallback().init(theirs), theirs.rollout_buffer, 100)
     for name in ("observations", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns"):
         one, other = getattr(ours.rollout_buffer, name), getattr(theirs.rollout_buffer, name)
         assert np.allclose(one, other, atol=1e-4), name
@@ -213,7 +187,7 @@ def test_advantages_are_those_of_stable_baselines3s_own_loop() -> None:
 
 
 @pytest.mark.parametrize("name", ["ppo", "recurrent-ppo"])
-def test_nothing_is_to_come_after_a_lost_life_if_that_is_asked_for(name: str) -> None:
+def test_terminal_on_life_loss_ends_returns_at_a_lost_life(name: str) -> None:
     approach_ = small(name, n_envs=2, reward="raw")
     whole, cut = (
         _one_rollout(
@@ -238,21 +212,21 @@ def test_nothing_is_to_come_after_a_lost_life_if_that_is_asked_for(name: str) ->
     assert ends.sum() > whole.episode_starts[1:].sum() > 0
 
 
-def test_play_that_is_not_rewarded_is_followed_by_environments_that_lean() -> None:
+def test_logit_noise_follows_a_rollout_without_reward() -> None:
     """In Freeway even-handed play crosses no street; of sixteen that lean some do, and all play fairly after that."""
     settings = RunSettings(
         game=resolve("ALE/Freeway-v5"), approach=approach("ppo-tuned"), seed=1, steps=20_000, checkpoint_every=20_000
     )
     rollouts = rollout_settings(settings.game, settings.approach, settings.seed)
     with WorkerPool(rollouts, 2) as pool:
-        model = build(settings, pool)
-        assert isinstance(model, RolloutMixin)
+        model = build_model(settings, pool)
+        assert isinstance(model, OnPolicyRolloutMixin)
         model._setup_learn(20_000)
         rewarded, leant = [], []
         for _ in range(3):
-            model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 256)
-            leant.append(LOGIT_NOISE in model.env.playing)
-            rewarded.append(not model.reward_scale.silent)
+            model.collect_rollouts(model.env, NoOpCallback().init(model), model.rollout_buffer, 256)
+            leant.append(LOGIT_NOISE in model.env.rollout_weights)
+            rewarded.append(not model.reward_scaler.no_reward)
     assert leant == [False, True, False]
     assert rewarded[:2] == [False, True]
 
@@ -263,10 +237,10 @@ def _one_rollout(approach_: ApproachSettings) -> RolloutBuffer:
         game=rollouts.game, approach=approach_, seed=1, steps=rollouts.n_steps, checkpoint_every=10_000
     )
     with WorkerPool(rollouts, 1) as pool:
-        model = build(settings, pool)
-        assert isinstance(model, RolloutMixin)
+        model = build_model(settings, pool)
+        assert isinstance(model, OnPolicyRolloutMixin)
         model._setup_learn(832)
-        model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 416)
+        model.collect_rollouts(model.env, NoOpCallback().init(model), model.rollout_buffer, 416)
     return model.rollout_buffer
 
 
@@ -282,17 +256,17 @@ def _replaying(policy, actions: list[int]):
     return forward
 
 
-def test_reward_scales() -> None:
+def test_reward_transformations() -> None:
     rewards = np.array([[5, 0], [-2, 100]], np.float32)
     starts = np.array([[1, 1], [0, 0]], np.float32)
-    assert (RewardScale("raw", 2, 0.9)(rewards, starts) == rewards).all()
-    assert (RewardScale("sign", 2, 0.9)(rewards, starts) == [[1, 0], [-1, 1]]).all()
-    scaled = RewardScale("scaled", 2, 0.9)(rewards, starts)
+    assert (RewardScaler("raw", 2, 0.9)(rewards, starts) == rewards).all()
+    assert (RewardScaler("sign", 2, 0.9)(rewards, starts) == [[1, 0], [-1, 1]]).all()
+    scaled = RewardScaler("scaled", 2, 0.9)(rewards, starts)
     discounted = np.array([5, 0, 5 * 0.9 - 2, 100])
     assert np.allclose(scaled, rewards / discounted.std(), rtol=1e-2)
     roots = np.array([[5**0.5, 0], [-(2**0.5), 10]])
     discounted = np.array([5**0.5, 0, 5**0.5 * 0.9 - 2**0.5, 10])
-    assert np.allclose(RewardScale("root", 2, 0.9)(rewards, starts), roots / discounted.std(), rtol=1e-2)
+    assert np.allclose(RewardScaler("root", 2, 0.9)(rewards, starts), roots / discounted.std(), rtol=1e-2)
 
 
 def test_schedules() -> None:
@@ -316,38 +290,38 @@ def test_schedules() -> None:
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
-def test_a_training_that_is_worth_no_more_ends_with_a_checkpoint(pipelined: bool) -> None:
-    heard = Recorder(end_at=128)
+def test_early_stop_saves_a_checkpoint(pipelined: bool) -> None:
+    recorder = Recorder(stop_at=128)
     settings = small("ppo", pipelined=pipelined)
     rollout = settings.n_envs * settings.algorithm.n_steps
-    end = train(run_of(settings, steps=20 * rollout), 1, heard)
+    end = train(run_of(settings, steps=20 * rollout), 1, recorder)
     assert end.step == -(-128 // rollout) * rollout
-    assert [checkpoint.step for checkpoint in heard.checkpoints][-1] == end.step
-    assert heard.states[-1].counters.step == end.step
+    assert [checkpoint.step for checkpoint in recorder.checkpoints][-1] == end.step
+    assert recorder.states[-1].counters.step == end.step
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", ["ppo", "a2c", "dqn"])
-def test_a_training_that_diverges_says_so_in_a_line_before_anything_of_it_is_kept(name: str) -> None:
-    heard, settings = Recorder(), small(name)
+def test_divergence_raises_before_a_checkpoint_is_saved(name: str) -> None:
+    recorder, settings = Recorder(), small(name)
     settings = settings.model_copy(
         update={"algorithm": settings.algorithm.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30})}
     )
     with pytest.raises(DivergedError) as refused:
-        train(run_of(settings, every=1), 1, heard)
+        train(run_of(settings, every=1), 1, recorder)
     assert re.fullmatch(
-        r"training has diverged at step \d+: (train/\w*loss is (nan|-?inf)|the policy's preferences are nan): "
-        "choose a smaller learning_rate",
+        r"training diverged at step [\d,]+: (train/\w*loss is (nan|-?inf)|the policy's logits became non-finite)\. "
+        "Choose a smaller learning_rate",
         str(refused.value),
     )
-    for checkpoint in heard.checkpoints:
+    for checkpoint in recorder.checkpoints:
         assert all(np.isfinite(array).all() for array in checkpoint.weights.values())
 
 
-def test_a_metric_that_is_no_number_is_no_divergence() -> None:
+def test_non_finite_metric_other_than_a_loss_is_not_divergence() -> None:
     """Where nothing is rewarded and nothing is to come there is no variance to explain."""
-    heard, settings = Recorder(), small("ppo", reward="raw")
+    recorder, settings = Recorder(), small("ppo", reward="raw")
     settings = settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"gamma": 0.0})})
-    train(run_of(settings, every=128), 1, heard)
-    assert np.isnan(heard.logged[-1][1]["train/explained_variance"])
-    assert [checkpoint.step for checkpoint in heard.checkpoints] == [128, 256, 384, 512]
+    train(run_of(settings, every=128), 1, recorder)
+    assert np.isnan(recorder.logged[-1][1]["train/explained_variance"])
+    assert [checkpoint.step for checkpoint in recorder.checkpoints] == [128, 256, 384, 512]

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from helpers.torch_reference import torch_policy
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from tasks.arcade.learner.networks import FirstLayer, RamPolicy, only_what_is_shown
+from tasks.arcade.learner.networks import FirstLayer, RamPolicy, active_features_only
 from tasks.arcade.settings.networks import NetworkSettings
 
 NETWORKS = {
@@ -42,12 +42,12 @@ def _learned(policy: RamPolicy, buffer: RolloutBuffer) -> tuple[int, list[torch.
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_what_is_never_shown_is_left_out_and_changes_nothing(network: NetworkSettings) -> None:
+def test_inactive_features_are_dropped_without_changing_results(network: NetworkSettings) -> None:
     policy, buffer = torch_policy(network, 564), _rollout(0.3)
     ever = buffer.observations.any(axis=(0, 1))
     width, wanted = _learned(policy, _rollout(0.3))
     assert width == 564
-    with only_what_is_shown(policy, buffer):
+    with active_features_only(policy, buffer):
         width, found = _learned(policy, buffer)
     assert ever.sum() <= width < ever.sum() + 16
     assert width % 16 == 0
@@ -64,26 +64,26 @@ def test_what_is_never_shown_is_left_out_and_changes_nothing(network: NetworkSet
         assert torch.equal(one, other)
 
 
-def test_a_rollout_not_learned_from_is_left_as_it_was() -> None:
+def test_unused_rollout_is_restored() -> None:
     policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.3)
-    with only_what_is_shown(policy, buffer):
+    with active_features_only(policy, buffer):
         assert buffer.observations.shape[:2] == (32, 16)
     assert np.array_equal(buffer.observations, _rollout(0.3).observations)
 
 
 @pytest.mark.parametrize("network", [NetworkSettings(pi=(), vf=(64,)), NetworkSettings(pi=(64,), vf=()), NO_LAYERS])
-def test_a_head_without_layers_is_shown_all_of_it(network: NetworkSettings) -> None:
+def test_head_without_hidden_layers_gets_all_features(network: NetworkSettings) -> None:
     policy, buffer = torch_policy(network, 564), _rollout(0.3)
     _, wanted = _learned(policy, _rollout(0.3))
-    with only_what_is_shown(policy, buffer):
+    with active_features_only(policy, buffer):
         width, found = _learned(policy, buffer)
     assert width == 564
     for one, other in zip(found, wanted, strict=True):
         assert torch.equal(one, other)
 
 
-def test_where_nearly_all_is_shown_nothing_is_left_out() -> None:
+def test_no_feature_is_dropped_if_nearly_all_are_active() -> None:
     policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.97)
     assert not buffer.observations.any(axis=(0, 1)).all()
-    with only_what_is_shown(policy, buffer):
+    with active_features_only(policy, buffer):
         assert _learned(policy, buffer)[0] == 564

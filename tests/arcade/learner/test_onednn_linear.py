@@ -15,7 +15,7 @@ def _gradients(layer: nn.Linear, rows: torch.Tensor, weights: torch.Tensor) -> l
 
 @pytest.mark.parametrize("n", [1, 13, 512])
 @pytest.mark.parametrize(("n_in", "n_out"), [(168, 256), (256, 256), (256, 6), (1, 256)])
-def test_forward_and_backward_are_those_of_torch(n: int, n_in: int, n_out: int) -> None:
+def test_forward_and_backward_match_torch(n: int, n_in: int, n_out: int) -> None:
     torch.manual_seed(0)
     ours = Linear(n_in, n_out)
     theirs = nn.Linear(n_in, n_out)
@@ -31,7 +31,7 @@ def never(*_: object) -> None:
 
 
 @pytest.mark.skipif(not room._ONE_DNN, reason="this torch has no oneDNN")
-def test_large_products_are_one_dnns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_batches_use_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, weight, bias = torch.randn(512, 168), torch.randn(256, 168), torch.randn(256)
     wanted = torch.nn.functional.linear(rows, weight, bias)
     monkeypatch.setattr(torch.nn.functional, "linear", never)
@@ -40,7 +40,7 @@ def test_large_products_are_one_dnns(monkeypatch: pytest.MonkeyPatch) -> None:
         linear(rows[:8], weight, bias)
 
 
-def test_large_products_are_torchs_own_where_there_is_no_one_dnn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_batches_use_torch_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, weight, bias = torch.randn(512, 168), torch.randn(256, 168), torch.randn(256)
     monkeypatch.setattr(room, "_ONE_DNN", False)
     monkeypatch.setattr(room, "_product", never)
@@ -48,9 +48,7 @@ def test_large_products_are_torchs_own_where_there_is_no_one_dnn(monkeypatch: py
 
 
 @pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float32, "meta")])
-def test_large_products_of_other_numbers_and_of_other_devices_are_torchs_own(
-    dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_dtypes_and_devices_use_torch(dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a zip that was exported here, loaded where there is a GPU; "meta" is a device that every torch has."""
     layer = Linear(168, 256).to(device, dtype)
     rows = torch.randn(512, 168, dtype=dtype, device=device, requires_grad=True)
@@ -61,7 +59,7 @@ def test_large_products_of_other_numbers_and_of_other_devices_are_torchs_own(
         assert (out == torch.nn.functional.linear(rows, layer.weight, layer.bias)).all()
 
 
-def test_only_what_is_asked_for_is_computed() -> None:
+def test_only_requested_gradients_are_computed() -> None:
     rows, weight, bias = torch.randn(512, 256), torch.randn(256, 256, requires_grad=True), torch.randn(256)
     linear(rows, weight, bias).sum().backward()
     assert weight.grad is not None

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.arcade.learner.networks import layers
-from tasks.arcade.learner.on_policy import one_thread
-from tasks.arcade.learner.parallel_networks import side_by_side
+from tasks.arcade.learner.networks import mlp
+from tasks.arcade.learner.on_policy import single_threaded
+from tasks.arcade.learner.parallel_networks import parallel_forward
 from tasks.arcade.settings.networks import NetworkSettings
 
 
@@ -27,18 +27,18 @@ class Noting(nn.Module):
 def _pair(layer_norm: bool = False) -> tuple[Noting, Noting]:
     torch.manual_seed(0)
     settings = NetworkSettings(layer_norm=layer_norm, activation="relu")
-    return Noting(layers(368, (256, 256), settings)[0]), Noting(layers(368, (256, 128), settings)[0])
+    return Noting(mlp(368, (256, 256), settings)[0]), Noting(mlp(368, (256, 128), settings)[0])
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_outputs_and_gradients_are_those_of_one_after_the_other(layer_norm: bool) -> None:
+def test_outputs_and_gradients_equal_sequential_execution(layer_norm: bool) -> None:
     one, other = _pair(layer_norm)
     rows = torch.randn(512, 368)
     weights = [*one.parameters(), *other.parameters()]
-    with one_thread():
-        outputs = side_by_side(one, other, rows)
+    with single_threaded():
+        outputs = parallel_forward(one, other, rows)
         assert one.threads == {"MainThread"}
-        assert other.threads == {"side-by-side_0"}
+        assert other.threads == {"parallel-forward_0"}
         plain = one(rows), other(rows)
         # In one sum, as a loss has it, whose gradient comes to both at once.
         gradients = torch.autograd.grad(sum((output**2).sum() for output in outputs), weights)
@@ -47,18 +47,18 @@ def test_outputs_and_gradients_are_those_of_one_after_the_other(layer_norm: bool
         assert torch.equal(found, wanted)
 
 
-def test_little_work_shared_layers_and_mere_questions_stay_on_one_thread() -> None:
+def test_small_batches_shared_layers_and_inference_stay_on_one_thread() -> None:
     one, other = _pair()
     rows = torch.randn(512, 368)
-    side_by_side(one, other, rows[:64])
-    side_by_side(one, other, rows.clone().requires_grad_())
+    parallel_forward(one, other, rows[:64])
+    parallel_forward(one, other, rows.clone().requires_grad_())
     with torch.no_grad():
-        side_by_side(one, other, rows)
+        parallel_forward(one, other, rows)
     assert one.threads == other.threads == {"MainThread"}
 
 
-def test_what_the_other_thread_raises_is_raised() -> None:
+def test_exception_in_the_second_thread_is_raised() -> None:
     one, _ = _pair()
     wrong = nn.Linear(367, 256)
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        side_by_side(one, wrong, torch.randn(512, 368))
+        parallel_forward(one, wrong, torch.randn(512, 368))

@@ -9,21 +9,30 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.training_runs import Impatient, Recorder, Silent, assert_same_end, run_of, same, scaled, small, timeless
+from helpers.training_runs import (
+    MidRolloutCheckpointRecorder,
+    NoOpCallback,
+    Recorder,
+    assert_same_end,
+    run_of,
+    same,
+    scaled,
+    small,
+    timeless,
+)
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.checkpoints.checkpoint import read as read_checkpoint
-from tasks.arcade.checkpoints.checkpoint import write as write_checkpoint
+from tasks.arcade.checkpoints.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tasks.arcade.checkpoints.training_state import TrainingState, read_state, write_state
-from tasks.arcade.checkpoints.verified_folder import DamagedError
-from tasks.arcade.emulator.emulator import make_env, resolve
-from tasks.arcade.inputs.settings_file import HyperparameterError, adapted, read
-from tasks.arcade.learner import Start, build, train
+from tasks.arcade.checkpoints.verified_folder import DamagedFolderError
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.gymnasium_env import make_env
+from tasks.arcade.inputs.settings_file import HyperparameterError, read_settings_file, with_hyperparameters
+from tasks.arcade.learner import ResumePoint, build_model, train
 from tasks.arcade.learner.recurrent import RecurrentRamPolicy, RolloutRecurrentPPO
-from tasks.arcade.rollouts.off_policy import rollout_settings
+from tasks.arcade.rollouts.specification import rollout_settings
 from tasks.arcade.rollouts.worker_pool import WorkerPool
 from tasks.arcade.settings.algorithms import RecurrentPpoSettings
 from tasks.arcade.settings.approaches import approach
@@ -33,26 +42,26 @@ from tasks.arcade.settings.run import RunSettings
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Checkpoint, TrainingState, Recorder]:
-    heard = Recorder()
-    train(run_of(small("recurrent-ppo")), 2, heard)
-    return heard.checkpoints[0], heard.states[0], heard
+    recorder = Recorder()
+    train(run_of(small("recurrent-ppo")), 2, recorder)
+    return recorder.checkpoints[0], recorder.states[0], recorder
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_workers(
+def test_weights_depend_on_the_seed_not_on_the_number_of_workers(
     trained: tuple[Checkpoint, TrainingState, Recorder],
 ) -> None:
     before, _, whole = trained
     assert not same(before.weights, whole.checkpoints[-1].weights)
     for workers in (1, 4):
-        heard = Recorder()
-        train(run_of(small("recurrent-ppo")), workers, heard)
-        assert same(heard.checkpoints[-1].weights, whole.checkpoints[-1].weights)
-        assert heard.states[-1].environments == whole.states[-1].environments
-    assert len({one.memory for one in whole.states[-1].environments}) == 4
+        recorder = Recorder()
+        train(run_of(small("recurrent-ppo")), workers, recorder)
+        assert same(recorder.checkpoints[-1].weights, whole.checkpoints[-1].weights)
+        assert recorder.states[-1].environments == whole.states[-1].environments
+    assert len({one.recurrent_state for one in whole.states[-1].environments}) == 4
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
-def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
+def test_resume_is_bit_for_bit(
     pipelined: bool, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
 ) -> None:
     """Two workers at first, one after; what is begun ahead is played again with what was remembered before it."""
@@ -64,37 +73,37 @@ def test_a_training_that_goes_on_from_files_ends_as_one_that_never_stopped(
         assert whole.states[0].playing
     write_checkpoint(whole.checkpoints[0], tmp_path / "step")
     write_state(whole.states[0], "0" * 64, tmp_path / "state")
-    start = Start(read_checkpoint(tmp_path / "step"), read_state(tmp_path / "state", "0" * 64))
-    assert all(np.frombuffer(one.memory, np.float32).any() for one in start.state.environments)
+    start = ResumePoint(read_checkpoint(tmp_path / "step"), read_state(tmp_path / "state", "0" * 64))
+    assert all(np.frombuffer(one.recurrent_state, np.float32).any() for one in start.state.environments)
     train(settings, 1, resumed, start)
     assert_same_end(resumed, whole)
     logged = [(step, timeless(values)) for step, values in whole.logged if step > whole.checkpoints[0].step]
     assert [(step, timeless(values)) for step, values in resumed.logged] == logged
 
 
-def test_a_checkpoint_that_cannot_wait_has_the_memories_of_the_rollouts_beginning() -> None:
+def test_requested_checkpoint_has_the_recurrent_states_of_the_rollouts_start() -> None:
     longer = small("recurrent-ppo", n_envs=2)
     more = longer.algorithm.model_copy(update={"n_steps": 512, "batch_size": 1024, "n_epochs": 1})
     settings = run_of(longer.model_copy(update={"algorithm": more}), steps=2000, every=100_000)
-    calm, impatient, resumed = Recorder(), Impatient(), Recorder()
-    train(settings, 1, calm)
-    train(settings, 1, impatient)
-    assert [one.step for one in impatient.checkpoints] == [1024, 2048]
-    train(settings, 1, resumed, Start(impatient.checkpoints[0], impatient.states[0]))
-    for other in (impatient, resumed):
-        assert_same_end(other, calm)
+    uninterrupted, interrupted, resumed = Recorder(), MidRolloutCheckpointRecorder(), Recorder()
+    train(settings, 1, uninterrupted)
+    train(settings, 1, interrupted)
+    assert [one.step for one in interrupted.checkpoints] == [1024, 2048]
+    train(settings, 1, resumed, ResumePoint(interrupted.checkpoints[0], interrupted.states[0]))
+    for other in (interrupted, resumed):
+        assert_same_end(other, uninterrupted)
 
 
-def test_what_is_learned_from_is_what_was_played() -> None:
+def test_training_batches_reproduce_the_workers_values_and_log_probabilities() -> None:
     """Before a step is learned, torch says of every sequence what the workers said of every step."""
     approach = small("recurrent-ppo")
     even_handed = approach.algorithm.model_copy(update={"no_reward_logit_noise": 0.0})
     settings = run_of(approach.model_copy(update={"algorithm": even_handed}))
     with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 2) as pool:
-        model = build(settings, pool)
+        model = build_model(settings, pool)
         assert isinstance(model, RolloutRecurrentPPO)
         model.learn(128)
-        model.collect_rollouts(model.env, Silent().init(model), model.rollout_buffer, 32)
+        model.collect_rollouts(model.env, NoOpCallback().init(model), model.rollout_buffer, 32)
     buffer = model.rollout_buffer
     assert isinstance(buffer, RecurrentRolloutBuffer)
     assert np.abs(buffer.hidden_states_pi[0]).max() > 0, "the rollout begins within episodes"
@@ -111,15 +120,15 @@ def test_what_is_learned_from_is_what_was_played() -> None:
     assert seen == 128
 
 
-def test_advantages_and_memories_are_those_of_sb3_contribs_own_loop() -> None:
+def test_rollout_buffer_and_recurrent_states_equal_sb3_contribs_own() -> None:
     """The same policy over the same game: sb3-contrib collects once, the workers once; buffers agree."""
     approach_ = small("recurrent-ppo", n_envs=1, features=FeatureSettings(kind="scaled"), reward="raw")
     more = approach_.algorithm.model_copy(update={"n_steps": 100, "batch_size": 50})
     settings = run_of(approach_.model_copy(update={"algorithm": more}))
     with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 1) as pool:
-        ours = build(settings, pool)
+        ours = build_model(settings, pool)
         ours._setup_learn(100)
-        ours.collect_rollouts(ours.env, Silent().init(ours), ours.rollout_buffer, 100)
+        ours.collect_rollouts(ours.env, NoOpCallback().init(ours), ours.rollout_buffer, 100)
     reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
     theirs = RecurrentPPO(
         RecurrentRamPolicy,
@@ -135,7 +144,7 @@ def test_advantages_and_memories_are_those_of_sb3_contribs_own_loop() -> None:
     theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
     theirs.env.seed(int(reset_seed))
     theirs._setup_learn(100)
-    theirs.collect_rollouts(theirs.env, Silent().init(theirs), theirs.rollout_buffer, 100)
+    theirs.collect_rollouts(theirs.env, NoOpCallback().init(theirs), theirs.rollout_buffer, 100)
     one, other = ours.rollout_buffer, theirs.rollout_buffer
     for name in ("observations", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns"):
         assert np.allclose(getattr(one, name), getattr(other, name), atol=1e-4), name
@@ -162,28 +171,37 @@ def _replaying(policy: Any, actions: list[int]) -> Any:
 @pytest.mark.parametrize(
     ("memory", "said"),
     [
-        (np.zeros(7, np.float32), "environment 1 has a memory of 28 bytes: 128 would be right"),
-        (np.zeros(0, np.float32), "environment 1 has a memory of 0 bytes: 128 would be right"),
-        (np.full(32, np.nan, np.float32), "environments.safetensors has a 1.memory that is not up to 4096 numbers"),
-        (np.zeros(5000, np.float32), "environments.safetensors has a 1.memory that is not up to 4096 numbers"),
+        (np.zeros(7, np.float32), "environment 1 has 28 bytes of recurrent state, expected 128"),
+        (np.zeros(0, np.float32), "environment 1 has 0 bytes of recurrent state, expected 128"),
+        (
+            np.full(32, np.nan, np.float32),
+            "environments.safetensors has an invalid 1.memory: expected up to 4096 finite floats",
+        ),
+        (
+            np.zeros(5000, np.float32),
+            "environments.safetensors has an invalid 1.memory: expected up to 4096 finite floats",
+        ),
     ],
 )
-def test_a_damaged_memory_is_refused_in_one_line(
+def test_invalid_recurrent_state_is_rejected_in_one_line(
     memory: np.ndarray, said: str, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
 ) -> None:
     checkpoint, state, _ = trained
     first, second, *others = state.environments
-    forged = replace(state, environments=(first, replace(second, memory=memory.tobytes()), *others))
+    forged = replace(state, environments=(first, replace(second, recurrent_state=memory.tobytes()), *others))
     write_state(forged, "0" * 64, tmp_path / "state")
-    with pytest.raises(DamagedError) as refused:
+    with pytest.raises(DamagedFolderError) as refused:
         train(
-            run_of(small("recurrent-ppo")), 1, Recorder(), Start(checkpoint, read_state(tmp_path / "state", "0" * 64))
+            run_of(small("recurrent-ppo")),
+            1,
+            Recorder(),
+            ResumePoint(checkpoint, read_state(tmp_path / "state", "0" * 64)),
         )
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_has_the_words_that_rl_baselines3_zoo_has_for_it(tmp_path: Path) -> None:
+def test_settings_file_accepts_rl_baselines3_zoos_lstm_keys(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("""
         approach = "recurrent-ppo"
@@ -192,7 +210,7 @@ def test_a_file_has_the_words_that_rl_baselines3_zoo_has_for_it(tmp_path: Path) 
         clip_range = "lin_0.1"
         policy_kwargs = { lstm_hidden_size = 32, enable_critic_lstm = true, n_lstm_layers = 1, net_arch = [16] }
     """)
-    algorithm = read(path).approach.algorithm
+    algorithm = read_settings_file(path).approach.algorithm
     assert isinstance(algorithm, RecurrentPpoSettings)
     assert (algorithm.n_steps, algorithm.clip_range, algorithm.network.lstm) == (64, "lin_0.1", 32)
     assert (algorithm.network.pi, algorithm.network.vf, algorithm.network.activation) == ((16,), (16,), "relu")
@@ -207,23 +225,23 @@ def test_a_file_has_the_words_that_rl_baselines3_zoo_has_for_it(tmp_path: Path) 
         ({"n_lstm_layers": True}, "n_lstm_layers: 1"),
         ({"lstm_hidden_size": 0}, "lstm_hidden_size: units from 1 to 1,024, got 0"),
         ({"lstm_hidden_size": 1.5}, "lstm_hidden_size"),
-        ({"lstm_size": 8}, "did you mean lstm_hidden_size?"),
+        ({"lstm_size": 8}, "Did you mean 'lstm_hidden_size'?"),
     ],
 )
-def test_what_is_wrong_with_an_lstm_is_named(given: dict[str, object], said: str) -> None:
+def test_invalid_lstm_setting_is_named(given: dict[str, object], said: str) -> None:
     with pytest.raises(HyperparameterError) as refused:
-        adapted(approach("recurrent-ppo"), {"policy_kwargs": given})
+        with_hyperparameters(approach("recurrent-ppo"), {"policy_kwargs": given})
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
-    with pytest.raises(HyperparameterError, match=r"policy_kwargs\.\w+ is no one of policy_kwargs"):
-        adapted(approach("ppo"), {"policy_kwargs": given})
+    with pytest.raises(HyperparameterError, match=r"policy_kwargs\.\w+ is not a key of policy_kwargs"):
+        with_hyperparameters(approach("ppo"), {"policy_kwargs": given})
 
 
-def test_a_step_that_would_be_learned_from_alone_is_refused() -> None:
+def test_batch_of_a_single_step_is_rejected() -> None:
     settings = run_of(small("recurrent-ppo"))
     algorithm = settings.approach.algorithm.model_copy(update={"batch_size": 127})
     lonely = settings.approach.model_copy(update={"algorithm": algorithm})
-    with pytest.raises(ValueError, match="batches of 127 leave one of the 128 steps of a rollout alone"):
+    with pytest.raises(ValueError, match="batch_size 127 leaves a last batch of one of the rollout's 128 steps"):
         RunSettings.model_validate({**dict(settings), "approach": lonely})
-    with pytest.raises(HyperparameterError, match="pixels need convolutions"):
-        adapted(approach("recurrent-ppo"), {"features": {"kind": "pixels"}})
+    with pytest.raises(HyperparameterError, match="pixels require convolutions"):
+        with_hyperparameters(approach("recurrent-ppo"), {"features": {"kind": "pixels"}})

@@ -20,17 +20,17 @@ from tasks.arcade.settings.approaches import approach
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("ppo-tuned", PPO), ("ppo-bits", PPO), ("a2c", A2C)])
-def test_stable_baselines3_opens_it_and_plays_the_same_actions(
+def test_exported_zip_plays_the_same_actions_in_stable_baselines3(
     name: str, algorithm: type[PPO | A2C], tmp_path: Path
 ) -> None:
-    heard = Recorder()
-    train(run_of(small(name), steps=9000 if name == "ppo-tuned" else 256), 2, heard)
-    checkpoint = heard.checkpoints[-1]
+    recorder = Recorder()
+    train(run_of(small(name), steps=9000 if name == "ppo-tuned" else 256), 2, recorder)
+    checkpoint = recorder.checkpoints[-1]
     export(checkpoint, tmp_path / "model.zip")
     model = algorithm.load(tmp_path / "model.zip", device="cpu")
     assert model.num_timesteps == checkpoint.step
     agent = checkpoint.agent()
-    decide = agent.begin()
+    decide = agent.start_episode()
     env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
     observation, _ = env.reset(seed=3)
     for _ in range(200):
@@ -47,15 +47,17 @@ def test_stable_baselines3_opens_it_and_plays_the_same_actions(
 
 
 @pytest.mark.parametrize(("name", "algorithm"), [("dqn", DQN), ("qrdqn", QRDQN)])
-def test_value_based_ones_play_the_same_greedy_actions(name: str, algorithm: type[DQN | QRDQN], tmp_path: Path) -> None:
-    heard = Recorder()
-    train(run_of(small(name), steps=512), 2, heard)
-    checkpoint = heard.checkpoints[-1]
+def test_exported_value_based_zip_plays_the_same_greedy_actions(
+    name: str, algorithm: type[DQN | QRDQN], tmp_path: Path
+) -> None:
+    recorder = Recorder()
+    train(run_of(small(name), steps=512), 2, recorder)
+    checkpoint = recorder.checkpoints[-1]
     export(checkpoint, tmp_path / "model.zip")
     model = algorithm.load(tmp_path / "model.zip", device="cpu")
     assert (model.num_timesteps, model.exploration_rate) == (512, 0.01)
     agent = checkpoint.agent()
-    decide = agent.begin()
+    decide = agent.start_episode()
     assert isinstance(agent.policy, QPolicy)
     env = FrameStackObservation(gymnasium.make("ALE/Pong-v5", obs_type="ram"), 2)
     observation, _ = env.reset(seed=3)
@@ -71,7 +73,7 @@ def test_value_based_ones_play_the_same_greedy_actions(name: str, algorithm: typ
         observation, *_ = env.step(action)
 
 
-def test_what_learned_nothing_is_not_exported(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="random learns nothing"):
+def test_baseline_without_learning_cannot_be_exported(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="random does not learn"):
         export(unlearned_checkpoint(run_of(approach("random"))), tmp_path / "model.zip")
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.torch_reference import torch_policy
 
-from tasks.arcade.learner.networks import arrays_of
+from tasks.arcade.learner.networks import weights_as_arrays
 from tasks.arcade.policies.actor_critic import NetworkPolicy, UniformPolicy, sample, unlearned_policy, weight_shapes
 from tasks.arcade.policies.agent import Agent
 from tasks.arcade.policies.feature_statistics import Statistics
@@ -22,9 +22,9 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
+def test_numpy_forward_pass_matches_torch(network: NetworkSettings) -> None:
     theirs = torch_policy(network)
-    ours = NetworkPolicy(network, 256, arrays_of(theirs))
+    ours = NetworkPolicy(network, 256, weights_as_arrays(theirs))
     rows = np.random.default_rng(0).normal(size=(37, 256)).astype(np.float32)
     logits, values = ours.logits(rows), ours.values(rows)
     actions, log_probs = sample(logits, np.random.default_rng(1).random(37))
@@ -36,8 +36,8 @@ def test_the_numpy_forward_is_torchs(network: NetworkSettings) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_a_row_is_decided_alike_alone_and_among_others_to_the_bit(network: NetworkSettings) -> None:
-    policy = NetworkPolicy(network, 256, arrays_of(torch_policy(network)))
+def test_logits_do_not_depend_on_the_batch_bit_for_bit(network: NetworkSettings) -> None:
+    policy = NetworkPolicy(network, 256, weights_as_arrays(torch_policy(network)))
     rows = np.random.default_rng(0).normal(size=(32, 256)).astype(np.float32)
     logits, values = policy.logits(rows), policy.values(rows)
     for low, high in [*((at, at + 1) for at in range(32)), (5, 8), (1, 18)]:
@@ -45,7 +45,7 @@ def test_a_row_is_decided_alike_alone_and_among_others_to_the_bit(network: Netwo
         assert (policy.values(rows[low:high]) == values[low:high]).all()
 
 
-def test_sampling_follows_the_probabilities() -> None:
+def test_samples_follow_the_probabilities() -> None:
     probabilities = np.array([0.5, 0.125, 0.375])
     logits = np.tile(np.log(probabilities).astype(np.float32), (8, 1))
     uniforms = np.array([0, 0.49, 0.51, 0.62, 0.63, 0.99, 0.5000001, 1 - 2**-53])
@@ -54,7 +54,7 @@ def test_sampling_follows_the_probabilities() -> None:
     assert np.allclose(np.exp(log_probs), probabilities[actions])
 
 
-def test_an_agent_decides_by_the_drawn_number_or_takes_the_likeliest() -> None:
+def test_agent_samples_or_takes_the_most_probable_action() -> None:
     features = Features(FeatureSettings(kind="scaled"), Statistics.empty())
     network = NetworkSettings(pi=(), vf=())
     weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(network, features.size, 4).items()}
@@ -68,7 +68,7 @@ def test_an_agent_decides_by_the_drawn_number_or_takes_the_likeliest() -> None:
     assert decide(ram, ram, 0.99) == 3
 
 
-def test_uniform_play_is_uniform() -> None:
+def test_uniform_policy_is_uniform() -> None:
     policy, rows = UniformPolicy(5), np.zeros((1000, 3), np.float32)
     actions, log_probs = sample(policy.logits(rows), np.random.default_rng(0).random(1000))
     assert np.bincount(actions, minlength=5).min() > 150
@@ -76,7 +76,7 @@ def test_uniform_play_is_uniform() -> None:
     assert not policy.values(rows).any()
 
 
-def test_noop_presses_no_button() -> None:
+def test_noop_policy_always_chooses_action_0() -> None:
     actions, log_probs = sample(
         unlearned_policy("noop", 5).logits(np.zeros((9, 3), np.float32)), np.linspace(0, 0.99, 9)
     )
@@ -84,9 +84,9 @@ def test_noop_presses_no_button() -> None:
     assert not log_probs.any()
 
 
-def test_weights_that_do_not_fit_are_named() -> None:
+def test_mismatched_weights_are_named() -> None:
     network = NetworkSettings()
-    weights = dict(arrays_of(torch_policy(network)))
+    weights = dict(weights_as_arrays(torch_policy(network)))
     weights["action_net.weight"] = weights["action_net.weight"][:, :-1]
     del weights["value_net.bias"]
     with pytest.raises(ValueError, match=r"action_net\.weight, value_net\.bias"):

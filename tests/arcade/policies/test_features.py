@@ -16,14 +16,14 @@ RAMS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(128)))
 
 
 @given(RAMS)
-def test_statistics_are_those_of_numpy(rams: np.ndarray) -> None:
+def test_statistics_match_numpy(rams: np.ndarray) -> None:
     statistics = Statistics.empty().updated(rams)
     assert np.allclose(statistics.mean, rams.mean(axis=0))
     assert np.allclose(statistics.deviation, np.maximum(rams.std(axis=0), 0.05))
 
 
 @pytest.mark.parametrize("steps", [10**6, 10**9, 10**10])
-def test_the_deviation_is_exact_however_long_a_training_is(steps: int) -> None:
+def test_deviation_is_exact_after_any_number_of_steps(steps: int) -> None:
     """Bytes that are their largest value in one half of the steps and 0 in the other."""
     top = np.arange(128) * 2 + 1
     statistics = replace(
@@ -35,7 +35,7 @@ def test_the_deviation_is_exact_however_long_a_training_is(steps: int) -> None:
 
 
 @given(RAMS, st.integers(1, 10**5))
-def test_the_deviation_has_the_bits_that_whole_numbers_of_64_bits_gave(rams: np.ndarray, times: int) -> None:
+def test_deviation_equals_64_bit_arithmetic_bit_for_bit(rams: np.ndarray, times: int) -> None:
     """Which is what checkpoints and videos of earlier versions were made with."""
     one = Statistics.empty().updated(rams)
     statistics = replace(one, count=one.count * times, total=one.total * times, squares=one.squares * times)
@@ -44,7 +44,7 @@ def test_the_deviation_has_the_bits_that_whole_numbers_of_64_bits_gave(rams: np.
 
 
 @given(RAMS, st.randoms(use_true_random=False))
-def test_statistics_do_not_depend_on_the_order_or_on_how_steps_are_shared_out(rams: np.ndarray, random) -> None:
+def test_statistics_do_not_depend_on_order_or_partition(rams: np.ndarray, random) -> None:
     order = list(range(len(rams)))
     random.shuffle(order)
     cut = random.randint(0, len(rams))
@@ -55,7 +55,7 @@ def test_statistics_do_not_depend_on_the_order_or_on_how_steps_are_shared_out(ra
     assert whole.count == parts.count
 
 
-def test_statistics_survive_being_written_as_arrays() -> None:
+def test_statistics_round_trip_through_arrays() -> None:
     statistics = Statistics.empty().updated(np.arange(256, dtype=np.uint8).reshape(2, 128))
     again = Statistics.from_arrays(statistics.arrays())
     assert (again.deviation == statistics.deviation).all()
@@ -63,7 +63,7 @@ def test_statistics_survive_being_written_as_arrays() -> None:
         Statistics.from_arrays({"count": np.array([1])})
 
 
-def test_standardised_features_on_a_hand_made_case() -> None:
+def test_standardized_features_by_hand() -> None:
     rams = np.zeros((2, 128), np.uint8)
     rams[:, 0] = [10, 30]
     statistics = Statistics.empty().updated(rams)
@@ -78,7 +78,7 @@ def test_standardised_features_on_a_hand_made_case() -> None:
     assert np.abs(out).max() <= 3
 
 
-def test_bits_and_scaled_features() -> None:
+def test_bits_and_scaled_features_by_hand() -> None:
     ram = np.full((1, 128), 255, np.uint8)
     before = np.zeros((1, 128), np.uint8)
     bits = Features(FeatureSettings(kind="bits"), Statistics.empty())(ram, before)
@@ -91,7 +91,7 @@ def test_bits_and_scaled_features() -> None:
 
 
 @pytest.mark.parametrize("kind", ["scaled", "standardized", "bits"])
-def test_a_row_is_the_same_alone_as_among_others(kind: str) -> None:
+def test_features_do_not_depend_on_the_batch(kind: str) -> None:
     rams = np.random.default_rng(0).integers(256, size=(17, 128), dtype=np.uint8)
     before = np.random.default_rng(1).integers(256, size=(17, 128), dtype=np.uint8)
     settings = FeatureSettings(kind=kind)
@@ -115,7 +115,7 @@ def a_made_up_game() -> tuple[np.ndarray, np.ndarray]:
     return rams, actions
 
 
-def test_movers_are_smooth_bytes_and_those_that_follow_the_actions_come_first() -> None:
+def test_moving_bytes_are_smooth_and_controlled_ones_come_first() -> None:
     rams, actions = a_made_up_game()
     settings = FeatureSettings(kind="standardized", moving_bytes=4, gap_scales=(4, 16), warmup_steps=2000)
     statistics = Statistics.empty().with_rollout(rams[:250], actions[:250], settings)
@@ -145,7 +145,7 @@ def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.nda
         ("ALE/Boxing-v5", {32, 34, 33, 35}),  # both boxers, x and y
     ],
 )
-def test_movers_are_the_positions_that_are_published(env_id: str, published: set[int]) -> None:
+def test_moving_bytes_include_published_positions(env_id: str, published: set[int]) -> None:
     """Against the RAM maps of AtariARI (Anand et al. 2019)."""
     settings = FeatureSettings(kind="standardized", moving_bytes=8, warmup_steps=6000)
     rams, actions = rollouts_of_random_play(env_id, 6000)
@@ -160,7 +160,7 @@ def test_movers_are_the_positions_that_are_published(env_id: str, published: set
     assert again.count == 6100
 
 
-def test_statistics_that_make_no_sense_are_refused() -> None:
+def test_invalid_statistics_are_rejected() -> None:
     statistics = replace(Statistics.empty(), moving_bytes=(3, 7))
     with pytest.raises(ValueError, match="the statistics have 2 moving bytes, the settings 1"):
         Features(FeatureSettings(kind="standardized", moving_bytes=1), statistics)
@@ -174,7 +174,7 @@ def test_statistics_that_make_no_sense_are_refused() -> None:
         Statistics.from_arrays(seen)
 
 
-def test_gaps_between_movers_on_a_hand_made_case() -> None:
+def test_gap_features_by_hand() -> None:
     settings = FeatureSettings(
         kind="standardized", moving_bytes=2, gap_scales=(4.0, 64.0), static_byte_gain=0.5, clip=3
     )
@@ -188,7 +188,7 @@ def test_gaps_between_movers_on_a_hand_made_case() -> None:
     assert out[0, 3] == 3
 
 
-def test_waves_of_gaps_on_a_hand_made_case() -> None:
+def test_gap_sines_and_cosines_by_hand() -> None:
     """A quarter of a period, then half a one; the third mover there was room for leaves zeros."""
     settings = FeatureSettings(kind="standardized", moving_bytes=3, gap_scales=(16.0,), gap_periods=(160.0, 80.0))
     statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), moving_bytes=(7, 3))

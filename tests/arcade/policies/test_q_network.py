@@ -44,7 +44,7 @@ def torch_policy(settings: OffPolicySettings, n_features: int) -> RamQPolicy | R
     return policy
 
 
-def arrays_of(policy: RamQPolicy | RamQuantilePolicy) -> Weights:
+def weights_as_arrays(policy: RamQPolicy | RamQuantilePolicy) -> Weights:
     state = policy.state_dict().items()
     return {name: tensor.numpy().copy() for name, tensor in state if "target" not in name}
 
@@ -54,9 +54,9 @@ def torch_worth(policy: RamQPolicy | RamQuantilePolicy, rows: torch.Tensor) -> t
 
 
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_what_actions_are_worth_is_torchs(settings: OffPolicySettings) -> None:
+def test_q_values_match_torch(settings: OffPolicySettings) -> None:
     theirs = torch_policy(settings, 256)
-    ours = QPolicy(settings, 256, arrays_of(theirs))
+    ours = QPolicy(settings, 256, weights_as_arrays(theirs))
     assert ours.n_actions == N_ACTIONS
     rows = np.random.default_rng(0).normal(size=(37, 256)).astype(np.float32)
     with torch.no_grad():
@@ -68,9 +68,9 @@ def test_what_actions_are_worth_is_torchs(settings: OffPolicySettings) -> None:
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.01, 0.4, 1.0])
-def test_the_best_action_is_played_or_now_and_then_any(exploration: float) -> None:
+def test_logits_are_epsilon_greedy(exploration: float) -> None:
     settings = ALGORITHMS["dqn"]
-    weights = {**arrays_of(torch_policy(settings, 16)), EXPLORATION: np.array(exploration, np.float32)}
+    weights = {**weights_as_arrays(torch_policy(settings, 16)), EXPLORATION: np.array(exploration, np.float32)}
     policy = QPolicy(settings, 16, weights)
     rows = np.random.default_rng(0).normal(size=(50_000, 16)).astype(np.float32)
     actions, log_probs = sample(policy.logits(rows), np.random.default_rng(1).random(len(rows)))
@@ -82,10 +82,10 @@ def test_the_best_action_is_played_or_now_and_then_any(exploration: float) -> No
     assert np.isfinite(log_probs).all()
 
 
-def test_a_checkpoint_explores_as_in_the_end_of_training_and_not_at_all_if_asked() -> None:
+def test_checkpoint_plays_with_the_final_exploration_rate_or_greedily() -> None:
     settings = ALGORITHMS["qrdqn"].model_copy(update={"exploration_final_eps": 0.5})
     features = Features(FeatureSettings(kind="scaled"), Statistics.empty())
-    agent = Agent(features, QPolicy(settings, features.size, arrays_of(torch_policy(settings, features.size))))
+    agent = Agent(features, QPolicy(settings, features.size, weights_as_arrays(torch_policy(settings, features.size))))
     rams = np.random.default_rng(0).integers(256, size=(300, 128), dtype=np.uint8)
     assert isinstance(agent.policy, QPolicy)
     best = agent.policy.q_values(features(rams, rams)).argmax(axis=1)
@@ -97,23 +97,23 @@ def test_a_checkpoint_explores_as_in_the_end_of_training_and_not_at_all_if_asked
 
 
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_what_a_decision_depends_on_is_torchs_gradient_of_the_advantage(settings: OffPolicySettings) -> None:
+def test_saliency_is_torchs_gradient_of_the_advantage(settings: OffPolicySettings) -> None:
     features, action = FeatureSettings(kind="scaled"), 4
     policy = torch_policy(settings, 128)
     ram = np.random.default_rng(0).integers(256, size=128).astype(np.uint8)
     byte = torch.tensor(ram, dtype=torch.float32, requires_grad=True)
     worth = torch_worth(policy, byte[None] / 255)[0]
     (worth[action] - worth.mean()).backward()
-    network, weights = as_actor(settings, 128, arrays_of(policy))
+    network, weights = as_actor(settings, 128, weights_as_arrays(policy))
     ours = Saliency(features, Statistics.empty(), network, weights, advantage_gradient)(ram, ram, action)
     theirs = byte.grad.numpy()
     assert np.abs(theirs).max() > 1e-5
     assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
 
 
-def test_weights_that_do_not_fit_are_named_as_stable_baselines3_names_them() -> None:
+def test_mismatched_weights_are_named_as_in_stable_baselines3() -> None:
     settings = ALGORITHMS["qrdqn"]
-    weights = dict(arrays_of(torch_policy(settings, 128)))
+    weights = dict(weights_as_arrays(torch_policy(settings, 128)))
     del weights["quantile_net.quantile_net.1.bias"]
     weights["quantile_net.quantile_net.6.weight"] = weights["quantile_net.quantile_net.6.weight"][:-1]
     with pytest.raises(ValueError, match=r"quantile_net\.1\.bias, quantile_net\.quantile_net\.6\.weight"):

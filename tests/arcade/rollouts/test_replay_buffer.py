@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from helpers.training_runs import small
 
-from tasks.arcade.emulator.emulator import make_env, resolve
-from tasks.arcade.policies.features import Statistics, feature_size
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.gymnasium_env import make_env
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import feature_size
 from tasks.arcade.policies.q_network import EXPLORATION, q_weight_shapes
-from tasks.arcade.rollouts.off_policy import End, TransitionPlayer, Transitions, TransitionSettings
+from tasks.arcade.rollouts.off_policy import StepEnd, TransitionPlayer, Transitions, TransitionSettings
 from tasks.arcade.rollouts.replay_buffer import Batch, TransitionBuffer
 from tasks.arcade.settings.algorithms import DqnSettings
 
@@ -31,7 +33,7 @@ def rollouts() -> list[Transitions]:
     found = []
     for _ in range(ROLLOUTS):
         episodes = player.play({**weights, EXPLORATION: np.float32(1)}, Statistics.empty(), lambda: None)
-        found.append(SETTINGS.played({name: array.copy() for name, array in arrays.items()}, tuple(episodes)))
+        found.append(SETTINGS.collected({name: array.copy() for name, array in arrays.items()}, tuple(episodes)))
     return found
 
 
@@ -39,11 +41,11 @@ def together(rollouts: list[Transitions], name: str) -> np.ndarray:
     return np.concatenate([getattr(rollout, name) for rollout in rollouts])
 
 
-def test_transitions_are_what_gymnasium_gives_for_the_same_seeds_and_actions(rollouts: list[Transitions]) -> None:
+def test_transitions_match_gymnasium(rollouts: list[Transitions]) -> None:
     names = ("rams", "actions", "rewards", "starts", "next_rams", "ends")
     rams, actions, rewards, starts, next_rams, ends = (together(rollouts, name) for name in names)
     assert np.bincount(actions.ravel(), minlength=4).min() > 0.2 * actions.size, "actions are random"
-    assert set(End) == set(ends.ravel().tolist())
+    assert set(StepEnd) == set(ends.ravel().tolist())
     for column in range(N_ENVS):
         env = make_env(SETTINGS.game)
         reset_seed, _ = np.random.SeedSequence(3, spawn_key=(0, column)).generate_state(2)
@@ -55,8 +57,10 @@ def test_transitions_are_what_gymnasium_gives_for_the_same_seeds_and_actions(rol
             ram, reward, terminated, truncated, info = env.step(actions[step, column])
             assert (next_rams[step, column] == ram).all()
             assert rewards[step, column] == reward
-            lost = End.LOST_LIFE if info["lives"] < lives else End.NONE
-            assert ends[step, column] == (End.TERMINATED if terminated else End.TRUNCATED if truncated else lost)
+            lost = StepEnd.LOST_LIFE if info["lives"] < lives else StepEnd.NONE
+            assert ends[step, column] == (
+                StepEnd.TERMINATED if terminated else StepEnd.TRUNCATED if truncated else lost
+            )
             if begins := terminated or truncated:
                 ram, info = env.reset()
         env.close()
@@ -71,7 +75,7 @@ def played(rollouts: list[Transitions]) -> list[set[Transition]]:
         steps.append(set())
         for env in range(N_ENVS):
             ram, previous = rams[at, env], rams[at if starts[at, env] else at - 1, env]
-            terminated = bool(ends[at, env] == End.TERMINATED)
+            terminated = bool(ends[at, env] == StepEnd.TERMINATED)
             after = b"" if terminated else next_rams[at, env].tobytes()
             step = (
                 ram.tobytes(),
@@ -80,7 +84,7 @@ def played(rollouts: list[Transitions]) -> list[set[Transition]]:
                 float(rewards[at, env]),
                 after,
                 terminated,
-                bool(ends[at, env] == End.LOST_LIFE),
+                bool(ends[at, env] == StepEnd.LOST_LIFE),
             )
             steps[-1].add(step)
     return steps
@@ -101,7 +105,7 @@ def drawn(batch: Batch) -> set[Transition]:
 
 
 @pytest.mark.parametrize("size", [20, 600, 10_000])
-def test_what_is_drawn_is_what_was_played(rollouts: list[Transitions], size: int) -> None:
+def test_sampled_transitions_are_exactly_the_collected_ones(rollouts: list[Transitions], size: int) -> None:
     """A ring smaller than a rollout, one that is filled several times, one that is never full."""
     steps, buffer = played(rollouts), TransitionBuffer(size, N_ENVS)
     for count, rollout in enumerate(rollouts, 1):
@@ -111,21 +115,21 @@ def test_what_is_drawn_is_what_was_played(rollouts: list[Transitions], size: int
         # The RAM before a full ring's oldest step is gone.
         oldest = n_played - buffer.rows + 1 if n_played >= buffer.rows else 0
         wanted = set.union(*steps[oldest:n_played])
-        found = drawn(buffer.draw(25 * N_ENVS * len(buffer)))
+        found = drawn(buffer.sample(25 * N_ENVS * len(buffer)))
         assert found == wanted, count
 
 
-def test_what_is_added_after_a_cut_is_no_continuation(rollouts: list[Transitions]) -> None:
+def test_truncated_episodes_do_not_continue_in_steps_added_later(rollouts: list[Transitions]) -> None:
     buffer = TransitionBuffer(10_000, N_ENVS)
     buffer.add(rollouts[0])
-    buffer.cut()
+    buffer.truncate_episodes()
     other = rollouts[9]
     buffer.add(type(other)(**{**vars(other), "starts": np.ones_like(other.starts)}))
-    found = drawn(buffer.draw(20_000))
+    found = drawn(buffer.sample(20_000))
     assert set.union(*played(rollouts[:1])) <= found, "the last steps lead to where they led"
 
 
-def test_a_buffer_goes_on_from_its_arrays_as_if_nothing_had_been(rollouts: list[Transitions]) -> None:
+def test_restored_buffer_continues_identically(rollouts: list[Transitions]) -> None:
     for size in (600, 10_000):
         buffer, again = TransitionBuffer(size, N_ENVS), TransitionBuffer(size, N_ENVS)
         for rollout in rollouts[:9]:
@@ -136,9 +140,9 @@ def test_a_buffer_goes_on_from_its_arrays_as_if_nothing_had_been(rollouts: list[
         for name, array in buffer.arrays().items():
             assert (again.arrays()[name] == array).all(), name
         np.random.seed(1)
-        first = buffer.draw(500)
+        first = buffer.sample(500)
         np.random.seed(1)
-        for name, array in vars(again.draw(500)).items():
+        for name, array in vars(again.sample(500)).items():
             assert (array == getattr(first, name)).all(), name
 
 
@@ -156,7 +160,7 @@ def test_a_buffer_goes_on_from_its_arrays_as_if_nothing_had_been(rollouts: list[
         ("cut_rams", np.zeros((1, 128), np.uint8)),
     ],
 )
-def test_arrays_that_make_no_sense_are_refused(rollouts: list[Transitions], name: str, value: np.ndarray) -> None:
+def test_invalid_arrays_are_rejected(rollouts: list[Transitions], name: str, value: np.ndarray) -> None:
     buffer = TransitionBuffer(10_000, N_ENVS)
     for rollout in rollouts[:9]:
         buffer.add(rollout)

@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 
 import tasks.arcade.rollouts.worker_pool as room
-from tasks.arcade.emulator.emulator import make_env, resolve
+from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.policies.actor_critic import NetworkPolicy, Weights, weight_shapes
-from tasks.arcade.policies.features import Features, Statistics, feature_size
+from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.policies.features import Features, feature_size
 from tasks.arcade.rollouts.environment import LOGIT_NOISE, EnvironmentState
 from tasks.arcade.rollouts.on_policy import Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
@@ -58,8 +60,8 @@ def same(one: Rollout, other: Rollout) -> bool:
 
 
 def a_rollout(pool: WorkerPool, weights: Weights) -> Rollout:
-    pool.start(weights, Statistics.empty())
-    rollout = pool.finish()
+    pool.start_rollout(weights, Statistics.empty())
+    rollout = pool.finish_rollout()
     assert rollout is not None
     return rollout
 
@@ -70,7 +72,7 @@ def kept(rollout: Rollout) -> Rollout:
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
-def test_rollouts_are_the_same_whatever_the_number_of_workers_and_after_a_restore(env_id: str) -> None:
+def test_rollouts_depend_neither_on_the_number_of_workers_nor_on_a_restore(env_id: str) -> None:
     settings = RolloutSettings(quick_ends(env_id), small(), seed=3)
     weights = some_weights(settings.approach, 6 if "Pong" in env_id else 4)
     played: dict[int, list[Rollout]] = {}
@@ -89,7 +91,7 @@ def test_rollouts_are_the_same_whatever_the_number_of_workers_and_after_a_restor
         assert same(one, other)
 
 
-def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> None:
+def test_rollout_matches_gymnasium() -> None:
     """Observations, rewards, episode starts, values and time-limit bootstraps, against Gymnasium and the policy."""
     settings = RolloutSettings(quick_ends(), small(n_envs=3, n_steps=80), seed=1)
     weights = some_weights(settings.approach, 6)
@@ -122,7 +124,7 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
                 assert (ended.episode_return, ended.length) == (episode_return, 25)
                 ends += 1
                 ram, previous, episode_return = env.reset()[0], None, 0.0
-        assert (rollout.values[:, column] == policy.values_together(shown)).all()
+        assert (rollout.values[:, column] == policy.values_batched(shown)).all()
         before = ram if previous is None else previous
         assert rollout.last_values[column] == policy.values(features(ram[None], before[None]))[0]
         assert rollout.last_starts[column] == (previous is None)
@@ -130,7 +132,7 @@ def test_a_rollout_is_what_gymnasium_gives_for_the_same_seeds_and_actions() -> N
         env.close()
 
 
-def test_environments_that_lean_keep_to_actions_of_their_own_and_say_how_likely_they_were() -> None:
+def test_logit_noise_lasts_for_a_rollout_and_counts_in_log_probabilities() -> None:
     settings = RolloutSettings(quick_ends(), small(n_envs=8), seed=2)
     weights = some_weights(settings.approach, 6)
     with WorkerPool(settings, 2) as pool:
@@ -148,7 +150,7 @@ def test_environments_that_lean_keep_to_actions_of_their_own_and_say_how_likely_
         assert rollout.log_probs.max() < -0.5
 
 
-def test_a_lost_life_is_noted_at_the_step_that_lost_it() -> None:
+def test_life_loss_is_recorded_at_its_step() -> None:
     game = resolve("ALE/Breakout-v5")
     settings = RolloutSettings(game, small(n_envs=2, n_steps=400), seed=1)
     arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
@@ -156,7 +158,7 @@ def test_a_lost_life_is_noted_at_the_step_that_lost_it() -> None:
         some_weights(settings.approach, 4), Statistics.empty(), lambda: None
     )
     rollout = Rollout(**arrays, episodes=tuple(episodes))
-    starts, last_starts = rollout.starts_of_lives()
+    starts, last_starts = rollout.life_starts()
     for column in range(2):
         env = make_env(game)
         reset_seed, _ = np.random.SeedSequence(1, spawn_key=(0, column)).generate_state(2)
@@ -165,16 +167,16 @@ def test_a_lost_life_is_noted_at_the_step_that_lost_it() -> None:
             before = lives
             _, _, terminated, truncated, info = env.step(rollout.actions[step, column])
             lives = info["lives"]
-            assert rollout.lost[step, column] == (lives < before)
+            assert rollout.life_losses[step, column] == (lives < before)
             later = last_starts[column] if step == 399 else starts[step + 1, column]
             assert later == (lives < before or terminated)
             if terminated or truncated:
                 lives = env.reset()[1]["lives"]
         env.close()
-    assert rollout.lost.sum() > len(episodes) > 0, "more lives were lost than games"
+    assert rollout.life_losses.sum() > len(episodes) > 0, "more lives were lost than games"
 
 
-def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
+def test_workers_exception_is_raised_in_the_parent() -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
     with (
         WorkerPool(settings, 2) as pool,
@@ -183,30 +185,30 @@ def test_a_worker_that_raises_ends_the_run_with_its_own_error() -> None:
         a_rollout(pool, {})
 
 
-def test_a_worker_that_is_killed_ends_the_run_within_seconds() -> None:
+def test_killed_worker_is_noticed_within_seconds() -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
     with WorkerPool(settings, 2) as pool:
-        pool.start(some_weights(settings.approach, 6), Statistics.empty())
+        pool.start_rollout(some_weights(settings.approach, 6), Statistics.empty())
         victim, began = pool.pids[1], time.monotonic()
         os.kill(victim, signal.SIGKILL)
         with pytest.raises(WorkerError, match=rf"worker 1 \(process {victim}\) ended by signal 9"):
-            pool.finish()
+            pool.finish_rollout()
         assert time.monotonic() - began < 10
         pids = pool.pids
     assert_gone(pids)
 
 
-def test_a_worker_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_worker_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
     with WorkerPool(settings, 1) as pool:
         monkeypatch.setattr(room, "HANG_SECONDS", 2)
-        pool.start(some_weights(settings.approach, 6), Statistics.empty())
+        pool.start_rollout(some_weights(settings.approach, 6), Statistics.empty())
         os.kill(pool.pids[0], signal.SIGSTOP)
         with pytest.raises(WorkerError, match="worker 0 hangs"):
-            pool.finish()
+            pool.finish_rollout()
 
 
-def test_a_worker_that_hangs_is_noticed_though_it_is_sent_more_than_a_pipe_holds(
+def test_hanging_worker_is_noticed_while_sending_more_than_a_pipe_buffers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
@@ -216,13 +218,13 @@ def test_a_worker_that_hangs_is_noticed_though_it_is_sent_more_than_a_pipe_holds
         a_rollout(pool, weights)
         os.kill(pool.pids[1], signal.SIGSTOP)
         started = ThreadPoolExecutor(1).submit(
-            pool.start, weights | {"more": np.zeros(10**6, np.float32)}, Statistics.empty()
+            pool.start_rollout, weights | {"more": np.zeros(10**6, np.float32)}, Statistics.empty()
         )
-        with pytest.raises(WorkerError, match="worker 1 hangs: it takes nothing in 2 seconds"):
+        with pytest.raises(WorkerError, match="worker 1 hangs: it receives nothing in 2 seconds"):
             started.result(timeout=20)
 
 
-def test_a_worker_that_hangs_in_the_middle_of_its_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_hanging_while_it_answers_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The states of so many environments are more than a pipe holds."""
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_envs=24), seed=0)
     monkeypatch.setattr(room, "HANG_SECONDS", 2)
@@ -236,7 +238,7 @@ def test_a_worker_that_hangs_in_the_middle_of_its_answer_is_noticed(monkeypatch:
 
         monkeypatch.setattr(room, "wait", stopped)
         seen = ThreadPoolExecutor(1).submit(pool.snapshot)
-        with pytest.raises(WorkerError, match="worker 0 hangs: it gives nothing in 2 seconds"):
+        with pytest.raises(WorkerError, match="worker 0 hangs: it sends nothing in 2 seconds"):
             seen.result(timeout=20)
 
 
@@ -245,7 +247,7 @@ def a_long_episode(pool: WorkerPool, steps: int) -> tuple[EnvironmentState, ...]
     return tuple(replace(state, actions=(0,) * steps) for state in pool.snapshot())
 
 
-def test_a_worker_that_plays_long_episodes_again_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_replaying_long_episodes_is_not_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
     """No ball is served in Breakout, where nobody asks for one: 60 frames a step make replaying take seconds."""
     game = resolve("ALE/Breakout-v5").model_copy(update={"frame_skip": 60})
     with WorkerPool(RolloutSettings(game, small(n_envs=2), seed=0), 1) as pool:
@@ -259,19 +261,19 @@ def test_a_worker_that_plays_long_episodes_again_does_not_hang(monkeypatch: pyte
         assert pool.snapshot() == states
 
 
-def test_environments_are_taken_back_to_where_they_were_though_the_rollout_was_given_up() -> None:
+def test_discarded_rollout_restores_the_environments() -> None:
     settings = RolloutSettings(resolve("ALE/Breakout-v5"), small(n_envs=2, n_steps=20_000), seed=0)
     with WorkerPool(settings, 2) as pool:
         states = a_long_episode(pool, 200)
         pool.restore(states)
-        pool.start(some_weights(settings.approach, 4), Statistics.empty())
-        assert pool.finish(lambda: True) is None
-        pool.take_back()
+        pool.start_rollout(some_weights(settings.approach, 4), Statistics.empty())
+        assert pool.finish_rollout(lambda: True) is None
+        pool.discard_rollout()
         assert pool.snapshot() == states
 
 
 @pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
-def test_what_the_whole_process_group_is_sent_ends_no_worker_while_it_starts(what: signal.Signals) -> None:
+def test_process_group_signals_end_no_starting_worker(what: signal.Signals) -> None:
     sent: set[int] = set()
 
     def send() -> None:
@@ -291,21 +293,21 @@ def test_what_the_whole_process_group_is_sent_ends_no_worker_while_it_starts(wha
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask, "the parent hears as before"
 
 
-def test_an_unknown_rom_is_the_workers_own_error() -> None:
+def test_unknown_rom_is_reported_by_the_worker() -> None:
     game = resolve("ALE/Pong-v5").model_copy(update={"rom": "no_such_rom"})
     with pytest.raises(WorkerError, match="has no ROM 'no_such_rom'"):
         WorkerPool(RolloutSettings(game, small(), seed=0), 1)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> None:
+def test_workers_do_not_outlive_their_parent(how: signal.Signals, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         textwrap.dedent("""
         import signal
         from tasks.arcade.settings.approaches import approach
-        from tasks.arcade.emulator.emulator import resolve
-        from tasks.arcade.policies.features import Statistics
+        from tasks.arcade.emulator.environment_ids import resolve
+        from tasks.arcade.policies.feature_statistics import Statistics
         from tasks.arcade.rollouts.on_policy import RolloutSettings
         from tasks.arcade.rollouts.worker_pool import WorkerPool
 
@@ -317,9 +319,9 @@ def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> N
                 update={"algorithm": settings.algorithm.model_copy(update={"n_steps": 200_000})}
             )
             with WorkerPool(RolloutSettings(resolve("ALE/Pong-v5"), settings, seed=0), 2) as pool:
-                pool.start({}, Statistics.empty())
+                pool.start_rollout({}, Statistics.empty())
                 print(*pool.pids, flush=True)
-                pool.finish()
+                pool.finish_rollout()
         """)
     )
     parent = subprocess.Popen(
