@@ -16,10 +16,10 @@ from filelock import FileLock
 from pydantic import Field
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.inputs.fields import ApproachName, EnvId, Name, Seed
-from tasks.arcade.inputs.settings_file import adapted
+from tasks.arcade.inputs.forms import SweepSettings
+from tasks.arcade.inputs.settings_file import with_hyperparameters
 from tasks.arcade.settings.algorithms import ActorCriticSettings, UnlearnedSettings
-from tasks.arcade.settings.approaches import approach, offer
+from tasks.arcade.settings.approaches import approach, suggestion
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import ApproachSettings
 
@@ -67,28 +67,9 @@ _WORDS = {
     "Trial": "trial",
     "Step": "step",
     "Hyperparameter": "",
-    "Hyperparameter Importance": "share of the difference",
+    "Hyperparameter Importance": "share of the variance",
 }
 """What Optuna's figures call it, and what the page does."""
-
-
-class SweepSettings(Settings):
-    """What a person asks for when hyper-parameters are searched for."""
-
-    env_id: EnvId
-    approach: ApproachName = "ppo-tuned"
-    parameters: tuple[str, ...] = Field(default=(), description="that are searched for; none: all that it has")
-    trials: int = Field(default=20, ge=1, le=10_000, description="trainings in all, those of earlier sittings too")
-    steps: int = Field(default=200_000, ge=1, le=10**10, description="of a training that is not stopped before")
-    seed: Seed = Field(default=0, description="of every training, and of the search")
-    workers: int | None = Field(default=None, ge=1, le=256, description="worker processes; none: one a core")
-    name: Name | None = Field(default=None, description="the sweep's run name in MLflow; none: approach and game")
-    experiment: Name | None = Field(default=None, description="MLflow experiment; none: the environment id")
-
-    @property
-    def title(self) -> str:
-        """What a person calls this sweep; a sweep of the same title goes on."""
-        return self.name or f"sweep of {self.approach} on {self.env_id}"
 
 
 class Chosen(Settings):
@@ -127,7 +108,7 @@ def parameters(settings: SweepSettings) -> tuple[str, ...]:
     able = tuple(name for name in SPACE if name in type(base.algorithm).model_fields)
     for name in settings.parameters:
         if name not in able:
-            raise SweepError(f"{name} cannot be searched for in {base.name}: {offer(name, able)}")
+            raise SweepError(f"{name} cannot be searched for in {base.name}. {suggestion(name, able)}")
     return settings.parameters or able
 
 
@@ -213,7 +194,7 @@ class Search:
         if "batch_size" in given and isinstance(base.algorithm, ActorCriticSettings):
             rollout = base.n_envs * int(given.get("n_steps", base.algorithm.n_steps))
             given["batch_size"] = min(int(given["batch_size"]), rollout)
-        own = adapted(base, given)
+        own = with_hyperparameters(base, given)
         trial.set_user_attr("given", given)
         named = {"name": f"{base.name}-trial-{trial.number}", "description": f"{base.name}, a trial of a sweep"}
         return Chosen(number=trial.number, approach=own.model_copy(update=named), given=given)
@@ -269,15 +250,19 @@ class Search:
         from optuna.trial import TrialState
 
         made: list[tuple[str, str, Any]] = [
-            ("History", "Every trial's mean return, and the best so far.", drawn.plot_optimization_history),
-            ("In training", "Mean return as each training went on; short: pruned.", drawn.plot_intermediate_values),
-            ("Slices", "Each hyper-parameter alone, the later trials darker.", drawn.plot_slice),
+            ("Optimization history", "Mean return of each trial; best so far.", drawn.plot_optimization_history),
             (
-                "Together",
-                "A line a trial, through all it was given; the better, the darker.",
+                "Learning curves",
+                "Mean return during training; pruned trials end early.",
+                drawn.plot_intermediate_values,
+            ),
+            ("Slices", "Mean return by each hyperparameter; later trials are darker.", drawn.plot_slice),
+            (
+                "Parallel coordinates",
+                "One line per trial through its hyperparameters; better trials are darker.",
                 drawn.plot_parallel_coordinate,
             ),
-            ("Importance", "How much of the difference each hyper-parameter explains.", drawn.plot_param_importances),
+            ("Hyperparameter importance", "Share of explained variance in mean return.", drawn.plot_param_importances),
         ]
         complete = self._study.get_trials(states=(TrialState.COMPLETE,))
         if len({trial.value for trial in complete}) < 2:

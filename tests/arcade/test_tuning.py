@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.arcade.inputs.settings_file import read
-from tasks.arcade.report.sweep_page import render_html
+from tasks.arcade.inputs.forms import SweepSettings
+from tasks.arcade.inputs.settings_file import read_settings_file
+from tasks.arcade.report.sweep_page import render_sweep_html
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
-from tasks.arcade.tuning import LOOKS, SPACE, SweepError, SweepSettings, as_toml, opened, parameters
+from tasks.arcade.tuning import LOOKS, SPACE, SweepError, as_toml, opened, parameters
 
 SETTINGS = SweepSettings(env_id="ALE/Pong-v5", approach="ppo-tuned", trials=12, steps=1000, seed=1)
 
@@ -55,8 +56,14 @@ def test_trials_are_proposed_judged_and_gone_on_with(tmp_path: Path) -> None:
         }
         assert [row.value for row in rows if row.number == 5] == [-9.0]
         titles = [title for title, _, _ in search.figures()]
-        assert titles == ["History", "In training", "Slices", "Together", "Importance"]
-        page = render_html(SETTINGS, rows, search.figures(), "ramreel sweep ALE/Pong-v5")
+        assert titles == [
+            "Optimization history",
+            "Learning curves",
+            "Slices",
+            "Parallel coordinates",
+            "Hyperparameter importance",
+        ]
+        page = render_sweep_html(SETTINGS, rows, search.figures(), "ramreel sweep ALE/Pong-v5")
     assert page.count('class="chart"') == 5
     drawn = page.split("</script>", 1)[1]
     assert drawn.count('"mean return"') >= 4
@@ -65,7 +72,7 @@ def test_trials_are_proposed_judged_and_gone_on_with(tmp_path: Path) -> None:
     assert "Best of 9 trials: mean return 50.0" in page
     assert "src=" not in page.split("</script>")[-1], "nothing is loaded"
     (tmp_path / "best.toml").write_text(as_toml(SETTINGS, rows[0]))
-    own = read(tmp_path / "best.toml")
+    own = read_settings_file(tmp_path / "best.toml")
     assert own.approach.algorithm == again.approach.algorithm
     assert own.n_timesteps == 1000
 
@@ -83,7 +90,7 @@ def test_a_search_ends_with_as_many_trials_as_were_asked_for(tmp_path: Path) -> 
             search.ended(1000, 1.0)
         assert search.next() is None
         assert search.figures() == (), "equal trials say nothing"
-        assert "mean return 1.0" in render_html(two, search.rows(), (), "ramreel sweep")
+        assert "mean return 1.0" in render_sweep_html(two, search.rows(), (), "ramreel sweep")
         assert tomllib.loads(as_toml(two, search.rows()[0])).keys() == {"approach", "n_timesteps", "gamma"}
     with opened(tmp_path / "optuna.db", two.model_copy(update={"trials": 3})) as search:
         assert search.next() is not None
@@ -120,7 +127,7 @@ def test_a_trial_that_raised_is_not_tried_again(tmp_path: Path) -> None:
 def test_what_cannot_be_searched_for_is_named() -> None:
     with pytest.raises(SweepError, match="random learns nothing"):
         parameters(SETTINGS.model_copy(update={"approach": "random"}))
-    with pytest.raises(SweepError, match="did you mean learning_rate"):
+    with pytest.raises(SweepError, match="Did you mean 'learning_rate'"):
         parameters(SETTINGS.model_copy(update={"parameters": ("learning_rte",)}))
     with pytest.raises(SweepError, match="batch_size cannot be searched for in a2c"):
         parameters(SETTINGS.model_copy(update={"approach": "a2c", "parameters": ("batch_size",)}))

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from flows.cli.app import run
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store
 
 Judged = Callable[..., str]
+
+CERTAIN = "probability of improvement 1.00 (p = 0.029, 4 seeds each)"
 
 
 def said(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -33,7 +35,7 @@ def test_a_version_that_got_worse_ends_with_3(
     against = [word for name in old for word in ("--against", name)]
     assert run(["compare", *new, *against, "--json", "--name", "held"]) == 3
     compared = said(capfd)
-    assert compared["verdict"] == "ppo (baseline) beats ppo: P = 1.00, 4 seeds"
+    assert compared["verdict"] == f"ppo (baseline) is better than ppo: {CERTAIN}"
     assert compared["worse"] is True
     assert len(compared["runs"]) == 8  # type: ignore[arg-type]
     for name in ("report.html", "report.md", "numbers.csv", "numbers.parquet"):
@@ -43,9 +45,9 @@ def test_a_version_that_got_worse_ends_with_3(
 
     others = [word for name in new for word in ("--against", name)]
     assert run(["compare", *old, *others, "--json"]) == 0, "better is not worse"
-    assert said(capfd)["verdict"] == "ppo beats ppo (baseline): P = 1.00, 4 seeds"
+    assert said(capfd)["verdict"] == f"ppo is better than ppo (baseline): {CERTAIN}"
     assert run(["compare", "new 0", "--against", "old 0", "--json"]) == 0, "two episodes each cannot tell"
-    assert str(said(capfd)["verdict"]).startswith("2 episodes cannot tell ppo (baseline) and ppo apart")
+    assert str(said(capfd)["verdict"]).startswith("No significant difference between ppo (baseline) and ppo: ")
 
 
 def test_games_are_compared_if_asked_for(

@@ -18,14 +18,14 @@ from flows.guard import GuardError, guard
 from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
-from tasks.arcade.episodes.head_to_head import Contest
+from tasks.arcade.episodes.head_to_head import HeadToHead
 from tasks.arcade.inputs.forms import FollowUpSettings, GuardSettings, RecordSettings, RetrainSettings, TrainSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
-from tasks.champion import ChampionStatus, challenge, look_for_collapse
+from tasks.champion import ChampionStatus, challenge, detect_collapse
 from tasks.execution import events
-from tasks.retrain import plan
-from tasks.runs.lookup import wanted_evaluation
-from tasks.store import Champion, Registry, Store, StoreError
+from tasks.retrain import plan_retraining
+from tasks.runs.lookup import evaluation_of
+from tasks.store import Champion, ChampionRegistry, Store, StoreError
 
 GAME = "ALE/Breakout-v5"
 QUICK = EvaluationSettings(episodes=3)
@@ -34,7 +34,7 @@ QUICK = EvaluationSettings(episodes=3)
 @pytest.fixture(autouse=True)
 def _short_contests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A third of the fresh episodes that decide: the tests' champions differ by far more, or not at all."""
-    monkeypatch.setattr("tasks.champion.EPISODES", 10)
+    monkeypatch.setattr("tasks.champion.FRESH_EPISODES", 10)
 
 
 def said(event: str, **expected: Any) -> bool:
@@ -51,8 +51,8 @@ def said(event: str, **expected: Any) -> bool:
 
 def news(webhook: Webhook) -> list[str]:
     """Titles of the messages since last asked, milestones left out."""
-    titles = [message["title"] for message in webhook.got]
-    webhook.got.clear()
+    titles = [message["title"] for message in webhook.received]
+    webhook.received.clear()
     return [title for title in titles if "plays better than random" not in title]
 
 
@@ -81,7 +81,7 @@ def look() -> ChampionStatus:
 
 
 def now(store: Store) -> Champion:
-    crowned = Registry(store.address).champion(GAME)
+    crowned = ChampionRegistry(store.address).champion(GAME)
     assert crowned is not None
     return crowned
 
@@ -116,7 +116,7 @@ def collapse(store: Store, run_id: str) -> None:
 def was_better(store: Store, champion: Champion) -> None:
     """As if the champion had scored more when it was crowned."""
     file = artifact(store, champion.run_id, f"champion/version-{champion.version}.json")
-    contest = Contest.model_validate_json(file.read_text())
+    contest = HeadToHead.model_validate_json(file.read_text())
     better = [
         one.model_copy(update={"episode_return": one.episode_return + 9, "ram_digest": f"then {one.seed}"})
         for one in contest.challenger.episodes
@@ -156,11 +156,11 @@ def delete_files(store: Store, champion: Champion) -> None:
 def test_a_champion_is_crowned_watched_and_trained_again(
     small: TrainSettings, store: Store, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.netloc}/")
     first = followed_up(small)
     champion = now(store)
     assert (champion.run_id, champion.version) == (first.run_id, 1)
-    assert champion.words.startswith("random seed 1, step ")
+    assert champion.description.startswith("random seed 1, step ")
     assert said(events.CHAMPION_CROWNED, run_id=first.run_id, env_id=GAME, version=1)
 
     assert news(webhook) == [f"ramreel: {GAME} has a new champion"]
@@ -215,11 +215,11 @@ def test_a_champion_is_crowned_watched_and_trained_again(
     followed = follow_up(FollowUpSettings(run=run.run_id))
     assert "the champion cannot play" in followed.champion.words
     assert now(store).run_id == run.run_id
-    changed = f"A video is left out: random seed 1, step {champion.step:,}: "
+    changed = f"Video omitted: random seed 1, step {champion.step:,}: "
     assert [changed in words for words in reports(store)].count(True) == 1, "the videos that are proved are in it"
 
     # Where the game itself has changed, nothing is gone on from.
-    begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="game", cool_down_hours=0))
+    begun = flow(plan_retraining.fn)(RetrainSettings(env_id=GAME, cause="game", cool_down_hours=0))
     assert begun.begin is None
     assert begun.run is not None
     assert begun.run.steps == run.settings.steps
@@ -231,15 +231,15 @@ def test_a_training_that_has_collapsed_is_told_of_and_goes_on_from_the_champion(
     asked = EvaluationSettings(episodes=7, seed=3)
     crowned = crown(small.model_copy(update={"steps": 512, "evaluation": asked}))
     collapse(store, crowned.run_id)
-    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.netloc}/")
     best = store.fetch_evaluation(crowned.run_id, 2).mean_return
-    assert f"at its end, after {best:.1f} at step 2" in flow(look_for_collapse.fn)(crowned.run_id)
+    assert f"at its end, after {best:.1f} at step 2" in flow(detect_collapse.fn)(crowned.run_id)
     assert said(events.PERFORMANCE_DROPPED, env_id=GAME, cause="collapse", version=1)
     assert news(webhook) == [f"ramreel: {GAME}: a training has collapsed"]
-    begun = flow(plan.fn)(RetrainSettings(env_id=GAME, cause="collapse"))
+    begun = flow(plan_retraining.fn)(RetrainSettings(env_id=GAME, cause="collapse"))
     assert begun.begin == now(store).checkpoint
     judged = store.run(crowned.run_id).model_copy(update={"tags": begun.tags})
-    assert wanted_evaluation(judged) == asked, "it is judged as the champion's own training"
+    assert evaluation_of(judged) == asked, "it is judged as the champion's own training"
 
 
 def test_a_champion_that_plays_as_before_again_is_dropped_no_longer(
@@ -249,15 +249,15 @@ def test_a_champion_that_plays_as_before_again_is_dropped_no_longer(
     champion = now(store)
     then = artifact(store, champion.run_id, f"champion/version-{champion.version}.json")
     as_it_was = then.read_text()
-    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.netloc}/")
     for _ in range(2):
         was_better(store, champion)
         assert look().dropped
-        assert now(store).dropped == "checkpoint"
+        assert now(store).drop_cause == "checkpoint"
         assert news(webhook) == [f"ramreel: the champion of {GAME} plays worse"], "a new drop is news"
         then.write_text(as_it_was)
         assert not look().dropped
-        assert now(store).dropped is None
+        assert now(store).drop_cause is None
 
 
 def test_a_version_that_a_person_registered_is_not_taken_for_a_champion(small: TrainSettings, store: Store) -> None:
@@ -267,7 +267,7 @@ def test_a_version_that_a_person_registered_is_not_taken_for_a_champion(small: T
     model = client.get_logged_model(ours.checkpoint.model_id)
     theirs = client.create_model_version(name, model.artifact_location)
     client.set_registered_model_alias(name, "champion", theirs.version)
-    assert Registry(store.address).champions() == ()
+    assert ChampionRegistry(store.address).champions() == ()
     assert guard(GuardSettings()) == ()
     assert follow_up(FollowUpSettings(run=crowned.run_id)).champion.crowned
     assert now(store).version == ours.version
@@ -291,7 +291,7 @@ def test_a_champion_that_was_deleted_is_told_of_and_makes_room(
 ) -> None:
     quick = small.model_copy(update={"steps": 512})
     crown(quick)
-    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.at}/")
+    monkeypatch.setenv("RAMREEL_NOTIFY", f"json://{webhook.netloc}/")
     for seed, delete in ((2, delete_checkpoint), (3, delete_files)):
         delete(store, now(store))
         standing = look()

@@ -16,7 +16,7 @@ from flows.train import train
 from tasks.arcade.inputs.forms import CompareSettings, PipelineSettings, TrainSettings
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.evaluation import EvaluationSettings
-from tasks.runs.lookup import wanted_evaluation
+from tasks.runs.lookup import evaluation_of
 from tasks.store import Store, StoreError
 
 
@@ -34,7 +34,7 @@ def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path:
     kinds = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
     assert kinds == ["ppo-tuned", "mine"]
     for run_id in compared.runs:
-        assert wanted_evaluation(store.run(run_id)).episodes == 2, "whoever videos a checkpoint judges it as asked"
+        assert evaluation_of(store.run(run_id)).episodes == 2, "whoever videos a checkpoint judges it as asked"
         videos = store.videos(run_id)
         assert len(videos) == len(store.list_checkpoints(run_id)) > 0
     assert store.address.artifacts is not None
@@ -44,7 +44,7 @@ def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path:
     run = store.run(compared.run_id)
     assert (run.kind, run.status) == ("comparison", "FINISHED")
     html = store.fetch_artifact(compared.run_id, compared.report, tmp_path).read_text()
-    videos = re.findall(r'data-facts="([^"]+)" src="data:video/mp4;base64,([^"]+)"', html)
+    videos = re.findall(r'data-player="([^"]+)" src="data:video/mp4;base64,([^"]+)"', html)
     assert len(videos) == sum(len(store.videos(run_id)) for run_id in compared.runs)
     facts = [json.loads(unescape(of_video)) for of_video, _ in videos]
     assert all(1 < fact["frames"] <= fact["episode"] for fact in facts)
@@ -85,4 +85,4 @@ def test_runs_of_different_games_are_not_compared(small: TrainSettings, store: S
     ):
         compare(CompareSettings(runs=(one, other)))
     compared = compare(CompareSettings(runs=(one,)))
-    assert compared.verdict.startswith("Nothing to judge yet"), "a run without an evaluation is said to have none"
+    assert compared.verdict.startswith("No results yet"), "a run without an evaluation is said to have none"

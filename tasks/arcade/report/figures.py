@@ -12,7 +12,7 @@ from tasks.arcade import scores
 from tasks.arcade.report import learning_curve_plots, summary_plots
 from tasks.arcade.report.data import CheckpointRow, RunView
 from tasks.arcade.report.findings import Findings
-from tasks.arcade.report.formatting import format_interval, format_number
+from tasks.arcade.report.formatting import format_interval, format_number, format_score
 from tasks.arcade.report.groups import Group
 from tasks.arcade.report.learning_curve_plots import ApproachCurves, CurvePoint, RunCurve
 from tasks.arcade.report.plot_elements import LineStyle, ReferenceLine
@@ -78,7 +78,7 @@ def _constant_caption(ranked: Sequence[Group]) -> str:
     names = [group.approach for group in ranked if group.constant]
     if not names:
         return ""
-    return f" Horizontal lines, mean return in evaluation (no training): {', '.join(names)}."
+    return f" Horizontal lines: mean evaluation return of approaches without training ({', '.join(names)})."
 
 
 def _sample_efficiency(findings: Findings, measure: str, references: Sequence[ReferenceLine]) -> ReportFigure:
@@ -86,7 +86,7 @@ def _sample_efficiency(findings: Findings, measure: str, references: Sequence[Re
     plot = learning_curve_plots.sample_efficiency("training", approaches, measure, references)
     without_line = _without_line_caption(approaches)
     caption = (
-        "Mean return of the last 100 training episodes (rollout/ep_rew_mean) by environment steps. Line: interquartile "
+        f"{_mean_return(findings.groups)} of the last 100 training episodes (rollout/ep_rew_mean). Line: interquartile "
         f"mean over runs; shaded: 95% interval.{_constant_caption(findings.groups)}{without_line} {speedup(findings)}"
     )
     missing = "the runs of no approach share a step" if without_line else "no return was logged during training"
@@ -103,7 +103,7 @@ def _training_curves(ranked: Sequence[Group], measure: str) -> ReportFigure:
     if sum(bool(run.curve) and run.learned for group in ranked for run in group.runs) < 2:
         return ReportFigure(title, "", "")
     plot = learning_curve_plots.every_run("seeds", [_approach_curves(one, _training_points) for one in ranked], measure)
-    caption = "Mean return of the last 100 training episodes; one line per run." + _constant_caption(ranked)
+    caption = f"{_mean_return(ranked)} of the last 100 training episodes; one line per run." + _constant_caption(ranked)
     return ReportFigure(title, caption, plot, wide=True)
 
 
@@ -111,9 +111,9 @@ def _evaluation(ranked: Sequence[Group], measure: str, references: Sequence[Refe
     approaches = [_approach_curves(group, _evaluation_points) for group in ranked]
     plot = learning_curve_plots.evaluation("evaluation", approaches, measure, references)
     caption = (
-        "Mean return of each checkpoint on evaluation seeds. Markers: single runs; line and shaded area: interquartile "
-        "mean over runs and its 95% interval. An approach with a single run has error bars, its 95% interval over "
-        "episodes."
+        f"{_mean_return(ranked)} of each checkpoint on evaluation seeds. Markers: single runs; line and shaded area: "
+        "interquartile mean over runs and its 95% interval. An approach with a single run has error bars, its 95% "
+        "interval over episodes."
     )
     caption += _constant_caption(ranked) + _without_line_caption(approaches) + _reference_caption(references)
     return ReportFigure("Evaluation by checkpoint", caption, plot, "no checkpoint has been evaluated yet")
@@ -195,9 +195,9 @@ def _actions(ranked: Sequence[Group]) -> ReportFigure:
         if total := counts.total():
             frequencies.append((_style(group), {action: count / total for action, count in counts.items()}))
     if not frequencies:
-        return ReportFigure("Actions", "", "")
+        return ReportFigure("Action frequencies", "", "")
     caption = "Relative frequency of each action in the episodes of the last checkpoints."
-    return ReportFigure("Actions", caption, summary_plots.action_bars("actions", frequencies))
+    return ReportFigure("Action frequencies", caption, summary_plots.action_bars("actions", frequencies))
 
 
 def speedup(findings: Findings) -> str:
@@ -219,8 +219,10 @@ def speedup(findings: Findings) -> str:
     step = scores.first_step_reaching(grid, values, level)
     if step is None or step >= last or step <= 0:
         return ""
+    normalized = findings.comparison.normalized
+    measure, value = ("score", format_score(level)) if normalized else ("return", format_number(level))
     return (
-        f"{first.approach} reaches the final return of {second.approach} ({format_number(level)}) after {step:,.0f} "
+        f"{first.approach} reaches the final {measure} of {second.approach} ({value}) after {step:,.0f} "
         f"steps instead of {last:,.0f} ({last / step:.1f}x fewer)."
     )
 
@@ -245,6 +247,10 @@ def _last_common_step(group: Group) -> int:
 def sample_sizes(ranked: Sequence[Group]) -> str:
     """`ppo: 3 seeds, 30 episodes; random: 3 seeds, 30 episodes`."""
     return "; ".join(f"{group.approach}: {group.size}" for group in ranked if group.final_checkpoints)
+
+
+def _mean_return(ranked: Sequence[Group]) -> str:
+    return "Human-normalized mean return" if any(group.normalized for group in ranked) else "Mean return"
 
 
 def _style(group: Group) -> LineStyle:
@@ -275,7 +281,8 @@ def _evaluation_points(group: Group, run: RunView) -> Iterable[CurvePoint]:
 
 def _constant_points(group: Group, run: RunView) -> Iterable[CurvePoint]:
     if run.last:
-        yield CurvePoint(run.last.step, *group.scaled(run, [run.last.mean]))
+        (mean,) = group.scaled(run, [run.last.mean])
+        yield CurvePoint(run.last.step, mean)
 
 
 def mean_interval(row: CheckpointRow) -> str:

@@ -30,7 +30,7 @@ from tasks.arcade.report.plotly_html import plotly_js
 from tasks.arcade.report.tables import cost_rows, game_table, parameter_table, total_cost
 
 MANY_RUNS = 12
-"""With more runs, the runs have a collapsed table of their own."""
+"""With more runs, the table of single runs is collapsed."""
 
 
 def render_html(findings: Findings) -> str:
@@ -42,7 +42,7 @@ def render_html(findings: Findings) -> str:
         None,
         videos=fit_video_budget(findings.videos),
         figures=drawn,
-        many=len(findings.comparison.runs) > MANY_RUNS,
+        collapsed=findings.comparison.normalized or len(findings.comparison.runs) > MANY_RUNS,
         plotly_js=plotly_js() if any(figure.plot for figure in drawn) else "",
     )
 

@@ -21,7 +21,9 @@ def plotly_js() -> str:
     return str(plotly.offline.get_plotlyjs())
 
 
-def figure_html(name: str, traces: Sequence[PlotlyTrace], layout: PlotlyLayout, hovermode: str) -> str:
+def figure_html(
+    name: str, traces: Sequence[PlotlyTrace], layout: PlotlyLayout, hovermode: str, left_margin: int = 8
+) -> str:
     """Return a figure as the element `plot-<name>`; text and grid get their colors from the page's style sheet."""
     import plotly.io
 
@@ -33,7 +35,7 @@ def figure_html(name: str, traces: Sequence[PlotlyTrace], layout: PlotlyLayout, 
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": _FONT,
         "hoverlabel": {"font": _FONT},
-        "margin": {"l": 8, "r": 32, "t": 8, "b": 8},
+        "margin": {"l": left_margin, "r": 32, "t": 8, "b": 8},
         "hovermode": hovermode,
         # -1 shows the nearest step's values wherever between two steps the pointer is.
         "hoverdistance": -1 if hovermode == "x unified" else 20,
@@ -60,5 +62,13 @@ def figure_html(name: str, traces: Sequence[PlotlyTrace], layout: PlotlyLayout, 
 
 def restyle_figure(name: str, figure: dict[str, Any]) -> str:
     """Return another library's plotly figure in the page's style."""
-    layout = {key: value for key, value in figure["layout"].items() if key not in ("template", "title")}
-    return figure_html(name, figure["data"], layout, str(layout.pop("hovermode", "closest")))
+    layout = {key: _compact_axis(value) for key, value in figure["layout"].items() if key not in ("template", "title")}
+    # Plotly reserves no room for annotations, with which Optuna labels the axes of parallel coordinates.
+    left_margin = 48 if layout.get("annotations") else 8
+    return figure_html(name, figure["data"], layout, str(layout.pop("hovermode", "closest")), left_margin)
+
+
+def _compact_axis(value: Any) -> Any:
+    """Label only the powers of ten of a logarithmic axis, as other labels overlap on narrow screens."""
+    is_log_axis = isinstance(value, dict) and value.get("type") == "log"
+    return value | {"dtick": 1, "exponentformat": "power"} if is_log_axis else value

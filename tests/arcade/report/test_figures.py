@@ -148,7 +148,9 @@ def test_unlearned_approach_is_a_horizontal_line(run: Run, row: Row, compared: C
         assert line["mode"] == "lines", "no marker at a step that was not trained"
     every = [trace for trace in traces(page, "seeds") if trace["legendgroup"] == "random"]
     assert [set(trace["y"]) for trace in every] == [{-20}, {-19.5}, {-19}]
-    assert Page(page).text.count("Horizontal lines, mean return in evaluation (no training): random.") == 3
+    assert (
+        Page(page).text.count("Horizontal lines: mean evaluation return of approaches without training (random).") == 3
+    )
 
 
 def test_unlearned_run_has_its_interval_over_episodes(run: Run, row: Row, compared: Compared) -> None:
