@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.approaches import FAST
 from helpers.processes import kill
 from helpers.scale import takes_minutes
 
@@ -23,7 +24,7 @@ from tasks.store import open_store
 
 pytestmark = takes_minutes
 TRAIN = TrainSettings(
-    env_id="ALE/Breakout-v5", approach="random", seed=5, steps=768, checkpoint_every=256, n_envs=1, workers=1
+    env_id="ALE/Breakout-v5", approach=FAST, seed=5, steps=768, checkpoint_every=256, n_envs=1, workers=1
 )
 DIES_ONCE, ALWAYS_DIES, LIVES = 256, 512, 768
 
@@ -85,7 +86,7 @@ def test_killed_encoder_is_retried_once_and_other_videos_are_recorded(
         record(settings)
     assert killer.killed == {DIES_ONCE: 1, ALWAYS_DIES: 2}, "one retry"
     assert failed.value.failed.keys() == {ALWAYS_DIES}
-    assert "video.mp4: ffmpeg ended by signal 9 (Killed)" in failed.value.failed[ALWAYS_DIES]
+    assert "video.mp4: ffmpeg was killed by signal 9 (Killed)" in failed.value.failed[ALWAYS_DIES]
     assert "1 of 3 videos failed: step 512: " in str(failed.value)
     assert str(failed.value) == store.run(run_id).tags["ramreel.reason"]
     assert list(store.complete_videos(run_id)) == [DIES_ONCE, LIVES]

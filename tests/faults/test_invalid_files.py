@@ -21,7 +21,7 @@ from flows.compare import compare
 from flows.follow_up import follow_up
 from flows.guard import guard
 from flows.learning_benchmark import learning
-from flows.pipeline import pipeline, training
+from flows.pipeline import pipeline, train_settings
 from flows.record import record
 from flows.reel import reel
 from flows.retrain import retrain
@@ -32,7 +32,7 @@ from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.settings.approaches import UnknownApproachError
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.tuning import SweepError, parameters
+from tasks.arcade.tuning import SweepError, searched_parameters
 from tasks.champion import require_champion
 from tasks.runs.comparability import select_runs
 from tasks.runs.reel_selection import select_checkpoints
@@ -44,7 +44,7 @@ FLOWS: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], ob
         pipeline,
         {"env_id": "ALE/Pong-v5", "approaches": ["ppo"]},
         lambda store, given: [
-            run_settings(training(given, approach, seed)) for approach in given.approaches for seed in given.seeds
+            run_settings(train_settings(given, approach, seed)) for approach in given.approaches for seed in given.seeds
         ],
     ),
     "learning": (
@@ -66,7 +66,7 @@ FLOWS: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], ob
         lambda store, given: select_runs(store, given.runs, given.against),
     ),
     "reel": (reel, {"runs": ["latest"]}, lambda store, given: select_checkpoints(store, given.runs)),
-    "sweep": (sweep, {"env_id": "ALE/Pong-v5"}, lambda store, given: (resolve(given.env_id), parameters(given))),
+    "sweep": (sweep, {"env_id": "ALE/Pong-v5"}, lambda store, given: (resolve(given.env_id), searched_parameters(given))),
     "atlas": (atlas, {"env_id": "ALE/Pong-v5"}, lambda store, given: resolve(given.env_id)),
     "guard": (guard, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id or "x")),
     "retrain": (retrain, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id)),

@@ -270,7 +270,7 @@ def test_video_with_another_declared_size_does_not_verify(tmp_path: Path) -> Non
 
     proof = verify_file(with_embedded_fields(tmp_path / "x.mp4", width=642))
     assert not proof.ok
-    assert "\n" not in proof.what
+    assert "\n" not in proof.reason
 
 
 @pytest.mark.parametrize("name", ["videos/step-000000512.mp4", "reports", "settings.json"])
