@@ -41,8 +41,8 @@ def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> N
             [f"{settings.env_id}, {settings.approach}", "steps/s (median)", "lowest", "highest"],
             _rows(speed.medians, speed.rounds),
             [
-                f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyperparameters, {speed.vs_sb3_defaults:.2f} times "
-                f"SB3 with its defaults, {speed.of_ceiling:.2f} of the emulator alone",
+                f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyperparameters, {speed.vs_sb3_defaults:.2f} "
+                f"times SB3 with its defaults, {speed.of_ceiling:.2f} of the emulator alone",
                 f"{speed.rollout_share:.0%} of ramreel's time is spent on rollouts, at {speed.rollout_speed:.2f} of "
                 "the speed of the emulator alone; the rest on learning",
             ],

@@ -38,6 +38,10 @@ def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = F
 
 def comparison_lines(store: Store, compared: ComparedRuns) -> list[str]:
     """Return the printed results of a comparison."""
-    videos = [f"videos: {store.artifact_uri(run_id, 'videos')}" for run_id in compared.runs]
+    videos = [
+        f"videos: {store.artifact_uri(run_id, folder)}"
+        for run_id in compared.runs
+        for folder in store.video_folders(run_id)
+    ]
     report = f"report: {store.artifact_uri(compared.run_id, compared.report)}"
     return [compared.verdict, *videos, report, "`ramreel up` shows them in the browser"]

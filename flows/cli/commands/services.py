@@ -66,7 +66,7 @@ def _screen(status: Status) -> list[str]:
     scheduled = [f"  {one.name}: {one.at.astimezone():%Y-%m-%d %H:%M}" for one in status.next]
     inactive = [f"  inactive: {', '.join(status.off)}"] if status.off else []
     champions = [
-        f"  {one.env_id}, version {one.version}: {one.words}{f' (dropped: {one.dropped})' if one.dropped else ''}"
+        f"  {one.env_id}, version {one.version}: {one.summary}{f' (dropped: {one.dropped})' if one.dropped else ''}"
         for one in status.champions
     ]
     reports = [f"  {one.at.astimezone():%Y-%m-%d %H:%M} {one.name}: {one.page}" for one in status.reports]

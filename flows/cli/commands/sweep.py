@@ -29,7 +29,7 @@ def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         swept = flow(settings)
         lines = [f"report: {store.artifact_uri(swept.run_id, swept.report)}"]
         if swept.best:
-            values = ", ".join(f"{name} {value}" for name, value in swept.best.given.items())
+            values = ", ".join(f"{name} {value}" for name, value in swept.best.params.items())
             lines = [
                 f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {values}",
                 f"settings file to train it with other seeds: {store.artifact_uri(swept.run_id, BEST_SETTINGS)}",
