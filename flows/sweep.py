@@ -9,7 +9,7 @@ from flows.train import train_run
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import SweepSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
-from tasks.arcade.tuning import Search, opened, parameters
+from tasks.arcade.tuning import SweepStudy, open_study, searched_parameters
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import open_store, study_file
@@ -29,32 +29,32 @@ def sweep(settings: SweepSettings) -> SweepResult:
     """
     refuse_crash_loop()
     resolve(settings.env_id)
-    parameters(settings)
-    with opened(study_file(open_store()), settings) as search:
-        with search.alone:
-            search.run_id = run_id = start_sweep_run(settings, search.run_id)
+    searched_parameters(settings)
+    with open_study(study_file(open_store()), settings) as study:
+        with study.lock:
+            study.run_id = run_id = start_sweep_run(settings, study.run_id)
         with active_run(run_id), open_store().lease(run_id):
-            while _train_trial(search, settings, run_id):
+            while _train_trial(study, settings, run_id):
                 pass
-            return write_report(run_id, settings, search.rows(), search.figures())
+            return write_report(run_id, settings, study.rows(), study.figures())
 
 
-def _train_trial(search: Search, settings: SweepSettings, parent: str) -> bool:
+def _train_trial(study: SweepStudy, settings: SweepSettings, parent: str) -> bool:
     """Train the next trial; return whether there was one."""
-    chosen = search.next()
-    if chosen is None:
+    trial = study.ask()
+    if trial is None:
         return False
     inputs = TrainSettings(
         env_id=settings.env_id,
-        approach=chosen.approach,
+        approach=trial.approach,
         seed=settings.seed,
         steps=settings.steps,
         checkpoint_every=settings.steps,
     )
-    run, name = run_settings(inputs), f"{settings.title}, trial {chosen.number}"
-    tags = {"mlflow.parentRunId": parent, TRIAL_TAG: str(chosen.number)}
+    run, name = run_settings(inputs), f"{settings.title}, trial {trial.number}"
+    tags = {"mlflow.parentRunId": parent, TRIAL_TAG: str(trial.number)}
     run_id = start_run(run, name, settings.experiment, tags)
-    search.began(run_id)
+    study.set_trial_run(run_id)
     try:
         trained = train_run(
             run_id,
@@ -62,12 +62,12 @@ def _train_trial(search: Search, settings: SweepSettings, parent: str) -> bool:
             run,
             settings.workers,
             trial=True,
-            should_stop=lambda progress: search.should_prune(progress.step, progress.mean_return),
+            should_stop=lambda progress: study.should_prune(progress.step, progress.mean_return),
         )
     except Exception:
-        search.raised()
+        study.tell_failed()
         raise
-    search.ended(trained.steps, trained.mean_return)
+    study.tell(trained.steps, trained.mean_return)
     if trained.steps < settings.steps:
         mark_pruned(run_id, trained.steps)
     return True

@@ -8,7 +8,7 @@ from prefect.artifacts import create_table_artifact
 from tasks.arcade.inputs.forms import SweepSettings
 from tasks.arcade.report.sweep_page import render_sweep_html
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.tuning import Figure, TrialRow, as_toml, best_of
+from tasks.arcade.tuning import Figure, TrialRow, best_trial, settings_toml
 from tasks.execution import provenance
 from tasks.store import BEST_SETTINGS, REPORT, open_store, start_sweep
 
@@ -50,11 +50,11 @@ def write_report(
 ) -> SweepResult:
     """Log the report and the best trial's settings file to MLflow, and create a table artifact of the trials."""
     store = open_store()
-    best = best_of(rows)
+    best = best_trial(rows)
     store.log_text(run_id, render_sweep_html(settings, rows, figures, provenance.command()), REPORT)
     if best is not None and best.value is not None:
-        store.log_text(run_id, as_toml(settings, best), BEST_SETTINGS)
+        store.log_text(run_id, settings_toml(settings, best), BEST_SETTINGS)
         store.log_metrics(run_id, {"sweep/best_mean_return": best.value}, len(rows))
-    table = [{"trial": row.number, "state": row.state, "mean_return": row.value, **row.given} for row in rows]
+    table = [{"trial": row.number, "state": row.state, "mean_return": row.value, **row.params} for row in rows]
     create_table_artifact(table, key=f"sweep-{run_id[:8]}", description=settings.title)
     return SweepResult(run_id=run_id, report=REPORT, trials=rows, best=best)

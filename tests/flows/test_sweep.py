@@ -1,4 +1,4 @@
-"""A sweep trains its trials as ordinary runs nested in its own, goes on where it was stopped, and reports."""
+"""A sweep trains its trials as runs nested in its own, continues where it was stopped, and reports."""
 
 from __future__ import annotations
 
@@ -6,75 +6,99 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.prefect_events import is_emitted, payloads
 
 from flows.cli.app import run
+from flows.train import resume, train
+from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
+from tasks.execution import events
 from tasks.store import Store
 
 SWEEP = ["sweep", "ALE/Breakout-v5", "--approach", "a2c", "--parameters", "learning_rate,n_steps", "--steps", "2000"]
 
 
-def test_a_sweep_is_a_run_of_trainings(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    asked = [*SWEEP, "--workers", "1", "--name", "searched", "--json", "--quiet"]
-    assert run([*asked, "--trials", "1"]) == 0
+def test_trials_are_nested_training_runs(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SWEEP, "--workers", "1", "--name", "searched", "--json", "--quiet"]
+    assert run([*arguments, "--trials", "1"]) == 0
     first = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert run([*asked, "--trials", "2"]) == 0
-    swept = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert swept["run_id"] == first["run_id"], "it goes on"
-    parent = store.run(swept["run_id"])
+    assert run([*arguments, "--trials", "2"]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert result["run_id"] == first["run_id"], "the sweep continues"
+    parent = store.run(result["run_id"])
     assert (parent.kind, parent.name, parent.status) == ("sweep", "searched", "FINISHED")
-    assert parent.metrics["sweep/best_mean_return"] == swept["best"]["value"]
-    assert sorted(trial["number"] for trial in swept["trials"]) == [0, 1]
-    for trial in swept["trials"]:
+    assert parent.metrics["sweep/best_mean_return"] == result["best"]["value"]
+    assert sorted(trial["number"] for trial in result["trials"]) == [0, 1]
+    for trial in result["trials"]:
         training = store.run(trial["run_id"])
         assert (training.kind, training.tags["mlflow.parentRunId"]) == ("training", parent.run_id)
-        assert training.params["approach.algorithm.n_steps"] == str(trial["given"]["n_steps"])
+        assert training.tags["ramreel.trial"] == str(trial["number"])
+        assert training.params["approach.algorithm.n_steps"] == str(trial["params"]["n_steps"])
         assert [stored.step for stored in store.list_checkpoints(trial["run_id"])] == [trial["steps"]]
     page = store.fetch_artifact(parent.run_id, "reports/report.html", tmp_path).read_text()
-    assert f"mean return {swept['best']['value']:,.1f}" in page
+    assert f"mean return {result['best']['value']:,.1f}" in page
     best = store.fetch_artifact(parent.run_id, "reports/best.toml", tmp_path)
-    assert f"n_steps = {swept['best']['given']['n_steps']}" in best.read_text()
-    assert run([*asked, "--trials", "2", "--seed", "5"]) == 2
+    assert f"n_steps = {result['best']['params']['n_steps']}" in best.read_text()
+    assert run([*arguments, "--trials", "2", "--seed", "5"]) == 2
     assert "seed is 5 and was 0: --name begins another one" in capfd.readouterr().err
 
 
-def test_a_sweep_in_which_no_episode_ends_comes_to_its_end(
-    store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    asked = ["sweep", "ALE/Pong-v5", "--approach", "a2c", "--parameters", "gamma", "--steps", "40", "--workers", "1"]
-    assert run([*asked, "--trials", "1", "--json", "--quiet"]) == 0
-    swept = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert [trial["state"] for trial in swept["trials"]] == ["failed"]
-    assert swept["best"] is None
-    page = store.fetch_artifact(swept["run_id"], "reports/report.html", tmp_path).read_text()
+def test_trials_emit_no_events(small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([*SWEEP, "--workers", "1", "--trials", "1", "--json", "--quiet"]) == 0
+    (trial,) = json.loads(capfd.readouterr().out.splitlines()[-1])["trials"]
+    resume(ResumeSettings(run=trial["run_id"], steps=4000))
+    # Events arrive in the order in which they were emitted.
+    run_id = train(small.model_copy(update={"steps": 512})).run_id
+    for event in (events.CHECKPOINT_SAVED, events.TRAINING_FINISHED):
+        assert is_emitted(event, run_id=run_id)
+        assert trial["run_id"] not in {payload["run_id"] for payload in payloads(event)}
+
+
+def test_sweep_without_a_finished_episode_ends(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "sweep",
+        "ALE/Pong-v5",
+        "--approach",
+        "a2c",
+        "--parameters",
+        "gamma",
+        "--steps",
+        "40",
+        "--workers",
+        "1",
+    ]
+    assert run([*arguments, "--trials", "1", "--json", "--quiet"]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [trial["state"] for trial in result["trials"]] == ["failed"]
+    assert result["best"] is None
+    page = store.fetch_artifact(result["run_id"], "reports/report.html", tmp_path).read_text()
     assert "failed" in page
 
 
-def test_one_sweep_is_not_made_twice_at_once(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
-    asked = [*SWEEP, "--workers", "1", "--name", "searched", "--json", "--quiet"]
-    assert run([*asked, "--trials", "1"]) == 0
-    swept = json.loads(capfd.readouterr().out.splitlines()[-1])
-    with store.lease(swept["run_id"]):
-        assert run([*asked, "--trials", "2"]) == 1
-    said = capfd.readouterr()
-    assert "stop that first, or wait for its end" in said.err
-    assert store.run(swept["run_id"]).status == "FINISHED"
-    assert store.runs_tagged("mlflow.parentRunId", swept["run_id"]) == (swept["trials"][0]["run_id"],)
+def test_sweep_is_not_run_by_two_processes(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = [*SWEEP, "--workers", "1", "--name", "searched", "--json", "--quiet"]
+    assert run([*arguments, "--trials", "1"]) == 0
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    with store.lease(result["run_id"]):
+        assert run([*arguments, "--trials", "2"]) == 1
+    assert "stop that process, or wait until it ends" in capfd.readouterr().err
+    assert store.run(result["run_id"]).status == "FINISHED"
+    assert store.runs_tagged("mlflow.parentRunId", result["run_id"]) == (result["trials"][0]["run_id"],)
 
 
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["--approach", "random"], "random learns nothing"),
-        (["--parameters", "learning_rte"], "Did you mean 'learning_rate'"),
+        (["--approach", "random"], "random does not learn"),
+        (["--parameters", "learning_rte"], "Did you mean 'learning_rate'?"),
         (["--trials", "0"], "trials"),
         (["--steps", "0"], "steps"),
     ],
 )
-def test_what_cannot_be_searched_for_leaves_nothing(
+def test_invalid_sweep_leaves_nothing(
     arguments: list[str], hint: str, home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["sweep", "ALE/Breakout-v5", *arguments]) == 2
-    said = capfd.readouterr().err
-    assert hint in said
-    assert said.count("\n") == 1
+    errors = capfd.readouterr().err
+    assert hint in errors
+    assert errors.count("\n") == 1
     assert {path.name for path in home.rglob("*") if "mlflow.db" not in path.name} == {"mlruns"}

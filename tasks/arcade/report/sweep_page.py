@@ -8,7 +8,7 @@ from tasks.arcade.inputs.forms import SweepSettings
 from tasks.arcade.report.formatting import format_number
 from tasks.arcade.report.html import render_template
 from tasks.arcade.report.plotly_html import plotly_js, restyle_figure
-from tasks.arcade.tuning import Figure, TrialRow, best_of
+from tasks.arcade.tuning import Figure, TrialRow, best_trial
 
 
 def render_sweep_html(
@@ -29,8 +29,8 @@ def render_sweep_html(
     values = {
         "settings": settings,
         "rows": rows,
-        "best": best_of(rows),
-        "names": list(dict.fromkeys(name for row in rows for name in row.given)),
+        "best": best_trial(rows),
+        "names": list(dict.fromkeys(name for row in rows for name in row.params)),
         "counts": {state: sum(row.state == state for row in rows) for state in ("complete", "pruned", "failed")},
         "figures": drawn,
         "command": command,
