@@ -1,4 +1,4 @@
-"""How far a training is: the value that learner, terminal and Prefect share."""
+"""Progress of a training run, shared by the learner, the terminal and Prefect."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is.
+    """Progress of a training run.
 
     Attributes:
-        step: environment steps done.
-        steps: environment steps asked for.
-        steps_per_second: since the start, learning included.
-        mean_return: mean unclipped return of the last 100 training episodes; none before one has ended.
+        step: environment steps completed.
+        steps: total environment steps of the run.
+        steps_per_second: average since the start or resume, training included.
+        mean_return: mean unclipped return of the last 100 training episodes; None before the first one ends.
     """
 
     step: int
@@ -23,14 +23,14 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """Between 0 and 1."""
+        """Completed share, between 0 and 1."""
         return min(self.step / self.steps, 1.0)
 
     @property
     def seconds_left(self) -> float:
-        """At the speed so far."""
+        """Estimated seconds left, at the average speed so far."""
         return max(self.steps - self.step, 0) / max(self.steps_per_second, 1e-9)
 
     def __str__(self) -> str:
-        mean = "no episode has ended yet" if self.mean_return is None else f"return {self.mean_return:.1f}"
+        mean = "no episode finished yet" if self.mean_return is None else f"mean return {self.mean_return:.1f}"
         return f"{self.step:,} of {self.steps:,} steps, {self.steps_per_second:,.0f} steps/s, {mean}"

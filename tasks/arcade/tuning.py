@@ -252,36 +252,36 @@ class SweepStudy:
 
     def figures(self) -> tuple[Figure, ...]:
         """Return Optuna's figures; empty until two complete trials differ."""
-        from optuna import visualization
+        from optuna import visualization as plots
         from optuna.trial import TrialState
 
-        plots: list[tuple[str, str, Any]] = [
+        figures: list[tuple[str, str, Any]] = [
             (
                 "Optimization history",
                 "Mean return of each trial; best so far.",
-                visualization.plot_optimization_history,
+                plots.plot_optimization_history,
             ),
             (
                 "Learning curves",
                 "Mean return during training; pruned trials end early.",
-                visualization.plot_intermediate_values,
+                plots.plot_intermediate_values,
             ),
-            ("Slices", "Mean return by each hyperparameter; later trials are darker.", visualization.plot_slice),
+            ("Slices", "Mean return by each hyperparameter; later trials are darker.", plots.plot_slice),
             (
                 "Parallel coordinates",
                 "One line per trial through its hyperparameters; better trials are darker.",
-                visualization.plot_parallel_coordinate,
+                plots.plot_parallel_coordinate,
             ),
             (
                 "Hyperparameter importance",
                 "Share of explained variance in mean return.",
-                visualization.plot_param_importances,
+                plots.plot_param_importances,
             ),
         ]
         complete = self._study.get_trials(states=(TrialState.COMPLETE,))
         if len({trial.value for trial in complete}) < 2:
             return ()
-        return tuple((title, caption, _relabel(plot(self._study).to_plotly_json())) for title, caption, plot in plots)
+        return tuple((title, caption, _relabel(plot(self._study).to_plotly_json())) for title, caption, plot in figures)
 
 
 def _relabel(figure: Any) -> Any:

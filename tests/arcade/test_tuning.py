@@ -96,7 +96,7 @@ def test_sweep_ends_after_the_requested_number_of_trials(tmp_path: Path) -> None
         assert study.ask() is not None
     with (
         pytest.raises(
-            SweepError, match=r"exists with other settings \(steps is 2000, was 1000\): choose another --name"
+            SweepError, match=r"other settings \(steps is 2000, was 1000\): choose another --name"
         ),
         open_study(tmp_path / "optuna.db", two.model_copy(update={"steps": 2000})),
     ):

@@ -68,8 +68,8 @@ def test_pipe_gets_plain_lines() -> None:
     done = subprocess.run([sys.executable, "-c", SHOW], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "all is done\n"
     lines = done.stderr.splitlines()
-    assert lines[0] == "pong: 1,000 of 5,000 steps, 1,234 steps/s, no episode has ended yet, 3 s left"
-    assert lines[-2] == "pong: 5,000 of 5,000 steps, 1,234 steps/s, return -20.5"
+    assert lines[0] == "pong: 1,000 of 5,000 steps, 1,234 steps/s, no episode finished yet, 3 s left"
+    assert lines[-2] == "pong: 5,000 of 5,000 steps, 1,234 steps/s, mean return -20.5"
     assert lines[-1] == "recorded step 5,000"
     assert "\x1b" not in done.stderr
 
