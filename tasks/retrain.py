@@ -12,7 +12,6 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from tasks.arcade.inputs.forms import RetrainSettings
-from tasks.arcade.settings.algorithms import UnlearnedSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution.links import mlflow_url
@@ -110,7 +109,7 @@ def _plan(store: Store, settings: RetrainSettings, champion: Champion, n_earlier
 
 def _resumable_checkpoint(store: Store, settings: RunSettings, champion: Champion) -> StoredCheckpoint | None:
     """Return the champion's checkpoint, or the newest one before it, from which training can continue."""
-    if isinstance(settings.approach.algorithm, UnlearnedSettings):
+    if not settings.approach.algorithm.learns:
         return None
     found = last_valid_checkpoint(store, champion.run_id, get_run_logger(), champion.step)
     return found[0] if found else None

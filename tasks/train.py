@@ -21,7 +21,6 @@ from tasks.arcade.checkpoints.checkpoint import CheckpointError, unlearned_check
 from tasks.arcade.learner import ResumePoint
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.worker_pool import WorkerError
-from tasks.arcade.settings.algorithms import UnlearnedSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events, provenance
@@ -137,7 +136,7 @@ def learn(
         DivergedError: the loss or the policy became non-finite.
     """
     store = store_in_use()
-    if isinstance(settings.approach.algorithm, UnlearnedSettings):
+    if not settings.approach.algorithm.learns:
         with store.lease(run_id):
             return _save_unlearned(store, run_id, name, settings, trial=trial)
     with store.lease(run_id) as lease, defer_sigterm() as stop:

@@ -9,7 +9,6 @@ from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.external_runs import ExternalEvaluation, ExternalRun
 from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
-from tasks.arcade.settings.algorithms import UnlearnedSettings
 from tasks.arcade.settings.game import GameSettings
 from tasks.runs.comparability import RunSelection, game_of
 from tasks.store import Store, StoredRun, StoreError
@@ -65,7 +64,7 @@ def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequenc
         run_id=run_id,
         run_name=run.name,
         approach=known.approach if isinstance(known, ExternalRun) else known.approach.name,
-        learned=isinstance(known, ExternalRun) or not isinstance(known.approach.algorithm, UnlearnedSettings),
+        learned=isinstance(known, ExternalRun) or known.approach.algorithm.learns,
         seed=known.seed,
         env_id=game.env_id,
         rom=game.rom,

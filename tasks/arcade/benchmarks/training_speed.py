@@ -65,7 +65,7 @@ class TrainingSpeedSettings(Settings):
             raise ValueError(f"{value.name} is recurrent, which the other contenders are not: choose ppo-tuned")
         if not isinstance(value.algorithm, PpoSettings):
             raise ValueError(f"{value.name} is not trained by PPO: choose an approach that is, such as ppo-tuned")
-        if value.features.kind == "pixels":
+        if value.features.uses_pixels:
             raise ValueError(f"{value.name} does not observe RAM: choose an approach that does, such as ppo-tuned")
         return value
 
