@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.settings.base import parse_json
@@ -60,6 +60,10 @@ class VideoStore(ArtifactStore):
     def videos(self, run_id: str) -> dict[int, StoredVideo]:
         """Return the checkpoints' videos of a run by step, in ascending order; videos without a trace are skipped."""
         return pair_videos(self._files(run_id, VIDEOS))
+
+    def video_folders(self, run_id: str) -> tuple[str, ...]:
+        """Return the artifact folders of the checkpoints' videos of a run; empty if it has none."""
+        return tuple(dict.fromkeys(str(PurePosixPath(video.mp4).parent) for video in self.videos(run_id).values()))
 
     @raises_store_error
     def episode_videos(self, run_id: str, step: int) -> list[StoredVideo]:

@@ -77,6 +77,7 @@ def test_video_recorded_again_replaces_the_former_one(former: Store, tmp_path: P
     (tmp_path / "new.json").write_text("{}")
     saved = former.save_video(run_id, 512, tmp_path / "new.mp4", tmp_path / "new.json")
     episode = former.save_video(run_id, 256, tmp_path / "new.mp4", tmp_path / "new.json", episode="episode-02")
+    assert former.video_folders(run_id) == ("films", "videos")
     assert (saved.mp4, episode.mp4) == ("videos/step-000000512.mp4", "videos/step-000000256/episode-02.mp4")
     videos = former.videos(run_id)
     assert list(videos) == [256, 512]
