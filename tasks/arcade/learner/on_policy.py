@@ -1,8 +1,8 @@
 """Stable-Baselines3's on-policy algorithms with rollouts from the worker pool; training is their own `train()`.
 
-`RolloutPPO` and `RolloutA2C` are subclasses of `PPO` and `A2C`: `learn`, callbacks, logger and `save` are Stable-
-Baselines3's. Only `collect_rollouts` is overridden, to have the workers collect a rollout and to fill the
-RolloutBuffer with it. That and `dump_logs` rely on internals of Stable-Baselines3, last tried with 2.9.2.
+`RolloutPPO` and `RolloutA2C` are subclasses of `PPO` and `A2C` and inherit `learn`, callbacks, logger and `save`.
+`collect_rollouts` is overridden to have the workers collect a rollout and to fill the RolloutBuffer with it. That and
+`dump_logs` rely on internals of Stable-Baselines3, last tried with 2.9.2.
 """
 
 from __future__ import annotations

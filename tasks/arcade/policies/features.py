@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE, Observation
 from tasks.arcade.policies.feature_statistics import Rams, Statistics
-from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.features import FeatureSettings, ObservationKindName
 
 FeatureArray = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 """Batches of network input: float32, or uint8 for pixels, which saves three quarters of the memory."""
@@ -142,7 +141,7 @@ def _standardized_size(settings: FeatureSettings) -> int:
     return 2 * RAM_SIZE + (len(settings.gap_scales) + 2 * len(settings.gap_periods)) * pairs
 
 
-OBSERVATION_KINDS: Mapping[Literal["scaled", "standardized", "bits", "pixels"], ObservationKind] = {
+OBSERVATION_KINDS: Mapping[ObservationKindName, ObservationKind] = {
     "scaled": ObservationKind(lambda _: (RAM_SIZE,), np.float32, lambda *_: _scaled),
     "standardized": ObservationKind(lambda settings: (_standardized_size(settings),), np.float32, _Standardized),
     "bits": ObservationKind(lambda _: (16 * RAM_SIZE,), np.float32, lambda *_: _bits),

@@ -142,7 +142,7 @@ class RolloutSettings:
 
 
 def _computes_both(policy: Policy) -> TypeGuard[NetworkPolicy]:
-    """Whether values are nearly free once logits are computed."""
+    """Return whether values are nearly free once logits are computed."""
     return isinstance(policy, NetworkPolicy) and policy.convolutional
 
 

@@ -11,10 +11,14 @@ from tasks.arcade.settings.base import Settings
 _Above0 = Annotated[float, Field(gt=0)]
 
 
+ObservationKindName = Literal["scaled", "standardized", "bits", "pixels"]
+"""Names of the observation kinds; tasks/arcade/policies/features.py specifies each."""
+
+
 class FeatureSettings(Settings):
     """How the network's input is computed from RAM or from the screen (tasks/arcade/policies/features.py)."""
 
-    kind: Literal["scaled", "standardized", "bits", "pixels"] = Field(
+    kind: ObservationKindName = Field(
         description="Observation kind. scaled: RAM bytes / 255; standardized: RAM bytes by running mean and standard "
         "deviation, their differences to the previous step modulo 256, and the gaps between moving bytes; bits: the "
         "1,024 bits of this step's RAM and those of the previous step; pixels: the last four frames of the screen "
