@@ -143,7 +143,7 @@ def _check_moviepy() -> None:
     except ImportError:
         raise NoMoviepyError(
             "RecordVideo requires moviepy, which is not installed: "
-            "pip install --no-deps moviepy imageio decorator proglog tqdm"
+            "pip install --no-deps moviepy decorator proglog tqdm"
         ) from None
 
 

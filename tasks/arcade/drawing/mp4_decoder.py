@@ -16,6 +16,7 @@ from typing import Self
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
 from tasks.arcade.drawing.video_format import I420Frame, VideoError
 
@@ -91,8 +92,8 @@ class Mp4Decoder:
                         f"{self._path.name}: a frame is {frame.format.name}, {frame.width}x{frame.height}, "
                         f"instead of {_PIXEL_FORMAT}, {info.width}x{info.height}"
                     )
-                if frame.rotation:
-                    raise VideoError(f"{self._path.name}: the video is rotated by {frame.rotation} degrees")
+                if Type.DISPLAYMATRIX in frame.side_data:
+                    raise VideoError(f"{self._path.name}: the video is displayed rotated or flipped")
                 yield np.asarray(frame.to_ndarray(), np.uint8)
         except av.FFmpegError as error:
             raise self._error(error) from None

@@ -1,4 +1,4 @@
-"""The benchmark runs every contender for real and draws its ratios from their medians."""
+"""The training benchmark runs every contender; its ratios are those of medians."""
 
 import multiprocessing as mp
 import time
@@ -24,49 +24,59 @@ from tasks.arcade.settings.networks import NetworkSettings
 from tasks.arcade.settings.run import ApproachSettings
 
 
-def small() -> ApproachSettings:
+def small_settings(steps: int) -> TrainingSpeedSettings:
+    return TrainingSpeedSettings(
+        game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2, rounds=1, steps=steps
+    )
+
+
+def small_approach() -> ApproachSettings:
     algorithm = PpoSettings(n_steps=32, batch_size=32, n_epochs=1, network=NetworkSettings(pi=(8,), vf=(8,)))
     return approach("ppo-tuned").model_copy(update={"algorithm": algorithm, "n_envs": 2})
 
 
 def test_every_contender_is_measured_in_every_round() -> None:
-    said: list[str] = []
-    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=128)
-    speed = measure_training(settings, said.append)
+    lines: list[str] = []
+    settings = TrainingSpeedSettings(
+        game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2, rounds=1, steps=128
+    )
+    speed = measure_training(settings, lines.append)
     assert list(speed.rounds) == [RAMREEL, DUMMY, SUBPROC, SB3_DEFAULTS, EMULATOR]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
-    assert len(said) == 5
-    (playing,) = speed.playing
-    assert 0 < playing < 1
+    assert len(lines) == 5
+    (rollout_share,) = speed.rollout_shares
+    assert 0 < rollout_share < 1
 
 
 def test_ratios_are_of_medians() -> None:
-    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2)
+    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2)
     rounds = {RAMREEL: (1.0, 60.0, 70.0), DUMMY: (20.0, 5.0, 99.0), SUBPROC: (1.0, 2.0, 3.0)}
     rounds |= {SB3_DEFAULTS: (10.0, 12.0, 9.0), EMULATOR: (80.0, 80.0, 1.0)}
-    speed = TrainingSpeed(settings=settings, rounds=rounds, playing=(0.9, 0.1, 0.75))
+    speed = TrainingSpeed(settings=settings, rounds=rounds, rollout_shares=(0.9, 0.1, 0.75))
     assert speed.medians == {RAMREEL: 60, DUMMY: 20, SUBPROC: 2, SB3_DEFAULTS: 10, EMULATOR: 80}
     assert speed.vs_sb3 == 3
-    assert speed.vs_shipped == 6
+    assert speed.vs_sb3_defaults == 6
     assert speed.of_ceiling == 0.75
-    assert speed.while_playing == 1
+    assert speed.rollout_speed == 1
 
 
-def test_what_does_not_learn_is_not_measured() -> None:
-    with pytest.raises(ValueError, match="random does not learn by PPO"):
+def test_an_approach_without_training_is_rejected() -> None:
+    with pytest.raises(ValueError, match="random is not trained by PPO"):
         TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=approach("random"), workers=1)
 
 
-@pytest.mark.parametrize(("workers", "steps", "least"), [(1, 7, 8), (2, 1, 8), (16, 15, 16)])
-def test_fewer_steps_than_somebody_needs_are_refused(workers: int, steps: int, least: int) -> None:
-    game, approach_ = resolve("ALE/Pong-v5"), small()
-    with pytest.raises(ValueError, match=rf"{steps} steps are too few for .*: {least} or more would be right"):
+@pytest.mark.parametrize(("workers", "steps", "minimum"), [(1, 7, 8), (2, 1, 8), (16, 15, 16)])
+def test_too_few_steps_for_a_contender_are_rejected(workers: int, steps: int, minimum: int) -> None:
+    game, approach_ = resolve("ALE/Pong-v5"), small_approach()
+    with pytest.raises(ValueError, match=rf"{steps} steps are too few for .*: at least {minimum} are required"):
         TrainingSpeedSettings(game=game, approach=approach_, workers=workers, steps=steps)
-    TrainingSpeedSettings(game=game, approach=approach_, workers=workers, steps=least)
+    TrainingSpeedSettings(game=game, approach=approach_, workers=workers, steps=minimum)
 
 
-def test_an_emulator_that_dies_ends_the_benchmark_in_a_line() -> None:
-    settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small(), workers=2, rounds=1, steps=64)
+def test_a_killed_emulator_process_ends_the_benchmark_with_one_line() -> None:
+    settings = TrainingSpeedSettings(
+        game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2, rounds=1, steps=64
+    )
 
     def kill_one() -> None:
         while len(children := mp.active_children()) < 2:
@@ -75,10 +85,13 @@ def test_an_emulator_that_dies_ends_the_benchmark_in_a_line() -> None:
 
     with ThreadPoolExecutor(1) as executor:
 
-        def said(line: str) -> None:
+        def log(line: str) -> None:
             if SB3_DEFAULTS in line:
                 executor.submit(kill_one)
 
-        with pytest.raises(BenchmarkError, match=r"^the emulator alone ended by signal 9: run the benchmark again$"):
-            measure_training(settings, said)
+        with pytest.raises(
+            BenchmarkError,
+            match=r"^a process of the contender 'emulator alone' was killed by signal 9: run the benchmark again$",
+        ):
+            measure_training(settings, log)
     assert not mp.active_children()

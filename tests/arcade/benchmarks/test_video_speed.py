@@ -1,4 +1,4 @@
-"""Videos are timed beside RecordVideo and their ceilings; ratios are of medians."""
+"""The video benchmark runs every contender on the same episode; its ratios are those of medians."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from tasks.arcade.emulator.environment_ids import resolve
 CEILINGS = [DRAWING, *(ENCODING + name for name in (SMALL, PLAIN, PANEL))]
 
 
-def test_every_contender_videos_the_same_episode(tmp_path: Path) -> None:
-    pytest.importorskip("moviepy", reason="RecordVideo's moviepy wants an older Pillow than ramreel")
-    said: list[str] = []
-    speed = measure_video(VideoSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, said.append)
+def test_every_contender_records_the_same_episode(tmp_path: Path) -> None:
+    pytest.importorskip("moviepy", reason="moviepy, which RecordVideo uses, requires an older Pillow than ramreel")
+    lines: list[str] = []
+    speed = measure_video(
+        VideoSpeedSettings(game=resolve("ALE/Boxing-v5"), frames=100, rounds=1), tmp_path, lines.append
+    )
     assert list(speed.rounds) == [RECORD_VIDEO, SMALL, PLAIN, PANEL, *CEILINGS]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
-    assert len(said) == len(speed.rounds)
-    assert len(list(tmp_path.glob("peer/*.mp4"))) == 1, "RecordVideo did write its video"
+    assert len(lines) == len(speed.rounds)
+    assert len(list(tmp_path.glob("peer/*.mp4"))) == 1, "RecordVideo wrote its video"
 
 
 def test_ratios_are_of_medians() -> None:
@@ -43,23 +45,23 @@ def test_ratios_are_of_medians() -> None:
     assert speed.of_ceilings == {SMALL: (0.5, 1.25), PLAIN: (200 / 600, 200 / 240), PANEL: (0.1, 0.25)}
 
 
-def test_without_moviepy_it_says_what_to_install(
+def test_without_moviepy_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "moviepy", None)
     assert run(["benchmark", "video"]) == 2
-    said = capfd.readouterr().err
-    assert "pip install --no-deps moviepy" in said
-    assert said.count("\n") == 1
+    error = capfd.readouterr().err
+    assert "pip install --no-deps moviepy" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "why"), [(["--frames", "3"], "frames"), (["--env", "CartPole-v1"], "no Atari RAM")]
+    ("options", "message"), [(["--frames", "3"], "frames"), (["--env", "CartPole-v1"], "no Atari RAM")]
 )
-def test_what_cannot_be_measured_is_refused_in_one_line(
-    options: list[str], why: str, capfd: pytest.CaptureFixture[str]
+def test_invalid_options_are_errors_of_one_line(
+    options: list[str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["benchmark", "video", *options]) == 2
-    said = capfd.readouterr().err
-    assert why in said
-    assert said.count("\n") == 1
+    error = capfd.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""What a decision depends on is what torch's autograd says, and what happens when a byte is changed."""
+"""Saliency equals the gradient of torch's autograd, and the effect of changing a byte."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
 NETWORKS = {
-    "as shipped": NetworkSettings(),
+    "default": NetworkSettings(),
     "relu and norm": NetworkSettings(pi=(64, 48), vf=(32,), activation="relu", layer_norm=True),
     "shared body": NetworkSettings(body=(64, 32), pi=(32,), vf=(), activation="relu"),
     "shared body and norm": NetworkSettings(body=(40,), pi=(), vf=(16,), layer_norm=True),
@@ -23,44 +23,44 @@ NETWORKS = {
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("settings", FEATURES.values(), ids=FEATURES)
-def test_the_gradient_is_torchs(settings: FeatureSettings, network: NetworkSettings) -> None:
+def test_gradient_equals_autograd(settings: FeatureSettings, network: NetworkSettings) -> None:
     statistics, (ram, previous) = some_statistics(settings), two_rams()
     policy = torch_policy(network, Features(settings, statistics).size)
     weights = weights_as_arrays(policy)
-    ours = Saliency(settings, statistics, network, weights)(ram, previous, ACTION)
-    theirs = by_torch(settings, statistics, policy, ram, previous)
-    assert np.abs(theirs).max() > 1e-4
+    gradient = Saliency(settings, statistics, network, weights)(ram, previous, ACTION)
+    expected = by_torch(settings, statistics, policy, ram, previous)
+    assert np.abs(expected).max() > 1e-4
     # Features are float32 before the network, here and in play.
-    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+    assert np.abs(gradient - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_what_is_cut_off_does_not_count() -> None:
+def test_a_clipped_feature_has_no_gradient() -> None:
     statistics, (ram, previous) = some_statistics(MOVERS), two_rams()
     network = NETWORKS["linear"]
     ram = previous.copy()
-    still = int(np.argmin(statistics.deviation))
-    ram[still] = previous[still] = (int(statistics.mean[still]) + 100) % 256
+    static = int(np.argmin(statistics.deviation))
+    ram[static] = previous[static] = (int(statistics.mean[static]) + 100) % 256
     policy = torch_policy(network, Features(MOVERS, statistics).size)
     gradient = Saliency(MOVERS, statistics, network, weights_as_arrays(policy))(ram, previous, ACTION)
-    move = weights_as_arrays(policy)["action_net.weight"][:, 128 + still]
-    logits = NetworkPolicy(network, weights_as_arrays(policy)["action_net.weight"].shape[1], weights_as_arrays(policy)).logits(
-        Features(MOVERS, statistics)(ram[None], previous[None])
-    )[0]
-    shares = np.exp(logits - logits.max())
-    by_move = (move[ACTION] - move @ shares / shares.sum()) * MOVERS.static_byte_gain / MOVERS.difference_scale
-    assert gradient[still] == pytest.approx(by_move, rel=1e-4), "the byte is far beyond the clip, its move is not"
+    weight = weights_as_arrays(policy)["action_net.weight"][:, 128 + static]
+    logits = NetworkPolicy(
+        network, weights_as_arrays(policy)["action_net.weight"].shape[1], weights_as_arrays(policy)
+    ).logits(Features(MOVERS, statistics)(ram[None], previous[None]))[0]
+    odds = np.exp(logits - logits.max())
+    by_difference = (weight[ACTION] - weight @ odds / odds.sum()) * MOVERS.static_byte_gain / MOVERS.difference_scale
+    assert gradient[static] == pytest.approx(by_difference, rel=1e-4), "only the value is clipped"
 
 
 @pytest.mark.parametrize("kind", ["scaled", "standardized", "moving_bytes", "waves"])
-def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
-    """Central differences over the policy that plays, byte by byte, far from clips and wraps."""
+def test_gradient_equals_the_effect_of_incrementing_a_byte(kind: str) -> None:
+    """Central differences of the policy's log-probability, byte by byte, away from clipping and wraparound."""
     settings = FEATURES[kind].model_copy(update={"clip": 1e3})
     rng = np.random.default_rng(1)
-    seen = rng.integers(60, 190, (500, 128)).astype(np.uint8)
-    statistics = Statistics.empty().updated(seen)
+    rams = rng.integers(60, 190, (500, 128)).astype(np.uint8)
+    statistics = Statistics.empty().updated(rams)
     if settings.moving_bytes:
         statistics = Statistics(500, statistics.total, statistics.squares, statistics.warmup, (5, 17, 9))
-    ram, previous = seen[0], seen[0] + rng.integers(-5, 5, 128).astype(np.uint8)
+    ram, previous = rams[0], rams[0] + rng.integers(-5, 5, 128).astype(np.uint8)
     network = NetworkSettings()
     features = Features(settings, statistics)
     weights = weights_as_arrays(torch_policy(network, features.size))
@@ -72,7 +72,7 @@ def test_the_gradient_is_what_one_more_in_a_byte_changes(kind: str) -> None:
     assert np.abs(gradient - measured).max() < 0.02 * np.abs(measured).max()
 
 
-def test_weights_of_another_network_are_refused() -> None:
+def test_weights_of_another_network_are_rejected() -> None:
     weights = weights_as_arrays(torch_policy(NetworkSettings(), 128))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         Saliency(FEATURES["scaled"], Statistics.empty(), NetworkSettings(pi=(32,)), weights)

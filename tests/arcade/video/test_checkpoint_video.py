@@ -1,4 +1,4 @@
-"""A checkpoint's figures are those of its episodes, and its video is the one that was asked for."""
+"""Evaluating a checkpoint gives the metrics of its episodes and records the selected one."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tasks.arcade.video.embedded_trace import read_embedded_trace
 PLAIN = VideoSettings(panel=False)
 
 
-def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> None:
+def test_the_median_episode_is_recorded_and_every_episode_counts(tmp_path: Path) -> None:
     digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=5, seed=3)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, VideoSettings(), tmp_path)
@@ -27,8 +27,8 @@ def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> 
     assert trace.seed == evaluation.episodes[evaluation.recorded].seed
     assert evaluation.video_frames == trace.frames + 1
     assert evaluation.episode_label == "median of 5 episodes (5 distinct)"
-    mark, _ = read_embedded_trace(files.mp4)
-    assert (mark.trace, mark.kind, mark.frames) == (trace, "panel", trace.frames + 1)
+    embedded, _ = read_embedded_trace(files.mp4)
+    assert (embedded.trace, embedded.kind, embedded.frames) == (trace, "panel", trace.frames + 1)
     metrics = evaluation.metrics()
     assert metrics["eval/mean_reward"] == sum(returns) / 5
     assert metrics["eval/iqm_reward"] == sum(returns[1:4]) / 3
@@ -41,44 +41,44 @@ def test_the_median_episode_is_videoed_and_every_one_counted(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("choice", ["best", "worst"])
-def test_the_best_or_the_worst_is_videoed_if_asked_for(choice: str, tmp_path: Path) -> None:
+def test_the_best_or_the_worst_episode_is_recorded_on_request(choice: str, tmp_path: Path) -> None:
     digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint")
-    wanted = PLAIN.model_copy(update={"episode": choice})
+    video = PLAIN.model_copy(update={"episode": choice})
     evaluation = evaluate_and_record(
-        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=5, seed=3), wanted, tmp_path
+        tmp_path / "checkpoint", digest, EvaluationSettings(episodes=5, seed=3), video, tmp_path
     )
     returns = sorted(evaluation.returns)
     assert returns[0] < returns[2] < returns[-1]
     assert read_trace(VideoFiles.in_folder(tmp_path).trace).episode_return == returns[-1 if choice == "best" else 0]
-    assert evaluation.metrics()["eval/median_reward"] == returns[2], "whatever is recorded"
+    assert evaluation.metrics()["eval/median_reward"] == returns[2], "whichever episode is recorded"
     assert evaluation.episode_label == f"{choice} of 5 episodes (5 distinct)"
 
 
-def test_every_episode_is_videoed_if_asked_for(tmp_path: Path) -> None:
+def test_every_episode_is_recorded_on_request(tmp_path: Path) -> None:
     digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 200)
-    wanted = PLAIN.model_copy(update={"episode": "all"})
-    evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), wanted, tmp_path)
-    videos = [VideoFiles.in_folder(tmp_path, episode_stem(number)) for number in range(3)]
-    assert [read_embedded_trace(video.mp4)[0].trace.seed for video in videos] == [
+    video = PLAIN.model_copy(update={"episode": "all"})
+    evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=3), video, tmp_path)
+    videos = [VideoFiles.in_folder(tmp_path, episode_stem(index)) for index in range(3)]
+    assert [read_embedded_trace(files.mp4)[0].trace.seed for files in videos] == [
         each.seed for each in evaluation.episodes
     ]
-    assert [read_trace(video.trace).episode_return for video in videos] == evaluation.returns
+    assert [read_trace(files.trace).episode_return for files in videos] == evaluation.returns
     assert evaluation.episode_label == "median of 3 episodes (3 distinct)", "the checkpoint's own video"
 
 
-def test_copies_of_an_episode_are_counted_as_copies(tmp_path: Path) -> None:
-    """The likeliest actions on a deterministic game: the seed changes nothing, and the figures say so."""
+def test_identical_episodes_are_counted_as_identical(tmp_path: Path) -> None:
+    """With deterministic actions in a deterministic game the seed changes nothing."""
     digest = write_random_checkpoint("BreakoutDeterministic-v4", tmp_path / "checkpoint")
     settings = EvaluationSettings(episodes=4, deterministic=True)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, settings, PLAIN, tmp_path)
     metrics = evaluation.metrics()
     assert metrics["eval/episodes"] == 4
     assert metrics["eval/distinct_episodes"] == 1
-    assert "eval/mean_reward_low" not in metrics, "no interval is computed from copies"
+    assert "eval/mean_reward_low" not in metrics, "no interval is computed from identical episodes"
     assert evaluation.episode_label == "median of 4 episodes (1 distinct)"
 
 
-def test_the_interval_in_the_metrics_holds_the_value_of_all_episodes() -> None:
+def test_the_interval_contains_the_value_of_all_episodes() -> None:
     episodes = tuple(
         EpisodeResult(
             seed=seed,
@@ -98,11 +98,11 @@ def test_the_interval_in_the_metrics_holds_the_value_of_all_episodes() -> None:
     assert metrics["eval/iqm_reward_low"] < metrics["eval/iqm_reward_high"] == 100
 
 
-def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Path) -> None:
-    """What does not learn differs by its seed in nothing else."""
+def test_runs_of_two_seeds_play_the_same_episode_seeds_with_other_actions(tmp_path: Path) -> None:
+    """Runs of an approach without learning differ in nothing else."""
     settings, played = EvaluationSettings(episodes=2), []
-    for number, seed in enumerate((0, 1, 1)):
-        folder = tmp_path / str(number)
+    for index, seed in enumerate((0, 1, 1)):
+        folder = tmp_path / str(index)
         digest = write_random_checkpoint("ALE/Breakout-v5", folder / "checkpoint", 200, seed=seed)
         played.append(evaluate_and_record(folder / "checkpoint", digest, settings, PLAIN, folder).episodes)
     first, second, again = played
@@ -111,7 +111,7 @@ def test_runs_of_two_seeds_play_the_same_starts_with_other_actions(tmp_path: Pat
     assert second == again
 
 
-def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says_so(tmp_path: Path) -> None:
+def test_the_caption_says_that_an_episode_was_truncated(tmp_path: Path) -> None:
     digest = write_random_checkpoint("ALE/Seaquest-v5", tmp_path / "checkpoint", 120, name="noop")
     evaluation = evaluate_and_record(
         tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), VideoSettings(), tmp_path
@@ -119,10 +119,10 @@ def test_an_episode_that_never_ends_is_stopped_at_the_limit_and_the_caption_says
     assert evaluation.episodes[0].ended == "truncated"
     assert evaluation.video_frames == 121
     trace = read_trace(VideoFiles.in_folder(tmp_path).trace)
-    assert words(trace, tmp_path).endswith("stopped at the limit of 120 frames")
+    assert details_of(trace, tmp_path).endswith("truncated at 120 frames")
 
 
-def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> None:
+def test_a_caption_names_the_checkpoint_and_the_episode(tmp_path: Path) -> None:
     digest = write_random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint", 120)
     evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
     trace = read_trace(VideoFiles.in_folder(tmp_path).trace)
@@ -130,15 +130,17 @@ def test_a_caption_says_who_plays_and_which_episode_it_is(tmp_path: Path) -> Non
     caption = caption_of(checkpoint, trace.model_copy(update={"episode_return": -21, "ended": "terminated"}), "best")
     assert caption.title == "ALE/Pong-v5  ·  random  ·  step 10"
     assert caption.details == f"best  ·  return \N{MINUS SIGN}21  ·  seed {trace.seed}  ·  game over"
-    assert words(trace.model_copy(update={"ended": "limit"}), tmp_path).endswith(f"stopped after {trace.length} steps")
+    assert details_of(trace.model_copy(update={"ended": "limit"}), tmp_path).endswith(
+        f"stopped after {trace.length} steps"
+    )
 
 
-def words(trace: Trace, folder: Path) -> str:
+def details_of(trace: Trace, folder: Path) -> str:
     return caption_of(read_checkpoint(folder / "checkpoint"), trace, "median").details
 
 
-def test_an_evaluation_of_before_videos_were_chosen_reads_as_what_it_was(tmp_path: Path) -> None:
+def test_an_evaluation_without_video_settings_reads_as_a_plain_median_video(tmp_path: Path) -> None:
     digest = write_random_checkpoint("ALE/Breakout-v5", tmp_path / "checkpoint", 100)
     evaluation = evaluate_and_record(tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), PLAIN, tmp_path)
-    old = Evaluation.model_validate(evaluation.model_dump(exclude={"video"}))
-    assert old.video == VideoSettings(episode="median", panel=False)
+    former = Evaluation.model_validate(evaluation.model_dump(exclude={"video"}))
+    assert former.video == VideoSettings(episode="median", panel=False)

@@ -1,4 +1,4 @@
-"""What a video outlines lies where the decision's bytes are seen, and is declared: another declaration is found out."""
+"""Outlines surround what the salient bytes move; the embedded trace lists them, and another list is detected."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def pong() -> Atlas:
     return assemble_atlas([result], PONG, seed=0, player="random").atlas
 
 
-def one_that_looks_at(*seen: int) -> Checkpoint:
-    """A network whose decisions depend on these bytes alone."""
+def checkpoint_observing(*observed: int) -> Checkpoint:
+    """Return a checkpoint whose decisions depend on these bytes alone."""
     checkpoint = network_checkpoint("ALE/Pong-v5", "ppo")
-    blind = np.ones(128, np.bool_)
-    blind[list(seen)] = False
+    masked = np.ones(128, np.bool_)
+    masked[list(observed)] = False
     weights = {key: array.copy() for key, array in checkpoint.weights.items()}
     for array in weights.values():
         if array.ndim == 2 and array.shape[1] == 128:
-            array[:, blind] = 0
+            array[:, masked] = 0
     return replace(checkpoint, weights=weights)
 
 
-def recorded(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Recorded:
-    checkpoint = one_that_looks_at(*seen)
+def record(observed: tuple[int, ...], atlas: Atlas | None, path: Path) -> Recorded:
+    checkpoint = checkpoint_observing(*observed)
     trace = play(
         checkpoint.agent(),
         PONG,
@@ -74,75 +74,75 @@ def recorded(seen: tuple[int, ...], atlas: Atlas | None, path: Path) -> Recorded
 
 @pytest.fixture(scope="module")
 def ball(pong: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    return recorded(BALL, pong, tmp_path_factory.mktemp("ball") / "video.mp4")
+    return record(BALL, pong, tmp_path_factory.mktemp("ball") / "video.mp4")
 
 
 @pytest.fixture(scope="module")
 def without(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    return recorded(BALL, None, tmp_path_factory.mktemp("without") / "video.mp4")
+    return record(BALL, None, tmp_path_factory.mktemp("without") / "video.mp4")
 
 
-def outlines_of(mark: EmbeddedTrace) -> Outlines:
-    assert mark.outlines is not None
-    return mark.outlines
+def outlines_of(embedded: EmbeddedTrace) -> Outlines:
+    assert embedded.outlines is not None
+    return embedded.outlines
 
 
-def extent(lit: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Left, top, right and lower end of what is lit."""
-    (rows,), (columns,) = np.nonzero(lit.any(axis=1)), np.nonzero(lit.any(axis=0))
+def extent(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a mask."""
+    (rows,), (columns,) = np.nonzero(mask.any(axis=1)), np.nonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def test_the_balls_outline_lies_around_the_ball_in_the_videos_pictures(ball: Recorded) -> None:
-    """Found in the decoded pictures by color alone: the only white thing in the field is where the blue line is."""
-    _, path, mark = ball
+def test_the_balls_outline_surrounds_the_ball_in_the_decoded_frames(ball: Recorded) -> None:
+    """Found by color alone: the only white object in the field is inside the blue outline."""
+    _, path, embedded = ball
     field = Box(GAME.x, GAME.y + 3 * 36, GAME.width, 3 * 156)
     blue = rgb_to_ycbcr(np.array(SALIENT, np.uint8))
-    met = 0
+    compared = 0
     with Mp4Decoder(path) as decoder:
-        for frame, picture in enumerate(decoder):
-            luma, chroma = Canvas(WIDTH, HEIGHT, picture=picture).within(field)
+        for index, frame in enumerate(decoder):
+            luma, chroma = Canvas(WIDTH, HEIGHT, frame=frame).planes(field)
             white = (luma > 200) & (chroma[1].repeat(2, axis=0).repeat(2, axis=1) < 140)
             lines = (np.abs(chroma[0].astype(int) - int(blue[1])) < 24).repeat(2, axis=0).repeat(2, axis=1)
-            outlined = any(strength == 5 for _, strength in outlines_of(mark).steps[max(frame - 1, 0) // 4])
+            outlined = any(strength == 5 for _, strength in outlines_of(embedded).steps[max(index - 1, 0) // 4])
             if not outlined or not white.any() or extent(white)[1] < 12:
                 continue
-            (left, top, right, lower), (x, y, end_x, end_y) = extent(lines), extent(white)
-            # It flies on by a pixel or two of the game while the frame is drawn: one is 5.25 by 3 of the video.
-            assert abs((left + right) - (x + end_x)) / 2 <= 12, frame
-            assert abs((top + lower) - (y + end_y)) / 2 <= 10, frame
-            assert right - left < 40 and lower - top < 40, "and it is around nothing else"
-            met += 1
-    assert met > STEPS
+            (left, top, right, bottom), (x, y, end_x, end_y) = extent(lines), extent(white)
+            # The ball moves by a pixel or two of the game while the frame is drawn: one is 5.25 x 3 of the video.
+            assert abs((left + right) - (x + end_x)) / 2 <= 12, index
+            assert abs((top + bottom) - (y + end_y)) / 2 <= 10, index
+            assert right - left < 40 and bottom - top < 40, "and it surrounds nothing else"
+            compared += 1
+    assert compared > STEPS
 
 
-def test_of_a_paddle_that_is_looked_at_no_ball_is_outlined(pong: Atlas, tmp_path: Path) -> None:
-    _, _, mark = recorded((PADDLE,), pong, tmp_path / "video.mp4")
-    (thing,) = {mark.outlines.places[number] for step in outlines_of(mark).steps for number, _ in step}  # type: ignore[union-attr]
+def test_the_ball_is_not_outlined_if_the_policy_observes_the_paddle(pong: Atlas, tmp_path: Path) -> None:
+    _, _, embedded = record((PADDLE,), pong, tmp_path / "video.mp4")
+    (place,) = {embedded.outlines.places[number] for step in outlines_of(embedded).steps for number, _ in step}  # type: ignore[union-attr]
     region = pong.entries[PADDLE].region
     assert region is not None
-    assert abs(thing.x.offset - (region.x + region.width / 2)) < 4, "at the right, where the player's paddle is"
-    assert thing.y.byte in (51, 60)
+    assert abs(place.x.offset - (region.x + region.width / 2)) < 4, "at the right, where the player's paddle is"
+    assert place.y.byte in (51, 60)
 
 
-def test_a_video_with_outlines_is_proved_and_the_emulators_pictures_are_those_of_one_without(
+def test_a_video_with_outlines_is_verified_and_has_the_screen_digest_of_one_without(
     ball: Recorded, without: Recorded
 ) -> None:
-    trace, path, mark = ball
-    proof = verify_frames(path)
-    assert proof.ok, proof.what
-    assert proof.frames_checked == trace.frames + 1
+    trace, path, embedded = ball
+    result = verify_frames(path)
+    assert result.ok, result.message
+    assert result.frames_checked == trace.frames + 1
     _, plain, other = without
-    assert other.outlines is None and other.pictures == mark.pictures
+    assert other.outlines is None and other.pictures == embedded.pictures
     data = plain.read_bytes()
-    assert b"outlines" not in zlib.decompress(data[data.rindex(b"uuid") + 20 :]), "as videos were before"
+    assert b"outlines" not in zlib.decompress(data[data.rindex(b"uuid") + 20 :]), "as in videos without outlines"
 
 
-def declared(path: Path, to: Path, outlines: Outlines | None) -> Path:
-    """The same video that says of itself that other outlines are in it."""
-    data, mark = path.read_bytes(), read_embedded_trace(path)[0]
+def with_outlines(path: Path, to: Path, outlines: Outlines | None) -> Path:
+    """Return a copy of a video whose embedded trace lists other outlines."""
+    data, embedded = path.read_bytes(), read_embedded_trace(path)[0]
     to.write_bytes(data[: data.rindex(b"uuid") - 4])
-    embed_trace(to, mark.model_copy(update={"outlines": outlines}))
+    embed_trace(to, embedded.model_copy(update={"outlines": outlines}))
     return to
 
 
@@ -154,65 +154,65 @@ def moved(place: ScreenPosition) -> ScreenPosition:
     return place.model_copy(update={"x": place.x.model_copy(update={"offset": place.x.offset + 4})})
 
 
-def test_another_declaration_is_found_out_where_it_differs_first(ball: Recorded, tmp_path: Path) -> None:
-    _, path, mark = ball
-    real = outlines_of(mark)
+def test_another_list_of_outlines_is_detected_where_it_differs_first(ball: Recorded, tmp_path: Path) -> None:
+    _, path, embedded = ball
+    real = outlines_of(embedded)
     at = first_outlined(real)
     last = max(step for step, outlined in enumerate(real.steps) if outlined)
     strong = next(step for step, outlined in enumerate(real.steps) if outlined and outlined[0][1] == 5)
     weaker = (((real.steps[strong][0][0], 2), *real.steps[strong][1:]), *real.steps[strong + 1 :])
     others = {
-        "none at all": (None, at),
-        "one less": (real.model_copy(update={"steps": (*real.steps[:last], (), *real.steps[last + 1 :])}), last),
+        "none": (None, at),
+        "one missing": (real.model_copy(update={"steps": (*real.steps[:last], (), *real.steps[last + 1 :])}), last),
         "one weaker": (real.model_copy(update={"steps": (*real.steps[:strong], *weaker)}), strong),
         "elsewhere": (real.model_copy(update={"places": tuple(map(moved, real.places))}), at),
     }
     for name, (outlines, step) in others.items():
-        proof = verify_frames(declared(path, tmp_path / "other.mp4", outlines))
+        result = verify_frames(with_outlines(path, tmp_path / "other.mp4", outlines))
         frame = 4 * step + 1 if step else 0
-        assert (proof.ok, proof.first_frame) == (False, frame), name
-        assert "from what the emulator draws" in proof.what
+        assert (result.ok, result.first_frame) == (False, frame), name
+        assert "differs from the emulator's screen" in result.message
 
 
-def test_outlines_that_are_not_there_are_found_out(ball: Recorded, without: Recorded, tmp_path: Path) -> None:
-    proof = verify_frames(declared(without[1], tmp_path / "other.mp4", ball[2].outlines))
-    assert not proof.ok and proof.first_frame is not None
+def test_missing_outlines_are_detected(ball: Recorded, without: Recorded, tmp_path: Path) -> None:
+    result = verify_frames(with_outlines(without[1], tmp_path / "other.mp4", ball[2].outlines))
+    assert not result.ok and result.first_frame is not None
 
 
 FAR: dict[str, Any] = {"byte": 1, "scale": 1e300, "offset": 1e300, "extent": 1}
 
 
 @pytest.mark.parametrize(
-    ("changes", "what"),
+    ("changes", "message"),
     [
         ({"kind": "plain"}, "a plain video has no outlines"),
-        ({"outlines": {"places": [], "steps": [[]]}}, "disagree on the number of steps"),
-        ({"outlines": {"places": [], "steps": [[[0, 5]]] * STEPS}}, "a place that is not there"),
+        ({"outlines": {"places": [], "steps": [[]]}}, "have different numbers of steps"),
+        ({"outlines": {"places": [], "steps": [[[0, 5]]] * STEPS}}, "an unknown place"),
         ({"outlines": {"places": [], "steps": [[[0, 6]]] * STEPS}}, "less than or equal to 5"),
         ({"outlines": {"places": [], "steps": [[[0, 5]] * 4] * STEPS}}, "at most 3"),
         ({"outlines": {"places": [{"x": FAR, "y": FAR}], "steps": [[[0, 5]]] * STEPS}}, "less than or equal to"),
     ],
     ids=["plain", "steps", "places", "strength", "many", "far"],
 )
-def test_a_declaration_that_makes_no_sense_is_told_in_one_line(
-    changes: dict[str, Any], what: str, ball: Recorded, tmp_path: Path
+def test_an_invalid_list_of_outlines_is_an_error_of_one_line(
+    changes: dict[str, Any], message: str, ball: Recorded, tmp_path: Path
 ) -> None:
-    _, path, mark = ball
+    _, path, embedded = ball
     data, changed = path.read_bytes(), tmp_path / "video.mp4"
     at = data.rindex(b"uuid")
-    packed = zlib.compress(json.dumps(json.loads(mark.model_dump_json(by_alias=True)) | changes).encode())
+    packed = zlib.compress(json.dumps(json.loads(embedded.model_dump_json(by_alias=True)) | changes).encode())
     changed.write_bytes(data[: at - 4] + (24 + len(packed)).to_bytes(4, "big") + data[at : at + 20] + packed)
-    with pytest.raises(TraceError, match=what) as caught:
+    with pytest.raises(TraceError, match=message) as caught:
         read_embedded_trace(changed)
     assert "\n" not in str(caught.value)
 
 
-def test_outlines_leave_nothing_behind_and_the_digest_alone() -> None:
+def test_outlines_are_erased_and_do_not_affect_the_digest() -> None:
     emulator = Emulator(resolve("ALE/Seaquest-v5"), 1)
     canvases = [Canvas(WIDTH, HEIGHT) for _ in range(2)]
     view, bare = (GameView(canvas, GAME, emulator.screen_size) for canvas in canvases)
     rng = np.random.default_rng(0)
-    seen = 0
+    differing = 0
 
     def draw() -> None:
         view.draw(emulator)
@@ -224,19 +224,19 @@ def test_outlines_leave_nothing_behind_and_the_digest_alone() -> None:
         outlines = [Outline(x, y, 10, 10, 0.6), Outline(y // 2, x, 30, 8, 1.0)][: step % 3]
         view.outline(outlines, SALIENT)
         emulator.step(int(rng.integers(emulator.n_actions)), draw)
-        differs = canvases[0].picture != canvases[1].picture
+        differs = canvases[0].frame != canvases[1].frame
         assert differs.any() == bool(outlines)
         near = np.zeros(differs.shape, np.bool_)
         for outline in outlines:
             top, left = GAME.y + 3 * outline.y, GAME.x + outline.x * 21 // 4
             near[top - 8 : top + 3 * outline.height + 9, left - 8 : left + outline.width * 21 // 4 + 10] = True
-        assert not (differs & ~near)[:HEIGHT].any(), "of the luma, nothing but what is near an outline"
-        seen += int(differs.any())
-    assert seen > 30
+        assert not (differs & ~near)[:HEIGHT].any(), "luma changes only near an outline"
+        differing += int(differs.any())
+    assert differing > 30
     assert view.digest == bare.digest
 
 
-def test_a_place_is_where_the_ram_says_or_where_it_always_is() -> None:
+def test_a_position_follows_the_ram_or_is_constant() -> None:
     ram = np.zeros(128, np.uint8)
     ram[49] = 100
     still = Axis(byte=None, scale=0, offset=20, extent=8)

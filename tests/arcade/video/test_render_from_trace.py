@@ -1,4 +1,4 @@
-"""`ramreel video TRACE` makes a video again without the policy, or says in one line why not and leaves none."""
+"""`ramreel render TRACE` renders a video without the policy, or fails with one line and leaves no file."""
 
 from __future__ import annotations
 
@@ -31,47 +31,47 @@ def changed(trace: Path, change: Change) -> Path:
     return trace
 
 
-def test_the_video_is_the_one_that_was_made_when_it_was_played(
+def test_a_trace_renders_to_the_same_video(
     trace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     render_video(random_play("ALE/Pong-v5", 20), tmp_path / "first.mp4")
     monkeypatch.chdir(tmp_path)
     assert run(["render", str(trace), "--json"]) == 0
-    said = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert (said["path"], said["frames"]) == ("step-7.mp4", 81)
+    result = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (result["path"], result["frames"]) == ("step-7.mp4", 81)
     assert Path("step-7.mp4").read_bytes() == Path("first.mp4").read_bytes()
-    assert run(["render", str(trace)]) == 2, "a video that is there is not written over unasked"
+    assert run(["render", str(trace)]) == 2, "an existing video is not overwritten"
     assert "--to" in capfd.readouterr().err
     assert run(["verify", "step-7.mp4", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out.splitlines()[-1])["videos"][0]["to_the_bit"] is True
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["videos"][0]["bit_exact"] is True
 
 
 @pytest.mark.parametrize(
-    ("change", "exit_code", "why"),
+    ("change", "exit_code", "message"),
     [
         (lambda fields: fields.update(actions=[], rewards=[], digests=["0" * 8], length=0, frames=0), 2, "actions"),
         (lambda fields: fields["game"].update(rom="pong_two"), 2, "has no ROM 'pong_two'"),
-        (lambda fields: fields.update(rom_sha256="0" * 64), 2, "is not the one that was played"),
+        (lambda fields: fields.update(rom_sha256="0" * 64), 2, "differs from the trace's ROM"),
         (lambda fields: fields["actions"].__setitem__(3, 17), 2, "action 17 does not exist"),
-        (lambda fields: fields["digests"].__setitem__(12, "0" * 8), 1, "other RAM at step 12"),
+        (lambda fields: fields["digests"].__setitem__(12, "0" * 8), 1, "RAM at step 12 differs from the trace"),
         (lambda fields: fields.update(schema=99), 2, "schema 99"),
     ],
     ids=["no step", "unknown game", "another ROM", "no such action", "another digest", "newer"],
 )
-def test_a_trace_that_cannot_be_videoed_is_told_in_one_line_and_leaves_nothing(
-    change: Change, exit_code: int, why: str, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_trace_that_cannot_be_rendered_is_an_error_of_one_line_and_leaves_no_file(
+    change: Change, exit_code: int, message: str, trace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["render", str(changed(trace, change)), "--to", str(tmp_path / "video.mp4")]) == exit_code
-    said = capfd.readouterr().err
-    assert why in said
-    assert said.count("\n") == 1
+    error = capfd.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == [trace.name]
 
 
-@pytest.mark.parametrize(("program", "why"), [("/nowhere/ffmpeg", "ffmpeg"), ("/bin/false", "is no ffmpeg")])
-def test_an_ffmpeg_that_is_none_is_named_before_anything_is_done(
+@pytest.mark.parametrize(("program", "message"), [("/nowhere/ffmpeg", "ffmpeg"), ("/bin/false", "is not ffmpeg")])
+def test_an_invalid_ffmpeg_is_named_before_anything_is_done(
     program: str,
-    why: str,
+    message: str,
     trace: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,7 +79,7 @@ def test_an_ffmpeg_that_is_none_is_named_before_anything_is_done(
 ) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", program)
     assert run(["render", str(trace), "--to", str(tmp_path / "video.mp4")]) == 2
-    said = capfd.readouterr().err
-    assert why in said
-    assert said.count("\n") == 1
+    error = capfd.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == [trace.name]

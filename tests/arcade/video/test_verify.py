@@ -1,10 +1,11 @@
-"""A video is proved from its file alone: one picture that is another, one byte that is another, and it is not proved."""
+"""A video is verified from its file alone; one different frame or byte, and it is not."""
 
 from __future__ import annotations
 
 import subprocess
 import zlib
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from helpers.episodes import write_random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
+from tasks.arcade.drawing.canvas import Canvas
 from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
 from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
 from tasks.arcade.drawing.video_format import I420Frame, VideoError
@@ -29,10 +31,10 @@ from tasks.arcade.video.verify import FrameVerification, verify_frames
 
 PONG = resolve("ALE/Pong-v5")
 STEPS = 30
-Made = tuple[Trace, Path, RenderedVideo]
+Rendered = tuple[Trace, Path, RenderedVideo]
 
 
-class Still:
+class NoopPlayer:
     n_actions = len(action_names(PONG))
 
     def start_episode(self) -> ActionSelector:
@@ -43,156 +45,163 @@ class Still:
 
 
 @pytest.fixture(scope="module")
-def pong(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    trace = play(Still(), PONG, 7, action_seed=8, deterministic=False, max_steps=STEPS, checkpoint_step=1)
+def pong(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    trace = play(NoopPlayer(), PONG, 7, action_seed=8, deterministic=False, max_steps=STEPS, checkpoint_step=1)
     path = tmp_path_factory.mktemp("videos") / "pong.mp4"
     return trace, path, render_video(trace, path)
 
 
 @pytest.fixture(scope="module")
-def beside_a_panel(pong: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def pong_panel(pong: Rendered, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
     folder = tmp_path_factory.mktemp("panels")
     write_random_checkpoint("ALE/Pong-v5", folder / "checkpoint")
-    look = partial(PanelRenderer, checkpoint=read_checkpoint(folder / "checkpoint"), caption=Caption("title", "details"))
-    return pong[0], folder / "panel.mp4", render_video(pong[0], folder / "panel.mp4", look)
+    checkpoint, caption = read_checkpoint(folder / "checkpoint"), Caption("title", "details")
+    panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption)
+    return pong[0], folder / "panel.mp4", render_video(pong[0], folder / "panel.mp4", panel)
 
 
-def forged(path: Path, to: Path, forge: Callable[[list[I420Frame]], list[I420Frame]], **changes: object) -> FrameVerification:
-    """What is said of a video whose pictures are others, encoded as ramreel does, with its own trace in it."""
-    mark, _ = read_embedded_trace(path)
+def verify_forged(
+    path: Path, to: Path, change: Callable[[list[I420Frame]], list[I420Frame]], **fields: object
+) -> FrameVerification:
+    """Verify a video with changed frames, encoded as ramreel does, with its own digest and the original's trace."""
+    embedded, _ = read_embedded_trace(path)
     with Mp4Decoder(path) as decoder:
-        pictures = [picture.copy() for picture in decoder]
-    emulator = Emulator(mark.trace.game)
-    look = PlainRenderer(emulator)
-    canvas = look.canvas if mark.kind == "plain" else type(look.canvas)(mark.width, mark.height)
-    form = video_format(canvas, emulator, look.pixel if mark.kind == "plain" else look.pixel / look.pixel, sound=False)
-    with Mp4Encoder(to, form, {}) as encoder:
-        for picture in forge(pictures):
-            encoder.write(picture)
-    embed_trace(to, mark.model_copy(update={"file": file_digest(to), **changes}))
+        frames = list(decoder)
+    emulator = Emulator(embedded.trace.game)
+    plain = PlainRenderer(emulator)
+    canvas = plain.canvas if embedded.kind == "plain" else Canvas(embedded.width, embedded.height)
+    ratio = plain.sample_aspect_ratio if embedded.kind == "plain" else Fraction(1)
+    with Mp4Encoder(to, video_format(canvas, emulator, ratio, sound=False), {}) as encoder:
+        for frame in change(frames):
+            encoder.write(frame)
+    embed_trace(to, embedded.model_copy(update={"file": file_digest(to), **fields}))
     return verify_frames(to)
 
 
-def swapped(one: int, other: int, pictures: list[I420Frame]) -> list[I420Frame]:
-    pictures[one], pictures[other] = pictures[other], pictures[one]
-    return pictures
+def unchanged(frames: list[I420Frame]) -> list[I420Frame]:
+    return frames
 
 
-def painted(number: int, by: int, pictures: list[I420Frame]) -> list[I420Frame]:
-    pictures[number][300:308, 300:316] += np.uint8(by)
-    return pictures
+def swapped(one: int, other: int, frames: list[I420Frame]) -> list[I420Frame]:
+    frames[one], frames[other] = frames[other], frames[one]
+    return frames
 
 
-def test_a_video_is_proved_from_its_file_alone(pong: Made) -> None:
-    trace, path, made = pong
-    mark, untouched = read_embedded_trace(path)
-    assert untouched
-    assert mark.trace == trace
-    proof = verify_frames(path)
-    assert proof.ok, proof.what
-    assert proof.frames_checked == made.frames == trace.frames + 1
-    assert proof.exact, "every bit of every picture"
+def painted(index: int, by: int, frames: list[I420Frame]) -> list[I420Frame]:
+    frames[index][300:308, 300:316] += np.uint8(by)
+    return frames
 
 
-def test_of_a_video_with_a_panel_the_game_is_proved(beside_a_panel: Made) -> None:
-    proof = verify_frames(beside_a_panel[1])
-    assert (proof.ok, proof.exact, proof.frames_checked) == (True, False, 4 * STEPS + 1)
+def test_a_video_is_verified_from_its_file_alone(pong: Rendered) -> None:
+    trace, path, video = pong
+    embedded, unmodified = read_embedded_trace(path)
+    assert unmodified
+    assert embedded.trace == trace
+    result = verify_frames(path)
+    assert result.ok, result.message
+    assert result.frames_checked == video.frames == trace.frames + 1
+    assert result.exact, "bit-for-bit"
 
 
-def test_a_video_made_again_shows_the_same_pictures_to_the_bit(pong: Made, tmp_path: Path) -> None:
+def test_a_panel_video_is_verified_except_for_the_panel(pong_panel: Rendered) -> None:
+    result = verify_frames(pong_panel[1])
+    assert (result.ok, result.exact, result.frames_checked) == (True, False, 4 * STEPS + 1)
+
+
+def test_rendering_again_gives_the_same_video_bit_for_bit(pong: Rendered, tmp_path: Path) -> None:
     trace, path, _ = pong
     render_video(trace, tmp_path / "again.mp4")
     with Mp4Decoder(path) as one, Mp4Decoder(tmp_path / "again.mp4") as other:
-        pictures = [list(map(np.copy, decoder)) for decoder in (one, other)]
-    assert len(pictures[0]) == trace.frames + 1
-    assert all(np.array_equal(*pair) for pair in zip(*pictures, strict=True))
-    assert (tmp_path / "again.mp4").read_bytes() == path.read_bytes(), "and every other byte is the same as well"
+        frames = [list(decoder) for decoder in (one, other)]
+    assert len(frames[0]) == trace.frames + 1
+    assert all(np.array_equal(*pair) for pair in zip(*frames, strict=True))
+    assert (tmp_path / "again.mp4").read_bytes() == path.read_bytes(), "and so is the whole file"
 
 
 @pytest.mark.parametrize("kind", ["plain", "panel"])
-def test_two_pictures_that_change_places_are_found_and_named(
-    kind: str, pong: Made, beside_a_panel: Made, tmp_path: Path
+def test_two_swapped_frames_are_detected_and_located(
+    kind: str, pong: Rendered, pong_panel: Rendered, tmp_path: Path
 ) -> None:
-    """The opponent's paddle moves from one to the other."""
-    path = (pong if kind == "plain" else beside_a_panel)[1]
-    proof = forged(path, tmp_path / "video.mp4", partial(swapped, 80, 100))
-    assert (proof.ok, proof.first_frame, proof.step) == (False, 80, 20)
-    assert "of 255 from what the emulator draws" in proof.what
-    assert proof.what.endswith("in frame 80, step 20")
+    """The opponent's paddle moves between the two."""
+    path = (pong if kind == "plain" else pong_panel)[1]
+    result = verify_forged(path, tmp_path / "video.mp4", partial(swapped, 80, 100))
+    assert (result.ok, result.first_frame, result.step) == (False, 80, 20)
+    assert "differs from the emulator's screen by" in result.message
+    assert result.message.endswith("in frame 80, step 20")
 
 
 @pytest.mark.parametrize("kind", ["plain", "panel"])
-def test_a_picture_that_was_painted_over_is_found_and_named(
-    kind: str, pong: Made, beside_a_panel: Made, tmp_path: Path
+def test_a_painted_frame_is_detected_and_located(
+    kind: str, pong: Rendered, pong_panel: Rendered, tmp_path: Path
 ) -> None:
-    path = (pong if kind == "plain" else beside_a_panel)[1]
-    proof = forged(path, tmp_path / "video.mp4", partial(painted, 37, 60))
-    assert (proof.ok, proof.first_frame, proof.step) == (False, 37, 10)
+    path = (pong if kind == "plain" else pong_panel)[1]
+    result = verify_forged(path, tmp_path / "video.mp4", partial(painted, 37, 60))
+    assert (result.ok, result.first_frame, result.step) == (False, 37, 10)
 
 
-def test_what_nobody_would_see_is_found_to_the_bit(pong: Made, tmp_path: Path) -> None:
-    proof = forged(pong[1], tmp_path / "video.mp4", partial(painted, 37, 6))
-    assert not proof.ok
-    assert proof.first_frame is not None and proof.first_frame <= 37
-    assert "not to the bit" in proof.what
+def test_an_invisible_change_is_detected_bit_for_bit(pong: Rendered, tmp_path: Path) -> None:
+    result = verify_forged(pong[1], tmp_path / "video.mp4", partial(painted, 37, 6))
+    assert not result.ok
+    assert result.first_frame is not None and result.first_frame <= 37
+    assert "not bit-for-bit" in result.message
 
 
-def test_by_another_ffmpeg_a_video_is_proved_within_the_tolerance(pong: Made, tmp_path: Path) -> None:
-    proof = forged(pong[1], tmp_path / "video.mp4", lambda pictures: pictures, ffmpeg="4.2 of somebody else")
-    assert (proof.ok, proof.exact) == (True, False)
+def test_a_video_by_another_ffmpeg_is_verified_within_the_tolerance(pong: Rendered, tmp_path: Path) -> None:
+    result = verify_forged(pong[1], tmp_path / "video.mp4", unchanged, ffmpeg="4.2 of another system")
+    assert (result.ok, result.exact) == (True, False)
 
 
-def test_pictures_that_are_left_out_or_too_many_are_found(pong: Made, tmp_path: Path) -> None:
-    short = forged(pong[1], tmp_path / "short.mp4", lambda pictures: pictures[:-1])
+def test_missing_and_additional_frames_are_detected(pong: Rendered, tmp_path: Path) -> None:
+    short = verify_forged(pong[1], tmp_path / "short.mp4", lambda frames: frames[:-1])
     assert (short.ok, short.first_frame, short.step) == (False, 4 * STEPS, STEPS)
-    assert "ends before" in short.what
-    long = forged(pong[1], tmp_path / "long.mp4", lambda pictures: [*pictures, pictures[-1]])
+    assert "ends early" in short.message
+    long = verify_forged(pong[1], tmp_path / "long.mp4", lambda frames: [*frames, frames[-1]])
     assert (long.ok, long.first_frame) == (False, 4 * STEPS + 1)
-    assert "goes on after" in long.what
+    assert "continues after" in long.message
 
 
-def test_another_speed_or_size_is_found(pong: Made, tmp_path: Path) -> None:
-    mark, _ = read_embedded_trace(pong[1])
-    for options, what in [
-        (["-r", "30"], "30.00 frames a second, not at 59.92"),
-        (["-vf", "scale=320:210"], "320x210 (pixels 7/8), not at 640x420 (pixels 7/8)"),
-        (["-vf", "setsar=1"], "640x420 (pixels 1), not at 640x420 (pixels 7/8)"),
+def test_another_frame_rate_or_size_is_detected(pong: Rendered, tmp_path: Path) -> None:
+    embedded, _ = read_embedded_trace(pong[1])
+    for options, message in [
+        (["-r", "30"], "30.00 frames/s instead of 59.92"),
+        (["-vf", "scale=320:210"], "320x210 (sample aspect ratio 7/8) instead of 640x420 (sample aspect ratio 7/8)"),
+        (["-vf", "setsar=1"], "640x420 (sample aspect ratio 1) instead of 640x420 (sample aspect ratio 7/8)"),
     ]:
         changed = tmp_path / "video.mp4"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-i", str(pong[1])]
         subprocess.run([*command, *options, "-c:v", "libx264", "-qp", "18", str(changed)], check=True)
-        embed_trace(changed, mark.model_copy(update={"file": file_digest(changed)}))
-        proof = verify_frames(changed)
-        assert not proof.ok
-        assert what in proof.what
+        embed_trace(changed, embedded.model_copy(update={"file": file_digest(changed)}))
+        result = verify_frames(changed)
+        assert not result.ok
+        assert message in result.message
 
 
-def test_another_digest_of_what_was_drawn_is_found(pong: Made, tmp_path: Path) -> None:
-    proof = forged(pong[1], tmp_path / "video.mp4", lambda pictures: pictures, pictures="0" * 64)
-    assert not proof.ok
-    assert "the emulator draws other pictures here" in proof.what
+def test_another_digest_of_the_screens_is_detected(pong: Rendered, tmp_path: Path) -> None:
+    result = verify_forged(pong[1], tmp_path / "video.mp4", unchanged, pictures="0" * 64)
+    assert not result.ok
+    assert "the emulator draws other screens here" in result.message
 
 
-def test_a_byte_that_was_changed_is_found(pong: Made, tmp_path: Path) -> None:
+def test_a_changed_byte_is_detected(pong: Rendered, tmp_path: Path) -> None:
     data = bytearray(pong[1].read_bytes())
     data[data.index(b"ramreel: seed")] ^= 1
     changed = tmp_path / "changed.mp4"
     changed.write_bytes(data)
-    proof = verify_frames(changed)
-    assert not proof.ok
-    assert "changed after the video was made" in proof.what
+    result = verify_frames(changed)
+    assert not result.ok
+    assert "modified after the video was rendered" in result.message
 
 
-def test_a_video_of_somebody_else_is_named(pong: Made, tmp_path: Path) -> None:
+def test_a_video_without_a_trace_is_rejected(pong: Rendered, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(pong[1]), "-c", "copy", str(other)]
     subprocess.run(command, check=True, capture_output=True)
-    with pytest.raises(TraceError, match="no trace in it"):
+    with pytest.raises(TraceError, match="has no embedded trace"):
         verify_frames(other)
 
 
-def marked(path: Path, content: bytes, tmp_path: Path) -> Path:
-    """A video's file with another mark."""
+def with_trace_box(path: Path, content: bytes, tmp_path: Path) -> Path:
+    """Return a copy of a video whose trace box has another content."""
     data = path.read_bytes()
     at = data.rindex(b"uuid") - 4
     changed = tmp_path / "video.mp4"
@@ -202,32 +211,34 @@ def marked(path: Path, content: bytes, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
+    ("content", "message"),
     [
-        (b"nothing", "its trace is damaged"),
-        (b"", "no trace in it"),
-        (zlib.compress(b"[]"), "its trace makes no sense"),
+        (b"nothing", "the embedded trace is damaged"),
+        (b"", "has no embedded trace"),
+        (zlib.compress(b"[]"), "the embedded trace is invalid"),
         (zlib.compress(b'{"schema": 99}'), "schema 99; this version of ramreel reads up to"),
-        (zlib.compress(b" " * 65 * 1024**2), "its trace is damaged"),
+        (zlib.compress(b" " * 65 * 1024**2), "the embedded trace is damaged"),
     ],
-    ids=["no zip", "nothing", "no mark", "newer", "too large"],
+    ids=["not compressed", "empty", "not a trace", "newer", "too large"],
 )
-def test_a_mark_that_is_none_is_told_in_one_line(content: bytes, what: str, pong: Made, tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match=what) as caught:
-        read_embedded_trace(marked(pong[1], content, tmp_path))
+def test_an_invalid_trace_box_is_an_error_of_one_line(
+    content: bytes, message: str, pong: Rendered, tmp_path: Path
+) -> None:
+    with pytest.raises(TraceError, match=message) as caught:
+        read_embedded_trace(with_trace_box(pong[1], content, tmp_path))
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_cut_off_or_no_video_is_told_in_one_line(pong: Made, tmp_path: Path) -> None:
-    mark, _ = read_embedded_trace(pong[1])
+def test_a_truncated_file_or_one_that_is_not_a_video_is_an_error_of_one_line(pong: Rendered, tmp_path: Path) -> None:
+    embedded, _ = read_embedded_trace(pong[1])
     for content in (b"", b"\0\0\0\1ftyp", b"\0\0\0\0ftyp" * 9, pong[1].read_bytes()[:5000]):
         broken = tmp_path / "broken.mp4"
         broken.write_bytes(content)
-        with pytest.raises(TraceError, match="no trace in it"):
+        with pytest.raises(TraceError, match="has no embedded trace"):
             verify_frames(broken)
-    embed_trace(broken, mark)
+    embed_trace(broken, embedded)
     with pytest.raises((TraceError, VideoError)) as caught:
         verify_frames(broken)
     assert "\n" not in str(caught.value)
-    with pytest.raises(TraceError, match="there is no video"):
+    with pytest.raises(TraceError, match="does not exist"):
         read_embedded_trace(tmp_path / "missing.mp4")
