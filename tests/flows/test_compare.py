@@ -1,4 +1,4 @@
-"""Runs held against each other from the command line: what it says, what it leaves, how it ends."""
+"""`ramreel compare`: its output, its artifacts, its exit code."""
 
 from __future__ import annotations
 
@@ -9,32 +9,42 @@ from pathlib import Path
 import pytest
 
 from flows.cli.app import run
+from flows.compare import compare
+from flows.record import record
+from flows.train import train
+from tasks.arcade import report
 from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.inputs.forms import CompareSettings, RecordSettings, TrainSettings
+from tasks.arcade.report import Comparison
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.run import RunSettings
+from tasks.runs.comparability import RunSelection
+from tasks.runs.report_clips import with_clips
+from tasks.runs.report_data import read_runs
 from tasks.store import Store
 
-Judged = Callable[..., str]
+EvaluatedRun = Callable[..., str]
 
 CERTAIN = "probability of improvement 1.00 (p = 0.029, 4 seeds each)"
 
 
-def said(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
+def json_output(capfd: pytest.CaptureFixture[str]) -> dict[str, object]:
     values = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert isinstance(values, dict)
     return values
 
 
-def test_a_version_that_got_worse_ends_with_3(
-    store: Store, settings: RunSettings, judged: Judged, capfd: pytest.CaptureFixture[str], tmp_path: Path
+def test_exit_code_is_3_if_the_runs_are_worse(
+    store: Store, settings: RunSettings, evaluated_run: EvaluatedRun, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     for seed in range(4):
         of_seed = settings.model_copy(update={"seed": seed})
-        judged(store, of_seed, {10: [1.0 + seed, 2.0]}, f"new {seed}")
-        judged(store, of_seed, {10: [11.0 + seed, 12.0]}, f"old {seed}")
+        evaluated_run(store, of_seed, {10: [1.0 + seed, 2.0]}, f"new {seed}")
+        evaluated_run(store, of_seed, {10: [11.0 + seed, 12.0]}, f"old {seed}")
     new, old = ([f"{age} {seed}" for seed in range(4)] for age in ("new", "old"))
     against = [word for name in old for word in ("--against", name)]
     assert run(["compare", *new, *against, "--json", "--name", "held"]) == 3
-    compared = said(capfd)
+    compared = json_output(capfd)
     assert compared["verdict"] == f"ppo (baseline) is better than ppo: {CERTAIN}"
     assert compared["worse"] is True
     assert len(compared["runs"]) == 8  # type: ignore[arg-type]
@@ -45,19 +55,36 @@ def test_a_version_that_got_worse_ends_with_3(
 
     others = [word for name in new for word in ("--against", name)]
     assert run(["compare", *old, *others, "--json"]) == 0, "better is not worse"
-    assert said(capfd)["verdict"] == f"ppo is better than ppo (baseline): {CERTAIN}"
-    assert run(["compare", "new 0", "--against", "old 0", "--json"]) == 0, "two episodes each cannot tell"
-    assert str(said(capfd)["verdict"]).startswith("No significant difference between ppo (baseline) and ppo: ")
+    assert json_output(capfd)["verdict"] == f"ppo is better than ppo (baseline): {CERTAIN}"
+    assert run(["compare", "new 0", "--against", "old 0", "--json"]) == 0, "two episodes each are too few"
+    assert str(json_output(capfd)["verdict"]).startswith("No significant difference between ppo (baseline) and ppo: ")
 
 
-def test_games_are_compared_if_asked_for(
-    store: Store, settings: RunSettings, judged: Judged, capfd: pytest.CaptureFixture[str]
+def test_games_are_compared_only_when_normalized(
+    store: Store, settings: RunSettings, evaluated_run: EvaluatedRun, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    judged(store, settings, {10: [1.0, 2.0]}, "on pong")
-    judged(store, settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), {10: [1.7, 1.7]}, "on breakout")
+    evaluated_run(store, settings, {10: [1.0, 2.0]}, "on pong")
+    evaluated_run(
+        store, settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), {10: [1.7, 1.7]}, "on breakout"
+    )
     assert run(["compare", "on pong", "on breakout"]) == 2
     refused = capfd.readouterr().err
-    assert "cannot be compared: they play ALE/Pong-v5 and ALE/Breakout-v5" in refused
+    assert "are not comparable: they play ALE/Pong-v5 and ALE/Breakout-v5" in refused
     assert refused.count("\n") == 1
     assert run(["compare", "on pong", "on breakout", "--normalized", "--json"]) == 0
-    assert said(capfd)["verdict"] == "ppo: interquartile mean human-normalized score 0.31, 1 seed"
+    assert json_output(capfd)["verdict"] == "ppo: interquartile mean human-normalized score 0.31 (1 seed)"
+
+
+def test_clips_are_added_without_repeating_the_statistics(small: TrainSettings, store: Store) -> None:
+    run_id = train(small).run_id
+    record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=3)))
+    comparison = compare(CompareSettings(runs=(run_id,)))
+    runs = read_runs(store, RunSelection(runs=(run_id,)))
+    findings = report.analyze(Comparison(title="one run", env_id=small.env_id, runs=runs))
+    iqm = findings.groups[0].iqm
+    with_videos = with_clips(store, findings, comparison.run_id)
+    assert [video.step for video in with_videos.videos[run_id]] == [512, 1024]
+    assert not with_videos.omitted_videos
+    assert with_videos.groups is findings.groups
+    assert with_videos.pairs is findings.pairs
+    assert with_videos.groups[0].iqm is iqm

@@ -93,7 +93,7 @@ def _by_importance(videos: Sequence[VideoView]) -> list[VideoView]:
 
 
 def _bisection_depth(index: int, count: int) -> int:
-    """Return how many halvings of a sequence it takes until `index` is an end of a part."""
+    """Return the number of halvings of a sequence after which `index` is an end of a part."""
     if index in (0, count - 1):
         return 0
     low, high, depth = 0, count - 1, 0

@@ -91,7 +91,7 @@ class Group:
 
     @property
     def _episode_keys(self) -> list[str]:
-        """What identifies each episode.
+        """Keys that identify each episode.
 
         RAM digests identify episodes across runs, as a deterministic policy plays the same episodes with every
         training seed. Imported evaluations have no RAM digests: their episodes are identified within their run only.
@@ -124,7 +124,7 @@ class Group:
         return [by_seed[seed] for seed in sorted(by_seed)]
 
     def scaled(self, run: RunView, returns: Sequence[float]) -> list[float]:
-        """Return the values in the comparison's measure: as they are, or human-normalized."""
+        """Return the values in the comparison's measure: unchanged or human-normalized."""
         if not self.normalized:
             return list(returns)
         reference = REFERENCES[run.rom]

@@ -80,7 +80,7 @@ def _headline_status(findings: Findings) -> str:
 
 
 def _chips(comparison: Comparison) -> list[str]:
-    """Return what was compared as short labels."""
+    """Return environments, settings and sizes as short labels."""
     skips = sorted({run.frame_skip for run in comparison.runs if run.frame_skip})
     probabilities = {run.repeat_action_probability for run in comparison.runs}
     sticky = sorted(value for value in probabilities if value is not None)
@@ -95,7 +95,7 @@ def _chips(comparison: Comparison) -> list[str]:
 
 
 def _player_data(video: VideoView) -> str:
-    """Return what the page's video player needs, as JSON."""
+    """Return the metadata of a video for the page's player, as JSON."""
     return json.dumps({"frames": video.frames, "episode": video.episode_frames, "fps": video.fps, "score": video.score})
 
 

@@ -20,10 +20,17 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.utils.tensorboard import SummaryWriter
 
 from tasks.arcade.emulator.environment_ids import resolve
-from tasks.arcade.external_runs import ExternalRunError, read_external_log
+from tasks.arcade.external_runs import (
+    ExternalEvaluation,
+    ExternalRun,
+    ExternalRunError,
+    Source,
+    read_external_log,
+)
 from tasks.arcade.external_runs.runs import WINDOW
 from tasks.arcade.learner import read_sb3_zip
 from tasks.arcade.settings.algorithms import A2cSettings, PpoSettings
+from tasks.arcade.settings.base import parse_json
 from tasks.arcade.settings.networks import NetworkSettings
 
 gymnasium.register_envs(ale_py)
@@ -191,18 +198,36 @@ def test_custom_features_extractor_is_not_supported(tmp_path: Path) -> None:
     A2C("MlpPolicy", env, policy_kwargs={"features_extractor_class": Halved}, device="cpu").save(tmp_path / "a2c.zip")
     found = read_sb3_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0)
     assert found.checkpoint is None
-    assert found.reason == "it has the features extractor Halved: only MlpPolicy on plain RAM is supported"
+    assert found.reason == "its policy has the features extractor Halved: only MlpPolicy on plain RAM is supported"
 
 
 def test_unsupported_settings_of_a_zip_are_reported_or_dropped(tmp_path: Path) -> None:
     env = gymnasium.make("ALE/Breakout-v5", **RAM)
     made = {"activation_fn": partial(torch.nn.LeakyReLU)}
     A2C("MlpPolicy", env, policy_kwargs=made, device="cpu").save(tmp_path / "made.zip")
-    assert "its settings are not supported: activation" in read_sb3_zip(tmp_path / "made.zip", BREAKOUT, "a2c", 0).reason
+    assert (
+        "its settings are not supported: activation" in read_sb3_zip(tmp_path / "made.zip", BREAKOUT, "a2c", 0).reason
+    )
     A2C("MlpPolicy", env, learning_rate=lambda progress: 1e-3 / progress, device="cpu").save(tmp_path / "rate.zip")
     found = read_sb3_zip(tmp_path / "rate.zip", BREAKOUT, "a2c", 0)
     assert found.checkpoint is not None
     assert "learning_rate" not in found.parameters
+
+
+def test_metadata_with_former_field_names_is_read() -> None:
+    last = ExternalEvaluation(step=160, returns=(1.0, 0.0))
+    run = ExternalRun(
+        game=BREAKOUT,
+        approach="cleanrl",
+        seed=0,
+        steps=160,
+        sources=(Source(file="run", kind="TensorBoard log", taken="charts/episodic_return"),),
+        evaluations=(last,),
+        returns_from="training episodes",
+    )
+    former = run.model_dump_json().replace('"returns_from"', '"judged_by"')
+    assert '"judged_by"' in former
+    assert parse_json(ExternalRun, former.encode()) == run
 
 
 HEADER = '#{"t_start": 1.0, "env_id": "ALE/Breakout-v5"}\n'
