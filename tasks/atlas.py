@@ -1,4 +1,4 @@
-"""The atlas's side effects: plays looked into, in processes on all cores; picture, tables, JSON to a run of its own."""
+"""Tasks of the atlas flow: its MLflow run, episodes played in worker processes, poster, page and table in MLflow."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ import numpy as np
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
-from tasks.arcade.atlas.build import Chart, chart
-from tasks.arcade.atlas.model import Atlas, Kind
+from tasks.arcade.atlas.atlas import Atlas, Kind
+from tasks.arcade.atlas.build import AtlasData, assemble_atlas
 from tasks.arcade.atlas.page import render_html, render_markdown
-from tasks.arcade.atlas.perturb import PlaySettings, Study
-from tasks.arcade.atlas.poster import write_sheet
-from tasks.arcade.atlas.worker import silence_stderr, study_checkpoint
-from tasks.arcade.emulator.emulator import resolve
+from tasks.arcade.atlas.perturb import PerturbationResult, PerturbationSettings
+from tasks.arcade.atlas.perturb_checkpoint import perturb_checkpoint, silence_stderr
+from tasks.arcade.atlas.poster import write_poster
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
-from tasks.execution.progress_sink import audience
-from tasks.execution.worker_processes import processes
+from tasks.execution.progress_sink import current_sink
+from tasks.execution.worker_processes import process_pool
 from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
 
-_PLAYS = 8
-"""Played apart, each from a seed of its own: as many whatever the cores, so that the atlas is the same everywhere."""
+_PARTS = 8
+"""Independent parts of the play, each with its own seed; fixed, so that the atlas does not depend on the CPU cores."""
 _RANDOM = "random"
-SHEET = "atlas/atlas.png"
+POSTER = "atlas/atlas.png"
 PAGE = "atlas/atlas.html"
 TABLE = "atlas/atlas.md"
 
 
-class DrawnAtlas(Settings):
-    """An atlas in the store: artifact paths within its run, and how many bytes there are of each kind."""
+class AtlasResult(Settings):
+    """An atlas in the store: artifact paths within its run, and the number of bytes of each kind."""
 
     run_id: str
     atlas: str
-    sheet: str
+    poster: str
     page: str
     table: str
     states: int
-    pokes: int
-    unsteady: int
+    perturbations: int
+    discarded_states: int
     kinds: dict[Kind, int]
 
 
 @task(task_run_name="start atlas of {settings.env_id}")
-def start(settings: AtlasSettings) -> str:
-    """Start the atlas's own MLflow run; returns its id."""
+def start_atlas_run(settings: AtlasSettings) -> str:
+    """Start the atlas's own MLflow run and return its run id."""
     return start_atlas(
         open_store(),
         settings,
@@ -60,13 +60,13 @@ def start(settings: AtlasSettings) -> str:
     )
 
 
-@task(task_run_name="draw atlas of {settings.env_id}")
-def draw(run_id: str, settings: AtlasSettings) -> DrawnAtlas:
-    """Play, change every byte in many states, judge what was seen; everything goes to the run.
+@task(task_run_name="build atlas of {settings.env_id}")
+def build_atlas(run_id: str, settings: AtlasSettings) -> AtlasResult:
+    """Play, perturb every byte in many states, classify the effects, and log the atlas to its run.
 
     Raises:
-        UnknownGameError: the game cannot be emulated.
-        StoreError: the run whose checkpoint is to play has none.
+        UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
+        StoreError: the run whose checkpoint plays has none.
         CheckpointError: the checkpoint is damaged.
     """
     store = open_store()
@@ -74,61 +74,65 @@ def draw(run_id: str, settings: AtlasSettings) -> DrawnAtlas:
         folder = Path(name)
         stored = store.checkpoints_at(settings.run)[-1] if settings.run else None
         directory = store.fetch_checkpoint(stored, folder) if stored else None
-        studies = _studies(settings, stored, directory, folder)
-    drawn = chart(studies, resolve(settings.env_id), settings.seed, stored.digest if stored else _RANDOM)
-    _keep(store, run_id, drawn)
-    atlas = drawn.atlas
+        results = _perturb(settings, stored, directory, folder)
+    data = assemble_atlas(results, resolve(settings.env_id), settings.seed, stored.digest if stored else _RANDOM)
+    _save(store, run_id, data)
+    atlas = data.atlas
     key = f"atlas-{run_id[:8]}"
     create_markdown_artifact(render_markdown(atlas), key=key, description=f"Atlas of {atlas.game.env_id}")
-    return DrawnAtlas(
+    return AtlasResult(
         run_id=run_id,
         atlas=ATLAS,
-        sheet=SHEET,
+        poster=POSTER,
         page=PAGE,
         table=TABLE,
         states=atlas.states,
-        pokes=atlas.pokes,
-        unsteady=atlas.unsteady,
+        perturbations=atlas.perturbations,
+        discarded_states=atlas.discarded_states,
         kinds=_kinds(atlas),
     )
 
 
-def _studies(
+def _perturb(
     settings: AtlasSettings, stored: StoredCheckpoint | None, directory: Path | None, folder: Path
-) -> list[Study]:
-    """The plays, side by side."""
-    plays = _plays(settings, resolve(settings.env_id))
+) -> list[PerturbationResult]:
+    """Play and perturb in parallel."""
+    parts = _parts(settings, resolve(settings.env_id))
     digest = stored.digest if stored else None
-    with processes(min(cores(), len(plays)), folder, silence_stderr) as pool:
-        futures = {pool.submit(study_checkpoint, play, directory, digest): play for play in plays}
+    with process_pool(min(cores(), len(parts)), folder, silence_stderr) as pool:
+        futures = {pool.submit(perturb_checkpoint, part, directory, digest): part for part in parts}
         for number, future in enumerate(as_completed(futures), 1):
-            found = future.result()
-            audience().said(
-                f"{number} of {len(plays)} plays: {len(found.rams)} states, {found.pokes:,} changes of a byte"
+            result = future.result()
+            current_sink().log(
+                f"{number} of {len(parts)} parts: {len(result.rams)} states, {result.perturbations:,} perturbations"
             )
         return [future.result() for future in futures]
 
 
-def _plays(settings: AtlasSettings, game: GameSettings) -> list[PlaySettings]:
-    n = min(_PLAYS, settings.states)
+def _parts(settings: AtlasSettings, game: GameSettings) -> list[PerturbationSettings]:
+    n = min(_PARTS, settings.states)
     seeds = [int(np.random.SeedSequence(settings.seed, spawn_key=(2, k)).generate_state(1)[0]) for k in range(n)]
-    states = [len(part) for part in np.array_split(np.arange(settings.states), n)]
+    states = [len(share) for share in np.array_split(np.arange(settings.states), n)]
     steps = max(settings.steps // n, *states)
-    return [PlaySettings(game, seed, steps, count) for seed, count in zip(seeds, states, strict=True)]
+    return [PerturbationSettings(game, seed, steps, count) for seed, count in zip(seeds, states, strict=True)]
 
 
-def _keep(store: Store, run_id: str, drawn: Chart) -> None:
-    atlas = drawn.atlas
+def _save(store: Store, run_id: str, data: AtlasData) -> None:
+    atlas = data.atlas
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
-        sheet = folder / Path(SHEET).name
-        write_sheet(drawn, sheet)
+        poster = folder / Path(POSTER).name
+        write_poster(data, poster)
         (folder / Path(ATLAS).name).write_text(atlas.model_dump_json(indent=2), "utf-8")
         (folder / Path(TABLE).name).write_text(render_markdown(atlas), "utf-8")
-        (folder / Path(PAGE).name).write_text(render_html(atlas, sheet.read_bytes()), "utf-8")
-        store.save_files(run_id, folder, str(Path(ATLAS).parent))
+        (folder / Path(PAGE).name).write_text(render_html(atlas, poster.read_bytes()), "utf-8")
+        store.log_artifacts(run_id, folder, str(Path(ATLAS).parent))
     figures = {f"atlas/{kind.replace(' ', '_')}": float(n) for kind, n in _kinds(atlas).items()}
-    store.log_metrics(run_id, {**figures, "atlas/pokes": atlas.pokes, "atlas/unsteady": atlas.unsteady}, step=0)
+    store.log_metrics(
+        run_id,
+        {**figures, "atlas/perturbations": atlas.perturbations, "atlas/discarded_states": atlas.discarded_states},
+        step=0,
+    )
 
 
 def _kinds(atlas: Atlas) -> dict[Kind, int]:

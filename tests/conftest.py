@@ -1,4 +1,4 @@
-"""A real MLflow store on SQLite, migrated once a session and copied for each test; one Prefect server a session."""
+"""An MLflow store on SQLite, migrated once per session and copied for each test; one Prefect server per session."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ PREFECT_SETTINGS = (
 def pytest_configure(config: pytest.Config) -> None:
     configure_mlflow()
     raise_thresholds()
-    # MLflow's own use of SQLAlchemy 2.1; it harms nothing.
+    # Raised by MLflow with SQLAlchemy 2.1; harmless.
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-    # Apprise's own, on Python 3.11 and 3.12.
+    # Raised by Apprise on Python 3.11 and 3.12.
     config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: making one takes seconds, copying it a moment."""
+    """An empty MLflow database: creating one takes seconds, copying it does not."""
     database = tmp_path_factory.mktemp("migrated") / "mlflow.db"
     connect(find_address(f"sqlite:///{database}"))
     return database
@@ -51,7 +51,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(migrated: Path, tmp_path: Path) -> Path:
-    """A project's home whose store is there already, and empty."""
+    """A home with an empty store."""
     (tmp_path / "mlruns").mkdir()
     shutil.copy(migrated, tmp_path / "mlruns" / "mlflow.db")
     return tmp_path
@@ -66,7 +66,7 @@ def store(home: Path) -> Store:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        # Five seconds otherwise, in which a test can only wait for what an event says.
+        # By default tests would wait five seconds for an event.
         patch.setenv("PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL", "0.2")
         from prefect.testing.utilities import prefect_test_harness
 
@@ -76,14 +76,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def at_home(home: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Everything that a flow of this process stores goes to this test's own folder."""
+    """Store everything that flows of this process store in this test's own home."""
     monkeypatch.setenv("RAMREEL_HOME", str(home))
     forget_settings(monkeypatch)
     return home
 
 
 def forget_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line sets what is not set; what it set is taken back after the test."""
+    """Unset what a command sets by default, and restore it after the test."""
     for name in ("MLFLOW_TRACKING_URI", *PREFECT_SETTINGS):
         monkeypatch.setenv(name, "kept")
         monkeypatch.delenv(name)
@@ -120,7 +120,7 @@ def _start(store: Store, settings: RunSettings, name: str = "ppo-7") -> str:
 
 @pytest.fixture
 def start() -> Callable[..., str]:
-    """Starts a run in (store, settings, name)."""
+    """Start a run: (store, settings, name) -> run id."""
     return _start
 
 
@@ -129,7 +129,7 @@ def run_id(store: Store, settings: RunSettings) -> str:
     return _start(store, settings)
 
 
-def _judged(
+def _evaluated_run(
     store: Store, settings: RunSettings, returns: Mapping[int, Sequence[float]], name: str | None = None
 ) -> str:
     run_id = _start(store, settings, name or f"{settings.approach.name} seed {settings.seed}")
@@ -146,9 +146,14 @@ def _judged(
             )
             for number, value in enumerate(of_step)
         )
-        judged = EvaluationSettings(episodes=len(episodes))
+        evaluation_settings = EvaluationSettings(episodes=len(episodes))
         evaluation = Evaluation(
-            checkpoint="d" * 64, step=step, settings=judged, episodes=episodes, recorded=0, video_frames=401
+            checkpoint="d" * 64,
+            step=step,
+            settings=evaluation_settings,
+            episodes=episodes,
+            recorded=0,
+            video_frames=401,
         )
         store.save_evaluation(run_id, evaluation)
         store.log_metrics(run_id, {"rollout/ep_rew_mean": float(of_step[0])}, step)
@@ -157,9 +162,9 @@ def _judged(
 
 
 @pytest.fixture
-def judged() -> Callable[..., str]:
-    """Makes a run of (store, settings, returns of each step's episodes, name) that was evaluated and not trained."""
-    return _judged
+def evaluated_run() -> Callable[..., str]:
+    """Create an evaluated run without training: (store, settings, returns of the episodes by step, name) -> run id."""
+    return _evaluated_run
 
 
 @pytest.fixture

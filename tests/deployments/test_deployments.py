@@ -1,4 +1,4 @@
-"""What is declared in deployments/ is real: entry points, parameters, forms, triggers; and is registered once."""
+"""deployments/ declares valid entry points, parameters, forms and triggers, and is registered once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def flow_of(declared: dict[str, Any]) -> Flow[..., Any]:
 
 
 def fields(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every field of a form, those of nested settings as well."""
+    """Return every field of a form, including those of nested settings."""
     return {
         f"{model}.{name}": field
         for model, definition in schema["definitions"].items()
@@ -44,36 +44,36 @@ def fields(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
-def test_an_entry_point_is_a_module_and_takes_its_parameters(declared: dict[str, Any]) -> None:
+def test_entry_point_is_a_module_and_accepts_its_parameters(declared: dict[str, Any]) -> None:
     assert ".py" not in declared["entrypoint"]
     assert ":" not in declared["entrypoint"]
     flow = flow_of(declared)
     validated = flow.validate_parameters(declared["parameters"])
-    assert validated["settings"].title, "the flow run has a telling name"
+    assert validated["settings"].title, "the flow run has a name"
     assert declared["description"]
     assert declared["tags"] == [deploy.TAG]
     assert declared["work_pool"]["name"] == deploy.POOL
     assert declared["work_pool"]["work_queue_name"] in deploy.QUEUES
 
 
-def test_the_flows_that_are_asked_for_are_there() -> None:
+def test_required_flows_are_deployed() -> None:
     assert {"train", "record", "compare", "pipeline", "guard"} <= {one["name"] for one in DECLARED}
 
 
-def test_schedules_are_there_and_off() -> None:
+def test_schedules_are_declared_and_inactive() -> None:
     schedules = {one["name"]: one["schedules"] for one in DECLARED if one["schedules"]}
     assert schedules.keys() == {"pipeline", "guard"}
     assert all(schedule["active"] is False for every in schedules.values() for schedule in every)
 
 
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
-def test_a_form_says_what_each_field_means(declared: dict[str, Any]) -> None:
+def test_every_form_field_has_a_description(declared: dict[str, Any]) -> None:
     schema = parameter_schema(flow_of(declared)).model_dump()
     described = {name: field.get("description") for name, field in fields(schema).items() if "$ref" not in field}
-    assert not [name for name, words in described.items() if not words]
+    assert not [name for name, description in described.items() if not description]
 
 
-def test_a_form_offers_games_and_approaches() -> None:
+def test_form_offers_games_and_approaches() -> None:
     train = next(one for one in DECLARED if one["name"] == "train")
     form = fields(parameter_schema(flow_of(train)).model_dump())
     games, anything = form["TrainSettings.env_id"]["anyOf"]
@@ -81,11 +81,11 @@ def test_a_form_offers_games_and_approaches() -> None:
     assert anything == {"title": "any id", "type": "string"}
     named, own = form["TrainSettings.approach"]["anyOf"]
     assert named["enum"] == list(APPROACHES)
-    assert own["$ref"].endswith("/ApproachSettings"), "or one of one's own"
+    assert own["$ref"].endswith("/ApproachSettings"), "or a user-defined one"
     assert form["TrainSettings.steps"]["minimum"] == 1
 
 
-def test_triggers_wait_for_events_that_there_are() -> None:
+def test_triggers_expect_existing_events() -> None:
     expected = [event for one in DECLARED for trigger in one.get("triggers", ()) for event in trigger["expect"]]
     assert sorted(expected) == [events.CHECKPOINT_SAVED, events.PERFORMANCE_DROPPED, events.TRAINING_FINISHED]
     assert set(expected) < EVENTS
@@ -94,7 +94,7 @@ def test_triggers_wait_for_events_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("declared", AUTOMATIONS, ids=lambda one: one["name"])
-def test_an_automation_is_one(declared: dict[str, Any]) -> None:
+def test_automation_is_valid(declared: dict[str, Any]) -> None:
     assert AutomationCore.model_validate(declared).name.startswith("ramreel: ")
 
 
@@ -106,7 +106,7 @@ def by_name(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
     return deploy.deployments(client)
 
 
-def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefect_server: None) -> None:
+def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None) -> None:
     api = PREFECT_API_URL.value()
     assert api
     assert deploy.register(api) is True
@@ -120,33 +120,36 @@ def test_registering_twice_is_as_good_as_once_and_a_persons_switches_stay(prefec
 
         guard = first["guard"]
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
-        queue = client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL)
+        queue = client.read_work_queue_by_name("evaluation", work_pool_name=deploy.POOL)
         client.update_work_queue(queue.id, concurrency_limit=3)
-        off = {AUTOMATIONS[-1]["name"], "ramreel: video each checkpoint"}
+        off = {AUTOMATIONS[-1]["name"], "ramreel: record each checkpoint"}
         for one in automations:
             if one.name in off:
                 client.pause_automation(one.id)
 
-        assert deploy.register(api) is False, "nothing is new"
+        assert deploy.register(api) is False, "nothing changed"
         assert {name: one.updated for name, one in by_name(client).items() if name != "guard"} == {
             name: one.updated for name, one in first.items() if name != "guard"
         }
 
-        # As after an update of ramreel.
+        # As after an upgrade of ramreel from a version with another name of an automation.
+        (renamed,) = client.read_automations_by_name(AUTOMATIONS[-1]["name"])
+        former = AutomationCore.model_validate(renamed.model_dump(include=set(AutomationCore.model_fields)))
+        client.update_automation(renamed.id, former.model_copy(update={"name": "ramreel: start a crashed run again"}))
         Variable.set("ramreel_deployments", "another", overwrite=True)
         assert deploy.register(api) is True
         assert {name: one.id for name, one in by_name(client).items()} == {name: one.id for name, one in first.items()}
         assert schedules(client) == {"pipeline": False, "guard": True}
-        assert client.read_work_queue_by_name("looking", work_pool_name=deploy.POOL).concurrency_limit == 3
+        assert client.read_work_queue_by_name("evaluation", work_pool_name=deploy.POOL).concurrency_limit == 3
         again = client.read_automations()
-        assert sorted(one.name for one in again) == sorted(one.name for one in automations), "none is there twice"
+        assert sorted(one.name for one in again) == sorted(one.name for one in automations), "no duplicates"
         assert {one.name for one in again if not one.enabled} == off
 
 
-# Dies where the deployments are registered, and a person's switches are not set again.
+# Dies after the deployments are registered, before the user's changes are restored.
 KILLED = """
 import os, signal, sys
-from tasks import deploy
+from tasks.services import deployments as deploy
 
 def deploy_and_die(api_url, registered=deploy._deploy):
     registered(api_url)
@@ -157,33 +160,33 @@ deploy.register(sys.argv[1])
 """
 
 
-def test_a_persons_switches_outlive_a_kill_while_deployments_are_registered(prefect_server: None) -> None:
+def test_user_changes_survive_a_kill_during_registration(prefect_server: None) -> None:
     api = PREFECT_API_URL.value()
     assert api
     deploy.register(api)
     with get_client(sync_client=True) as client:
         guard = by_name(client)["guard"]
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
-        (follow_up,) = client.read_automations_by_name("ramreel: follow up each training")
+        (follow_up,) = client.read_automations_by_name("ramreel: follow up each training run")
         client.pause_automation(follow_up.id)
         for _ in range(2):
             Variable.set("ramreel_deployments", "another", overwrite=True)
             killed = subprocess.run([sys.executable, "-c", KILLED, api], cwd=FOLDER.parent, check=False)
             assert killed.returncode == -signal.SIGKILL
-        assert not schedules(client)["guard"], "they are off, and on, as the files have them"
+        assert not schedules(client)["guard"], "reset to the files' values"
         assert deploy.register(api) is True
         assert schedules(client)["guard"]
         (follow_up,) = client.read_automations_by_name(follow_up.name)
         assert not follow_up.enabled
 
-        # What was kept for that is not kept for later.
+        # The saved changes are not applied to a later registration.
         client.resume_automation(follow_up.id)
         Variable.set("ramreel_deployments", "another", overwrite=True)
         assert deploy.register(api) is True
         assert client.read_automations_by_name(follow_up.name)[0].enabled
 
 
-def test_what_a_killed_worker_had_taken_starts_again_and_nothing_else(prefect_server: None) -> None:
+def test_only_flow_runs_of_a_killed_worker_are_restarted(prefect_server: None) -> None:
     api = PREFECT_API_URL.value()
     assert api
     deploy.register(api)

@@ -1,4 +1,4 @@
-"""A deployment's flow run is Prefect's own, but for what it costs to begin processes from it."""
+"""The process of a deployment's flow run; its worker processes start without importing Prefect."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import json
 from pathlib import Path
 from prefect import flow
 from loaded import loaded
-from tasks.execution.worker_processes import in_a_process
+from tasks.execution.worker_processes import run_in_process
 
 @flow
 def probe(to: str) -> None:
     here = Path(to).parent
-    Path(to).write_text(json.dumps([loaded(), in_a_process(here / "nothing", loaded)]))
+    Path(to).write_text(json.dumps([loaded(), run_in_process(here / "nothing", loaded)]))
 """
 LOADED = """
 import sys
@@ -31,8 +31,8 @@ def loaded():
 """
 
 
-def test_processes_that_are_begun_from_it_do_without_prefect(prefect_server: None, tmp_path: Path) -> None:
-    # Prefect copies a deployment's folder into the one that the flow run works in.
+def test_worker_processes_do_not_import_prefect(prefect_server: None, tmp_path: Path) -> None:
+    # Prefect copies a deployment's folder into the working directory of the flow run.
     code, work = tmp_path / "code", tmp_path / "work"
     code.mkdir()
     work.mkdir()
@@ -42,13 +42,13 @@ def test_processes_that_are_begun_from_it_do_without_prefect(prefect_server: Non
         deployment = client.create_deployment(
             client.create_flow_from_name("probe"), "probe", entrypoint="probe.py:probe", path=str(code)
         )
-        run = client.create_flow_run_from_deployment(deployment, parameters={"to": str(tmp_path / "said.json")})
+        run = client.create_flow_run_from_deployment(deployment, parameters={"to": str(tmp_path / "output.json")})
         environment = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT__FLOW_RUN_ID": str(run.id)}
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "flows.runtime.flow_process"],
             env={**os.environ, **environment, "PYTHONPATH": str(code)}, cwd=work,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert completed.returncode == 0, completed.stderr
         assert client.read_flow_run(run.id).state_name == "Completed"
-    assert json.loads((tmp_path / "said.json").read_text()) == [True, False]
+    assert json.loads((tmp_path / "output.json").read_text()) == [True, False]

@@ -1,4 +1,4 @@
-"""One `ramreel up` for the whole story, a webhook and a postbox that it tells."""
+"""One `ramreel up` for all tests, with a webhook and a mailbox that receive its notifications."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from helpers.inboxes import Postbox, Webhook, mail_server
+from helpers.inboxes import Mailbox, Webhook, mail_server
 from helpers.unattended import Unattended
 
 
@@ -20,18 +20,18 @@ def inbox() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="session")
-def postbox() -> Iterator[Postbox]:
-    with mail_server() as box:
-        yield box
+def mailbox() -> Iterator[Mailbox]:
+    with mail_server() as mailbox:
+        yield mailbox
 
 
 @pytest.fixture(scope="session")
-def up(inbox: Webhook, postbox: Postbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
+def up(inbox: Webhook, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
     with pytest.MonkeyPatch.context() as patch:
-        # Whoever runs the tests may have servers of their own.
+        # The developer may have servers of their own.
         for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "RAMREEL_"))]:
             patch.delenv(name)
-        started = Unattended(tmp_path_factory.mktemp("home"), f"json://{inbox.at}/ {postbox.address}")
+        started = Unattended(tmp_path_factory.mktemp("home"), f"json://{inbox.netloc}/ {mailbox.address}")
         try:
             started.start()
             yield started

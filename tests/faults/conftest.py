@@ -1,4 +1,4 @@
-"""What the faults share: whether they are short or long, and a training that nobody disturbs, to compare with."""
+"""The scale of the fault tests, shown in the header."""
 
 from __future__ import annotations
 
@@ -6,6 +6,4 @@ from helpers.scale import LONG
 
 
 def pytest_report_header() -> str:
-    return (
-        "faults: as many and as long as promised" if LONG else "faults: those that take seconds; `make faults` does all"
-    )
+    return "faults: all of them" if LONG else "faults: those that take seconds; `make faults` runs all"

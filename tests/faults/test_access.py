@@ -1,4 +1,4 @@
-"""What is started listens on loopback only and tells nobody; passwords are kept nowhere."""
+"""Servers listen on loopback only and send no telemetry; passwords are stored nowhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from helpers.approaches import settings_file
 from helpers.processes import Command, started, wait_until
 from helpers.scale import takes_minutes
 from helpers.servers import free_port, mlflow_server, prefect_server, running
@@ -19,16 +20,16 @@ from helpers.servers import free_port, mlflow_server, prefect_server, running
 from tasks.store import open_store
 
 PASSWORD = "correct-horse-battery-staple"  # noqa: S105
-TRAIN = [
-    *("train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "1", "--workers", "1"),
-    *("--steps", "1024", "--checkpoint-every", "512"),
-]
-COMMANDS = [TRAIN, ["record", "latest", "--episodes", "1", "--plain"], ["compare", "latest"]]
 pytestmark = takes_minutes
 
 
+def train_arguments(folder: Path, steps: int = 1024) -> list[str]:
+    approach = ["--settings", str(settings_file(folder)), "--n-envs", "1", "--workers", "1"]
+    return ["train", "ALE/Breakout-v5", *approach, "--steps", str(steps), "--checkpoint-every", "512"]
+
+
 def listening(command: Command) -> set[str]:
-    """Addresses at which the command and all that it started wait for somebody."""
+    """Return the addresses that the command and its descendants listen on."""
     sockets: set[str] = set()
     for pid in command.family():
         with suppress(OSError):
@@ -45,23 +46,23 @@ def listening(command: Command) -> set[str]:
 
 
 def address_of(digits: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    # The kernel writes words of four bytes in the machine's own order.
+    # The kernel writes words of four bytes in native byte order.
     words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]
     return ipaddress.ip_address(b"".join(words))
 
 
-def test_a_socket_that_listens_everywhere_would_be_found() -> None:
+def test_socket_listening_on_all_addresses_would_be_found() -> None:
     with socket.create_server(("0.0.0.0", 0)) as everywhere, socket.create_server(("127.0.0.1", 0)):  # noqa: S104
         rows = [row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         (local,) = [row for row in rows if row.endswith(f":{everywhere.getsockname()[1]:04X}")]
         assert address_of(local.partition(":")[0]) == ipaddress.ip_address("0.0.0.0")  # noqa: S104
 
 
-def test_up_listens_on_loopback_only_and_prefect_tells_nobody(home: Path) -> None:
+def test_up_listens_on_loopback_only_and_sends_no_telemetry(home: Path) -> None:
     prefect, mlflow = free_port(), free_port()
     with started(["up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)], home) as up:
-        assert wait_until(lambda: up.over or "Ctrl-C" in up.said()[0])
-        assert not up.over, up.said()
+        assert wait_until(lambda: up.exited or "Ctrl-C" in up.output()[0])
+        assert not up.exited, up.output()
         assert listening(up) == {"127.0.0.1"}
         with urllib.request.urlopen(f"http://127.0.0.1:{prefect}/api/admin/settings", timeout=30) as answer:
             assert json.load(answer)["server"]["analytics_enabled"] is False
@@ -71,67 +72,72 @@ def test_up_listens_on_loopback_only_and_prefect_tells_nobody(home: Path) -> Non
                 assert pid == up.process.pid or b"DO_NOT_TRACK=true" in environment or b"DO_NOT_TRACK=1" in environment
 
 
-def test_a_command_listens_on_loopback_only(home: Path) -> None:
-    heard: set[str] = set()
-    with started([*TRAIN, "--quiet"], home) as command:
-        wait_until(lambda: command.over or heard.update(listening(command)), every=0.2)
-        assert command.done()[0] == 0
-    assert heard == {"127.0.0.1"}
+def test_command_listens_on_loopback_only(home: Path, tmp_path: Path) -> None:
+    addresses: set[str] = set()
+    with started([*train_arguments(tmp_path), "--quiet"], home) as command:
+        wait_until(lambda: command.exited or addresses.update(listening(command)), every=0.2)
+        assert command.wait()[0] == 0
+    assert addresses == {"127.0.0.1"}
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address to tell things to, with a password, at which nobody answers."""
+def receiver() -> str:
+    """The address of an unreachable notification receiver, with a password."""
     return f"json://somebody:{PASSWORD}@127.0.0.1:{free_port()}/{PASSWORD}"
 
 
-def test_passwords_are_in_no_log_no_run_and_no_parameter(home: Path, tmp_path: Path, migrated: Path, told: str) -> None:
-    with (
-        running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow,
-        running(prefect_server(tmp_path / "prefect")) as prefect,
-    ):
-        address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
-        settings = {"RAMREEL_NOTIFY": told, "PREFECT_API_URL": prefect.address}
-        for words in COMMANDS:
-            with started([*words, "--tracking-uri", address, "--json"], home, settings) as command:
-                code, out, said = command.done()
-            assert code == 0, said
-            assert PASSWORD not in out + said
-        with started(["train", "ALE/Breakout-v5", "--name", " ", "--tracking-uri", address], home) as command:
-            assert command.done()[0] == 2
-            assert PASSWORD not in "".join(command.said())
-    with closing(sqlite3.connect(tmp_path / "mlflow/mlflow.db")) as store:
-        commands = [row[0] for row in store.execute("SELECT value FROM tags WHERE key = 'ramreel.command'")]
-    assert len(commands) == 2
-    assert all("--tracking-uri http://127.0.0.1" in command for command in commands)
-    kept = [path for folder in (home, tmp_path / "mlflow", tmp_path / "prefect") for path in folder.rglob("*")]
-    holding = [path for path in kept if path.is_file() and PASSWORD.encode() in path.read_bytes()]
-    assert holding == []
-
-
-@pytest.mark.parametrize("once", ["it has begun", "it has a checkpoint"])
-def test_a_training_whose_store_goes_away_for_good_logs_no_password(
-    once: str, home: Path, tmp_path: Path, migrated: Path
+def test_passwords_are_in_no_log_no_run_and_no_parameter(
+    home: Path, tmp_path: Path, migrated: Path, receiver: str
 ) -> None:
     with (
         running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow,
         running(prefect_server(tmp_path / "prefect")) as prefect,
     ):
         address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
+        settings = {"RAMREEL_NOTIFY": receiver, "PREFECT_API_URL": prefect.address}
+        commands = [
+            train_arguments(tmp_path),
+            ["record", "latest", "--episodes", "1", "--plain"],
+            ["compare", "latest"],
+        ]
+        for arguments in commands:
+            with started([*arguments, "--tracking-uri", address, "--json"], home, settings) as command:
+                code, out, errors = command.wait()
+            assert code == 0, errors
+            assert PASSWORD not in out + errors
+        with started(["train", "ALE/Breakout-v5", "--name", " ", "--tracking-uri", address], home) as command:
+            assert command.wait()[0] == 2
+            assert PASSWORD not in "".join(command.output())
+    with closing(sqlite3.connect(tmp_path / "mlflow/mlflow.db")) as store:
+        stored_commands = [row[0] for row in store.execute("SELECT value FROM tags WHERE key = 'ramreel.command'")]
+    assert len(stored_commands) == 2
+    assert all("--tracking-uri http://127.0.0.1" in command for command in stored_commands)
+    files = [path for folder in (home, tmp_path / "mlflow", tmp_path / "prefect") for path in folder.rglob("*")]
+    containing = [path for path in files if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    assert containing == []
+
+
+@pytest.mark.parametrize("stage", ["started", "checkpoint saved"])
+def test_failure_of_the_store_logs_no_password(stage: str, home: Path, tmp_path: Path, migrated: Path) -> None:
+    with (
+        running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow,
+        running(prefect_server(tmp_path / "prefect")) as prefect,
+    ):
+        address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
         impatient = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "PREFECT_API_URL": prefect.address}
-        endless = [*TRAIN[:-4], "--steps", "100000000", "--checkpoint-every", "512", "--tracking-uri", address]
+        endless = [*train_arguments(tmp_path, steps=100_000_000), "--tracking-uri", address]
         with started(endless, home, impatient) as command:
             store = open_store(address)
             assert wait_until(lambda: store.runs_tagged("ramreel.kind", "training"))
             run_id = store.resolve_run("latest")
-            assert wait_until(lambda: once == "it has begun" or store.list_checkpoints(run_id))
+            assert wait_until(lambda: stage == "started" or store.list_checkpoints(run_id))
             mlflow.kill()
-            code, out, said = command.done()
-    assert code == 1, said
-    assert "API request to http://127.0.0.1" in said
-    assert PASSWORD not in out + said
-    with closing(sqlite3.connect(tmp_path / "prefect/prefect.db")) as kept:
-        logged = "\n".join(row[0] for row in kept.execute("SELECT message FROM log"))
+            code, out, errors = command.wait()
+    assert code == 1, errors
+    assert "API request to http://127.0.0.1" in errors
+    assert PASSWORD not in out + errors
+    with closing(sqlite3.connect(tmp_path / "prefect/prefect.db")) as database:
+        logged = "\n".join(row[0] for row in database.execute("SELECT message FROM log"))
     assert "Traceback" in logged
     assert "StoreError" in logged
     assert PASSWORD not in logged

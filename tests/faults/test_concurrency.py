@@ -1,4 +1,4 @@
-"""Trainings and recordings at once over one embedded store: all finish, nothing is lost, no database is locked."""
+"""Several training runs and recordings at the same time over one embedded store: all finish, nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from helpers.evidence import histories, whole_checkpoints
+from helpers.approaches import FAST, settings_file
+from helpers.evidence import histories, valid_checkpoints
 from helpers.processes import Command, started
 from helpers.scale import takes_minutes
 
@@ -18,54 +19,55 @@ from tasks.arcade.inputs.forms import TrainSettings
 from tasks.runs.verify import verify_run
 from tasks.store import Store, open_store
 
-TRAININGS, RECORDINGS = 4, 2
+N_TRAININGS, N_RECORDINGS = 4, 2
 pytestmark = takes_minutes
 SMALL = TrainSettings(
-    env_id="ALE/Breakout-v5", approach="random", seed=3, steps=25_600, checkpoint_every=1280, n_envs=1,
-    workers=1,
-)  # fmt: skip
-TRAIN = [
-    *("train", SMALL.env_id, "--approach", SMALL.approach, "--seed", str(SMALL.seed), "--n-envs", "1"),
-    *("--workers", "1", "--steps", str(SMALL.steps), "--checkpoint-every", "1280", "--json"),
-]
+    env_id="ALE/Breakout-v5", approach=FAST, seed=3, steps=25_600, checkpoint_every=1280, n_envs=1, workers=1
+)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> tuple[Store, str]:
-    """The same training, with the store for itself."""
+    """The same training run in a store of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAMREEL_HOME", str(tmp_path_factory.mktemp("alone")))
         return open_store(), train(SMALL).run_id
 
 
-def test_all_finish_and_nothing_is_lost(at_home: Path, alone: tuple[Store, str], tmp_path: Path) -> None:
+def test_concurrent_commands_finish_and_lose_nothing(at_home: Path, alone: tuple[Store, str], tmp_path: Path) -> None:
     store = open_store()
-    due = [str(train(SMALL.model_copy(update={"steps": 1280})).run_id) for _ in range(RECORDINGS)]
+    to_record = [str(train(SMALL.model_copy(update={"steps": 1280})).run_id) for _ in range(N_RECORDINGS)]
+    train_arguments = [
+        *("train", SMALL.env_id, "--settings", str(settings_file(tmp_path)), "--seed", str(SMALL.seed)),
+        *("--n-envs", "1", "--workers", "1", "--steps", str(SMALL.steps), "--checkpoint-every", "1280", "--json"),
+    ]
     with ExitStack() as stack:
-        trainings = [stack.enter_context(started(TRAIN, at_home)) for _ in range(TRAININGS)]
-        record = [["record", run_id, "--episodes", "2", "--plain", "--json"] for run_id in due]
-        recordings = [stack.enter_context(started(words, at_home)) for words in record]
-        trained = [finished(command)["run_id"] for command in trainings]
-        recorded = [finished(command) for command in recordings]
-    assert len(set(trained)) == TRAININGS
-    wanted = histories(*alone)
+        trainings = [stack.enter_context(started(train_arguments, at_home)) for _ in range(N_TRAININGS)]
+        recordings = [
+            stack.enter_context(started(["record", run_id, "--episodes", "2", "--plain", "--json"], at_home))
+            for run_id in to_record
+        ]
+        trained = [result_of(command)["run_id"] for command in trainings]
+        recorded = [result_of(command) for command in recordings]
+    assert len(set(trained)) == N_TRAININGS
+    expected = histories(*alone)
     for number, run_id in enumerate(trained):
-        assert histories(store, run_id) == wanted
-        assert whole_checkpoints(store, run_id, tmp_path / str(number)) == list(range(1280, SMALL.steps + 1, 1280))
-    for run_id, made in zip(due, recorded, strict=True):
-        assert [video["step"] for video in made["videos"]] == [1280]
+        assert histories(store, run_id) == expected
+        assert valid_checkpoints(store, run_id, tmp_path / str(number)) == list(range(1280, SMALL.steps + 1, 1280))
+    for run_id, result in zip(to_record, recorded, strict=True):
+        assert [video["step"] for video in result["videos"]] == [1280]
         assert [proof.ok for proof in verify_run(store, run_id)] == [True]
     with closing(sqlite3.connect(at_home / "mlruns/prefect.db")) as prefect:
         states = Counter(prefect.execute("SELECT state_type FROM flow_run UNION ALL SELECT state_type FROM task_run"))
         assert states.keys() == {("COMPLETED",)}
-        flows = prefect.execute("SELECT count(*) FROM flow_run").fetchone()
-        assert flows == (TRAININGS + RECORDINGS,)
+        flow_runs = prefect.execute("SELECT count(*) FROM flow_run").fetchone()
+        assert flow_runs == (N_TRAININGS + N_RECORDINGS,)
 
 
-def finished(command: Command) -> dict[str, object]:
-    code, out, said = command.done()
-    assert code == 0, said
-    assert "locked" not in said
-    values = json.loads(out.splitlines()[-1])
-    assert isinstance(values, dict)
-    return values
+def result_of(command: Command) -> dict[str, object]:
+    code, out, errors = command.wait()
+    assert code == 0, errors
+    assert "locked" not in errors
+    result = json.loads(out.splitlines()[-1])
+    assert isinstance(result, dict)
+    return result

@@ -1,4 +1,4 @@
-"""An environment in the middle of an episode goes on elsewhere as if nothing had happened, in every game."""
+"""An environment restored in the middle of an episode continues identically, in every game."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.scale import sized
 
-from tasks.arcade.emulator.emulator import action_names, environment_ids, resolve
+from tasks.arcade.emulator.emulator import action_names
+from tasks.arcade.emulator.environment_ids import environment_ids, resolve
 from tasks.arcade.rollouts.environment import Environment
 
 GAMES = [name for name in environment_ids() if name.endswith(("-v5", "-v0")) and "-ram" not in name]
@@ -19,25 +20,25 @@ def environment(env_id: str) -> Environment:
 
 
 @pytest.mark.parametrize("env_id", sized(SOME, GAMES))
-def test_it_goes_on_as_if_nothing_had_happened(env_id: str) -> None:
+def test_restored_environment_continues_identically(env_id: str) -> None:
     first, second = environment(env_id), environment(env_id)
     n_actions = len(action_names(resolve(env_id)))
-    chance = np.random.default_rng(sum(env_id.encode()))
-    for action in chance.integers(n_actions, size=chance.integers(150, 400)).tolist():
+    rng = np.random.default_rng(sum(env_id.encode()))
+    for action in rng.integers(n_actions, size=rng.integers(150, 400)).tolist():
         if any(first.step(action)[1:]):
-            first.begin_next()
-    # Not right after an episode's start: there even a state of ALE's alone would do.
+            first.start_next_episode()
+    # Not at the start of an episode, where restoring ALE's state alone is exact.
     while first.length < 20:
-        if any(first.step(int(chance.integers(n_actions)))[1:]):
-            first.begin_next()
-    second.restore(first.mark()())
+        if any(first.step(int(rng.integers(n_actions)))[1:]):
+            first.start_next_episode()
+    second.restore(first.snapshot()())
     assert (second.length, second.episode_return) == (first.length, first.episode_return)
-    for action in chance.integers(n_actions, size=250).tolist():
+    for action in rng.integers(n_actions, size=250).tolist():
         outcome = first.step(action)
         assert second.step(action) == outcome
         assert (second.ram == first.ram).all()
         assert second.uniforms(1) == first.uniforms(1)
         if any(outcome[1:]):
-            first.begin_next()
-            second.begin_next()
+            first.start_next_episode()
+            second.start_next_episode()
             assert (second.ram == first.ram).all()

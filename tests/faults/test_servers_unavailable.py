@@ -1,4 +1,4 @@
-"""A server that goes away during a training, and comes back: training goes on, nothing is lost, the end is told."""
+"""A server is unavailable for a while during training: training continues, nothing is lost, the end is reported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.approaches import FAST, N_STEPS, settings_file
 from helpers.evidence import histories
 from helpers.processes import started, wait_until
 from helpers.scale import takes_minutes
@@ -17,13 +18,13 @@ from helpers.servers import Server, mlflow_server, prefect_server, running
 from flows.train import resume, train
 from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.execution.progress_sink import before
+from tasks.execution.progress_sink import use_sink
 from tasks.store import Store, StoreError, open_store
 
-SECONDS_AWAY = 60
-ROLLOUT = 256
+OUTAGE_SECONDS = 60
+ROLLOUT = N_STEPS
 SETTINGS = TrainSettings(
-    env_id="ALE/Breakout-v5", approach="random", seed=2, steps=320 * ROLLOUT, n_envs=1, workers=1,
+    env_id="ALE/Breakout-v5", approach=FAST, seed=2, steps=320 * ROLLOUT, n_envs=1, workers=1,
     checkpoint_every=40 * ROLLOUT,
 )  # fmt: skip
 
@@ -41,44 +42,46 @@ def prefect(tmp_path: Path) -> Iterator[Server]:
 
 
 class Outage:
-    """Kills a server once a training is under way, and starts it again; sees how the training goes on meanwhile."""
+    """A progress sink that kills a server during training, starts it again, and keeps the progress in between."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._back = threading.Thread(target=self._start_again)
-        self.without: list[int] = []
+        self.steps_during: list[int] = []
 
     def _start_again(self) -> None:
-        time.sleep(SECONDS_AWAY)
+        time.sleep(OUTAGE_SECONDS)
         self._server.start()
 
-    def training(self, name: str, progress: Progress) -> None:
+    def update(self, name: str, progress: Progress) -> None:
         if progress.step == 5 * ROLLOUT:
             self._server.kill()
             self._back.start()
         if self._server.process is None:
-            self.without.append(progress.step)
-        # Slow enough to be still under way when the server is back.
+            self.steps_during.append(progress.step)
+        # Slow enough to be still running when the server is back.
         if progress.step < progress.steps:
             time.sleep(0.25)
 
-    def said(self, line: str) -> None:
+    def log(self, line: str) -> None:
         pass
 
-    def over(self) -> None:
+    def wait(self) -> None:
         self._back.join()
 
 
 @takes_minutes
-def test_mlflow_goes_away_and_comes_back(mlflow: Server, at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_continues_while_mlflow_is_unavailable(
+    mlflow: Server, at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.address)
     outage = Outage(mlflow)
-    with before(outage):
+    with use_sink(outage):
         trained = train(SETTINGS)
-    outage.over()
+    outage.wait()
     due = range(SETTINGS.checkpoint_every, SETTINGS.steps + 1, SETTINGS.checkpoint_every)
-    assert [step for step in due if step in outage.without], "a checkpoint was due while the server was away"
-    assert len(outage.without) > SECONDS_AWAY, "the games went on"
+    assert [step for step in due if step in outage.steps_during], "a checkpoint was due during the outage"
+    assert len(outage.steps_during) > OUTAGE_SECONDS, "rollouts continued"
     store = open_store()
     assert store.run(trained.run_id).status == "FINISHED"
     assert [checkpoint.step for checkpoint in store.list_checkpoints(trained.run_id)] == list(due)
@@ -86,15 +89,15 @@ def test_mlflow_goes_away_and_comes_back(mlflow: Server, at_home: Path, monkeypa
         points = store._client.get_metric_history(trained.run_id, key)
         assert [point.step for point in points] == list(range(ROLLOUT, SETTINGS.steps + 1, ROLLOUT)), key
         times = [point.timestamp for point in points]
-        assert times == sorted(times), "in order, at the time at which they came about"
-        assert times[-1] - times[0] > SECONDS_AWAY * 1000
+        assert times == sorted(times), "in order, with the time of their creation"
+        assert times[-1] - times[0] > OUTAGE_SECONDS * 1000
 
 
-def test_a_training_goes_on_on_another_machine_from_the_tracking_server_alone(
+def test_run_is_resumed_on_another_machine_from_the_tracking_server(
     mlflow: Server, at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = TrainSettings(
-        # Its learning rate does not depend on where the end is.
+        # Its learning rate does not depend on the total steps.
         env_id="ALE/Breakout-v5",
         approach="a2c",
         seed=4,
@@ -102,33 +105,36 @@ def test_a_training_goes_on_on_another_machine_from_the_tracking_server_alone(
         checkpoint_every=4000,
         workers=2,
     )
-    calm_id = train(settings).run_id
-    calm = open_store()
+    reference_id = train(settings).run_id
+    reference = open_store()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.address)
     run_id = train(settings.model_copy(update={"steps": 4000})).run_id
     monkeypatch.setenv("RAMREEL_HOME", str(tmp_path / "another"))
     monkeypatch.chdir(tmp_path)
     resumed = resume(ResumeSettings(run=run_id, steps=8000, workers=1))
-    assert resumed.checkpoints[-1].digest == calm.list_checkpoints(calm_id)[-1].digest
-    assert histories(open_store(), run_id) == histories(calm, calm_id), "no gap, no step logged twice"
+    assert resumed.checkpoints[-1].digest == reference.list_checkpoints(reference_id)[-1].digest
+    assert histories(open_store(), run_id) == histories(reference, reference_id), "no gap, no step logged twice"
 
 
 @takes_minutes
-def test_prefect_goes_away_and_hears_of_the_end_when_it_is_back(prefect: Server, home: Path, store: Store) -> None:
-    words = ["train", "ALE/Breakout-v5", "--approach", "random", "--n-envs", "1", "--workers", "1", "--json"]
-    words += ["--steps", "32768", "--checkpoint-every", "4096"]
-    with started(words, home, {"PREFECT_API_URL": prefect.address}) as command:
-        assert wait_until(lambda: command.over or steps(store))
+def test_final_state_is_reported_when_prefect_is_back(
+    prefect: Server, home: Path, store: Store, tmp_path: Path
+) -> None:
+    approach = ["--settings", str(settings_file(tmp_path))]
+    arguments = ["train", "ALE/Breakout-v5", *approach, "--n-envs", "1", "--workers", "1", "--json"]
+    arguments += ["--steps", "32768", "--checkpoint-every", "4096"]
+    with started(arguments, home, {"PREFECT_API_URL": prefect.address}) as command:
+        assert wait_until(lambda: command.exited or steps(store))
         prefect.kill()
         killed_at = steps(store)
-        assert wait_until(lambda: command.over or status(store) == "FINISHED"), "trained to the end"
-        time.sleep(SECONDS_AWAY)
-        assert not command.over, "what it came to is not reported yet"
+        assert wait_until(lambda: command.exited or status(store) == "FINISHED"), "trained to the end"
+        time.sleep(OUTAGE_SECONDS)
+        assert not command.exited, "the result is not reported yet"
         prefect.start()
-        code, out, said = command.done()
-    assert code == 0, said
+        code, out, errors = command.wait()
+    assert code == 0, errors
     assert killed_at < json.loads(out.splitlines()[-1])["checkpoints"] == steps(store)
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
     (flow_run,) = prefect.post("/flow_runs/filter", {})
     assert flow_run["state_type"] == "COMPLETED"
     tasks = {run["name"]: run["state_type"] for run in prefect.post("/task_runs/filter", {})}
@@ -137,7 +143,7 @@ def test_prefect_goes_away_and_hears_of_the_end_when_it_is_back(prefect: Server,
 
 
 def steps(store: Store) -> list[int]:
-    """Of the checkpoints that are stored."""
+    """Return the steps of the stored checkpoints."""
     try:
         return [checkpoint.step for checkpoint in store.list_checkpoints(store.resolve_run("latest"))]
     except StoreError:

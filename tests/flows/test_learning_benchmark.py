@@ -1,23 +1,23 @@
-"""The learning benchmark trains what is not there yet, judges it, and puts it beside what is published."""
+"""The learning benchmark trains the missing runs, scores them, and lists them with published scores."""
 
 from flows.learning_benchmark import learning
-from tasks.arcade.inputs.forms import LearningSettings
-from tasks.arcade.report.learning_table import first_reached, learning_table
-from tasks.runs.lookup import wanted_evaluation
+from tasks.arcade.inputs.forms import LearningBenchmarkSettings
+from tasks.arcade.report.learning_table import learning_table, steps_to_milestones
+from tasks.runs.lookup import evaluation_of
 from tasks.store import Store
 
 
-def test_it_judges_last_checkpoints_and_goes_on_where_it_was(store: Store) -> None:
-    settings = LearningSettings(
+def test_benchmark_scores_last_checkpoints_and_continues(store: Store) -> None:
+    settings = LearningBenchmarkSettings(
         env_ids=("ALE/Breakout-v5",), approaches=("random",), seeds=(1, 2), steps=2048, checkpoint_every=10_000,
         episodes=3,
     )  # fmt: skip
     first = learning(settings.model_copy(update={"seeds": (1,)}))
     both = learning(settings)
-    assert both[0] == first[0], "what was there is not made again"
+    assert both[0] == first[0], "an existing run is not trained again"
     assert [score.seed for score in both] == [1, 2]
     assert both[0].episodes == 3
-    assert wanted_evaluation(store.run(both[0].run_id)).episodes == 3, "whoever videos a checkpoint judges it as asked"
+    assert evaluation_of(store.run(both[0].run_id)).episodes == 3, "every later recording evaluates alike"
     evaluation = store.fetch_evaluation(both[0].run_id, both[0].steps)
     assert both[0].final == sum(evaluation.returns) / 3
     assert both[0].reached == {"10": None, "100": None, "400": None}
@@ -31,8 +31,8 @@ def test_it_judges_last_checkpoints_and_goes_on_where_it_was(store: Store) -> No
     assert len(row["final return by seed"].split(", ")) == 2
 
 
-def test_what_a_training_reached_first_is_told_of_its_own_game() -> None:
+def test_milestones_are_those_of_the_game() -> None:
     curve = [(1000, -20.0), (2000, 0.0), (3000, -1.0), (4000, 5.0)]
-    assert first_reached("pong", curve) == {"0": 2000, "18": None}
-    assert first_reached("freeway", curve) == {"20": None, "30": None}
-    assert first_reached("tetris", curve) == {}
+    assert steps_to_milestones("pong", curve) == {"0": 2000, "18": None}
+    assert steps_to_milestones("freeway", curve) == {"20": None, "30": None}
+    assert steps_to_milestones("tetris", curve) == {}

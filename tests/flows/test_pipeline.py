@@ -1,4 +1,4 @@
-"""The whole of it: a named approach and one of a user's own trained, recorded, compared; a report, Prefect's pages."""
+"""The pipeline trains, records and compares a named and a user-defined approach; it leaves a report and artifacts."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tasks.runs.lookup import evaluation_of
 from tasks.store import Store, StoreError
 
 
-def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path: Path) -> None:
+def test_two_approaches_are_trained_recorded_and_compared(store: Store, tmp_path: Path) -> None:
     compared = pipeline(
         PipelineSettings(
             env_id="ALE/Breakout-v5",
@@ -31,16 +31,16 @@ def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path:
             evaluation=EvaluationSettings(episodes=2),
         )
     )
-    kinds = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
-    assert kinds == ["ppo-tuned", "mine"]
+    approaches = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
+    assert approaches == ["ppo-tuned", "mine"]
     for run_id in compared.runs:
-        assert evaluation_of(store.run(run_id)).episodes == 2, "whoever videos a checkpoint judges it as asked"
+        assert evaluation_of(store.run(run_id)).episodes == 2, "every later recording evaluates alike"
         videos = store.videos(run_id)
         assert len(videos) == len(store.list_checkpoints(run_id)) > 0
     assert store.address.artifacts is not None
     kept = [path for path in store.address.artifacts.rglob("*") if path.is_file()]
     data = {".json", ".safetensors", ".mp4", ".html", ".md", ".csv", ".parquet"}
-    assert {path.suffix for path in kept} == data, "nothing that is code, and nothing that is unpickled"
+    assert {path.suffix for path in kept} == data, "no code, no pickles"
     run = store.run(compared.run_id)
     assert (run.kind, run.status) == ("comparison", "FINISHED")
     html = store.fetch_artifact(compared.run_id, compared.report, tmp_path).read_text()
@@ -51,12 +51,14 @@ def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path:
     linked = re.findall(r'data-file="([^"]+)"', html)
     reports = Path(urlsplit(store.artifact_uri(compared.run_id, "reports")).path)
     assert len(linked) == len(videos)
-    assert all((reports / link).is_file() for link in linked), "whole videos are found from the report's folder"
+    assert all((reports / link).is_file() for link in linked), (
+        "complete videos are linked relative to the report's folder"
+    )
     numbers = pd.read_parquet(store.fetch_artifact(compared.run_id, "reports/numbers.parquet", tmp_path))
     counts = numbers[numbers.name.str.startswith("action ")].groupby("run_id").value.sum()
     lengths = numbers[(numbers.name == "episode_length")].groupby(["run_id", "step"]).value.sum()
     for run_id in compared.runs:
-        assert counts[run_id] == lengths[run_id].iloc[-1], "an action a step"
+        assert counts[run_id] == lengths[run_id].iloc[-1], "one action per step"
     costs = numbers[numbers.name == "cpu_seconds"].value
     assert len(costs) == 2
     assert (costs > 0).all()
@@ -76,13 +78,13 @@ def test_two_approaches_are_trained_videoed_and_compared(store: Store, tmp_path:
     assert f"videos-{compared.runs[0][:8]}" in artifacts
 
 
-def test_runs_of_different_games_are_not_compared(small: TrainSettings, store: Store) -> None:
+def test_runs_with_different_game_settings_are_not_compared(small: TrainSettings, store: Store) -> None:
     one = train(small).run_id
     other = train(small.model_copy(update={"env_id": "Breakout-v4"})).run_id
     with pytest.raises(
         StoreError,
-        match=r"cannot be compared: frame_skip is 4 and \(2, 5\), repeat_action_probability is 0\.25",
+        match=r"are not comparable: frame_skip is 4 and \(2, 5\), repeat_action_probability is 0\.25",
     ):
         compare(CompareSettings(runs=(one, other)))
     compared = compare(CompareSettings(runs=(one,)))
-    assert compared.verdict.startswith("No results yet"), "a run without an evaluation is said to have none"
+    assert compared.verdict.startswith("No results yet"), "the run has no evaluation"

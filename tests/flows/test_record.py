@@ -1,4 +1,4 @@
-"""Every checkpoint has a video that is proved to be what it does, and is recorded once."""
+"""Every checkpoint has a verified video, and is recorded once."""
 
 import subprocess
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 from prefect import flow, task
+from prefect.client.orchestration import get_client
 from prefect.futures import PrefectFuture
 
 from flows.atlas import atlas
 from flows.cli.app import run
-from flows.record import RecordedCheckpoint, RecordedRun, RecordError, record, why_it_failed
+from flows.record import RecordedCheckpoint, RecordedRun, RecordError, failure_reason, record
 from flows.train import train
 from tasks.arcade.inputs.forms import AtlasSettings, RecordSettings, TrainSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings
@@ -18,15 +19,15 @@ from tasks.arcade.video.embedded_trace import EmbeddedTrace, read_embedded_trace
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, newest_atlas
 
-THREE = EvaluationSettings(episodes=3)
+ONE, THREE = EvaluationSettings(episodes=1), EvaluationSettings(episodes=3)
 
 
-def test_checkpoints_are_videoed_once_measured_and_proved(small: TrainSettings, store: Store, tmp_path: Path) -> None:
+def test_checkpoints_are_recorded_once_and_verified(small: TrainSettings, store: Store, tmp_path: Path) -> None:
     run_id = train(small).run_id
     first = record(RecordSettings(run=run_id, evaluation=THREE, steps=(512,)))
     assert [video.step for video in first.videos] == [512]
     second = record(RecordSettings(run=run_id[:10], evaluation=THREE))
-    assert second.made == (1024,), "only what was saved after the last time"
+    assert second.made == (1024,), "only the checkpoint saved since"
     assert [video.step for video in second.videos] == [512, 1024]
     assert record(RecordSettings(run=run_id, evaluation=THREE)).made == ()
     for video in second.videos:
@@ -45,62 +46,74 @@ def test_checkpoints_are_videoed_once_measured_and_proved(small: TrainSettings, 
 
 
 def decoded_frames(mp4: Path) -> int:
-    """How many pictures ffmpeg gets out of a video."""
+    """Return how many frames ffmpeg decodes from a video."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(mp4)]
     command += ["-vf", "scale=2:2", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
     return len(subprocess.run(command, capture_output=True, check=True).stdout) // 4
 
 
-def test_checkpoints_are_judged_as_was_asked_for_with_their_training(
+def test_run_is_looked_up_once_per_flow_run(small: TrainSettings) -> None:
+    run_id = train(small.model_copy(update={"steps": 512, "name": "unique"})).run_id
+    assert record(RecordSettings(run="unique", evaluation=ONE)).run_id == run_id
+    record(RecordSettings(run=run_id, evaluation=ONE))
+    with get_client(sync_client=True) as client:
+        names = [run.name for run in client.read_task_runs()]
+        flow_runs = [run.name for run in client.read_flow_runs()]
+    assert [name for name in names if name.startswith("look up run") and "unique" in name] == ["look up run unique"]
+    assert not [name for name in names if name.startswith("look up run") and run_id in name], "an id needs no lookup"
+    assert {"record unique", "record ALE/Breakout-v5 unique"} <= set(flow_runs)
+
+
+def test_checkpoints_are_evaluated_as_set_for_their_training_run(
     small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asked = EvaluationSettings(episodes=2, seed=5)
-    run_id = train(small.model_copy(update={"evaluation": asked})).run_id
-    # As an automation does it when a checkpoint is saved, and as a person does it later.
+    evaluation = EvaluationSettings(episodes=2, seed=5)
+    run_id = train(small.model_copy(update={"evaluation": evaluation})).run_id
+    # As the automation does when a checkpoint is saved, and as a user does later.
     assert record(RecordSettings(run=run_id, steps=(512,))).made == (512,)
     assert run(["record", run_id]) == 0
-    assert "videos made: 1" in capfd.readouterr().out
-    assert [evaluation.settings for evaluation in store.fetch_evaluations(run_id)] == [asked, asked]
+    assert "videos recorded: 1" in capfd.readouterr().out
+    assert [stored.settings for stored in store.fetch_evaluations(run_id)] == [evaluation, evaluation]
     assert run(["record", run_id]) == 0
-    assert "videos made: 0" in capfd.readouterr().out
+    assert "videos recorded: 0" in capfd.readouterr().out
     assert run(["record", run_id, "--seed", "6", "--again", "--checkpoint", "512"]) == 0
-    assert store.fetch_evaluation(run_id, 512).settings == asked.model_copy(update={"seed": 6})
+    assert store.fetch_evaluation(run_id, 512).settings == evaluation.model_copy(update={"seed": 6})
     capfd.readouterr()
     store.set_tag(run_id, "ramreel.evaluation", '{"episodes": 0}')
     assert run(["record", run_id]) == 2
-    assert "the tag ramreel.evaluation of run random seed 1" in capfd.readouterr().err
+    assert "the tag ramreel.evaluation of run fast seed 1" in capfd.readouterr().err
 
 
-def test_a_video_is_told_of_before_the_next_one_is_waited_for(
+def test_video_is_reported_before_the_next_one_is_finished(
     small: TrainSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id, told = train(small).run_id, list[int]()
+    run_id, reported = train(small).run_id, list[int]()
 
-    def stopped_at_the_second(future: PrefectFuture[RecordedCheckpoint]) -> str | None:
-        if told:
+    def interrupted_at_the_second(future: PrefectFuture[RecordedCheckpoint]) -> str | None:
+        if reported:
             raise KeyboardInterrupt
-        return why_it_failed(future)
+        return failure_reason(future)
 
-    monkeypatch.setattr("flows.record.why_it_failed", stopped_at_the_second)
-    monkeypatch.setattr("flows.record.log_milestones", lambda _, step: told.append(step))
+    monkeypatch.setattr("flows.record.failure_reason", interrupted_at_the_second)
+    monkeypatch.setattr("flows.record.log_milestones", lambda _, step: reported.append(step))
     with pytest.raises(KeyboardInterrupt):
-        record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
-    assert told == [512], "its video is whole, and is not made again"
+        record(RecordSettings(run=run_id, evaluation=ONE))
+    assert reported == [512], "its video is complete and is not recorded again"
 
 
-def test_videos_are_made_again_only_when_asked_for(small: TrainSettings, store: Store) -> None:
+def test_videos_are_replaced_only_on_request(small: TrainSettings, store: Store) -> None:
     run_id = train(small).run_id
-    record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1)))
+    record(RecordSettings(run=run_id, evaluation=ONE))
     again = record(RecordSettings(run=run_id, evaluation=THREE, again=True))
     assert again.made == (512, 1024)
     assert [video.episodes for video in again.videos] == [3, 3]
 
 
-def test_a_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, store: Store) -> None:
+def test_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, store: Store) -> None:
     run_id = train(small).run_id
-    spoilt = store.list_checkpoints(run_id)[0]
+    damaged = store.list_checkpoints(run_id)[0]
     assert store.address.artifacts is not None
-    path = next(store.address.artifacts.rglob(f"{spoilt.model_id}/artifacts/features.safetensors"))
+    path = next(store.address.artifacts.rglob(f"{damaged.model_id}/artifacts/features.safetensors"))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -108,68 +121,65 @@ def test_a_damaged_checkpoint_fails_alone_and_is_named(small: TrainSettings, sto
         RecordError, match=r"1 of 2 videos failed: step 512: .*features.safetensors is damaged"
     ) as caught:
         record(RecordSettings(run=run_id, evaluation=THREE))
-    assert [video.step for video in caught.value.videos] == [1024], "the others are recorded"
+    assert [video.step for video in caught.value.videos] == [1024], "the other one is recorded"
     trained = store.run(run_id)
-    assert trained.status == "FINISHED", "the training itself went well"
+    assert trained.status == "FINISHED", "training itself succeeded"
     assert "features.safetensors is damaged" in trained.tags["ramreel.reason"]
 
 
-def test_an_encoder_that_does_not_work_is_told_and_leaves_no_video(
+def test_failing_encoder_is_reported_and_leaves_no_video(
     small: TrainSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = train(small).run_id
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
     with pytest.raises(RecordError, match="1 of 1 videos failed"):
-        record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
+        record(RecordSettings(run=run_id, evaluation=ONE, steps=(512,)))
     assert store.videos(run_id) == {}
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
-    record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(1024,)))
+    record(RecordSettings(run=run_id, evaluation=ONE, steps=(1024,)))
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
     with pytest.raises(RecordError, match="1 of 1 videos failed"):
-        # Videos that are there already were not asked for.
-        record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1), steps=(512,)))
+        # The existing video was not requested.
+        record(RecordSettings(run=run_id, evaluation=ONE, steps=(512,)))
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
-    assert "1 of 1 videos failed: step 512" in store.run(run_id).tags["ramreel.reason"], "it is not made good yet"
-    assert record(RecordSettings(run=run_id, evaluation=EvaluationSettings(episodes=1))).made == (512,)
+    assert "1 of 1 videos failed: step 512" in store.run(run_id).tags["ramreel.reason"], "still missing"
+    assert record(RecordSettings(run=run_id, evaluation=ONE)).made == (512,)
     assert not {"ramreel.reason", "mlflow.note.content"} & store.run(run_id).tags.keys()
 
 
-def test_a_failure_without_words_is_called_by_its_kind() -> None:
+def test_failure_without_a_message_is_named_by_its_type() -> None:
     @task
     def video() -> RecordedCheckpoint:
         raise MemoryError
 
     @flow
-    def video_one() -> str | None:
-        return why_it_failed(video.submit())
+    def record_one() -> str | None:
+        return failure_reason(video.submit())
 
-    assert video_one() == "MemoryError"
+    assert record_one() == "MemoryError"
 
 
-def test_videos_outline_what_decides_where_there_is_an_atlas_that_can_be_read(
-    small: TrainSettings, store: Store, tmp_path: Path
-) -> None:
+def test_videos_have_outlines_if_a_valid_atlas_exists(small: TrainSettings, store: Store, tmp_path: Path) -> None:
     run_id = train(small.model_copy(update={"steps": 512})).run_id
-    one = EvaluationSettings(episodes=1)
-    first = record(RecordSettings(run=run_id, evaluation=one))
+    first = record(RecordSettings(run=run_id, evaluation=ONE))
     assert not first.outlined
-    assert mark_of(store, first, tmp_path).outlines is None
-    drawn = atlas(AtlasSettings(env_id="ALE/Breakout-v5", states=2, steps=200))
-    for path in (drawn.atlas, drawn.sheet, drawn.page, drawn.table):
-        assert Path(store.artifact_uri(drawn.run_id, path).removeprefix("file://")).is_file()
-    again = record(RecordSettings(run=run_id, evaluation=one, again=True))
+    assert embedded_trace(store, first, tmp_path).outlines is None
+    built = atlas(AtlasSettings(env_id="ALE/Breakout-v5", states=2, steps=200))
+    for path in (built.atlas, built.poster, built.page, built.table):
+        assert Path(store.artifact_uri(built.run_id, path).removeprefix("file://")).is_file()
+    again = record(RecordSettings(run=run_id, evaluation=ONE, again=True))
     assert again.outlined
-    outlines = mark_of(store, again, tmp_path).outlines
+    outlines = embedded_trace(store, again, tmp_path).outlines
     assert outlines is not None
     assert outlines.places
     assert [proof.ok for proof in verify_run(store, run_id)] == [True]
-    store.log_text(drawn.run_id, "{}", drawn.atlas)
-    with pytest.raises(StoreError, match="is no atlas"):
+    store.log_text(built.run_id, "{}", built.atlas)
+    with pytest.raises(StoreError, match="is not an atlas"):
         newest_atlas(store, "breakout")
-    third = record(RecordSettings(run=run_id, evaluation=one, again=True))
-    assert third.made and not third.outlined, "an atlas that is damaged costs no video"
-    assert newest_atlas(store, "pong") is None, "another game's"
+    third = record(RecordSettings(run=run_id, evaluation=ONE, again=True))
+    assert third.made and not third.outlined, "a damaged atlas does not prevent recording"
+    assert newest_atlas(store, "pong") is None, "of another game"
 
 
-def mark_of(store: Store, recorded: RecordedRun, folder: Path) -> EmbeddedTrace:
+def embedded_trace(store: Store, recorded: RecordedRun, folder: Path) -> EmbeddedTrace:
     return read_embedded_trace(store.fetch_artifact(recorded.run_id, recorded.videos[0].path, folder))[0]

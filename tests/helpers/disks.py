@@ -1,4 +1,4 @@
-"""A disk that can be filled and emptied: a small tmpfs, or where none may be mounted a limit on files' sizes."""
+"""A disk that can be filled: a small tmpfs or, where mounting is not permitted, a limit on file sizes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REASON = r"No space left|disk is full|File too large|[Ff]ile ?size limit exceeded|disk I/O error"
-"""What the system, SQLite and an ffmpeg that was ended say when there is no room."""
+"""Messages of the kernel, of SQLite and of an interrupted ffmpeg when a disk is full."""
 _SIZE = 48 * 1024**2
 
 
 @dataclass
 class Disk:
-    """A folder; `fill` leaves so many bytes free, or lets no file of this process grow larger than that."""
+    """A folder; `fill` leaves this many bytes free, or limits the size of this process's files to it."""
 
     folder: Path
     fill: Callable[[int], None]
@@ -31,15 +31,15 @@ def small_tmpfs(folder: Path) -> Iterator[Disk]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder], check=True, capture_output=True)
     ballast = folder / "ballast"
 
-    def fill(left: int) -> None:
+    def fill(free_bytes: int) -> None:
         state = os.statvfs(folder)
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, state.f_bavail * state.f_frsize - left or 1)
+            os.posix_fallocate(file.fileno(), 0, state.f_bavail * state.f_frsize - free_bytes or 1)
 
     try:
         yield Disk(folder, fill, lambda: ballast.unlink(missing_ok=True))
     finally:
-        # Lazily: whatever still has a file open there must not keep the test from ending.
+        # Lazy: a file that is still open there must not fail the test.
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
@@ -48,8 +48,8 @@ def limited_files(folder: Path) -> Iterator[Disk]:
     folder.mkdir()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def limit(largest: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+    def limit(max_bytes: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, hard))
 
     try:
         yield Disk(folder, limit, lambda: limit(soft))

@@ -1,4 +1,4 @@
-"""What two runs are compared by, and how what a run has stored is found to be whole."""
+"""Comparison of two runs, and validation of everything that a run has stored."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tasks.runs.lookup import load_checkpoint
 from tasks.store import Store
 
 TIMES = ("time/fps", "time/time_elapsed")
-SITTINGS = ("time/wall_seconds", "time/cpu_seconds")
-"""One point each time that a training comes to an end, however often it is gone on with."""
+SESSIONS = ("time/wall_seconds", "time/cpu_seconds")
+"""Metrics with one point per completed session, however often the run was resumed."""
 History = dict[str, list[tuple[int, float]]]
 
 
 def histories(store: Store, run_id: str) -> History:
-    """Every point of every metric, repeated ones too; of what differs by the clock only the steps, of sittings none."""
+    """Return every point of every metric, duplicates included; only the steps of times, and no session metrics."""
     client = store._client
     keys = client.get_run(run_id).data.metrics
     return {
@@ -23,15 +23,15 @@ def histories(store: Store, run_id: str) -> History:
             (point.step, point.value if key not in TIMES else 0.0) for point in client.get_metric_history(run_id, key)
         )
         for key in keys
-        if key not in SITTINGS
+        if key not in SESSIONS
     }
 
 
-def whole_checkpoints(store: Store, run_id: str, folder: Path) -> list[int]:
-    """Steps of the checkpoints that are listed, each of which is read, with what going on needs.
+def valid_checkpoints(store: Store, run_id: str, folder: Path) -> list[int]:
+    """Read every listed checkpoint with its training state, and return their steps.
 
     Raises:
-        CheckpointError, DamagedFolderError: one that is listed is not whole.
+        CheckpointError, DamagedFolderError: a listed checkpoint is incomplete.
     """
     listed = store.list_checkpoints(run_id)
     for stored in listed:

@@ -1,4 +1,4 @@
-"""A real web server and a real mail server on loopback, to send messages to."""
+"""A web server and a mail server on loopback that receive notifications."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from aiosmtpd.controller import Controller
 
 
 class Webhook(HTTPServer):
-    """A web server that keeps the messages it is sent, as JSON, and answers with a status."""
+    """A web server that keeps the JSON messages posted to it and responds with a configurable status."""
 
     def __init__(self) -> None:
-        self.got: list[dict[str, str]] = []
+        self.received: list[dict[str, str]] = []
         self.status = 200
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
-    def at(self) -> str:
-        """Its address, without `http://`."""
+    def netloc(self) -> str:
+        """Host and port."""
         return f"127.0.0.1:{self.server_port}"
 
 
@@ -31,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Webhook
 
     def do_POST(self) -> None:
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
         self.send_response(self.server.status)
         self.end_headers()
 
@@ -39,30 +39,30 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Postbox(handlers.Message):
-    """What a mail server has been given."""
+class Mailbox(handlers.Message):
+    """The messages that a mail server has received."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.got: list[Message] = []
+        self.received: list[Message] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
 
     def handle_message(self, message: Message) -> None:
-        self.got.append(message)
+        self.received.append(message)
 
     @property
     def address(self) -> str:
-        """As Apprise takes it."""
+        """Apprise URL of a receiver."""
         return f"mailto://127.0.0.1:{self.port}?mode=insecure&from=ramreel@example.org&to=me@example.org"
 
 
 @contextmanager
-def mail_server() -> Iterator[Postbox]:
-    box = Postbox()
-    server = Controller(box, hostname="127.0.0.1", port=box.port)
+def mail_server() -> Iterator[Mailbox]:
+    mailbox = Mailbox()
+    server = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
     server.start()
     try:
-        yield box
+        yield mailbox
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""ramreel's commands as processes of their own, with everything that descends from them, to be killed."""
+"""ramreel commands in processes of their own, with all their descendants, to be killed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from uuid import uuid4
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 240
-_MARK = "RAMREEL_TEST_FAMILY"
-# Where pytest itself runs in the background, Ctrl-C is ignored by whatever it starts.
+TIMEOUT_SECONDS = 240
+_MARKER_VARIABLE = "RAMREEL_TEST_FAMILY"
+# If pytest itself runs in the background, its child processes ignore Ctrl-C.
 _RAMREEL = """\
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,52 +28,58 @@ main()
 
 @dataclass
 class Command:
-    """A command line of ramreel's under way; everything it starts bears its mark, orphans too."""
+    """A running command; a variable in the environment marks its descendants, including orphans."""
 
     arguments: list[str]
     home: Path
-    settings: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._parsed_trace = uuid4().hex
-        # Files, not pipes: an orphan would hold a pipe open, and whoever reads it would wait for the orphan.
+        self._marker = uuid4().hex
+        # Files instead of pipes: an orphan would keep a pipe open and block its reader.
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-c", _RAMREEL, *self.arguments],
             cwd=ROOT,
-            env={**os.environ, "RAMREEL_HOME": str(self.home), **self.settings, _MARK: self._parsed_trace},
+            env={
+                **os.environ,
+                "RAMREEL_HOME": str(self.home),
+                **self.environment,
+                _MARKER_VARIABLE: self._marker,
+            },
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,
             start_new_session=True,
         )
 
-    def family(self, what: str = "") -> list[int]:
-        """Process ids of itself and of all that it started, those whose command line has these words in it."""
-        mark, words, found = f"{_MARK}={self._parsed_trace}".encode(), what.replace(" ", "\0").encode(), []
+    def family(self, command_line: str = "") -> list[int]:
+        """Return the ids of its process and its descendants whose command line contains the given text."""
+        marker, text = f"{_MARKER_VARIABLE}={self._marker}".encode(), command_line.replace(" ", "\0").encode()
+        found = []
         for entry in Path("/proc").iterdir():
             try:
-                if mark in (entry / "environ").read_bytes() and words in (entry / "cmdline").read_bytes():
+                if marker in (entry / "environ").read_bytes() and text in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except (OSError, ValueError):
                 continue
         return sorted(found)
 
-    def children(self, what: str) -> list[int]:
-        """Those of the family, the command itself left out."""
-        return [pid for pid in self.family(what) if pid != self.process.pid]
+    def children(self, command_line: str) -> list[int]:
+        """Return the ids of its descendants whose command line contains the given text."""
+        return [pid for pid in self.family(command_line) if pid != self.process.pid]
 
     @property
-    def over(self) -> bool:
+    def exited(self) -> bool:
         return self.process.poll() is not None
 
-    def done(self) -> tuple[int, str, str]:
-        """Wait for its end: exit code, standard output, standard error."""
-        code = self.process.wait(PATIENCE)
-        return code, *self.said()
+    def wait(self) -> tuple[int, str, str]:
+        """Wait until it exits; return exit code, standard output and standard error."""
+        code = self.process.wait(TIMEOUT_SECONDS)
+        return code, *self.output()
 
-    def said(self) -> tuple[str, str]:
-        """Standard output and standard error so far."""
+    def output(self) -> tuple[str, str]:
+        """Return standard output and standard error so far."""
         texts = []
         for file in (self._out, self._err):
             file.seek(0)
@@ -81,26 +87,26 @@ class Command:
         return texts[0], texts[1]
 
     def kill(self, group: bool = False) -> None:
-        """Kill -9: the command's own process, or its whole process group."""
+        """Send SIGKILL to its process, or to its process group."""
         (os.killpg if group else os.kill)(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT_SECONDS)
 
     def ctrl_c(self) -> None:
-        """What a terminal sends: to the command and to all that it started, but for what has a session of its own."""
+        """Send SIGINT to its process group, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> None:
-        """Whatever is left of it ends."""
+        """Kill all remaining processes."""
         for pid in self.family():
             kill(pid)
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT_SECONDS)
         self._out.close()
         self._err.close()
 
 
 @contextmanager
-def started(arguments: list[str], home: Path, settings: Mapping[str, str] | None = None) -> Iterator[Command]:
-    command = Command(arguments, home, settings or {})
+def started(arguments: list[str], home: Path, environment: Mapping[str, str] | None = None) -> Iterator[Command]:
+    command = Command(arguments, home, environment or {})
     try:
         yield command
     finally:
@@ -108,7 +114,7 @@ def started(arguments: list[str], home: Path, settings: Mapping[str, str] | None
 
 
 def kill(pid: int) -> bool:
-    """Kill -9; whether there was anything to kill."""
+    """Send SIGKILL; return whether the process existed."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -116,9 +122,9 @@ def kill(pid: int) -> bool:
     return True
 
 
-def wait_until(true: Callable[[], object], seconds: float = PATIENCE, every: float = 0.05) -> bool:
-    """Wait for something to become true; whether it did."""
-    end = time.monotonic() + seconds
-    while not (done := bool(true())) and time.monotonic() < end:
+def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS, every: float = 0.05) -> bool:
+    """Wait until a condition holds; return whether it does."""
+    deadline = time.monotonic() + seconds
+    while not (holds := bool(condition())) and time.monotonic() < deadline:
         time.sleep(every)
-    return done
+    return holds

@@ -1,4 +1,4 @@
-"""`make test` injects those faults that take seconds, a few of each, `make faults` all that were promised."""
+"""Scale of the fault tests: `make test` injects a few faults within seconds, `make faults` all of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 T = TypeVar("T")
 LONG = os.environ.get("RAMREEL_FAULTS") == "long"
-takes_minutes = pytest.mark.skipif(not LONG, reason="takes minutes: `make faults` does it")
+takes_minutes = pytest.mark.skipif(not LONG, reason="takes minutes: run `make faults`")
 
 
 def sized(short: T, long: T) -> T:
-    """The first in `make test`, the second in `make faults`."""
+    """Return the first value in `make test`, the second in `make faults`."""
     return long if LONG else short

@@ -1,4 +1,4 @@
-"""Real servers of MLflow and Prefect, on loopback, that can be killed and started again over the same data."""
+"""MLflow's and Prefect's servers on loopback, killed and started again over the same data."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A server's process group; `start` and `kill` as often as wanted."""
+    """A server in a process group of its own; it can be started and killed repeatedly."""
 
     command: list[str]
     folder: Path
     address: str
     health: str
-    settings: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env={**os.environ, **self.settings}, stdin=subprocess.DEVNULL,
+                self.command, cwd=self.folder, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        assert wait_until(self.answers, every=0.2), (self.folder / "log").read_text()[-2000:]
+        assert wait_until(self.is_healthy, every=0.2), (self.folder / "log").read_text()[-2000:]
 
-    def answers(self) -> bool:
+    def is_healthy(self) -> bool:
         try:
-            with urllib.request.urlopen(self.address + self.health, timeout=5) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(self.address + self.health, timeout=5) as response:
+                return bool(response.status == 200)
         except OSError:
             return False
 
@@ -58,12 +58,12 @@ class Server:
         self.process = None
 
     def post(self, path: str, body: object) -> Any:
-        """What the server answers, from its JSON."""
+        """Return the server's JSON response."""
         request = urllib.request.Request(
             self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
 
 @contextmanager
@@ -77,23 +77,23 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def mlflow_server(folder: Path, migrated: Path) -> Server:
-    """MLflow's own, which hands artifacts through."""
+    """Return MLflow's server, which proxies artifacts."""
     folder.mkdir()
     (folder / "mlflow.db").write_bytes(migrated.read_bytes())
     port = free_port()
     command = open_store(f"sqlite:///{folder}/mlflow.db").server_command("127.0.0.1", port)
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return Server(command, folder, f"http://127.0.0.1:{port}", "/health", settings)
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return Server(command, folder, f"http://127.0.0.1:{port}", "/health", environment)
 
 
 def prefect_server(folder: Path) -> Server:
-    """Prefect's own."""
+    """Return Prefect's server."""
     folder.mkdir()
     port = free_port()
-    settings = {
+    environment = {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    return Server([*command, "--no-ui"], folder, f"http://127.0.0.1:{port}/api", "/health", settings)
+    return Server([*command, "--no-ui"], folder, f"http://127.0.0.1:{port}/api", "/health", environment)

@@ -1,4 +1,4 @@
-"""A `ramreel up`, told and asked what a person tells and asks in both UIs: through both servers' public APIs."""
+"""A running `ramreel up`, operated through the public APIs of both servers as a user does in their UIs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from helpers.processes import Command, started, wait_until
 from helpers.servers import free_port
 from tasks.store import Store, open_store
 
-READY = "Ctrl-C stops all."
+READY = "Press Ctrl-C to stop."
 
 
 @dataclass
 class Unattended:
-    """Everything that runs by itself, over one home; `start` and `stop` as often as wanted."""
+    """`ramreel up` over one home; it can be started and stopped repeatedly."""
 
     home: Path
     notify: str
@@ -41,21 +41,21 @@ class Unattended:
         return open_store(self.mlflow)
 
     def start(self) -> list[str]:
-        """Start it, and wait until it says that it is there; what it says."""
+        """Start it and wait until it is ready; return its output."""
         ports = ["--prefect-port", str(self.prefect_port), "--mlflow-port", str(self.mlflow_port)]
         self.command = up = Command(["up", *ports], self.home, {"RAMREEL_NOTIFY": self.notify})
-        assert wait_until(lambda: up.over or READY in up.said()[0], every=0.2)
-        assert not up.over, up.said()
-        return up.said()[0].splitlines()
+        assert wait_until(lambda: up.exited or READY in up.output()[0], every=0.2)
+        assert not up.exited, up.output()
+        return up.output()[0].splitlines()
 
     def stop(self) -> None:
-        """Ctrl-C, after which nothing is left of it."""
+        """Press Ctrl-C and wait until all its processes have exited."""
         up = self.command
         assert up is not None
         up.ctrl_c()
-        code, _, said = up.done()
-        assert code == 130, said
-        assert "Traceback" not in said
+        code, _, errors = up.wait()
+        assert code == 130, errors
+        assert "Traceback" not in errors
         assert wait_until(lambda: not up.family())
         up.end()
 
@@ -63,46 +63,46 @@ class Unattended:
         if self.command is not None:
             self.command.end()
 
-    def ramreel(self, *words: str) -> Any:
-        """What a command says with `--json`, typed in the same home."""
-        with started([*words, "--json"], self.home) as command:
-            code, out, said = command.done()
-        assert code == 0, said
+    def ramreel(self, *arguments: str) -> Any:
+        """Return the JSON output of a command in the same home."""
+        with started([*arguments, "--json"], self.home) as command:
+            code, out, errors = command.wait()
+        assert code == 0, errors
         return json.loads(out.splitlines()[-1])
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        """What Prefect's API answers."""
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """Return the response of Prefect's API."""
         with SyncPrefectClient(f"{self.prefect}/api") as client:
-            answer = client.request(method, path, json=body)
-        return answer.json() if answer.content else None
+            response = client.request(method, path, json=body)
+        return response.json() if response.content else None
 
     def deployments(self) -> dict[str, Any]:
-        """What is registered, by name."""
-        return {one["name"]: one for one in self.ask("POST", "/deployments/filter", {})}
+        """Return the registered deployments by name."""
+        return {one["name"]: one for one in self.request("POST", "/deployments/filter", {})}
 
     def run(self, deployment: str, settings: object) -> str:
-        """What *Run* does on a deployment's page; the flow run's id."""
+        """Run a deployment as its page in the UI does; return the id of the flow run."""
         path = f"/deployments/{self.deployments()[deployment]['id']}/create_flow_run"
-        return str(self.ask("POST", path, {"parameters": {"settings": settings}})["id"])
+        return str(self.request("POST", path, {"parameters": {"settings": settings}})["id"])
 
     def runs(self, deployment: str) -> list[Any]:
-        """A deployment's flow runs that have begun, the first one first."""
-        which = {"deployments": {"id": {"any_": [self.deployments()[deployment]["id"]]}}}
-        found = self.ask("POST", "/flow_runs/filter", {**which, "sort": "START_TIME_ASC"})
+        """Return the started flow runs of a deployment, in the order of their start."""
+        query = {"deployments": {"id": {"any_": [self.deployments()[deployment]["id"]]}}}
+        found = self.request("POST", "/flow_runs/filter", {**query, "sort": "START_TIME_ASC"})
         return [run for run in found if run["start_time"]]
 
     def flow_run(self, flow_run_id: str) -> Any:
-        return self.ask("GET", f"/flow_runs/{flow_run_id}")
+        return self.request("GET", f"/flow_runs/{flow_run_id}")
 
     def state(self, flow_run_id: str) -> str:
         return str(self.flow_run(flow_run_id)["state_name"])
 
-    def events(self, name: str, **said: object) -> list[Any]:
-        """Prefect's events of a name whose payload says this."""
-        page = self.ask("POST", "/events/filter", {"filter": {"event": {"name": [name]}}, "limit": 50})
-        return [event for event in page["events"] if said.items() <= event["payload"].items()]
+    def events(self, name: str, **payload: object) -> list[Any]:
+        """Return the events of this name whose payload contains the given items."""
+        page = self.request("POST", "/events/filter", {"filter": {"event": {"name": [name]}}, "limit": 50})
+        return [event for event in page["events"] if payload.items() <= event["payload"].items()]
 
     def trained_by(self, flow_run_id: str) -> str | None:
-        """The MLflow run that a flow run trains; none if it has not begun."""
+        """Return the MLflow run that a flow run trains; None if it has not started yet."""
         found = self.store.runs_tagged("ramreel.flow_run_id", flow_run_id)
         return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Messages arrive at a real webhook and a real mail server, and no notifier can hurt what it tells of."""
+"""Notifications arrive at a webhook and a mail server, and a failing receiver does no harm."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 
 from tasks import notify
-from tasks.execution.progress_sink import before
+from tasks.execution.progress_sink import use_sink
 
-SECRET = "s3cr3t-t0ken"  # noqa: S105 - it is none
+SECRET = "s3cr3t-t0ken"  # noqa: S105 - a dummy
 
 
 @pytest.fixture(autouse=True)
 def everything_at_home(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(notify.ENVIRONMENT, raising=False)
-    monkeypatch.setattr(notify.notify, "retry_delay_seconds", [0, 0])
-    notify._say_once.cache_clear()
+    monkeypatch.setattr(notify.send_message, "retry_delay_seconds", [0, 0])
+    notify._log_once.cache_clear()
 
 
-class Listener:
-    """An audience that keeps what is said."""
+class Recorder:
+    """A progress sink that keeps the log lines."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.lines: list[str] = []
 
-    def training(self, name: str, progress: object) -> None:
+    def update(self, name: str, progress: object) -> None:
         pass
 
-    def said(self, line: str) -> None:
-        self.heard.append(line)
+    def log(self, line: str) -> None:
+        self.lines.append(line)
 
 
-@flow(name="telling")
-def telling(times: int = 1) -> str:
+@flow(name="notifying")
+def notifying(times: int = 1) -> str:
     for _ in range(times):
-        notify.tell("ramreel: a milestone", "It plays better than random.\nVideo: http://127.0.0.1:5000/video")
+        notify.notify("ramreel: a milestone", "It plays better than random.\nVideo: http://127.0.0.1:5000/video")
     return "trained all the same"
 
 
 def everything_in_prefect() -> str:
-    """Logs, and parameters of flow runs and inputs of task runs, as one text."""
+    """Return all logs, parameters of flow runs and inputs of task runs as one text."""
     with get_client(sync_client=True) as client:
         logs = [log.message for log in client.read_logs(limit=200)]
         flows = [run.model_dump_json() for run in client.read_flow_runs()]
@@ -52,60 +52,60 @@ def everything_in_prefect() -> str:
     return "\n".join([*logs, *flows, *tasks])
 
 
-def test_a_message_arrives_at_a_webhook_of_the_environment(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(notify.ENVIRONMENT, f"json://{webhook.at}/{SECRET}")
-    assert telling() == "trained all the same"
-    (message,) = webhook.got
+def test_webhook_of_the_environment_receives_a_message(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(notify.ENVIRONMENT, f"json://{webhook.netloc}/{SECRET}")
+    assert notifying() == "trained all the same"
+    (message,) = webhook.received
     assert message["title"] == "ramreel: a milestone"
     assert "Video: http://127.0.0.1:5000/video" in message["message"]
     assert SECRET not in everything_in_prefect()
 
 
-def test_a_message_arrives_by_mail(monkeypatch: pytest.MonkeyPatch) -> None:
-    with mail_server() as box:
-        monkeypatch.setenv(notify.ENVIRONMENT, box.address)
-        telling()
-    (message,) = box.got
+def test_mail_server_receives_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with mail_server() as mailbox:
+        monkeypatch.setenv(notify.ENVIRONMENT, mailbox.address)
+        notifying()
+    (message,) = mailbox.received
     assert message["Subject"] == "ramreel: a milestone"
     assert message["X-RcptTo"] == "me@example.org"
     assert "better than random" in message.get_payload(0).get_payload(decode=True).decode()
 
 
-def test_a_message_arrives_through_a_block(webhook: Webhook) -> None:
+def test_block_sends_a_message(webhook: Webhook) -> None:
     block = CustomWebhookNotificationBlock(
         name="any",
-        url=f"http://{webhook.at}/{SECRET}",
+        url=f"http://{webhook.netloc}/{SECRET}",
         json_data={"text": "{{subject}}: {{body}}", "key": "{{key}}"},
         secrets={"key": SECRET},
     )
     block.save(notify.BLOCK, overwrite=True)
     try:
-        telling()
+        notifying()
     finally:
         CustomWebhookNotificationBlock.delete(notify.BLOCK)
-    (message,) = webhook.got
+    (message,) = webhook.received
     assert message["text"].startswith("ramreel: a milestone: It plays better than random.")
     assert message["key"] == SECRET
     assert SECRET not in everything_in_prefect()
 
 
-def test_nobody_to_tell_is_said_once() -> None:
-    listener = Listener()
-    with before(listener):
-        assert telling(times=3) == "trained all the same"
-    (line,) = listener.heard
+def test_missing_receiver_is_logged_once() -> None:
+    sink = Recorder()
+    with use_sink(sink):
+        assert notifying(times=3) == "trained all the same"
+    (line,) = sink.lines
     assert "set RAMREEL_NOTIFY" in line
 
 
-@pytest.mark.parametrize("how", ["gone", "refusing", "no address"])
-def test_a_notifier_that_is_down_hurts_nothing(webhook: Webhook, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+@pytest.mark.parametrize("failure", ["unreachable", "refusing", "invalid address"])
+def test_failing_receiver_does_no_harm(webhook: Webhook, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     webhook.status = 500
     address = {
-        "gone": f"json://127.0.0.1:9/{SECRET}",
-        "refusing": f"json://{webhook.at}/{SECRET}",
-        "no address": SECRET,
+        "unreachable": f"json://127.0.0.1:9/{SECRET}",
+        "refusing": f"json://{webhook.netloc}/{SECRET}",
+        "invalid address": SECRET,
     }
-    monkeypatch.setenv(notify.ENVIRONMENT, address[how])
-    assert telling() == "trained all the same"
-    assert len(webhook.got) == (3 if how == "refusing" else 0), "tried three times"
+    monkeypatch.setenv(notify.ENVIRONMENT, address[failure])
+    assert notifying() == "trained all the same"
+    assert len(webhook.received) == (3 if failure == "refusing" else 0), "three attempts"
     assert SECRET not in everything_in_prefect()

@@ -39,7 +39,7 @@ def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         kinds = ", ".join(f"{n} {kind}" for kind, n in drawn.kinds.items())
         lines = [
             f"{drawn.states} states, {drawn.perturbations:,} changed bytes: {kinds}",
-            f"picture: {store.artifact_uri(drawn.run_id, drawn.sheet)}",
+            f"picture: {store.artifact_uri(drawn.run_id, drawn.poster)}",
             "`ramreel up` shows it in the browser",
         ]
         terminal.results(lines, drawn.model_dump())

@@ -15,7 +15,7 @@ from flows.cli.app import run
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store
 
-Judged = Callable[..., str]
+EvaluatedRun = Callable[..., str]
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def said(capfd: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, str]]]:
 def test_imported_run_is_compared_with_a_trained_one(
     store: Store,
     settings: RunSettings,
-    judged: Judged,
+    evaluated_run: EvaluatedRun,
     evaluations: Path,
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     (evaluations / "monitor.csv").write_text('#{"t_start": 1.0, "env_id": "ALE/Pong-v5"}\nr,l,t\n1.0,10,1\n3.0,10,2\n')
-    ours = judged(store, settings, {10: [1.0, 2.0], 20: [2.0, 3.0]}, "ours")
+    ours = evaluated_run(store, settings, {10: [1.0, 2.0], 20: [2.0, 3.0]}, "ours")
     asked = ["import", str(evaluations), "--env", "ALE/Pong-v5", "--approach", "sb3-ppo", "--seed", "4", "--json"]
     assert run(asked) == 0
     (imported,) = said(capfd)["runs"]

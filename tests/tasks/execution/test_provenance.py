@@ -1,4 +1,4 @@
-"""What was typed is kept, and no password with it."""
+"""The command line of a run is stored without passwords."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ from tasks.execution.provenance import command
         ("sqlite:////srv/some@one/mlflow.db", "sqlite:////srv/some@one/mlflow.db"),
     ],
 )
-def test_a_command_is_kept_without_passwords(address: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_is_stored_without_passwords(address: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/bin/ramreel", "train", "ALE/Pong-v5", "--tracking-uri", address])
     assert shlex.split(command()) == ["ramreel", "train", "ALE/Pong-v5", "--tracking-uri", kept]

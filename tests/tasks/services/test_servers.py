@@ -1,4 +1,4 @@
-"""`ramreel up` as it is typed: real servers that answer, and nothing left of them however it ends."""
+"""`ramreel up`: its servers answer, and no process is left however it ends."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks.services.servers import PortTakenError, serve
+from tasks.services.servers import PortError, serve
 from tasks.store import Store
 
-# Where pytest itself runs in the background, Ctrl-C is ignored by whatever it starts.
+# If pytest itself runs in the background, its child processes ignore Ctrl-C.
 UP = """\
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.__main__ import main
 main()
 """
-PATIENCE = 120
+TIMEOUT_SECONDS = 120
 
 
 def free_ports() -> tuple[int, int]:
@@ -43,15 +43,15 @@ def taken_port() -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Up:
-    """A `ramreel up` that has said that both servers are there."""
+    """A `ramreel up` whose servers are running."""
 
     process: subprocess.Popen[str]
-    said: list[str]
+    output: list[str]
     prefect: str
     mlflow: str
 
     def family(self) -> dict[int, str]:
-        """Everything that descends from it: process id → command."""
+        """Return the command lines of its descendants by process id."""
         rows = [row.split(None, 2) for row in ps("pid=,ppid=,command=").splitlines()]
         found: dict[int, str] = {}
         parents = {self.process.pid}
@@ -71,33 +71,33 @@ def alive(pids: set[int]) -> set[int]:
     return {int(pid) for pid, state in rows if not state.startswith("Z")} & pids
 
 
-def wait_until(true: Callable[[], object]) -> bool:
-    end = time.monotonic() + PATIENCE
-    while not true() and time.monotonic() < end:
+def wait_until(condition: Callable[[], object]) -> bool:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
-    return bool(true())
+    return bool(condition())
 
 
 def get(address: str) -> str:
-    with urllib.request.urlopen(address, timeout=30) as answer:
-        return str(answer.read().decode())
+    with urllib.request.urlopen(address, timeout=30) as response:
+        return str(response.read().decode())
 
 
 @pytest.fixture(scope="module")
 def first_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Empty at first; the databases that the first start makes are used again by the others."""
+    """An empty home; the databases created by the first start are reused."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture
 def up(first_home: Path) -> Iterator[Up]:
     prefect, mlflow = free_ports()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
     with ExitStack() as ending:
         process = ending.enter_context(
             subprocess.Popen(
                 [sys.executable, "-c", UP, "up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)],
-                env=kept | {"RAMREEL_HOME": str(first_home)},
+                env=environment | {"RAMREEL_HOME": str(first_home)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -105,15 +105,15 @@ def up(first_home: Path) -> Iterator[Up]:
         )
         ending.callback(process.kill)
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(3)]
-        yield Up(process, said, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
+        output = [process.stdout.readline() for _ in range(3)]
+        yield Up(process, output, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
 
 
 def ctrl_c(up: Up) -> None:
     up.process.send_signal(signal.SIGINT)
 
 
-def kill_at_once(up: Up) -> None:
+def kill(up: Up) -> None:
     up.process.kill()
 
 
@@ -126,40 +126,42 @@ def kill_mlflow(up: Up) -> None:
     ("end", "exit_code", "reason"),
     [
         (ctrl_c, 130, ""),
-        (kill_at_once, -signal.SIGKILL, ""),
+        (kill, -signal.SIGKILL, ""),
         (kill_mlflow, 1, "ramreel: MLflow's server ended with exit code -9"),
     ],
 )
-def test_both_servers_answer_and_end_with_it(up: Up, end: Callable[[Up], None], exit_code: int, reason: str) -> None:
-    assert up.said[0].split() == ["Prefect:", up.prefect]
-    assert up.said[1].split()[:2] == ["MLflow:", up.mlflow]
+def test_both_servers_answer_and_end_with_the_command(
+    up: Up, end: Callable[[Up], None], exit_code: int, reason: str
+) -> None:
+    assert up.output[0].split() == ["Prefect:", up.prefect]
+    assert up.output[1].split()[:2] == ["MLflow:", up.mlflow]
     assert get(f"{up.prefect}/api/health") == "true"
     assert get(f"{up.mlflow}/health") == "OK"
-    # Prefect's page asks this address for all that it shows.
+    # The UI sends its requests to this URL.
     assert json.loads(get(f"{up.prefect}/ui-settings"))["api_url"] == f"{up.prefect}/api"
     family = up.family()
     assert len(family) >= 4
 
     end(up)
-    _, errors = up.process.communicate(timeout=PATIENCE)
+    _, errors = up.process.communicate(timeout=TIMEOUT_SECONDS)
     assert up.process.returncode == exit_code
     assert reason in errors
     assert "Traceback" not in errors
     assert wait_until(lambda: not alive(set(family)))
 
 
-def test_a_second_ctrl_c_ends_a_worker_that_does_not_end_by_itself(up: Up) -> None:
+def test_second_ctrl_c_kills_a_worker_that_does_not_exit(up: Up) -> None:
     assert wait_until(lambda: "prefect worker" in " ".join(up.family().values()))
     family = up.family()
     (worker,) = (pid for pid, command in family.items() if "prefect worker" in command)
     try:
-        # A process that is stopped hears of no signal but SIGKILL.
+        # A stopped process handles no signal but SIGKILL.
         os.kill(worker, signal.SIGSTOP)
         assert wait_until(lambda: status(worker, "State") == "T")
         ctrl_c(up)
         assert wait_until(lambda: int(status(worker, "ShdPnd"), 16) & 1 << signal.SIGTERM - 1)
         ctrl_c(up)
-        _, errors = up.process.communicate(timeout=PATIENCE)
+        _, errors = up.process.communicate(timeout=TIMEOUT_SECONDS)
         assert up.process.returncode == 130
         assert "Traceback" not in errors
         assert wait_until(lambda: not alive(set(family)))
@@ -168,33 +170,33 @@ def test_a_second_ctrl_c_ends_a_worker_that_does_not_end_by_itself(up: Up) -> No
             os.kill(worker, signal.SIGKILL)
 
 
-def status(pid: int, of: str) -> str:
-    """What Linux says of a process: its state; in hexadecimal the signals that wait for it."""
+def status(pid: int, field: str) -> str:
+    """Return a field of /proc/PID/status: the state, or the pending signals in hexadecimal."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(line.split()[1] for line in lines if line.startswith(f"{of}:"))
+    return next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
 
 
 @pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port"])
-def test_a_taken_port_is_told_before_anything_starts(store: Store, option: str) -> None:
-    said: list[str] = []
+def test_port_in_use_is_refused_before_anything_starts(store: Store, option: str) -> None:
+    lines: list[str] = []
     with taken_port() as taken:
         prefect, mlflow = free_ports()
         if option == "--prefect-port":
             prefect = taken
         else:
             mlflow = taken
-        with pytest.raises(PortTakenError, match=rf"port {taken} is taken .*: choose another with {option}"):
-            serve(store, prefect_port=prefect, mlflow_port=mlflow, say=said.append)
-    assert said == []
+        with pytest.raises(PortError, match=rf"port {taken} is in use .*: choose another with {option}"):
+            serve(store, prefect_port=prefect, mlflow_port=mlflow, log=lines.append)
+    assert lines == []
 
 
 @pytest.mark.parametrize("port", [0, 70_000])
-def test_a_port_that_is_none_is_told(store: Store, port: int) -> None:
-    with pytest.raises(PortTakenError, match=f"--mlflow-port takes a port from 1 to 65535, got {port}"):
-        serve(store, prefect_port=free_ports()[0], mlflow_port=port, say=print)
+def test_invalid_port_is_refused(store: Store, port: int) -> None:
+    with pytest.raises(PortError, match=f"--mlflow-port must be a port from 1 to 65535, got {port}"):
+        serve(store, prefect_port=free_ports()[0], mlflow_port=port, log=print)
 
 
-def test_two_servers_want_two_ports(store: Store) -> None:
+def test_servers_need_different_ports(store: Store) -> None:
     port, _ = free_ports()
-    with pytest.raises(PortTakenError, match=f"port {port} is Prefect's already"):
-        serve(store, prefect_port=port, mlflow_port=port, say=print)
+    with pytest.raises(PortError, match=f"port {port} is Prefect's already"):
+        serve(store, prefect_port=port, mlflow_port=port, log=print)
