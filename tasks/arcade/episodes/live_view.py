@@ -85,13 +85,13 @@ def watch(
         NoDisplayError: No display is available.
         UnknownEnvironmentError: The game cannot be emulated.
     """
-    uniforms, twin = np.random.default_rng(action_seed), Emulator(game, seed) if uses_pixels(player) else None
-    observe, decide = ObservationBuilder(player, twin) if twin else None, player.start_episode()
+    uniforms, emulator = np.random.default_rng(action_seed), Emulator(game, seed) if uses_pixels(player) else None
+    observe, decide = ObservationBuilder(player, emulator) if emulator else None, player.start_episode()
     episode_return, steps, ended = 0.0, 0, False
     with _open(game, render_mode) as env:
         _, info = env.reset(seed=seed)
-        if twin:
-            twin.reset(seed)
+        if emulator:
+            emulator.reset(seed)
         while not ended and steps != max_steps:
             uniform = None if deterministic else float(uniforms.random())
             observation, previous = info["ram"], info["previous_ram"]
@@ -99,8 +99,8 @@ def watch(
                 observation, previous = observe(observation, episode_start=steps == 0)
             action = decide(observation, previous, uniform)
             _, reward, terminated, truncated, info = env.step(action)
-            if twin:
-                twin.step(action)
+            if emulator:
+                emulator.step(action)
             episode_return, steps, ended = episode_return + float(reward), steps + 1, terminated or truncated
     return episode_return
 

@@ -37,7 +37,7 @@ class Verification(Settings):
     first_difference: int | None
     message: str
     ale_py: str = Field(description="Version of ale-py the trace was made with")
-    ale_py_here: str = Field(description="Version of ale-py it was verified with")
+    ale_py_installed: str = Field(description="Version of ale-py it was verified with")
 
 
 def _replay_rendered(trace: Trace) -> Iterator[Step]:
@@ -111,10 +111,10 @@ def verify_decisions(trace: Trace, player: Player) -> Verification:
 
 
 def _verification(trace: Trace, steps: int, first_difference: int | None, problem: str) -> Verification:
-    here = ale_version()
+    installed = ale_version()
     other = (
-        f"; the trace was made with ale-py {trace.ale_py}, the installed version is {here}"
-        if trace.ale_py != here
+        f"; the trace was made with ale-py {trace.ale_py}, the installed version is {installed}"
+        if trace.ale_py != installed
         else ""
     )
     return Verification(
@@ -123,5 +123,5 @@ def _verification(trace: Trace, steps: int, first_difference: int | None, proble
         first_difference=first_difference,
         message=(problem or f"all {steps} steps agree") + other,
         ale_py=trace.ale_py,
-        ale_py_here=here,
+        ale_py_installed=installed,
     )

@@ -63,10 +63,10 @@ def small_pixels(n_envs: int = 3, n_steps: int = 16) -> ApproachSettings:
 
 @pytest.mark.parametrize("size", [(210, 160), (250, 160), (30, 20)])
 def test_downsampling_averages_equal_areas(size: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    frame = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     down, across = (84 // np.gcd(84, n) for n in size)
-    parts = picture.repeat(down, axis=0).repeat(across, axis=1).reshape(84, size[0] * down // 84, 84, -1)
-    assert (downsample(picture) == np.rint(parts.mean(axis=(1, 3)))).all()
+    parts = frame.repeat(down, axis=0).repeat(across, axis=1).reshape(84, size[0] * down // 84, 84, -1)
+    assert (downsample(frame) == np.rint(parts.mean(axis=(1, 3)))).all()
 
 
 @pytest.mark.parametrize(("env_id", "skip"), [("ALE/Asteroids-v5", 4), ("SeaquestNoFrameskip-v4", 1)])
@@ -78,14 +78,14 @@ def test_the_stack_holds_gymnasiums_max_pooled_frames(env_id: str, skip: int) ->
     frames = [env.reset(seed=5)[0]] * 2
     emulator.reset(5)
     stacker.reset()
-    pictures = [downsample(frames[0])] * 4
+    expected = [downsample(frames[0])] * 4
     differ = 0
     for action in np.random.default_rng(6).integers(emulator.n_actions, size=60).tolist():
-        assert (stacker.stack == np.stack(pictures[-4:])).all()
+        assert (stacker.stack == np.stack(expected[-4:])).all()
         frames += [env.step(action)[0] for _ in range(skip)]
         emulator.step(action)
         stacker.append()
-        pictures.append(downsample(np.maximum(*frames[-2:])))
+        expected.append(downsample(np.maximum(*frames[-2:])))
         differ += bool((frames[-2] != frames[-1]).any())
     assert differ > 20
     env.close()
@@ -167,17 +167,17 @@ def test_a_video_shows_the_observation_and_the_checkpoint_repeats_its_decisions(
     emulator = emulator_for_trace(trace)
     stacker = FrameStacker(emulator)
     with Mp4Decoder(path) as decoder:
-        pictures = [picture.copy() for picture in decoder]
+        frames = [frame.copy() for frame in decoder]
     for step in replay(trace, emulator=emulator):
         if step.number == trace.length:
             break
         stacker.append() if step.number else stacker.reset()
-        luma = Canvas(WIDTH, HEIGHT, frame=pictures[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
-        wanted = 16 + stacker.stack * (219 / 255)
-        newest = wanted[-1].repeat(176, axis=0).repeat(176, axis=1)[42::84, 42::84]
+        luma = Canvas(WIDTH, HEIGHT, frame=frames[4 * step.number + 2 * bool(step.number)]).luma.astype(int)
+        expected = 16 + stacker.stack * (219 / 255)
+        newest = expected[-1].repeat(176, axis=0).repeat(176, axis=1)[42::84, 42::84]
         assert np.abs(luma[54:230, 884:1060] - newest).mean() < 2, step.number
         for number, (y, x) in enumerate([(54, 1084), (54, 1176), (146, 1084), (146, 1176)]):
-            assert np.abs(luma[y : y + 84, x : x + 84] - wanted[number]).mean() < 2, (step.number, number)
+            assert np.abs(luma[y : y + 84, x : x + 84] - expected[number]).mean() < 2, (step.number, number)
 
 
 def test_stable_baselines3_loads_an_export_and_plays_the_same_actions(tmp_path: Path) -> None:

@@ -173,16 +173,16 @@ def first_difference(one: Trace, seed: int, actions: tuple[int, ...]) -> int | N
 def test_a_changed_action_is_detected_where_the_ram_first_differs(pong: Trace, at: int) -> None:
     action = 3 if pong.actions[at] in (0, 1, 4, 5) else 2  # LEFT instead of RIGHT or NOOP
     actions = tuple(int(str(each)) for each in other(pong.actions, at, action))
-    wanted = first_difference(pong, pong.seed, actions)
-    assert wanted is not None and wanted > at
-    assert verify(tampered(pong, actions=actions)).first_difference == wanted
+    expected = first_difference(pong, pong.seed, actions)
+    assert expected is not None and expected > at
+    assert verify(tampered(pong, actions=actions)).first_difference == expected
 
 
 @pytest.mark.parametrize("seed", [8, 9])
 def test_a_changed_seed_is_detected_where_the_ram_first_differs(pong: Trace, seed: int) -> None:
-    wanted = first_difference(pong, seed, pong.actions)
-    assert wanted is not None
-    assert verify(tampered(pong, seed=seed)).first_difference == wanted
+    expected = first_difference(pong, seed, pong.actions)
+    assert expected is not None
+    assert verify(tampered(pong, seed=seed)).first_difference == expected
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import pytest
 from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
 from tasks.arcade.episodes.head_to_head import (
     EpisodeSample,
+    HeadToHead,
     compare_head_to_head,
     describe_collapse,
     has_dropped,
     improvement_p_value,
 )
+from tasks.arcade.settings.base import parse_json
 from tasks.arcade.settings.evaluation import EvaluationSettings
 
 
@@ -99,3 +101,9 @@ def test_a_run_has_collapsed_when_most_of_its_gain_is_lost(means: tuple[int, ...
 def test_a_collapse_is_detected_after_many_checkpoints() -> None:
     rising = [evaluation(100 * at, 10 * at, seed=at) for at in range(1, 61)]
     assert "at step 6,000" in describe_collapse([*rising, evaluation(6100, 0, seed=99)])
+
+
+def test_a_result_with_the_former_summary_field_is_read() -> None:
+    result = compare_head_to_head(normal_sample(10, 1), None)
+    former = result.model_dump_json().replace('"summary"', '"words"')
+    assert parse_json(HeadToHead, former.encode()) == result

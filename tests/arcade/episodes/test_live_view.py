@@ -22,7 +22,7 @@ class RecordingPlayer:
 
     def __init__(self, n_actions: int) -> None:
         self.n_actions = n_actions
-        self.seen: list[tuple[bytes, bytes, int]] = []
+        self.inputs_and_actions: list[tuple[bytes, bytes, int]] = []
         self.uses_pixels = False
 
     def start_episode(self) -> ActionSelector:
@@ -30,7 +30,7 @@ class RecordingPlayer:
 
     def decide(self, ram: Ram, previous: Ram, uniform: float | None) -> int:
         action = ram[:8].sum(dtype=int) % self.n_actions if uniform is None else int(uniform * self.n_actions)
-        self.seen.append((ram.tobytes(), previous.tobytes(), int(action)))
+        self.inputs_and_actions.append((ram.tobytes(), previous.tobytes(), int(action)))
         return int(action)
 
 
@@ -44,7 +44,7 @@ def test_watch_plays_the_same_episode_as_play(env_id: str, deterministic: bool) 
     episode_return = watch(
         watched, game, 21, action_seed=22, deterministic=deterministic, render_mode="rgb_array", max_steps=150
     )
-    assert watched.seen == played.seen
+    assert watched.inputs_and_actions == played.inputs_and_actions
     assert episode_return == trace.episode_return
 
 
@@ -55,16 +55,16 @@ def test_a_player_on_pixels_observes_the_same_frame_stacks_as_in_play() -> None:
         player.uses_pixels = True
     play(played, game, 21, action_seed=22, deterministic=False, max_steps=40)
     watch(watched, game, 21, action_seed=22, deterministic=False, render_mode="rgb_array", max_steps=40)
-    assert {len(frame) for frame, *_ in played.seen} == {4 * 84 * 84}
-    assert len({frame for frame, *_ in played.seen}) > 30
-    assert watched.seen == played.seen
+    assert {len(frame) for frame, *_ in played.inputs_and_actions} == {4 * 84 * 84}
+    assert len({frame for frame, *_ in played.inputs_and_actions}) > 30
+    assert watched.inputs_and_actions == played.inputs_and_actions
 
 
 def test_watch_plays_the_episode_to_its_end() -> None:
     game = resolve("ALE/Pong-v5").model_copy(update={"max_episode_frames": 101})
     player = RecordingPlayer(6)
     watch(player, game, 1, action_seed=2, deterministic=False, render_mode="rgb_array")
-    assert len(player.seen) == 26
+    assert len(player.inputs_and_actions) == 26
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Asteroids-v5", "Seaquest-v0"])
@@ -117,4 +117,4 @@ def test_a_window_shows_the_same_episode(monkeypatch: pytest.MonkeyPatch) -> Non
     game, played, watched = resolve("ALE/Pong-v5"), RecordingPlayer(6), RecordingPlayer(6)
     play(played, game, 21, action_seed=22, deterministic=False, max_steps=10)
     watch(watched, game, 21, action_seed=22, deterministic=False, max_steps=10)
-    assert watched.seen == played.seen
+    assert watched.inputs_and_actions == played.inputs_and_actions
