@@ -58,8 +58,8 @@ def write_report(comparison_id: str, selection: RunSelection) -> ComparedRuns:
     """Log report, tables and metrics to MLflow, and create artifacts of the report in Prefect."""
     store = open_store()
     findings = with_clips(store, report.analyze(_comparison(store, selection)), comparison_id)
-    markdown = report.render_markdown(findings)
-    store.log_report(comparison_id, report.render_html(findings), markdown)
+    markdown = report.render_report_markdown(findings)
+    store.log_report(comparison_id, report.render_report_html(findings), markdown)
     for path, export in TABLES.items():
         store.log_bytes(comparison_id, export(findings), path)
     for step, figures in report.metrics_by_step(findings).items():

@@ -6,7 +6,6 @@ from tasks.arcade.external_runs.runs import (
     ExternalLog,
     ExternalRun,
     ExternalRunError,
-    ImportSettings,
     Source,
     printable_path,
 )
@@ -16,7 +15,6 @@ __all__ = [
     "ExternalLog",
     "ExternalRun",
     "ExternalRunError",
-    "ImportSettings",
     "Source",
     "printable_path",
     "read_external_log",

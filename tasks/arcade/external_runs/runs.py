@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.inputs.fields import Name, Seed
+from tasks.arcade.inputs.fields import Seed
 from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachId
@@ -53,16 +53,6 @@ class ExternalEvaluation(Settings):
 def printable_path(path: Path) -> str:
     """Return a path as text; bytes that are not valid UTF-8 are replaced."""
     return os.fsencode(path).decode(errors="replace")
-
-
-class ImportSettings(Settings):
-    """Input of an import."""
-
-    env_id: str
-    approach: ApproachId = Field(max_length=100)
-    seed: Seed = 0
-    name: Name | None = None
-    experiment: Name | None = None
 
 
 class ExternalRun(Settings):
@@ -130,9 +120,9 @@ def log_from_episodes(
         returns: return of each episode.
         lengths: steps of each episode; empty if unknown.
     """
-    curves = {"rollout/ep_rew_mean": downsample(steps, _running_mean(returns))}
+    curves = {"rollout/ep_rew_mean": downsample_curve(steps, _running_mean(returns))}
     if lengths:
-        curves["rollout/ep_len_mean"] = downsample(steps, _running_mean(lengths))
+        curves["rollout/ep_len_mean"] = downsample_curve(steps, _running_mean(lengths))
     last = ExternalEvaluation(
         step=steps[-1], returns=tuple(returns[-WINDOW:]), lengths=tuple(lengths[-WINDOW:]) if lengths else ()
     )
@@ -146,7 +136,7 @@ def _running_mean(values: Sequence[float]) -> list[float]:
     return [float(mean) for mean in means]
 
 
-def downsample(steps: Sequence[int], values: Sequence[float]) -> MetricCurve:
+def downsample_curve(steps: Sequence[int], values: Sequence[float]) -> MetricCurve:
     """Return at most `MAX_POINTS` evenly spread points including the last; the last value at a step counts."""
     points = sorted(dict(zip(steps, values, strict=True)).items())
     if len(points) > MAX_POINTS:

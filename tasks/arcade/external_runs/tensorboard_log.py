@@ -10,7 +10,7 @@ from tasks.arcade.external_runs.runs import (
     ExternalLog,
     ExternalRunError,
     Source,
-    downsample,
+    downsample_curve,
     log_from_episodes,
     printable_path,
     require_finite,
@@ -42,7 +42,7 @@ def read_event_files(files: list[Path], game: GameSettings) -> ExternalLog:
         of_tag.sort(key=lambda point: point[0])
     if _CLEANRL_RETURN in points:
         return _cleanrl_log(files, points)
-    curves = {tag: downsample(*zip(*points[tag], strict=True)) for tag in _SB3_TAGS if tag in points}
+    curves = {tag: downsample_curve(*zip(*points[tag], strict=True)) for tag in _SB3_TAGS if tag in points}
     if "rollout/ep_rew_mean" not in curves:
         raise ExternalRunError(f"{files[0]}: it contains neither rollout/ep_rew_mean nor {_CLEANRL_RETURN}")
     return ExternalLog(_sources(files, "rollout/ep_rew_mean"), curves)

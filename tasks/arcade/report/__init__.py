@@ -14,7 +14,7 @@ from tasks.arcade.report.embedded_videos import VideoRequest, fit_video_budget, 
 from tasks.arcade.report.findings import Findings, analyze, cautions, verdicts, worse
 from tasks.arcade.report.groups import Group, groups
 from tasks.arcade.report.mlflow_metrics import metrics_by_step
-from tasks.arcade.report.page import render_html, render_markdown
+from tasks.arcade.report.page import render_report_html, render_report_markdown
 from tasks.arcade.report.table_export import to_csv, to_parquet
 from tasks.arcade.report.tables import parameter_table, summary_rows
 
@@ -36,8 +36,8 @@ __all__ = [
     "groups",
     "metrics_by_step",
     "parameter_table",
-    "render_html",
-    "render_markdown",
+    "render_report_html",
+    "render_report_markdown",
     "select_videos",
     "summary_rows",
     "to_csv",

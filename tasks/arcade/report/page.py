@@ -33,7 +33,7 @@ MANY_RUNS = 12
 """With more runs, the table of single runs is collapsed."""
 
 
-def render_html(findings: Findings) -> str:
+def render_report_html(findings: Findings) -> str:
     """Render one self-contained HTML page; the result is deterministic."""
     drawn = figures(findings)
     return _render(
@@ -47,7 +47,7 @@ def render_html(findings: Findings) -> str:
     )
 
 
-def render_markdown(findings: Findings) -> str:
+def render_report_markdown(findings: Findings) -> str:
     """Render the sentences and tables of the report, without figures and videos."""
     return _render("report.md.j2", findings, _escape_markdown)
 

@@ -10,4 +10,4 @@ from tasks.arcade.report import Findings
 
 @pytest.fixture(scope="session")
 def page(two_approaches: Findings) -> str:
-    return report.render_html(two_approaches)
+    return report.render_report_html(two_approaches)

@@ -16,7 +16,7 @@ from tasks.arcade.report import RunView, checkpoint_row
 def test_sample_efficiency_is_a_line_with_its_interval(run: Run, compared: Compared) -> None:
     short = run("ppo", 1, 0, curve=((10_000, 4.0), (20_000, 6.0)))
     long = run("ppo", 0, 0, curve=((10_000, 0.0), (20_000, 2.0), (30_000, 9.0)))
-    html = report.render_html(compared(long, short))
+    html = report.render_report_html(compared(long, short))
     shade, middle = traces(html, "training")
     assert (shade["x"], shade["y"]) == ([10_000, 20_000, 20_000, 10_000], [4, 6, 2, 0])
     assert (middle["x"], middle["y"]) == ([10_000, 20_000], [2, 4])
@@ -26,7 +26,7 @@ def test_sample_efficiency_is_a_line_with_its_interval(run: Run, compared: Compa
 
 def test_single_run_has_an_interval_over_episodes(run: Run, row: Row, compared: Compared) -> None:
     alone = run("ppo", 0, 0, checkpoints=(row(20, [4, 4]), row(10, [1, 2, 3])))
-    points, middle = traces(report.render_html(compared(alone)), "evaluation")
+    points, middle = traces(report.render_report_html(compared(alone)), "evaluation")
     assert (points["x"], points["y"], middle["y"]) == ([10, 20], [2, 4], [2, 4])
     assert points["error_y"]["array"] == [pytest.approx(1), None]
     assert points["text"][1] == "mean 4.0, 2 episodes (2 distinct)"
@@ -38,27 +38,27 @@ def test_approach_whose_runs_share_no_step_has_no_line(run: Run, row: Row, compa
         return run("ppo", seed, 0, checkpoints=rows, curve=((step - 1000, 1.0), (step, 2.0)))
 
     apart = (run_to(0, 10_000), run_to(1, 90_000))
-    page = report.render_html(compared(*apart))
+    page = report.render_report_html(compared(*apart))
     assert "No data: the runs of no approach share a step." in Page(page).text
     assert [trace["x"] for trace in traces(page, "evaluation")] == [[10_000], [90_000]]
     assert [trace["showlegend"] for trace in traces(page, "evaluation")] == [True, False]
-    beside = report.render_html(compared(*apart, run("random", 0, -9)))
+    beside = report.render_report_html(compared(*apart, run("random", 0, -9)))
     assert Page(beside).text.count("No line: ppo (the runs share no step).") == 2
     assert {trace["legendgroup"] for trace in traces(beside, "training")} == {"random"}
-    assert "No line" not in Page(report.render_html(compared(run_to(0, 60_000), run("ppo", 1, 0)))).text
+    assert "No line" not in Page(report.render_report_html(compared(run_to(0, 60_000), run("ppo", 1, 0)))).text
 
 
 def test_published_scores_are_drawn_if_they_are_close_to_the_curves(run: Run, compared: Compared) -> None:
-    page = report.render_html(compared(run("ppo", 0, -15), run("ppo", 1, 12)))
+    page = report.render_report_html(compared(run("ppo", 0, -15), run("ppo", 1, 12)))
     assert page.count("Published scores: random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
     for name in ("training", "evaluation"):
         assert _reference_lines(page, name) == {"random -20.7": -20.7, "human 14.6": 14.6}
-    distant = report.render_html(compared(run("ppo", 0, 100, rom="seaquest", env_id="ALE/Seaquest-v5")))
+    distant = report.render_report_html(compared(run("ppo", 0, 100, rom="seaquest", env_id="ALE/Seaquest-v5")))
     assert "human 42,055" in distant
     assert "human 42,055" not in _reference_lines(distant, "evaluation"), "it would flatten the curves"
-    assert "Published" not in report.render_html(compared(run("ppo", 0, 1, rom="adventure")))
+    assert "Published" not in report.render_report_html(compared(run("ppo", 0, 1, rom="adventure")))
     scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalized=True)
-    assert _reference_lines(report.render_html(scored), "evaluation") == {"random": 0, "human": 1}
+    assert _reference_lines(report.render_report_html(scored), "evaluation") == {"random": 0, "human": 1}
 
 
 def _reference_lines(page: str, name: str) -> dict[str, float]:
@@ -67,13 +67,13 @@ def _reference_lines(page: str, name: str) -> dict[str, float]:
 
 
 def test_label_of_the_lowest_reference_line_has_room_below_it(run: Run, compared: Compared) -> None:
-    layout = _layout(report.render_html(compared(run("ppo", 0, -20), run("ppo", 1, 12))), "evaluation")
+    layout = _layout(report.render_report_html(compared(run("ppo", 0, -20), run("ppo", 1, 12))), "evaluation")
     lowest, topmost = layout["shapes"]
     assert lowest["label"]["text"] == "random -20.7"
     assert lowest["label"]["yanchor"] == "top"
     assert topmost["label"]["yanchor"] == "top", "of the topmost line, too"
     assert layout["yaxis"]["autorangeoptions"]["include"] < -22
-    far_above = _layout(report.render_html(compared(run("ppo", 0, 18), run("ppo", 1, 19))), "evaluation")
+    far_above = _layout(report.render_report_html(compared(run("ppo", 0, 18), run("ppo", 1, 19))), "evaluation")
     assert "autorangeoptions" not in far_above["yaxis"]
 
 
@@ -107,15 +107,15 @@ def test_speedup_is_reported_only_if_it_is_significant(run: Run, compared: Compa
     slow = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0))
     quick = seeds("ppo-tuned", 5, (10_000, 0.0), (20_000, 9.0), (100_000, 12.0))
     sentence = "ppo-tuned reaches the final return of ppo (9.0) after 20,000 steps instead of 100,000 (5.0x fewer)."
-    assert sentence in Page(report.render_html(compared(*slow, *quick))).text
+    assert sentence in Page(report.render_report_html(compared(*slow, *quick))).text
     baseline = seeds("ppo", 0, (10_000, 0.0), (100_000, 9.0), side="baseline")
     against = compared(*baseline, *quick, baseline="champion")
-    assert sentence.replace("of ppo", "of ppo (champion)") in Page(report.render_html(against)).text
+    assert sentence.replace("of ppo", "of ppo (champion)") in Page(report.render_report_html(against)).text
     late = seeds("ppo-tuned", 5, (10_000, 0.0), (200_000, 9.0))
     equal = seeds("ppo-tuned", 0, (10_000, 0.0), (20_000, 9.0), (100_000, 12.0))
     flat = seeds("random", 0, (10_000, 0.1), (100_000, 0.0))
     for runs in ((*slow, *late), (*equal, *slow), (slow[0], quick[0]), (*flat, *quick)):
-        assert "fewer)" not in Page(report.render_html(compared(*runs))).text
+        assert "fewer)" not in Page(report.render_report_html(compared(*runs))).text
 
 
 def test_eight_approaches_differ_in_color_or_dash(run: Run, compared: Compared) -> None:
@@ -127,7 +127,7 @@ def test_error_bars_are_not_negative(run: Run, compared: Compared) -> None:
     """Of nine episodes with return 0 and one with 100 that was played 41 times, the mean is the end of the interval."""
     row = checkpoint_row(10, [0.0] * 9 + [100.0] * 41, [*"abcdefghi", *"j" * 41])
     assert row.mean == row.high == 82
-    points, _ = traces(report.render_html(compared(run("ppo", 0, 0, checkpoints=(row,)))), "evaluation")
+    points, _ = traces(report.render_report_html(compared(run("ppo", 0, 0, checkpoints=(row,)))), "evaluation")
     assert points["error_y"]["array"] == [0]
     assert points["error_y"]["arrayminus"][0] > 0
 
@@ -139,7 +139,7 @@ def _unlearned(run: Run, row: Row, approach: str, seed: int, returns: list[float
 
 def test_unlearned_approach_is_a_horizontal_line(run: Run, row: Row, compared: Compared) -> None:
     unlearned = [_unlearned(run, row, "random", seed, [-21, -19 + seed]) for seed in range(3)]
-    page = report.render_html(compared(run("ppo", 0, 0), run("ppo", 1, 2), *unlearned))
+    page = report.render_report_html(compared(run("ppo", 0, 0), run("ppo", 1, 2), *unlearned))
     for name, first in (("training", 10_000), ("evaluation", 50_000)):
         shade, line = (trace for trace in traces(page, name) if trace["legendgroup"] == "random")
         assert (line["x"][0], line["x"][-1], set(line["y"])) == (first, 100_000, {-19.5})
@@ -163,14 +163,16 @@ def test_unlearned_run_has_its_interval_over_episodes(run: Run, row: Row, compar
         checkpoint.low,
         checkpoint.high,
     )
-    shade, line = (trace for trace in traces(report.render_html(found), "training") if trace["legendgroup"] == "random")
+    shade, line = (
+        trace for trace in traces(report.render_report_html(found), "training") if trace["legendgroup"] == "random"
+    )
     assert set(line["y"]) == {-19.667}
     assert (min(shade["y"]), max(shade["y"])) == (pytest.approx(checkpoint.low), pytest.approx(checkpoint.high))
 
 
 def test_unlearned_approaches_alone_have_no_training_figure(run: Run, row: Row, compared: Compared) -> None:
     both = compared(_unlearned(run, row, "random", 0, [1, 2]), _unlearned(run, row, "noop", 0, [0, 0]))
-    page = report.render_html(both)
+    page = report.render_report_html(both)
     assert "No data: no return was logged during training." in Page(page).text
     lines = [trace for trace in traces(page, "evaluation") if trace.get("showlegend")]
     assert [(trace["x"], trace["y"]) for trace in lines] == [([0, 100_000], [1.5, 1.5]), ([0, 100_000], [0, 0])]
@@ -182,7 +184,7 @@ def test_unlearned_approaches_are_in_tables_and_verdicts(run: Run, row: Row, com
     assert report.verdicts(found) == (
         "ppo is better than random: probability of improvement 1.00 (p = 0.029, 4 seeds each)",
     )
-    markdown = report.render_markdown(found)
+    markdown = report.render_report_markdown(found)
     assert "| random | 4 | 12 | 12 | -20.0 | -20.0 [" in markdown
     assert "| random-0 (random0id) | random | 0 | - | 3 | 3 |" in markdown
     assert not any("different steps" in sentence for sentence in report.cautions(found))
@@ -193,6 +195,6 @@ def test_unlearned_approaches_are_in_tables_and_verdicts(run: Run, row: Row, com
 def test_unlearned_run_does_not_extend_the_steps(run: Run, row: Row, compared: Compared) -> None:
     longer = run("random", 0, 0, learned=False, checkpoints=(row(900_000, [1, 2]),), curve=())
     found = compared(run("ppo", 0, 0), longer)
-    page = report.render_html(found)
+    page = report.render_report_html(found)
     assert max(max(trace["x"]) for trace in traces(page, "evaluation")) == 100_000
     assert set(report.metrics_by_step(found)) == {50_000, 100_000}

@@ -22,7 +22,7 @@ def test_headline_is_the_verdict(two_approaches: Findings, page: str) -> None:
     assert report.verdicts(two_approaches) == (sentence,)
     unbroken = sentence.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
     assert f'<p class="headline significant">{unbroken}</p>' in page
-    assert f"**{sentence}**" in report.render_markdown(two_approaches)
+    assert f"**{sentence}**" in report.render_report_markdown(two_approaches)
 
 
 def test_best_approach_is_compared_with_each_other_one(run: Run, compared: Compared) -> None:
@@ -33,7 +33,7 @@ def test_best_approach_is_compared_with_each_other_one(run: Run, compared: Compa
         f"Too few seeds to compare ppo-tuned and ppo: {between}",
         f"Too few seeds to compare ppo-tuned and random: {between}",
     )
-    assert '<p class="headline undecided">' in report.render_html(three)
+    assert '<p class="headline undecided">' in report.render_report_html(three)
 
 
 def test_best_checkpoint_is_reported_on_other_episodes_than_selected_it(run: Run, row: Row) -> None:
@@ -73,19 +73,19 @@ def test_best_checkpoints_have_the_same_estimate_as_last_ones(run: Run, row: Row
     def last(returns: list[float], seed: int, **more: Any) -> RunView:
         return run("ppo", seed, 0, checkpoints=(row(2, returns),), **more)
 
-    def found(make: Callable[..., RunView]) -> list[RunView]:
+    def on_pong(make: Callable[..., RunView]) -> list[RunView]:
         return [make([3.0 * seed + offset for offset in (0, 1, 2, 9)], seed) for seed in range(3)]
 
     def on_breakout(make: Callable[..., RunView]) -> list[RunView]:
         return [make([20.0 * seed + offset for offset in (0, 1, 2, 9)], seed, **breakout) for seed in range(3)]
 
-    (group,) = compared(*found(best_and_last)).groups
-    assert group.best == compared(*found(last)).groups[0].iqm
-    twice = compared(*found(best_and_last), best_and_last([30, 31], 0, run_id="again")).groups[0]
+    (group,) = compared(*on_pong(best_and_last)).groups
+    assert group.best == compared(*on_pong(last)).groups[0].iqm
+    twice = compared(*on_pong(best_and_last), best_and_last([30, 31], 0, run_id="again")).groups[0]
     assert twice.best is not None
     assert twice.best.n == twice.seeds == 3
-    games = compared(*found(best_and_last), *on_breakout(best_and_last), normalized=True).groups[0]
-    assert games.best == compared(*found(last), *on_breakout(last), normalized=True).groups[0].iqm
+    games = compared(*on_pong(best_and_last), *on_breakout(best_and_last), normalized=True).groups[0]
+    assert games.best == compared(*on_pong(last), *on_breakout(last), normalized=True).groups[0].iqm
     assert games.best is not None
     assert games.best.low is not None
 
@@ -93,10 +93,10 @@ def test_best_checkpoints_have_the_same_estimate_as_last_ones(run: Run, row: Row
 def test_every_approach_is_compared_with_the_baseline(run: Run, compared: Compared) -> None:
     champion = [run("ppo", seed, 5, side="baseline", run_id=f"c{seed}") for seed in range(4)]
     new = [run("ppo", seed, -15) for seed in range(4)]
-    held = compared(*new, *champion, baseline="champion")
-    assert report.verdicts(held) == (f"ppo (champion) is better than ppo: {CERTAIN} (p = 0.029, 4 seeds each)",)
-    assert report.worse(held)
-    assert '<p class="headline worse">' in report.render_html(held)
+    findings = compared(*new, *champion, baseline="champion")
+    assert report.verdicts(findings) == (f"ppo (champion) is better than ppo: {CERTAIN} (p = 0.029, 4 seeds each)",)
+    assert report.worse(findings)
+    assert '<p class="headline worse">' in report.render_report_html(findings)
     better = compared(*(run("ppo", seed, 15) for seed in range(4)), *champion, baseline="champion")
     assert report.verdicts(better) == (f"ppo is better than ppo (champion): {CERTAIN} (p = 0.029, 4 seeds each)",)
     assert not report.worse(better)
@@ -107,9 +107,9 @@ def test_agents_are_compared_over_episodes(run: Run, row: Row, compared: Compare
     def agent(level: float, **more: Any) -> RunView:
         return run("ppo", 0, 0, checkpoints=(row(9, [level + offset / 10 for offset in range(10)]),), **more)
 
-    held = compared(agent(0), agent(5, side="baseline", run_id="c"), baseline="champion")
-    assert report.verdicts(held) == (f"ppo (champion) is better than ppo: {CERTAIN} (p < 0.001, 10 episodes each)",)
-    assert report.worse(held)
+    findings = compared(agent(0), agent(5, side="baseline", run_id="c"), baseline="champion")
+    assert report.verdicts(findings) == (f"ppo (champion) is better than ppo: {CERTAIN} (p < 0.001, 10 episodes each)",)
+    assert report.worse(findings)
     same = compared(agent(5.05), agent(5, side="baseline", run_id="c"), baseline="champion")
     assert report.verdicts(same)[0].endswith(", 10 episodes each)")
     assert report.verdicts(same)[0].startswith("No significant difference between ")
@@ -125,19 +125,19 @@ def test_duplicate_episodes_of_several_seeds_are_no_evidence(run: Run, row: Row,
     assert verdict.startswith("No significant difference between ")
     assert verdict.endswith(", 5 episodes each)")
     own = run("noop", 9, 0, checkpoints=(same,), evaluated_here=False)
-    held = compared(*noop, own, few, baseline="champion")
-    assert report.verdicts(held)[0].endswith(", 10 and 5 episodes)"), "imported evaluations have no RAM digests"
+    findings = compared(*noop, own, few, baseline="champion")
+    assert report.verdicts(findings)[0].endswith(", 10 and 5 episodes)"), "imported evaluations have no RAM digests"
 
 
 def test_comparison_of_agents_is_a_caution(run: Run, row: Row, compared: Compared) -> None:
     champion = run("ppo", 0, 15, side="baseline", run_id="c")
-    held = compared(*(run("ppo", seed, 0) for seed in range(3)), champion, baseline="champion")
+    findings = compared(*(run("ppo", seed, 0) for seed in range(3)), champion, baseline="champion")
     caution = (
         "ppo and ppo (champion) are compared as trained agents, over their episodes, because one side has a single "
         "seed. The result does not generalize to other seeds."
     )
-    assert caution in report.cautions(held)
-    text = Page(report.render_html(held)).text
+    assert caution in report.cautions(findings)
+    text = Page(report.render_report_html(findings)).text
     assert caution in text
     assert "If one side has a single seed, P and p compare the trained agents over their distinct episodes" in text
     lone = compared(run("ppo", 0, 0), champion, baseline="champion")
@@ -166,10 +166,10 @@ def test_games_are_compared_in_human_normalized_scores(run: Run, row: Row, compa
         r"\(p = 0\.031, 2 games, 3 seeds each\)",
         sentence,
     )
-    text = Page(report.render_html(both)).text
+    text = Page(report.render_report_html(both)).text
     assert "Results by game" in text
     assert "breakout 30.5 (1.00) 1.7 (0.00) 1.7 30.5" in text
-    assert "| pong | 14.6 (1.00) | -20.7 (0.00) | -20.7 | 14.6 |" in report.render_markdown(both)
+    assert "| pong | 14.6 (1.00) | -20.7 (0.00) | -20.7 | 14.6 |" in report.render_report_markdown(both)
 
 
 def test_incomplete_games_are_a_caution(run: Run, compared: Compared) -> None:
@@ -231,7 +231,7 @@ def test_identical_episodes_of_several_seeds_are_duplicates(run: Run, compared: 
     assert (found.groups[0].episodes, found.groups[0].distinct_episodes) == (6, 2)
     assert found.groups[0].iqm == Estimate(-20.5, -20.5, -20.5, 3), "duplicates have no interval"
     assert "4 of 6 episodes are duplicates: their RAM is identical at every step." in report.cautions(found)
-    assert "| noop | 3 | 6 | 2 |" in report.render_markdown(found)
+    assert "| noop | 3 | 6 | 2 |" in report.render_report_markdown(found)
 
 
 def test_checkpoint_of_duplicates_has_no_interval() -> None:

@@ -57,7 +57,7 @@ def test_names_are_escaped_in_html(run: Run, compared: Compared, with_videos: Wi
         found = with_videos(compared(first, run("random", 0, 0), **more))
         (video, _), videos = found.videos["random0id"], dict(found.videos)
         videos["random0id"] = (video.model_copy(update={"full_video": name}),)
-        return Page(report.render_html(dataclasses.replace(found, videos=videos, omitted_videos=(name,))))
+        return Page(report.render_report_html(dataclasses.replace(found, videos=videos, omitted_videos=(name,))))
 
     malicious, good = render(MALICIOUS), render("good")
     assert sorted(malicious.tags) == sorted(good.tags)
@@ -69,7 +69,7 @@ def test_names_are_escaped_in_html(run: Run, compared: Compared, with_videos: Wi
 def test_names_are_escaped_in_figures(run: Run, compared: Compared) -> None:
     name = "<b>&lt;"
     runs = [run("ppo", seed, 1).model_copy(update={"approach": name, "run_name": name}) for seed in (0, 1)]
-    html = report.render_html(compared(*runs, run("random", 0, 0)))
+    html = report.render_report_html(compared(*runs, run("random", 0, 0)))
     for figure in ("training", "evaluation", "finals", "pairs", "profile", "actions", "seeds"):
         for trace in traces(html, figure):
             for key in ("name", "hovertemplate"):
@@ -79,7 +79,7 @@ def test_names_are_escaped_in_figures(run: Run, compared: Compared) -> None:
 def test_names_are_escaped_in_markdown(run: Run, compared: Compared) -> None:
     def render(name: str) -> str:
         first = run("ppo", 0, 1).model_copy(update={"run_name": name, "approach": name, "parameters": {name: name}})
-        markdown = report.render_markdown(compared(first, run("random", 0, 0), title=name))
+        markdown = report.render_report_markdown(compared(first, run("random", 0, 0), title=name))
         return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown))
 
     malicious, good = render(MALICIOUS + "\n\n# heading"), render("good")
@@ -88,7 +88,7 @@ def test_names_are_escaped_in_markdown(run: Run, compared: Compared) -> None:
 
 
 def test_markdown_has_the_results(two_approaches: Findings) -> None:
-    lines = report.render_markdown(two_approaches).splitlines()
+    lines = report.render_report_markdown(two_approaches).splitlines()
     row = next(line for line in lines if line.startswith("| ppo-tuned | 4 "))
     assert re.fullmatch(
         r"\| ppo-tuned \| 4 \| 16 \| 16 \| 9\.0 \| 9\.0 \[[67]\.\d, 1[01]\.\d\] \| 9\.5 \[\d.*\] \|", row
@@ -123,7 +123,7 @@ def test_summary_rows_are_plain_and_best_first(two_approaches: Findings) -> None
 
 def test_missing_results_are_named(run: Run, compared: Compared) -> None:
     bare = run("ppo", 0, 0, checkpoints=(), curve=(), cost=Cost(), commit=None, versions={}, actions=())
-    page = Page(report.render_html(compared(bare)))
+    page = Page(report.render_report_html(compared(bare)))
     for sentence in (
         "No results yet: no checkpoint has been evaluated",
         "No data: no return was logged during training.",
@@ -134,14 +134,14 @@ def test_missing_results_are_named(run: Run, compared: Compared) -> None:
         assert sentence in page.text
     assert page.scripts == []
     assert report.summary_rows(compared(bare).groups)[0]["iqm_return"] is None
-    assert "No results yet" in report.render_markdown(compared(bare))
+    assert "No results yet" in report.render_report_markdown(compared(bare))
 
 
 def test_run_without_evaluation_is_included(run: Run, compared: Compared) -> None:
     both = compared(run("ppo", 0, 0, checkpoints=()), run("random", 0, 3))
     assert report.verdicts(both) == ("random: interquartile mean return 5.5 (1 seed)",)
     assert [group.approach for group in both.groups] == ["random", "ppo"]
-    page = report.render_html(both)
+    page = report.render_report_html(both)
     assert {trace["legendgroup"] for trace in traces(page, "training")} == {"random", "ppo"}
     assert {trace["legendgroup"] for trace in traces(page, "evaluation")} == {"random"}
 
@@ -164,7 +164,7 @@ def test_video_budget_keeps_the_last_first_and_middle_video(limit: int, steps: l
 def test_page_with_many_videos_is_below_15_mb(run: Run, compared: Compared) -> None:
     found = compared(run("ppo", 0, 0), run("random", 0, 0))
     videos = {one.run_id: _videos(10, 900_000) for one in found.comparison.runs}
-    html = report.render_html(dataclasses.replace(found, videos=videos))
+    html = report.render_report_html(dataclasses.replace(found, videos=videos))
     assert Page(html).tags.count("video") >= 6
     assert len(html.encode()) < 15_000_000
 
@@ -192,7 +192,7 @@ def test_clip_links_to_the_full_video(run: Run, compared: Compared, mp4: bytes) 
     video = {"step": 250_000, "episode_return": 4, "mp4": mp4, "frames": 90, "episode_frames": 5400, "fps": 60}
     views = (VideoView(**video, full_video="../../run/videos/step-000250000.mp4"),)  # type: ignore[arg-type]
     found = compared(run("ppo", 0, 0))
-    html = report.render_html(dataclasses.replace(found, videos={found.comparison.runs[0].run_id: views}))
+    html = report.render_report_html(dataclasses.replace(found, videos={found.comparison.runs[0].run_id: views}))
     assert "step 250,000 · return 4 · first 2 s of 90 s" in Page(html).text
     assert 'data-file="../../run/videos/step-000250000.mp4"' in html
 
@@ -209,7 +209,7 @@ def test_parameter_table_has_a_column_per_approach_or_run(run: Run, compared: Co
 def test_cost_is_the_mean_per_run_and_the_total(run: Run, compared: Compared) -> None:
     both = compared(run("ppo", 0, 0), run("ppo", 1, 0, cost=Cost(wall_seconds=240)))
     assert total_cost(both.comparison.runs) == Cost(wall_seconds=360, cpu_seconds=200)
-    assert "ppo 100,000 3 min 3 min 1,234" in Page(report.render_html(both)).text
+    assert "ppo 100,000 3 min 3 min 1,234" in Page(report.render_report_html(both)).text
 
 
 def test_inconsistent_values_raise(row: Row, compared: Compared) -> None:
@@ -224,7 +224,7 @@ def test_inconsistent_values_raise(row: Row, compared: Compared) -> None:
 
 
 def test_rendering_is_deterministic(two_approaches: Findings, page: str) -> None:
-    assert report.render_html(two_approaches) == page
+    assert report.render_report_html(two_approaches) == page
 
 
 def test_metrics_have_the_final_results_at_the_last_step(two_approaches: Findings) -> None:

@@ -34,7 +34,7 @@ def page(
     """One run of each approach, with videos of two checkpoints."""
     runs = [one for one in two_approaches.comparison.runs if one.seed == 0]
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.render_html(with_videos(compared(*runs))), "utf-8")
+    path.write_text(report.render_report_html(with_videos(compared(*runs))), "utf-8")
     return path
 
 
