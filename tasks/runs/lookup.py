@@ -20,7 +20,7 @@ _EVALUATION_TAG = "ramreel.evaluation"
 
 
 def resolve(store: Store, reference: str) -> str:
-    """Return the run id that a reference stands for; a full run id is returned as it is.
+    """Return the run id of a reference, within a flow: a full run id was looked up before, and is returned as it is.
 
     Raises:
         StoreError: no run matches, or several do.
@@ -68,7 +68,7 @@ def find_checkpoint(store: Store, reference: str, step: int | None) -> StoredChe
     Raises:
         StoreError: no run matches the reference, or several do, or the run has no such checkpoint.
     """
-    return store.checkpoints_at(resolve(store, reference), None if step is None else (step,))[-1]
+    return store.checkpoints_at(store.resolve_run(reference), None if step is None else (step,))[-1]
 
 
 def load_checkpoint(store: Store, stored: StoredCheckpoint) -> Checkpoint:

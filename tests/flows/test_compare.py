@@ -88,3 +88,17 @@ def test_clips_are_added_without_repeating_the_statistics(small: TrainSettings, 
     assert with_videos.groups is findings.groups
     assert with_videos.pairs is findings.pairs
     assert with_videos.groups[0].iqm is iqm
+
+
+@pytest.mark.parametrize("command", ["compare", "reel", "record"])
+def test_deleted_run_is_refused(
+    command: str,
+    store: Store,
+    settings: RunSettings,
+    evaluated_run: EvaluatedRun,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run_id = evaluated_run(store, settings, {10: [1.0]})
+    store._client.delete_run(run_id)
+    assert run([command, run_id]) == 2
+    assert f"no run '{run_id}'" in capfd.readouterr().err

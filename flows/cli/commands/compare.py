@@ -24,9 +24,13 @@ def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = F
 
     store = open_checked_store(tracking_uri)
     with validating():
-        selected = select_runs(store, settings.runs, settings.against, normalized=settings.normalized)
-    baseline = settings.against if settings.against == (CHAMPION,) else selected.baseline
-    settings = settings.model_copy(update={"runs": selected.runs, "against": baseline})
+        run_ids = tuple(map(store.resolve_run, settings.runs))
+        champion = settings.against == (CHAMPION,)
+        baseline = settings.against if champion else tuple(map(store.resolve_run, settings.against))
+        selected = select_runs(store, run_ids, baseline, normalized=settings.normalized)
+    settings = settings.model_copy(
+        update={"runs": selected.runs, "against": baseline if champion else selected.baseline}
+    )
     configure_prefect()
     with flow_session("flows.compare", as_json, quiet) as terminal:
         from flows.compare import compare as flow

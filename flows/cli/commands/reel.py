@@ -16,7 +16,7 @@ def reel(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fals
 
     store = open_checked_store(tracking_uri)
     with validating():
-        selection = select_checkpoints(store, settings.runs)
+        selection = select_checkpoints(store, tuple(map(store.resolve_run, settings.runs)))
         find_ffmpeg()
     settings = settings.model_copy(update={"runs": tuple(side.run_id for side in selection.sides)})
     configure_prefect()

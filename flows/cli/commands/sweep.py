@@ -17,10 +17,10 @@ def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
 
     store = open_checked_store(tracking_uri)
     with validating():
-        tuning.parameters(settings)
+        tuning.searched_parameters(settings)
         resolve(settings.env_id)
         if study_file(store).exists():
-            with tuning.opened(study_file(store), settings):
+            with tuning.open_study(study_file(store), settings):
                 pass
     configure_prefect()
     with flow_session("flows.sweep", as_json, quiet) as terminal:
