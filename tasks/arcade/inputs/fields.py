@@ -55,6 +55,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 
+CheckpointInterval = Annotated[
+    int, Field(title="Checkpoint interval", ge=1, description="Environment steps between checkpoints")
+]
+
 Workers = Annotated[
     int | None, Field(title="Workers", ge=1, le=256, description="Worker processes (default: one per CPU core)")
 ]

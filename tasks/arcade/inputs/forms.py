@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from tasks.arcade.inputs.fields import (
     Approach,
     ApproachName,
+    CheckpointInterval,
     EnvId,
     Experiment,
     Name,
@@ -44,21 +45,25 @@ class TrainingSettings(_GameSettings):
     after this one shows that base's fields first.
     """
 
-    steps: Steps = Field(default=1_000_000, description="Total environment steps of each training run")
-    checkpoint_every: int = Field(default=100_000, ge=1, description="Environment steps between checkpoints")
+    steps: Steps = Field(default=1_000_000, description="Total environment steps per training run")
+    checkpoint_every: CheckpointInterval = 100_000
     n_envs: int | None = Field(
-        default=None, ge=1, le=1024, description="Number of parallel environments (default: the approach's)"
+        default=None,
+        title="Environments",
+        ge=1,
+        le=1024,
+        description="Number of parallel environments (default: the approach's)",
     )
     workers: Workers = None
     experiment: Experiment = None
 
 
-class _ApproachSettings(_GameSettings):
+class _ApproachAndSeed(_GameSettings):
     approach: Approach = Field(default="ppo-tuned", description="Named approach, or a user-defined one")
     seed: Seed = Field(default=0, description="Training seed")
 
 
-class TrainSettings(TrainingSettings, _ApproachSettings):
+class TrainSettings(TrainingSettings, _ApproachAndSeed):
     """Train an approach on a game."""
 
     name: Name | None = Field(default=None, description="Run name in MLflow (default: approach and seed)")
@@ -166,8 +171,8 @@ class LearningBenchmarkSettings(Settings):
         default=("ppo-tuned", "ppo", "random"), min_length=1, description="Named approaches"
     )
     seeds: tuple[Seed, ...] = Field(default=(1, 2, 3), min_length=1, description="Training seeds")
-    steps: Steps = Field(default=2_000_000, description="Total environment steps of each training run")
-    checkpoint_every: int = Field(default=250_000, ge=1, description="Environment steps between checkpoints")
+    steps: Steps = Field(default=2_000_000, description="Total environment steps per training run")
+    checkpoint_every: CheckpointInterval = 250_000
     episodes: int = Field(
         default=FRESH_EPISODES,
         ge=1,
@@ -243,7 +248,11 @@ class FollowUpSettings(Settings):
 
     run: RunReference
     earlier: int = Field(
-        default=5, ge=0, le=100, description="Number of earlier training runs of the game in the comparison"
+        default=5,
+        title="Earlier runs",
+        ge=0,
+        le=100,
+        description="Number of earlier training runs of the game in the comparison",
     )
 
     @property
@@ -267,7 +276,10 @@ class RetrainSettings(Settings):
     workers: Workers = None
     cool_down_hours: float = Field(default=24, ge=0, description="Minimum hours between two retraining runs of a game")
     at_most: int = Field(
-        default=3, ge=1, description="Maximum number of retraining runs per champion, after which a person is notified"
+        default=3,
+        title="Maximum runs",
+        ge=1,
+        description="Maximum number of retraining runs per champion, after which a person is notified",
     )
 
     @property

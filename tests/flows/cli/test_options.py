@@ -134,3 +134,13 @@ def test_field_of_an_error_is_named_as_its_option() -> None:
     assert option_name("TrainSettings", ("env_id",)) == "ENV"
     assert option_name("CompareSettings", ("runs", 0)) == "RUN..."
     assert option_name("RunSettings", ("checkpoint_every",)) == "--checkpoint-every"
+
+
+@pytest.mark.parametrize(
+    ("words", "candidate"), [(["--approach", "ppo-t"], "ppo-tuned\t"), (["ALE/Po"], "ALE/Pong-v5\n")]
+)
+def test_completion_offers_approaches_and_environments(
+    words: list[str], candidate: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(["__complete", "train", *words])
+    assert f"\n{candidate}" in capfd.readouterr().out
