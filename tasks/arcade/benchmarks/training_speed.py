@@ -46,7 +46,7 @@ _DEFAULT_ENVS = 8
 
 
 class BenchmarkError(RamreelError):
-    """A contender failed; the message says which one, and how it ended."""
+    """A contender failed; the message names it and the reason."""
 
 
 class TrainingSpeedSettings(Settings):

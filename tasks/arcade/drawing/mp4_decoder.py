@@ -1,7 +1,7 @@
 """Decoder of a video's frames, by PyAV.
 
-H.264 decoding is specified to the bit, so frames are those that any other decoder returns; compared with piping them
-from the ffmpeg executable, this takes a third of the CPU time. imageio's PyAV plugin is not used because it cannot
+H.264 decoding is specified bit-for-bit, so every decoder returns the same frames; this one takes a third of the CPU
+time of piping them from the ffmpeg executable. imageio's PyAV plugin is not used because it cannot
 return the planes of I420, only images converted from them.
 """
 

@@ -30,7 +30,7 @@ from tasks.arcade.drawing.ffmpeg import FFMPEG_ADVICE, TIMEOUT_SECONDS, exit_rea
 from tasks.arcade.drawing.video_format import AudioSamples, I420Frame, VideoError, VideoFormat
 
 _POLL_SECONDS = 0.5
-"""How often the error output of an ffmpeg that accepts no frame is checked."""
+"""Interval between checks of the error output of an ffmpeg that accepts no frame."""
 _PIPE_BYTES = 1024 * 1024
 """Capacity of the pipe to ffmpeg: the most that Linux grants an unprivileged process."""
 _AUDIO_RATE = 32_000
@@ -98,7 +98,7 @@ class Mp4Encoder:
     def _start(self, arguments: list[str], stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
         command = [self._ffmpeg.path, "-loglevel", "error", "-nostats", "-y", *arguments]
         try:
-            # A process group of its own: Ctrl-C interrupts this process, which then ends ffmpeg.
+            # A separate process group: Ctrl-C interrupts this process, which then ends ffmpeg.
             process = subprocess.Popen(
                 command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=self._error_log, bufsize=0, process_group=0
             )
@@ -191,7 +191,7 @@ class Mp4Encoder:
             raise self._error(f"the video was not written ({error.strerror})") from None
 
     def _mux_audio(self) -> None:
-        """Encode the sound and mux it with the frames, which are copied as they are."""
+        """Encode the sound and mux it with the encoded frames, which are copied."""
         self._audio.flush()
         self._audio.seek(0)
         rate = self.video_format.frame_rate * self.video_format.samples_per_frame

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 Coverage = npt.NDArray[np.uint8]
-"""How much of each pixel is covered by text, 0 to 255: uint8 of shape (height, width)."""
+"""Coverage of each pixel by text, 0 to 255: uint8 of shape (height, width)."""
 Font = Literal["Inter-Medium", "Inter-SemiBold", "JetBrainsMono-Medium", "JetBrainsMono-Bold"]
 
 _FONTS = Path(__file__).parent / "fonts"

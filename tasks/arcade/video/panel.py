@@ -181,7 +181,7 @@ class _PixelsView:
     """Draws the stacked frames of a policy on pixels."""
 
     def __init__(self, canvas: Canvas, outlined: bool) -> None:
-        _draw_heading(canvas, 20, "STACKED FRAMES")
+        _draw_heading(canvas, 20, "FRAME STACK")
         box = Box(_LEFT + _HEADING_WIDTH, 20, _WIDTH - _HEADING_WIDTH, 20)
         Label(canvas, box, "Inter-Medium", 12, SOFT, "right").set("newest frame, and the last four")
         self._frames = StackedFrames(canvas, _LEFT, 54)

@@ -127,5 +127,5 @@ def _rescale(q_values: Vector) -> Vector:
 
 
 def _format_q_value(q_value: float) -> str:
-    """Return three digits, which fit beside a bar."""
+    """Return three digits, the number that fits next to a bar."""
     return with_minus_sign(f"{q_value:+.{2 if abs(q_value) < 9.995 else 1 if abs(q_value) < 99.95 else 0}f}")

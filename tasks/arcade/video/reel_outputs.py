@@ -1,4 +1,4 @@
-"""Outputs of a reel: its episodes, two videos, an animation. Each runs in a process of its own."""
+"""Outputs of a reel: its episodes, two videos, an animation. Each runs in a separate process."""
 
 from __future__ import annotations
 

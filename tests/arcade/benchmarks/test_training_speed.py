@@ -37,9 +37,7 @@ def small_approach() -> ApproachSettings:
 
 def test_every_contender_is_measured_in_every_round() -> None:
     lines: list[str] = []
-    settings = TrainingSpeedSettings(
-        game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2, rounds=1, steps=128
-    )
+    settings = small_settings(128)
     speed = measure_training(settings, lines.append)
     assert list(speed.rounds) == [RAMREEL, DUMMY, SUBPROC, SB3_DEFAULTS, EMULATOR]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
@@ -74,9 +72,7 @@ def test_too_few_steps_for_a_contender_are_rejected(workers: int, steps: int, mi
 
 
 def test_a_killed_emulator_process_ends_the_benchmark_with_one_line() -> None:
-    settings = TrainingSpeedSettings(
-        game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2, rounds=1, steps=64
-    )
+    settings = small_settings(64)
 
     def kill_one() -> None:
         while len(children := mp.active_children()) < 2:

@@ -1,4 +1,4 @@
-"""Decoded frames are those of the ffmpeg executable; what is not a plain MP4 is rejected in one line."""
+"""Decoded frames are those of the ffmpeg executable; other files are rejected with one line."""
 
 from __future__ import annotations
 

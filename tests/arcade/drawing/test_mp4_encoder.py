@@ -74,7 +74,7 @@ def test_first_and_last_sound_are_within_a_frame_of_the_emulators(game: str, tmp
     assert len(decoded) / RATE == pytest.approx(len(sounds) / fps, abs=2 / fps), "as long as the frames"
     expected = np.flatnonzero(emitted)[[0, -1]] / SAMPLES_PER_FRAME
     found = np.flatnonzero(np.abs(decoded) > 0.1 * np.abs(decoded).max())[[0, -1]] / RATE * fps
-    assert expected[1] - expected[0] > 60, "there is sound, for a while"
+    assert expected[1] - expected[0] > 60, "the sound lasts for a while"
     assert np.abs(found - expected).max() < 1, "frames"
     indices = (np.arange(len(decoded)) / RATE * fps * SAMPLES_PER_FRAME).astype(int).clip(0, len(emitted) - 1)
     assert np.corrcoef(emitted[indices], decoded)[0, 1] > 0.9, "and it is the same sound"

@@ -40,12 +40,11 @@ def test_a_clipped_feature_has_no_gradient() -> None:
     ram = previous.copy()
     static = int(np.argmin(statistics.deviation))
     ram[static] = previous[static] = (int(statistics.mean[static]) + 100) % 256
-    policy = torch_policy(network, Features(MOVERS, statistics).size)
-    gradient = Saliency(MOVERS, statistics, network, weights_as_arrays(policy))(ram, previous, ACTION)
-    weight = weights_as_arrays(policy)["action_net.weight"][:, 128 + static]
-    logits = NetworkPolicy(
-        network, weights_as_arrays(policy)["action_net.weight"].shape[1], weights_as_arrays(policy)
-    ).logits(Features(MOVERS, statistics)(ram[None], previous[None]))[0]
+    features = Features(MOVERS, statistics)
+    weights = weights_as_arrays(torch_policy(network, features.size))
+    gradient = Saliency(MOVERS, statistics, network, weights)(ram, previous, ACTION)
+    weight = weights["action_net.weight"][:, 128 + static]
+    logits = NetworkPolicy(network, features.size, weights).logits(features(ram[None], previous[None]))[0]
     odds = np.exp(logits - logits.max())
     by_difference = (weight[ACTION] - weight @ odds / odds.sum()) * MOVERS.static_byte_gain / MOVERS.difference_scale
     assert gradient[static] == pytest.approx(by_difference, rel=1e-4), "only the value is clipped"

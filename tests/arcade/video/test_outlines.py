@@ -1,4 +1,4 @@
-"""Outlines surround what the salient bytes move; the embedded trace lists them, and another list is detected."""
+"""Outlines surround the objects that salient bytes move; the embedded trace lists them, and another list is detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A panel shows what the policy observes and decides at each step, checked on decoded frames."""
+"""A panel shows the observation and the policy's decision at each step, checked on decoded frames."""
 
 from __future__ import annotations
 
