@@ -1,4 +1,4 @@
-"""The same networks and features in torch, by whose autograd ours are judged."""
+"""The same networks and features in torch, as a reference for forward passes and gradients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
-# Clips that no whole number of steps lands on: at a kink there is no derivative.
+# Clips that no integer difference hits exactly, because the gradient is undefined at a kink.
 MOVERS = FeatureSettings(kind="standardized", moving_bytes=8, difference_scale=8.0, clip=1.9)
 FEATURES = {
     "scaled": FeatureSettings(kind="scaled"),
@@ -37,7 +37,7 @@ def torch_policy(network: NetworkSettings, n_features: int = 256) -> RamPolicy:
 
 def some_statistics(settings: FeatureSettings) -> Statistics:
     rng = np.random.default_rng(3)
-    # A few bytes that hardly move, so that others stand far outside what was seen.
+    # Some bytes hardly vary, so that other values are far out of range and clipped.
     seen = (rng.normal(128, rng.uniform(0.5, 60, 128), (500, 128)) % 256).astype(np.uint8)
     statistics = Statistics.empty().updated(seen)
     moving_bytes = (5, 17, 9, 100, 101) if settings.moving_bytes else ()
@@ -51,11 +51,16 @@ def two_rams(seed: int = 0) -> tuple[Ram, Ram]:
 
 
 def by_torch(
-    settings: FeatureSettings, statistics: Statistics, policy: RamPolicy, ram: Ram, previous: Ram, *remembered: object
+    settings: FeatureSettings,
+    statistics: Statistics,
+    policy: RamPolicy,
+    ram: Ram,
+    previous: Ram,
+    *recurrent_arguments: object,
 ) -> Ram:
-    """The features once more, in torch and in float64, so that autograd goes through them.
+    """Return the gradient of the log-probability by the RAM, with the features reimplemented in torch and float64.
 
-    What a recurrent policy remembers, and whether an episode starts, is the rest of what it is given.
+    For a recurrent policy, LSTM states and episode starts follow the other arguments.
     """
     byte = torch.tensor(ram.astype(np.float64), requires_grad=True)
     bits = torch.tensor(np.unpackbits(np.concatenate([ram, previous])).astype(np.float64), requires_grad=True)
@@ -66,13 +71,13 @@ def by_torch(
             features = bits
         case "standardized":
             wrapped = torch.tensor((ram - previous).view(np.int8) - ram.astype(np.float64)) + byte
-            own = (byte - torch.tensor(statistics.mean)) / torch.tensor(statistics.deviation)
+            standardized = (byte - torch.tensor(statistics.mean)) / torch.tensor(statistics.deviation)
             pairs = [(a, b) for i, a in enumerate(statistics.moving_bytes) for b in statistics.moving_bytes[i + 1 :]]
             gaps = torch.stack([byte[a] - byte[b] for a, b in pairs]) if pairs else torch.zeros(0)
             lines = [(gaps / scale).clamp(-settings.clip, settings.clip) for scale in settings.gap_scales]
             turns = [gaps * 2 * torch.pi / period for period in settings.gap_periods]
             waves = [wave(turn) for turn in turns for wave in (torch.sin, torch.cos)]
-            room = (
+            n_gap_features = (
                 (len(settings.gap_scales) + 2 * len(settings.gap_periods))
                 * settings.moving_bytes
                 * (settings.moving_bytes - 1)
@@ -82,12 +87,17 @@ def by_torch(
                 (128,), settings.static_byte_gain if statistics.moving_bytes else 1.0, dtype=torch.float64
             )
             gain[list(statistics.moving_bytes)] = 1
-            clipped = [part.clamp(-settings.clip, settings.clip) for part in (own, wrapped / settings.difference_scale)]
+            clipped = [
+                part.clamp(-settings.clip, settings.clip)
+                for part in (standardized, wrapped / settings.difference_scale)
+            ]
             features = torch.cat([part * gain for part in clipped])
             if settings.moving_bytes:
-                told = torch.cat([*lines, *waves])
-                features = torch.cat([features, told, torch.zeros(room - len(told), dtype=torch.float64)])
-    _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]), *remembered)
+                gap_features = torch.cat([*lines, *waves])
+                features = torch.cat(
+                    [features, gap_features, torch.zeros(n_gap_features - len(gap_features), dtype=torch.float64)]
+                )
+    _, log_prob, _ = policy.evaluate_actions(features[None], torch.tensor([ACTION]), *recurrent_arguments)
     log_prob.sum().backward()
     if settings.kind == "bits":
         return np.linalg.norm(bits.grad.numpy()[:1024].reshape(128, 8), axis=1)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 learns from the workers' rollouts as from its own, and the same seed is the same run."""
+"""Stable-Baselines3 trains on the workers' rollouts as on its own; the same seed gives the same run."""
 
 import re
 from pathlib import Path
@@ -44,18 +44,18 @@ LEARNING = [name for name in APPROACHES if name not in ("random", "noop")]
 def test_every_approach_trains_logs_and_saves_checkpoints(name: str) -> None:
     recorder = Recorder()
     end = train(run_of(small(name)), 2, recorder)
-    assert end.step == 512, "the last rollout is played to its end"
+    assert end.step == 512, "the last rollout is completed"
     assert end.mean_return is not None
     assert end.mean_return <= 0
     assert [checkpoint.step for checkpoint in recorder.checkpoints] == [256, 512]
     assert [progress.step for progress in recorder.reports] == [128, 256, 384, 512]
     if name == "a2c":
-        assert not recorder.logged, "Stable-Baselines3's A2C logs every hundredth rollout"
+        assert not recorder.logged, "A2C logs every hundredth rollout"
         return
     last = recorder.logged[-1][1]
     wanted = {"rollout/ep_rew_mean", "rollout/ep_len_mean", "time/fps", "time/total_timesteps"}
     if name in ("dqn", "qrdqn"):
-        assert [step for step, _ in recorder.logged] == [256, 384, 512], "logged every four episodes"
+        assert [step for step, _ in recorder.logged] == [256, 384, 512], "logged every 4 episodes"
         wanted |= {"rollout/exploration_rate", "train/loss", "train/n_updates", "train/learning_rate"}
     else:
         assert [step for step, _ in recorder.logged] == [128, 256, 384, 512]
@@ -96,7 +96,7 @@ def test_resume_is_bit_for_bit(name: str, pipelined: bool, env_id: str, tmp_path
 
 @pytest.mark.parametrize("pipelined", [False, True])
 def test_resume_keeps_logit_noise(pipelined: bool, tmp_path: Path) -> None:
-    """A thousand steps of Freeway are not rewarded."""
+    """The first thousand steps of Freeway have no reward."""
     assert_resume_is_bit_for_bit("ppo-tuned", pipelined, "ALE/Freeway-v5", tmp_path)
     state = read_state(tmp_path / "0-state", "0" * 64)
     assert state.counters.reward_scale["no_reward"]
@@ -137,7 +137,7 @@ def test_pipelined_rollouts_use_weights_one_update_old() -> None:
 
 
 def test_save_and_load_of_stable_baselines3_keep_the_policy(tmp_path: Path) -> None:
-    """`save` and `PPO.load` work as ever, and the loaded policy is the one that plays."""
+    """`save` and `PPO.load` work unchanged, and the loaded policy has the weights that the workers play with."""
     settings = run_of(small("ppo"))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
         model = build_model(settings, pool)
@@ -164,7 +164,7 @@ def test_stable_baselines3_callbacks_are_called_per_step(tmp_path: Path) -> None
 
 
 def test_rollout_buffer_equals_stable_baselines3s_own() -> None:
-    """The same policy over the same games: Stable-Baselines3 collects once, the workers once; buffers agree."""
+    """Collect the same episodes by Stable-Baselines3 and by the workers, and compare the buffers."""
     settings = run_of(small("ppo", n_envs=1).model_copy(update={"algorithm": PpoSettings(n_steps=100, batch_size=50)}))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
         ours = build_model(settings, pool)
@@ -213,7 +213,7 @@ def test_terminal_on_life_loss_ends_returns_at_a_lost_life(name: str) -> None:
 
 
 def test_logit_noise_follows_a_rollout_without_reward() -> None:
-    """In Freeway even-handed play crosses no street; of sixteen that lean some do, and all play fairly after that."""
+    """In Freeway random play earns nothing; with logit noise some of 16 environments do, and then it is off again."""
     settings = RunSettings(
         game=resolve("ALE/Freeway-v5"), approach=approach("ppo-tuned"), seed=1, steps=20_000, checkpoint_every=20_000
     )
@@ -245,7 +245,7 @@ def _one_rollout(approach_: ApproachSettings) -> RolloutBuffer:
 
 
 def _replaying(policy, actions: list[int]):
-    """Stable-Baselines3's forward, but with actions that are given."""
+    """Return Stable-Baselines3's forward pass with predefined actions."""
     left = iter(actions)
 
     def forward(observations: torch.Tensor, deterministic: bool = False):
@@ -319,7 +319,7 @@ def test_divergence_raises_before_a_checkpoint_is_saved(name: str) -> None:
 
 
 def test_non_finite_metric_other_than_a_loss_is_not_divergence() -> None:
-    """Where nothing is rewarded and nothing is to come there is no variance to explain."""
+    """Without rewards and with gamma 0, the explained variance is NaN."""
     recorder, settings = Recorder(), small("ppo", reward="raw")
     settings = settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"gamma": 0.0})})
     train(run_of(settings, every=128), 1, recorder)

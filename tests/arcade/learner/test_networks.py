@@ -1,4 +1,4 @@
-"""A layer that leaves out what is 0 comes to what it comes to with it."""
+"""Dropping features that are always 0 does not change the training results."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,12 @@ NETWORKS = {
 NO_LAYERS = NetworkSettings(pi=(), vf=())
 
 
-def _rollout(share_shown: float) -> RolloutBuffer:
-    """A rollout of 32 steps in 16 environments, most features of which are 0, and one is not once."""
+def _rollout(active_share: float) -> RolloutBuffer:
+    """Return a rollout of 32 steps in 16 environments; most features are always 0, one is nonzero once."""
     seen, generator = spaces.Box(-np.inf, np.inf, (564,), np.float32), np.random.default_rng(0)
     buffer = RolloutBuffer(32, seen, spaces.Discrete(6), device="cpu", n_envs=16)
     buffer.observations[:] = generator.normal(size=buffer.observations.shape)
-    buffer.observations[:, :, generator.random(564) > share_shown] = 0
+    buffer.observations[:, :, generator.random(564) > active_share] = 0
     buffer.observations[:, :, 5] = 0
     buffer.observations[3, 7, 5] = 1
     buffer.actions[:] = generator.integers(6, size=buffer.actions.shape)
@@ -31,8 +31,8 @@ def _rollout(share_shown: float) -> RolloutBuffer:
     return buffer
 
 
-def _learned(policy: RamPolicy, buffer: RolloutBuffer) -> tuple[int, list[torch.Tensor]]:
-    """How many features each row of a rollout has, what the policy says of it, and the gradients that come of that."""
+def _outputs(policy: RamPolicy, buffer: RolloutBuffer) -> tuple[int, list[torch.Tensor]]:
+    """Return the number of features in a rollout, the policy's outputs for it, and their gradients."""
     np.random.seed(0)
     batch = next(buffer.get(512))
     values, log_probs, entropy = policy.evaluate_actions(batch.observations, batch.actions.long().flatten())
@@ -45,10 +45,10 @@ def _learned(policy: RamPolicy, buffer: RolloutBuffer) -> tuple[int, list[torch.
 def test_inactive_features_are_dropped_without_changing_results(network: NetworkSettings) -> None:
     policy, buffer = torch_policy(network, 564), _rollout(0.3)
     ever = buffer.observations.any(axis=(0, 1))
-    width, wanted = _learned(policy, _rollout(0.3))
+    width, wanted = _outputs(policy, _rollout(0.3))
     assert width == 564
     with active_features_only(policy, buffer):
-        width, found = _learned(policy, buffer)
+        width, found = _outputs(policy, buffer)
     assert ever.sum() <= width < ever.sum() + 16
     assert width % 16 == 0
     assert width < 0.4 * 564
@@ -58,8 +58,8 @@ def test_inactive_features_are_dropped_without_changing_results(network: Network
     gradient = next(array for array in found if array.shape == first.weight.shape)
     assert gradient[:, ever].any()
     assert not gradient[:, ~ever].any()
-    width, again = _learned(policy, buffer)
-    assert width == 564, "afterwards all of it is taken in again"
+    width, again = _outputs(policy, buffer)
+    assert width == 564, "all features are used again afterwards"
     for one, other in zip(again, wanted, strict=True):
         assert torch.equal(one, other)
 
@@ -74,9 +74,9 @@ def test_unused_rollout_is_restored() -> None:
 @pytest.mark.parametrize("network", [NetworkSettings(pi=(), vf=(64,)), NetworkSettings(pi=(64,), vf=()), NO_LAYERS])
 def test_head_without_hidden_layers_gets_all_features(network: NetworkSettings) -> None:
     policy, buffer = torch_policy(network, 564), _rollout(0.3)
-    _, wanted = _learned(policy, _rollout(0.3))
+    _, wanted = _outputs(policy, _rollout(0.3))
     with active_features_only(policy, buffer):
-        width, found = _learned(policy, buffer)
+        width, found = _outputs(policy, buffer)
     assert width == 564
     for one, other in zip(found, wanted, strict=True):
         assert torch.equal(one, other)
@@ -86,4 +86,4 @@ def test_no_feature_is_dropped_if_nearly_all_are_active() -> None:
     policy, buffer = torch_policy(NETWORKS["a head each"], 564), _rollout(0.97)
     assert not buffer.observations.any(axis=(0, 1)).all()
     with active_features_only(policy, buffer):
-        assert _learned(policy, buffer)[0] == 564
+        assert _outputs(policy, buffer)[0] == 564

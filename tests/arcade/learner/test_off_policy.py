@@ -1,4 +1,4 @@
-"""DQN and QR-DQN learn by their own `train()` from what was played, however it was shared out."""
+"""DQN and QR-DQN train on the workers' transitions, independently of the number of workers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_weights_depend_on_the_seed_not_on_the_number_of_workers(
 
 @pytest.mark.parametrize(("name", "env_id"), [("dqn", "Breakout-v0"), ("qrdqn", "ALE/Pong-v5")])
 def test_resume_is_bit_for_bit(name: str, env_id: str, tmp_path: Path) -> None:
-    """Weights, target network, replay buffer, metrics; two workers at first, one after."""
+    """Compare weights, target network, replay buffer and metrics; two workers at first, one after the resume."""
     assert_resume_is_bit_for_bit(name, False, env_id, tmp_path)
 
 
@@ -66,7 +66,7 @@ def test_terminal_on_life_loss_ends_returns_at_a_lost_life() -> None:
         approach = small("dqn")
         algorithm = approach.algorithm.model_copy(update={"terminal_on_life_loss": asked})
         settings = run_of(approach.model_copy(update={"algorithm": algorithm}))
-        buffer, _ = _begun(settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), 1280)
+        buffer, _ = _after_steps(settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), 1280)
         np.random.seed(5)
         dones = buffer.sample(2_000).dones[:, 0].numpy() > 0
         np.random.seed(5)
@@ -76,9 +76,9 @@ def test_terminal_on_life_loss_ends_returns_at_a_lost_life() -> None:
 
 
 def test_sampled_batch_has_current_features_and_transformed_rewards() -> None:
-    """What `train()` is given, against the transitions drawn by the same numbers; unclipped returns are reported."""
+    """Compare a batch for `train()` with the transitions sampled by the same random numbers."""
     settings = run_of(small("dqn", reward="sign"))
-    buffer, env = _begun(settings, 640)
+    buffer, env = _after_steps(settings, 640)
     np.random.seed(5)
     given = buffer.sample(400)
     np.random.seed(5)
@@ -87,13 +87,13 @@ def test_sampled_batch_has_current_features_and_transformed_rewards() -> None:
     assert (given.next_observations.numpy() == env.features()(batch.next_rams, batch.rams)).all()
     assert (given.rewards[:, 0].numpy() == np.sign(batch.rewards)).all()
     assert (given.actions[:, 0].numpy() == batch.actions).all()
-    assert not given.dones.any(), "all that ended here was cut by the time limit"
+    assert not given.dones.any(), "all episodes were truncated by the time limit"
     assert env.statistics.count >= 512
     assert given.observations.dtype == given.rewards.dtype == given.dones.dtype == torch.float32
 
 
-def _begun(settings: RunSettings, steps: int) -> tuple[RamReplayBuffer, RolloutVecEnv]:
-    """A training's buffer and environments after so many steps."""
+def _after_steps(settings: RunSettings, steps: int) -> tuple[RamReplayBuffer, RolloutVecEnv]:
+    """Return the replay buffer and the environment of a run after this many steps."""
 
     class Stop(BaseCallback):
         def _on_step(self) -> bool:
@@ -117,7 +117,7 @@ def test_new_run_starts_from_the_replay_buffer_of_another(
     end = recorder.states[-1].replay_buffer
     assert end["added"][0] == 512 // 4
     assert (end["rams"][: 384 // 4] == state.replay_buffer["rams"]).all()
-    assert (end["ends"][384 // 4 - 1] != 0).all(), "the old episodes do not go on into the new ones"
+    assert (end["ends"][384 // 4 - 1] != 0).all(), "old episodes do not continue in the new run"
 
 
 @pytest.mark.parametrize("what", ["added", "actions"])

@@ -1,10 +1,10 @@
-"""oneDNN's products are torch's own, but for their last bits."""
+"""oneDNN's linear layer matches torch's up to the last bits."""
 
 import pytest
 import torch
 from torch import nn
 
-import tasks.arcade.learner.onednn_linear as room
+from tasks.arcade.learner import onednn_linear
 from tasks.arcade.learner.onednn_linear import Linear, linear
 
 
@@ -30,7 +30,7 @@ def never(*_: object) -> None:
     raise AssertionError
 
 
-@pytest.mark.skipif(not room._ONE_DNN, reason="this torch has no oneDNN")
+@pytest.mark.skipif(not onednn_linear._ONE_DNN, reason="this torch has no oneDNN")
 def test_large_batches_use_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, weight, bias = torch.randn(512, 168), torch.randn(256, 168), torch.randn(256)
     wanted = torch.nn.functional.linear(rows, weight, bias)
@@ -42,17 +42,17 @@ def test_large_batches_use_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_large_batches_use_torch_without_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, weight, bias = torch.randn(512, 168), torch.randn(256, 168), torch.randn(256)
-    monkeypatch.setattr(room, "_ONE_DNN", False)
-    monkeypatch.setattr(room, "_product", never)
+    monkeypatch.setattr(onednn_linear, "_ONE_DNN", False)
+    monkeypatch.setattr(onednn_linear, "_product", never)
     assert (linear(rows, weight, bias) == torch.nn.functional.linear(rows, weight, bias)).all()
 
 
 @pytest.mark.parametrize(("dtype", "device"), [(torch.float64, "cpu"), (torch.float32, "meta")])
 def test_other_dtypes_and_devices_use_torch(dtype: torch.dtype, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of a zip that was exported here, loaded where there is a GPU; "meta" is a device that every torch has."""
+    """As in an exported zip that is loaded on a GPU; the device "meta" is available everywhere."""
     layer = Linear(168, 256).to(device, dtype)
     rows = torch.randn(512, 168, dtype=dtype, device=device, requires_grad=True)
-    monkeypatch.setattr(room, "_product", never)
+    monkeypatch.setattr(onednn_linear, "_product", never)
     out = layer(rows)
     assert (out.dtype, out.device.type, out.shape) == (dtype, device, (512, 256))
     if device == "cpu":

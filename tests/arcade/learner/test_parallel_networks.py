@@ -1,4 +1,4 @@
-"""Two networks on two threads come to what they come to one after the other, to the bit."""
+"""Two networks in parallel give bit-identical results to sequential execution."""
 
 import threading
 
@@ -12,8 +12,8 @@ from tasks.arcade.learner.parallel_networks import parallel_forward
 from tasks.arcade.settings.networks import NetworkSettings
 
 
-class Noting(nn.Module):
-    """Notes the threads that go through it."""
+class ThreadRecorder(nn.Module):
+    """Records the threads that run its forward pass."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -24,10 +24,10 @@ class Noting(nn.Module):
         return self.network(rows)
 
 
-def _pair(layer_norm: bool = False) -> tuple[Noting, Noting]:
+def _pair(layer_norm: bool = False) -> tuple[ThreadRecorder, ThreadRecorder]:
     torch.manual_seed(0)
     settings = NetworkSettings(layer_norm=layer_norm, activation="relu")
-    return Noting(mlp(368, (256, 256), settings)[0]), Noting(mlp(368, (256, 128), settings)[0])
+    return ThreadRecorder(mlp(368, (256, 256), settings)[0]), ThreadRecorder(mlp(368, (256, 128), settings)[0])
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
@@ -40,7 +40,7 @@ def test_outputs_and_gradients_equal_sequential_execution(layer_norm: bool) -> N
         assert one.threads == {"MainThread"}
         assert other.threads == {"parallel-forward_0"}
         plain = one(rows), other(rows)
-        # In one sum, as a loss has it, whose gradient comes to both at once.
+        # One sum, as in a loss, whose gradient reaches both networks in one backward pass.
         gradients = torch.autograd.grad(sum((output**2).sum() for output in outputs), weights)
         expected = torch.autograd.grad(sum((output**2).sum() for output in plain), weights)
     for found, wanted in zip((*outputs, *gradients), (*plain, *expected), strict=True):

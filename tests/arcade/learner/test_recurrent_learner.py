@@ -1,4 +1,4 @@
-"""RecurrentPPO learns by its own `train()` from what was played and remembered, and goes on with every memory."""
+"""RecurrentPPO trains on the workers' rollouts and recurrent states, and resumes with them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_weights_depend_on_the_seed_not_on_the_number_of_workers(
 def test_resume_is_bit_for_bit(
     pipelined: bool, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
 ) -> None:
-    """Two workers at first, one after; what is begun ahead is played again with what was remembered before it."""
+    """Two workers at first, one after the resume; a pending rollout is collected again from its recurrent states."""
     settings, whole, resumed = run_of(small("recurrent-ppo", pipelined=pipelined)), trained[2], Recorder()
     if pipelined:
         settings = settings.model_copy(update={"game": resolve("Breakout-v0")})
@@ -95,7 +95,7 @@ def test_requested_checkpoint_has_the_recurrent_states_of_the_rollouts_start() -
 
 
 def test_training_batches_reproduce_the_workers_values_and_log_probabilities() -> None:
-    """Before a step is learned, torch says of every sequence what the workers said of every step."""
+    """Before the first update, torch reproduces the workers' values and log-probabilities on every sequence."""
     approach = small("recurrent-ppo")
     even_handed = approach.algorithm.model_copy(update={"no_reward_logit_noise": 0.0})
     settings = run_of(approach.model_copy(update={"algorithm": even_handed}))
@@ -106,7 +106,7 @@ def test_training_batches_reproduce_the_workers_values_and_log_probabilities() -
         model.collect_rollouts(model.env, NoOpCallback().init(model), model.rollout_buffer, 32)
     buffer = model.rollout_buffer
     assert isinstance(buffer, RecurrentRolloutBuffer)
-    assert np.abs(buffer.hidden_states_pi[0]).max() > 0, "the rollout begins within episodes"
+    assert np.abs(buffer.hidden_states_pi[0]).max() > 0, "the rollout starts in mid-episode"
     assert buffer.episode_starts.sum() == 4
     seen = 0
     for batch in buffer.get(50):
@@ -121,7 +121,7 @@ def test_training_batches_reproduce_the_workers_values_and_log_probabilities() -
 
 
 def test_rollout_buffer_and_recurrent_states_equal_sb3_contribs_own() -> None:
-    """The same policy over the same game: sb3-contrib collects once, the workers once; buffers agree."""
+    """Collect the same episodes with the same policy by sb3-contrib and by the workers, and compare the buffers."""
     approach_ = small("recurrent-ppo", n_envs=1, features=FeatureSettings(kind="scaled"), reward="raw")
     more = approach_.algorithm.model_copy(update={"n_steps": 100, "batch_size": 50})
     settings = run_of(approach_.model_copy(update={"algorithm": more}))
@@ -157,7 +157,7 @@ def test_rollout_buffer_and_recurrent_states_equal_sb3_contribs_own() -> None:
 
 
 def _replaying(policy: Any, actions: list[int]) -> Any:
-    """sb3-contrib's forward, but with actions that are given."""
+    """Return sb3-contrib's forward pass with predefined actions."""
     left, forward = iter(actions), policy.forward
 
     def replaying(observations: torch.Tensor, states: Any, starts: torch.Tensor, deterministic: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""An exported checkpoint is an ordinary zip of Stable-Baselines3, and plays as the checkpoint does."""
+"""An exported checkpoint loads in Stable-Baselines3 and plays the same actions."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_exported_value_based_zip_plays_the_same_greedy_actions(
     observation, _ = env.reset(seed=3)
     for _ in range(200):
         previous, ram = np.asarray(observation)
-        worth = agent.policy.q_values(agent.features(ram[None], previous[None]))[0]
+        q_values = agent.policy.q_values(agent.features(ram[None], previous[None]))[0]
         with torch.no_grad():
             tensor, _ = model.policy.obs_to_tensor(observation)
             theirs = model.q_net(tensor) if isinstance(model, DQN) else model.quantile_net(tensor).mean(dim=1)
-        assert np.abs(worth - theirs[0].numpy()).max() < 1e-4
+        assert np.abs(q_values - theirs[0].numpy()).max() < 1e-4
         action, _ = model.predict(observation, deterministic=True)
         assert action == decide(ram, previous, None)
         observation, *_ = env.step(action)

@@ -1,4 +1,4 @@
-"""The NumPy policy is torch's policy, and decides alike whatever stands beside it."""
+"""The NumPy policy matches torch, and its logits do not depend on the batch."""
 
 import numpy as np
 import pytest

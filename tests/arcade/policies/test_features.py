@@ -24,7 +24,7 @@ def test_statistics_match_numpy(rams: np.ndarray) -> None:
 
 @pytest.mark.parametrize("steps", [10**6, 10**9, 10**10])
 def test_deviation_is_exact_after_any_number_of_steps(steps: int) -> None:
-    """Bytes that are their largest value in one half of the steps and 0 in the other."""
+    """Bytes that have their largest value in half of the steps and are 0 in the others."""
     top = np.arange(128) * 2 + 1
     statistics = replace(
         Statistics.empty().updated(np.zeros((1, 128), np.uint8)),
@@ -36,7 +36,7 @@ def test_deviation_is_exact_after_any_number_of_steps(steps: int) -> None:
 
 @given(RAMS, st.integers(1, 10**5))
 def test_deviation_equals_64_bit_arithmetic_bit_for_bit(rams: np.ndarray, times: int) -> None:
-    """Which is what checkpoints and videos of earlier versions were made with."""
+    """Checkpoints and videos of earlier versions were made with 64-bit arithmetic."""
     one = Statistics.empty().updated(rams)
     statistics = replace(one, count=one.count * times, total=one.total * times, squares=one.squares * times)
     scaled = statistics.count * statistics.squares - statistics.total * statistics.total
@@ -125,7 +125,7 @@ def test_moving_bytes_are_smooth_and_controlled_ones_come_first() -> None:
 
 
 def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """RAMs, uint8 of shape (steps, 1, 128), and the actions taken at them, int64 of shape (steps, 1)."""
+    """Return RAMs, uint8 of shape (steps, 1, 128), and actions, int64 of shape (steps, 1)."""
     emulator = Emulator(resolve(env_id))
     emulator.reset(0)
     actions = np.random.default_rng(0).integers(emulator.n_actions, size=(steps, 1))
@@ -146,7 +146,7 @@ def rollouts_of_random_play(env_id: str, steps: int) -> tuple[np.ndarray, np.nda
     ],
 )
 def test_moving_bytes_include_published_positions(env_id: str, published: set[int]) -> None:
-    """Against the RAM maps of AtariARI (Anand et al. 2019)."""
+    """Compare with the RAM maps of AtariARI (Anand et al. 2019)."""
     settings = FeatureSettings(kind="standardized", moving_bytes=8, warmup_steps=6000)
     rams, actions = rollouts_of_random_play(env_id, 6000)
     statistics = Statistics.empty().with_rollout(rams[:3000], actions[:3000], settings)
@@ -189,7 +189,7 @@ def test_gap_features_by_hand() -> None:
 
 
 def test_gap_sines_and_cosines_by_hand() -> None:
-    """A quarter of a period, then half a one; the third mover there was room for leaves zeros."""
+    """A quarter and half of a period; the unused third moving byte leaves zeros."""
     settings = FeatureSettings(kind="standardized", moving_bytes=3, gap_scales=(16.0,), gap_periods=(160.0, 80.0))
     statistics = replace(Statistics.empty().updated(np.zeros((1, 128), np.uint8)), moving_bytes=(7, 3))
     ram = np.zeros((1, 128), np.uint8)

@@ -1,4 +1,4 @@
-"""The NumPy Q-networks are Stable-Baselines3's and sb3-contrib's, and explore as often as they say."""
+"""The NumPy Q-networks match Stable-Baselines3 and sb3-contrib, and play epsilon-greedily."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A policy that remembers is torch's LSTM, in play, on video and in proofs; each episode has a memory of its own."""
+"""The NumPy recurrent policy matches torch in play, in videos and in verification; each episode has its own state."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_numpy_forward_pass_matches_torch_over_steps_and_episode_starts(network:
 
 
 def _that_choose(logits: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Numbers by which these actions are drawn."""
+    """Return uniform numbers that sample these actions."""
     odds = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float64))
     upper = np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)
     rows = np.arange(len(actions))
@@ -158,12 +158,10 @@ def test_every_episode_starts_with_a_zero_recurrent_state(checkpoint: Checkpoint
     assert all(first == second for first, second in asked), "two episodes at once are apart"
     forgetful = [agent.start_episode()(ram, ram, 0.5) for ram in rams]
     assert forgetful[0] == asked[0][0]
-    assert forgetful != [first for first, _ in asked], "what was seen before counts"
+    assert forgetful != [first for first, _ in asked], "earlier observations matter"
 
 
-def test_video_of_a_recurrent_policy_shows_its_decisions_and_verifies(
-    checkpoint: Checkpoint, tmp_path: Path
-) -> None:
+def test_video_of_a_recurrent_policy_shows_its_decisions_and_verifies(checkpoint: Checkpoint, tmp_path: Path) -> None:
     trace, path = play_checkpoint(checkpoint, 12), tmp_path / "video.mp4"
     assert verify(trace).ok
     assert verify_decisions(trace, checkpoint.agent()).ok

@@ -1,4 +1,4 @@
-"""The replay buffer draws what was played, nothing else, and all of it; the time limit is no end of the game."""
+"""The replay buffer samples exactly the collected transitions; truncation is not termination."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Transition = tuple[bytes, bytes, int, float, bytes, bool, bool]
 
 @pytest.fixture(scope="module")
 def rollouts() -> list[Transitions]:
-    """Random play of Breakout: episodes that end by the game or, after 180 steps, by the time limit."""
+    """Return rollouts of random play in Breakout; episodes terminate, or are truncated after 180 steps."""
     assert isinstance(SETTINGS.approach.algorithm, DqnSettings)
     shapes = q_weight_shapes(SETTINGS.approach.algorithm, feature_size(SETTINGS.approach.features), 4)
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
@@ -37,13 +37,13 @@ def rollouts() -> list[Transitions]:
     return found
 
 
-def together(rollouts: list[Transitions], name: str) -> np.ndarray:
+def concatenated(rollouts: list[Transitions], name: str) -> np.ndarray:
     return np.concatenate([getattr(rollout, name) for rollout in rollouts])
 
 
 def test_transitions_match_gymnasium(rollouts: list[Transitions]) -> None:
     names = ("rams", "actions", "rewards", "starts", "next_rams", "ends")
-    rams, actions, rewards, starts, next_rams, ends = (together(rollouts, name) for name in names)
+    rams, actions, rewards, starts, next_rams, ends = (concatenated(rollouts, name) for name in names)
     assert np.bincount(actions.ravel(), minlength=4).min() > 0.2 * actions.size, "actions are random"
     assert set(StepEnd) == set(ends.ravel().tolist())
     for column in range(N_ENVS):
@@ -66,10 +66,10 @@ def test_transitions_match_gymnasium(rollouts: list[Transitions]) -> None:
         env.close()
 
 
-def played(rollouts: list[Transitions]) -> list[set[Transition]]:
-    """All that can be learned from each step of the environments."""
+def collected_transitions(rollouts: list[Transitions]) -> list[set[Transition]]:
+    """Return the transitions of each step."""
     names = ("rams", "actions", "rewards", "starts", "next_rams", "ends")
-    rams, actions, rewards, starts, next_rams, ends = (together(rollouts, name) for name in names)
+    rams, actions, rewards, starts, next_rams, ends = (concatenated(rollouts, name) for name in names)
     steps: list[set[Transition]] = []
     for at in range(len(rams)):
         steps.append(set())
@@ -90,7 +90,7 @@ def played(rollouts: list[Transitions]) -> list[set[Transition]]:
     return steps
 
 
-def drawn(batch: Batch) -> set[Transition]:
+def sampled_transitions(batch: Batch) -> set[Transition]:
     return {
         (
             ram.tobytes(),
@@ -106,8 +106,8 @@ def drawn(batch: Batch) -> set[Transition]:
 
 @pytest.mark.parametrize("size", [20, 600, 10_000])
 def test_sampled_transitions_are_exactly_the_collected_ones(rollouts: list[Transitions], size: int) -> None:
-    """A ring smaller than a rollout, one that is filled several times, one that is never full."""
-    steps, buffer = played(rollouts), TransitionBuffer(size, N_ENVS)
+    """Buffers smaller than a rollout, overwritten several times, and never full."""
+    steps, buffer = collected_transitions(rollouts), TransitionBuffer(size, N_ENVS)
     for count, rollout in enumerate(rollouts, 1):
         buffer.add(rollout)
         n_played = 32 * count
@@ -115,7 +115,7 @@ def test_sampled_transitions_are_exactly_the_collected_ones(rollouts: list[Trans
         # The RAM before a full ring's oldest step is gone.
         oldest = n_played - buffer.rows + 1 if n_played >= buffer.rows else 0
         wanted = set.union(*steps[oldest:n_played])
-        found = drawn(buffer.sample(25 * N_ENVS * len(buffer)))
+        found = sampled_transitions(buffer.sample(25 * N_ENVS * len(buffer)))
         assert found == wanted, count
 
 
@@ -125,8 +125,8 @@ def test_truncated_episodes_do_not_continue_in_steps_added_later(rollouts: list[
     buffer.truncate_episodes()
     other = rollouts[9]
     buffer.add(type(other)(**{**vars(other), "starts": np.ones_like(other.starts)}))
-    found = drawn(buffer.sample(20_000))
-    assert set.union(*played(rollouts[:1])) <= found, "the last steps lead to where they led"
+    found = sampled_transitions(buffer.sample(20_000))
+    assert set.union(*collected_transitions(rollouts[:1])) <= found, "the last steps keep their successors"
 
 
 def test_restored_buffer_continues_identically(rollouts: list[Transitions]) -> None:

@@ -1,4 +1,4 @@
-"""Rollouts are the same whoever plays them, and a worker that fails says so."""
+"""Rollouts do not depend on the number of workers, and failing workers are reported."""
 
 import multiprocessing as mp
 import os
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import tasks.arcade.rollouts.worker_pool as room
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.policies.actor_critic import NetworkPolicy, Weights, weight_shapes
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features, feature_size
+from tasks.arcade.rollouts import worker_pool
 from tasks.arcade.rollouts.environment import LOGIT_NOISE, EnvironmentState
 from tasks.arcade.rollouts.on_policy import Rollout, RolloutPlayer, RolloutSettings
 from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
@@ -47,8 +47,8 @@ def some_weights(settings: ApproachSettings, n_actions: int) -> Weights:
     return {name: generator.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def quick_ends(env_id: str = "ALE/Pong-v5") -> GameSettings:
-    """Episodes that the time limit cuts after 25 steps, so that rollouts hold their ends."""
+def short_episodes(env_id: str = "ALE/Pong-v5") -> GameSettings:
+    """Return settings with episodes truncated after 25 steps, so that rollouts contain episode ends."""
     return resolve(env_id).model_copy(update={"max_episode_frames": 100})
 
 
@@ -73,7 +73,7 @@ def kept(rollout: Rollout) -> Rollout:
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
 def test_rollouts_depend_neither_on_the_number_of_workers_nor_on_a_restore(env_id: str) -> None:
-    settings = RolloutSettings(quick_ends(env_id), small(), seed=3)
+    settings = RolloutSettings(short_episodes(env_id), small(), seed=3)
     weights = some_weights(settings.approach, 6 if "Pong" in env_id else 4)
     played: dict[int, list[Rollout]] = {}
     for workers in (1, 2, 4):
@@ -82,7 +82,7 @@ def test_rollouts_depend_neither_on_the_number_of_workers_nor_on_a_restore(env_i
             states = pool.snapshot()
             second = kept(a_rollout(pool, weights))
             pool.restore(states)
-            assert same(second, a_rollout(pool, weights)), "a restored pool plays on as the first did"
+            assert same(second, a_rollout(pool, weights)), "a restored pool continues identically"
             played[workers] = [first, second]
     assert first.episodes
     for one, other in zip(played[1], played[2], strict=True):
@@ -92,8 +92,8 @@ def test_rollouts_depend_neither_on_the_number_of_workers_nor_on_a_restore(env_i
 
 
 def test_rollout_matches_gymnasium() -> None:
-    """Observations, rewards, episode starts, values and time-limit bootstraps, against Gymnasium and the policy."""
-    settings = RolloutSettings(quick_ends(), small(n_envs=3, n_steps=80), seed=1)
+    """Compare observations, rewards, episode starts, values and bootstraps with Gymnasium and the policy."""
+    settings = RolloutSettings(short_episodes(), small(n_envs=3, n_steps=80), seed=1)
     weights = some_weights(settings.approach, 6)
     arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in settings.layout().items()}
     episodes = RolloutPlayer(settings, range(3), arrays).play(weights, Statistics.empty(), lambda: None)
@@ -133,19 +133,19 @@ def test_rollout_matches_gymnasium() -> None:
 
 
 def test_logit_noise_lasts_for_a_rollout_and_counts_in_log_probabilities() -> None:
-    settings = RolloutSettings(quick_ends(), small(n_envs=8), seed=2)
+    settings = RolloutSettings(short_episodes(), small(n_envs=8), seed=2)
     weights = some_weights(settings.approach, 6)
     with WorkerPool(settings, 2) as pool:
         before = pool.snapshot()
-        fair = kept(a_rollout(pool, weights))
+        plain = kept(a_rollout(pool, weights))
         pool.restore(before)
-        leant = kept(a_rollout(pool, weights | {LOGIT_NOISE: np.array(1e6, np.float32)}))
-        fair_again = kept(a_rollout(pool, weights))
+        noisy = kept(a_rollout(pool, weights | {LOGIT_NOISE: np.array(1e6, np.float32)}))
+        plain_again = kept(a_rollout(pool, weights))
         pool.restore(before)
-        assert same(leant, a_rollout(pool, weights | {LOGIT_NOISE: np.array(1e6, np.float32)}))
-    assert (leant.actions == leant.actions[0]).all() and len(set(leant.actions[0].tolist())) > 1
-    assert (leant.log_probs > -1e-6).all()
-    for rollout in (fair, fair_again):
+        assert same(noisy, a_rollout(pool, weights | {LOGIT_NOISE: np.array(1e6, np.float32)}))
+    assert (noisy.actions == noisy.actions[0]).all() and len(set(noisy.actions[0].tolist())) > 1
+    assert (noisy.log_probs > -1e-6).all()
+    for rollout in (plain, plain_again):
         assert min(len(set(column.tolist())) for column in rollout.actions.T) >= 4
         assert rollout.log_probs.max() < -0.5
 
@@ -173,7 +173,7 @@ def test_life_loss_is_recorded_at_its_step() -> None:
             if terminated or truncated:
                 lives = env.reset()[1]["lives"]
         env.close()
-    assert rollout.life_losses.sum() > len(episodes) > 0, "more lives were lost than games"
+    assert rollout.life_losses.sum() > len(episodes) > 0, "more lives were lost than episodes ended"
 
 
 def test_workers_exception_is_raised_in_the_parent() -> None:
@@ -201,7 +201,7 @@ def test_killed_worker_is_noticed_within_seconds() -> None:
 def test_hanging_worker_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=20_000), seed=0)
     with WorkerPool(settings, 1) as pool:
-        monkeypatch.setattr(room, "HANG_SECONDS", 2)
+        monkeypatch.setattr(worker_pool, "HANG_SECONDS", 2)
         pool.start_rollout(some_weights(settings.approach, 6), Statistics.empty())
         os.kill(pool.pids[0], signal.SIGSTOP)
         with pytest.raises(WorkerError, match="worker 0 hangs"):
@@ -212,7 +212,7 @@ def test_hanging_worker_is_noticed_while_sending_more_than_a_pipe_buffers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(), seed=0)
-    monkeypatch.setattr(room, "HANG_SECONDS", 2)
+    monkeypatch.setattr(worker_pool, "HANG_SECONDS", 2)
     with WorkerPool(settings, 2) as pool:
         weights = some_weights(settings.approach, 6)
         a_rollout(pool, weights)
@@ -225,9 +225,9 @@ def test_hanging_worker_is_noticed_while_sending_more_than_a_pipe_buffers(
 
 
 def test_worker_hanging_while_it_answers_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The states of so many environments are more than a pipe holds."""
+    """The states of this many environments exceed a pipe's buffer."""
     settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_envs=24), seed=0)
-    monkeypatch.setattr(room, "HANG_SECONDS", 2)
+    monkeypatch.setattr(worker_pool, "HANG_SECONDS", 2)
     with WorkerPool(settings, 1) as pool:
 
         def stopped(*args: Any, **kwargs: Any) -> list[Any]:
@@ -236,25 +236,25 @@ def test_worker_hanging_while_it_answers_is_noticed(monkeypatch: pytest.MonkeyPa
                 os.waitid(os.P_PID, pool.pids[0], os.WSTOPPED)
             return ready
 
-        monkeypatch.setattr(room, "wait", stopped)
+        monkeypatch.setattr(worker_pool, "wait", stopped)
         seen = ThreadPoolExecutor(1).submit(pool.snapshot)
         with pytest.raises(WorkerError, match="worker 0 hangs: it sends nothing in 2 seconds"):
             seen.result(timeout=20)
 
 
 def a_long_episode(pool: WorkerPool, steps: int) -> tuple[EnvironmentState, ...]:
-    """Every environment so many steps of doing nothing into its episode."""
+    """Return the states of all environments after this many NOOP steps."""
     return tuple(replace(state, actions=(0,) * steps) for state in pool.snapshot())
 
 
 def test_worker_replaying_long_episodes_is_not_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No ball is served in Breakout, where nobody asks for one: 60 frames a step make replaying take seconds."""
+    """With NOOP, Breakout never serves a ball; at 60 frames per step replaying such an episode takes seconds."""
     game = resolve("ALE/Breakout-v5").model_copy(update={"frame_skip": 60})
     with WorkerPool(RolloutSettings(game, small(n_envs=2), seed=0), 1) as pool:
         began = time.monotonic()
         pool.restore(a_long_episode(pool, 30))
         states = a_long_episode(pool, round(30 * 5 / (time.monotonic() - began)))
-        monkeypatch.setattr(room, "HANG_SECONDS", 2)
+        monkeypatch.setattr(worker_pool, "HANG_SECONDS", 2)
         began = time.monotonic()
         pool.restore(states)
         assert time.monotonic() - began > 2
@@ -283,7 +283,7 @@ def test_process_group_signals_end_no_starting_worker(what: signal.Signals) -> N
                 sent.add(pid)
             time.sleep(0.001)
 
-    mask, settings = signal.pthread_sigmask(signal.SIG_BLOCK, []), RolloutSettings(quick_ends(), small(), seed=0)
+    mask, settings = signal.pthread_sigmask(signal.SIG_BLOCK, []), RolloutSettings(short_episodes(), small(), seed=0)
     with ThreadPoolExecutor(1) as executor:
         sending = executor.submit(send)
         with WorkerPool(settings, 2) as pool:
