@@ -54,10 +54,10 @@ class Recorder:
         return False
 
 
-def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
+def small_approach(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
     settings = approach(name)
     if isinstance(settings.algorithm, OffPolicySettings):
-        return small_off_policy(settings, **changes)
+        return _small_off_policy(settings, **changes)
     algorithm = settings.algorithm.model_copy(update={"n_steps": 32})
     if isinstance(algorithm, A2cSettings):
         algorithm = algorithm.model_copy(
@@ -77,7 +77,7 @@ def small(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object
     return settings.model_copy(update={"algorithm": algorithm, "n_envs": 4, **changes})
 
 
-def small_off_policy(settings: ApproachSettings, **changes: object) -> ApproachSettings:
+def _small_off_policy(settings: ApproachSettings, **changes: object) -> ApproachSettings:
     """Return an approach whose replay buffer fills and whose target network is updated within a few hundred steps."""
     update: dict[str, object] = {"train_freq": 32, "learning_starts": 128, "batch_size": 32, "gradient_steps": 5}
     update |= {"buffer_size": 600, "target_update_interval": 80, "exploration_fraction": 0.5}
@@ -88,7 +88,7 @@ def small_off_policy(settings: ApproachSettings, **changes: object) -> ApproachS
     return settings.model_copy(update={"algorithm": algorithm, "n_envs": 4, **changes})
 
 
-def run_of(settings: ApproachSettings, steps: int = 500, every: int = 200, seed: int = 0) -> RunSettings:
+def small_run(settings: ApproachSettings, steps: int = 500, every: int = 200, seed: int = 0) -> RunSettings:
     game = resolve("ALE/Pong-v5").model_copy(update={"max_episode_frames": 160})
     return RunSettings(game=game, approach=settings, seed=seed, steps=steps, checkpoint_every=every)
 
@@ -109,18 +109,18 @@ class MidRolloutCheckpointRecorder(Recorder):
         return not self.checkpoints and self.polls > 1
 
 
-def near(one: Weights, other: Weights) -> bool:
+def close_weights(one: Weights, other: Weights) -> bool:
     return all(np.allclose(one[name], other[name], rtol=0, atol=1e-4) for name in one)
 
 
-def same(one: Weights, other: Weights) -> bool:
+def equal_weights(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
 def assert_same_end(one: Recorder, other: Recorder) -> None:
     """Assert that both runs ended with the same weights, counters and environments."""
-    assert same(one.checkpoints[-1].weights, other.checkpoints[-1].weights)
-    assert undated(one.states[-1].counters) == undated(other.states[-1].counters)
+    assert equal_weights(one.checkpoints[-1].weights, other.checkpoints[-1].weights)
+    assert without_times(one.states[-1].counters) == without_times(other.states[-1].counters)
     assert one.states[-1].environments == other.states[-1].environments
 
 
@@ -129,11 +129,11 @@ def assert_resume_is_bit_for_bit(name: str, pipelined: bool, env_id: str, direct
 
     Checkpoint n is in `directory / "n"`, its training state in `directory / "n-state"`.
     """
-    approach_ = small(name, reward="scaled", pipelined=pipelined)
+    approach_ = small_approach(name, reward="scaled", pipelined=pipelined)
     if name == "a2c":
         # Short rollouts, so that the hundredth one, after which A2C logs, follows a checkpoint.
         approach_ = approach_.model_copy(update={"algorithm": approach_.algorithm.model_copy(update={"n_steps": 2})})
-    settings = run_of(approach_, steps=1000, every=500).model_copy(
+    settings = small_run(approach_, steps=1000, every=500).model_copy(
         update={"game": resolve(env_id).model_copy(update={"max_episode_frames": 500})}
     )
     whole = Recorder()
@@ -146,20 +146,20 @@ def assert_resume_is_bit_for_bit(name: str, pipelined: bool, env_id: str, direct
         assert train(settings, 1, resumed, start).step == end.step
         assert [one.step for one in resumed.checkpoints] == [one.step for one in whole.checkpoints[at + 1 :]]
         assert_same_end(resumed, whole)
-        assert same(resumed.states[-1].target, whole.states[-1].target)
-        assert same(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
-        logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
+        assert equal_weights(resumed.states[-1].target, whole.states[-1].target)
+        assert equal_weights(resumed.states[-1].replay_buffer, whole.states[-1].replay_buffer)
+        logged = [(step, without_timings(values)) for step, values in whole.logged if step > checkpoint.step]
         assert logged
-        assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+        assert [(step, without_timings(values)) for step, values in resumed.logged] == logged
 
 
-def undated(counters: Counters) -> dict[str, object]:
+def without_times(counters: Counters) -> dict[str, object]:
     """Return the counters without the times at which episodes ended."""
     returns = [{"r": episode["r"], "l": episode["l"]} for episode in counters.returns]
     return counters.model_dump() | {"returns": returns}
 
 
-def timeless(values: dict[str, float]) -> dict[str, float]:
+def without_timings(values: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in values.items() if key not in ("time/fps", "time/time_elapsed")}
 
 
@@ -172,7 +172,7 @@ class NoOpCallback(BaseCallback):
         return self
 
 
-def scaled(env):
+def with_scaled_ram(env):
     from gymnasium.spaces import Box
     from gymnasium.wrappers import TransformObservation
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from helpers.episodes import CAPTION, network_checkpoint, play_checkpoint
-from helpers.training_runs import Recorder, run_of, same, small, timeless
+from helpers.training_runs import Recorder, equal_weights, small_approach, small_run, without_timings
 from stable_baselines3 import PPO
 from threadpoolctl import threadpool_limits
 
@@ -56,7 +56,7 @@ def some_stacks(n: int) -> Stacks:
 
 
 def small_pixels(n_envs: int = 3, n_steps: int = 16) -> ApproachSettings:
-    settings = small("ppo-pixels", n_envs=n_envs)
+    settings = small_approach("ppo-pixels", n_envs=n_envs)
     algorithm = settings.algorithm.model_copy(update={"n_steps": n_steps, "batch_size": 24})
     return settings.model_copy(update={"algorithm": algorithm})
 
@@ -137,7 +137,7 @@ def test_a_restored_environment_has_its_first_frame_even_if_ales_state_lacks_it(
 
 
 def test_resume_is_bit_for_bit(tmp_path: Path) -> None:
-    settings = run_of(small_pixels(), steps=140, every=40).model_copy(
+    settings = small_run(small_pixels(), steps=140, every=40).model_copy(
         update={"game": resolve("ALE/Berzerk-v5").model_copy(update={"max_episode_frames": 100})}
     )
     whole, resumed = Recorder(), Recorder()
@@ -148,11 +148,11 @@ def test_resume_is_bit_for_bit(tmp_path: Path) -> None:
     start = ResumePoint(read_checkpoint(tmp_path / "checkpoint", digest), read_state(tmp_path / "state", digest))
     assert start.state.environments == state.environments
     train(settings, 1, resumed, start)
-    assert same(resumed.checkpoints[-1].weights, whole.checkpoints[-1].weights)
-    assert not same(resumed.checkpoints[-1].weights, checkpoint.weights)
+    assert equal_weights(resumed.checkpoints[-1].weights, whole.checkpoints[-1].weights)
+    assert not equal_weights(resumed.checkpoints[-1].weights, checkpoint.weights)
     assert resumed.states[-1].environments == whole.states[-1].environments
-    logged = [(step, timeless(values)) for step, values in whole.logged if step > checkpoint.step]
-    assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+    logged = [(step, without_timings(values)) for step, values in whole.logged if step > checkpoint.step]
+    assert [(step, without_timings(values)) for step, values in resumed.logged] == logged
 
 
 def test_a_video_shows_the_observation_and_the_checkpoint_repeats_its_decisions(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from helpers.training_runs import (
     Recorder,
     assert_resume_is_bit_for_bit,
     assert_same_end,
-    near,
-    run_of,
-    same,
-    scaled,
-    small,
+    close_weights,
+    equal_weights,
+    small_approach,
+    small_run,
+    with_scaled_ram,
 )
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -43,7 +43,7 @@ LEARNING = [name for name in APPROACHES if name not in ("random", "noop")]
 @pytest.mark.parametrize("name", LEARNING)
 def test_every_approach_trains_logs_and_saves_checkpoints(name: str) -> None:
     recorder = Recorder()
-    end = train(run_of(small(name)), 2, recorder)
+    end = train(small_run(small_approach(name)), 2, recorder)
     assert end.step == 512, "the last rollout is completed"
     assert end.mean_return is not None
     assert end.mean_return <= 0
@@ -68,23 +68,23 @@ def test_every_approach_trains_logs_and_saves_checkpoints(name: str) -> None:
 @pytest.mark.parametrize("name", ["random", "noop"])
 def test_baseline_without_learning_cannot_be_trained(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} does not learn"):
-        train(run_of(approach(name), steps=1), 1, Recorder())
+        train(small_run(approach(name), steps=1), 1, Recorder())
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
 def test_weights_depend_on_the_seed_not_on_the_number_of_workers(pipelined: bool) -> None:
-    settings = small(reward="scaled", pipelined=pipelined)
+    settings = small_approach(reward="scaled", pipelined=pipelined)
     finals = {}
     for workers in (1, 2, 4):
         recorder = Recorder()
-        train(run_of(settings, every=10_000), workers, recorder)
+        train(small_run(settings, every=10_000), workers, recorder)
         finals[workers] = recorder.checkpoints[-1]
     for workers in (2, 4):
         assert finals[workers].statistics.count == finals[1].statistics.count
         for name, array in finals[1].weights.items():
             assert (finals[workers].weights[name] == array).all(), name
     recorder = Recorder()
-    train(run_of(settings, every=10_000, seed=1), 2, recorder)
+    train(small_run(settings, every=10_000, seed=1), 2, recorder)
     assert any((recorder.checkpoints[-1].weights[name] != array).any() for name, array in finals[1].weights.items())
 
 
@@ -105,8 +105,8 @@ def test_resume_keeps_logit_noise(pipelined: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pipelined", [False, True])
 def test_requested_checkpoint_is_of_the_rollouts_start_and_changes_nothing(pipelined: bool) -> None:
-    longer = small(pipelined=pipelined)
-    settings = run_of(
+    longer = small_approach(pipelined=pipelined)
+    settings = small_run(
         longer.model_copy(update={"algorithm": longer.algorithm.model_copy(update={"n_steps": 512})}),
         steps=4500, every=100_000,
     )  # fmt: skip
@@ -125,20 +125,22 @@ def test_requested_checkpoint_is_of_the_rollouts_start_and_changes_nothing(pipel
 def test_pipelined_rollouts_use_weights_one_update_old() -> None:
     plain, pipelined = Recorder(), Recorder()
     for recorder, ahead in ((plain, False), (pipelined, True)):
-        train(run_of(small(pipelined=ahead), steps=384, every=128), 2, recorder)
+        train(small_run(small_approach(pipelined=ahead), steps=384, every=128), 2, recorder)
     played = [state.playing for state in pipelined.states]
     assert not any(state.playing for state in plain.states)
     assert played[-1] == {}, "nothing is begun that would not be learned from"
-    assert near(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), "the first rollout is the same"
-    assert not near(pipelined.checkpoints[1].weights, plain.checkpoints[1].weights)
+    assert close_weights(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), (
+        "the first rollout is the same"
+    )
+    assert not close_weights(pipelined.checkpoints[1].weights, plain.checkpoints[1].weights)
     weights = {name: array for name, array in played[1].items() if name != LOGIT_NOISE}
-    assert same(weights, pipelined.checkpoints[0].weights)
-    assert not same(weights, pipelined.checkpoints[1].weights)
+    assert equal_weights(weights, pipelined.checkpoints[0].weights)
+    assert not equal_weights(weights, pipelined.checkpoints[1].weights)
 
 
 def test_save_and_load_of_stable_baselines3_keep_the_policy(tmp_path: Path) -> None:
     """`save` and `PPO.load` work unchanged, and the loaded policy has the weights that the workers play with."""
-    settings = run_of(small("ppo"))
+    settings = small_run(small_approach("ppo"))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
         model = build_model(settings, pool)
         model.learn(256)
@@ -155,7 +157,7 @@ def test_stable_baselines3_callbacks_are_called_per_step(tmp_path: Path) -> None
         def _on_step(self) -> bool:
             return self.num_timesteps < 300
 
-    settings = run_of(small("ppo"))
+    settings = small_run(small_approach("ppo"))
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
         model = build_model(settings, pool)
         model.learn(10_000, callback=[CheckpointCallback(16, str(tmp_path)), Stop()])
@@ -165,7 +167,9 @@ def test_stable_baselines3_callbacks_are_called_per_step(tmp_path: Path) -> None
 
 def test_rollout_buffer_equals_stable_baselines3s_own() -> None:
     """Collect the same episodes by Stable-Baselines3 and by the workers, and compare the buffers."""
-    settings = run_of(small("ppo", n_envs=1).model_copy(update={"algorithm": PpoSettings(n_steps=100, batch_size=50)}))
+    settings = small_run(
+        small_approach("ppo", n_envs=1).model_copy(update={"algorithm": PpoSettings(n_steps=100, batch_size=50)})
+    )
     with WorkerPool(RolloutSettings(settings.game, settings.approach, 0), 1) as pool:
         ours = build_model(settings, pool)
         ours._setup_learn(100)
@@ -173,7 +177,11 @@ def test_rollout_buffer_equals_stable_baselines3s_own() -> None:
     actions = ours.rollout_buffer.actions[:, 0, 0].astype(int).tolist()
     reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
     theirs = PPO(
-        "MlpPolicy", DummyVecEnv([lambda: scaled(make_env(settings.game))]), n_steps=100, batch_size=50, device="cpu"
+        "MlpPolicy",
+        DummyVecEnv([lambda: with_scaled_ram(make_env(settings.game))]),
+        n_steps=100,
+        batch_size=50,
+        device="cpu",
     )
     theirs.policy.load_state_dict(ours.policy.state_dict())
     theirs.policy.forward = _replaying(theirs.policy, actions)  # type: ignore[method-assign]
@@ -188,7 +196,7 @@ def test_rollout_buffer_equals_stable_baselines3s_own() -> None:
 
 @pytest.mark.parametrize("name", ["ppo", "recurrent-ppo"])
 def test_terminal_on_life_loss_ends_returns_at_a_lost_life(name: str) -> None:
-    approach_ = small(name, n_envs=2, reward="raw")
+    approach_ = small_approach(name, n_envs=2, reward="raw")
     whole, cut = (
         _one_rollout(
             approach_.model_copy(
@@ -292,9 +300,9 @@ def test_schedules() -> None:
 @pytest.mark.parametrize("pipelined", [False, True])
 def test_early_stop_saves_a_checkpoint(pipelined: bool) -> None:
     recorder = Recorder(stop_at=128)
-    settings = small("ppo", pipelined=pipelined)
+    settings = small_approach("ppo", pipelined=pipelined)
     rollout = settings.n_envs * settings.algorithm.n_steps
-    end = train(run_of(settings, steps=20 * rollout), 1, recorder)
+    end = train(small_run(settings, steps=20 * rollout), 1, recorder)
     assert end.step == -(-128 // rollout) * rollout
     assert [checkpoint.step for checkpoint in recorder.checkpoints][-1] == end.step
     assert recorder.states[-1].counters.step == end.step
@@ -303,12 +311,12 @@ def test_early_stop_saves_a_checkpoint(pipelined: bool) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", ["ppo", "a2c", "dqn"])
 def test_divergence_raises_before_a_checkpoint_is_saved(name: str) -> None:
-    recorder, settings = Recorder(), small(name)
+    recorder, settings = Recorder(), small_approach(name)
     settings = settings.model_copy(
         update={"algorithm": settings.algorithm.model_copy(update={"learning_rate": 1e30, "max_grad_norm": 1e30})}
     )
     with pytest.raises(DivergedError) as refused:
-        train(run_of(settings, every=1), 1, recorder)
+        train(small_run(settings, every=1), 1, recorder)
     assert re.fullmatch(
         r"training diverged at step [\d,]+: (train/\w*loss is (nan|-?inf)|the policy's logits became non-finite)\. "
         "Choose a smaller learning_rate",
@@ -320,8 +328,8 @@ def test_divergence_raises_before_a_checkpoint_is_saved(name: str) -> None:
 
 def test_non_finite_metric_other_than_a_loss_is_not_divergence() -> None:
     """Without rewards and with gamma 0, the explained variance is NaN."""
-    recorder, settings = Recorder(), small("ppo", reward="raw")
+    recorder, settings = Recorder(), small_approach("ppo", reward="raw")
     settings = settings.model_copy(update={"algorithm": settings.algorithm.model_copy(update={"gamma": 0.0})})
-    train(run_of(settings, every=128), 1, recorder)
+    train(small_run(settings, every=128), 1, recorder)
     assert np.isnan(recorder.logged[-1][1]["train/explained_variance"])
     assert [checkpoint.step for checkpoint in recorder.checkpoints] == [128, 256, 384, 512]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.training_runs import Recorder, assert_resume_is_bit_for_bit, run_of, same, small
+from helpers.training_runs import Recorder, assert_resume_is_bit_for_bit, equal_weights, small_approach, small_run
 from stable_baselines3.common.callbacks import BaseCallback
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
@@ -26,7 +26,7 @@ from tasks.arcade.settings.run import RunSettings
 @pytest.fixture(scope="module")
 def trained() -> tuple[Checkpoint, TrainingState, Recorder]:
     recorder = Recorder()
-    train(run_of(small("dqn"), steps=768, every=384), 2, recorder)
+    train(small_run(small_approach("dqn"), steps=768, every=384), 2, recorder)
     return recorder.checkpoints[0], recorder.states[0], recorder
 
 
@@ -36,11 +36,11 @@ def test_weights_depend_on_the_seed_not_on_the_number_of_workers(
     whole = trained[2]
     for workers, seed in ((1, 0), (2, 1)):
         recorder = Recorder()
-        train(run_of(small("dqn"), steps=768, every=384, seed=seed), workers, recorder)
+        train(small_run(small_approach("dqn"), steps=768, every=384, seed=seed), workers, recorder)
         for one, other in zip(recorder.states, whole.states, strict=True):
-            assert same(one.replay_buffer, other.replay_buffer) == (seed == 0)
-            assert same(one.target, other.target) == (seed == 0)
-        assert same(recorder.checkpoints[-1].weights, whole.checkpoints[-1].weights) == (seed == 0)
+            assert equal_weights(one.replay_buffer, other.replay_buffer) == (seed == 0)
+            assert equal_weights(one.target, other.target) == (seed == 0)
+        assert equal_weights(recorder.checkpoints[-1].weights, whole.checkpoints[-1].weights) == (seed == 0)
 
 
 @pytest.mark.parametrize(("name", "env_id"), [("dqn", "Breakout-v0"), ("qrdqn", "ALE/Pong-v5")])
@@ -63,9 +63,9 @@ def test_exploration_is_annealed_and_target_network_is_updated(
 
 def test_terminal_on_life_loss_ends_returns_at_a_lost_life() -> None:
     for asked in (False, True):
-        approach = small("dqn")
+        approach = small_approach("dqn")
         algorithm = approach.algorithm.model_copy(update={"terminal_on_life_loss": asked})
-        settings = run_of(approach.model_copy(update={"algorithm": algorithm}))
+        settings = small_run(approach.model_copy(update={"algorithm": algorithm}))
         buffer, _ = _after_steps(settings.model_copy(update={"game": resolve("ALE/Breakout-v5")}), 1280)
         np.random.seed(5)
         dones = buffer.sample(2_000).dones[:, 0].numpy() > 0
@@ -77,7 +77,7 @@ def test_terminal_on_life_loss_ends_returns_at_a_lost_life() -> None:
 
 def test_sampled_batch_has_current_features_and_transformed_rewards() -> None:
     """Compare a batch for `train()` with the transitions sampled by the same random numbers."""
-    settings = run_of(small("dqn", reward="sign"))
+    settings = small_run(small_approach("dqn", reward="sign"))
     buffer, env = _after_steps(settings, 640)
     np.random.seed(5)
     given = buffer.sample(400)
@@ -112,7 +112,10 @@ def test_new_run_starts_from_the_replay_buffer_of_another(
     checkpoint, state, _ = trained
     recorder = Recorder()
     train(
-        run_of(small("dqn"), steps=512, every=10_000, seed=9), 1, recorder, ResumePoint(checkpoint, state, new_run=True)
+        small_run(small_approach("dqn"), steps=512, every=10_000, seed=9),
+        1,
+        recorder,
+        ResumePoint(checkpoint, state, new_run=True),
     )
     end = recorder.states[-1].replay_buffer
     assert end["added"][0] == 512 // 4
@@ -129,11 +132,11 @@ def test_invalid_replay_buffer_is_rejected_in_one_line(
     write_state(forged, "0" * 64, tmp_path / "state")
     start = ResumePoint(checkpoint, read_state(tmp_path / "state", "0" * 64))
     with pytest.raises(DamagedFolderError, match=r"^the training state at step 384 is invalid: .*replay buffer"):
-        train(run_of(small("dqn"), steps=768), 1, Recorder(), start)
+        train(small_run(small_approach("dqn"), steps=768), 1, Recorder(), start)
     nothing = replace(state, replay_buffer={**state.replay_buffer, what: state.replay_buffer[what][:0]})
     with pytest.raises(DamagedFolderError, match=r"^the training state at step 384 is invalid"):
-        train(run_of(small("dqn"), steps=768), 1, Recorder(), ResumePoint(checkpoint, nothing))
+        train(small_run(small_approach("dqn"), steps=768), 1, Recorder(), ResumePoint(checkpoint, nothing))
     write_state(TrainingState(state.counters, state.optimizer, state.environments), "0" * 64, tmp_path / "bare")
     start = ResumePoint(checkpoint, read_state(tmp_path / "bare", "0" * 64))
     with pytest.raises(DamagedFolderError, match=r"^the training state at step 384 is invalid"):
-        train(run_of(small("dqn"), steps=768), 1, Recorder(), start)
+        train(small_run(small_approach("dqn"), steps=768), 1, Recorder(), start)

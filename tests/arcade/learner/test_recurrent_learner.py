@@ -14,11 +14,11 @@ from helpers.training_runs import (
     NoOpCallback,
     Recorder,
     assert_same_end,
-    run_of,
-    same,
-    scaled,
-    small,
-    timeless,
+    equal_weights,
+    small_approach,
+    small_run,
+    with_scaled_ram,
+    without_timings,
 )
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
@@ -43,7 +43,7 @@ from tasks.arcade.settings.run import RunSettings
 @pytest.fixture(scope="module")
 def trained() -> tuple[Checkpoint, TrainingState, Recorder]:
     recorder = Recorder()
-    train(run_of(small("recurrent-ppo")), 2, recorder)
+    train(small_run(small_approach("recurrent-ppo")), 2, recorder)
     return recorder.checkpoints[0], recorder.states[0], recorder
 
 
@@ -51,11 +51,11 @@ def test_weights_depend_on_the_seed_not_on_the_number_of_workers(
     trained: tuple[Checkpoint, TrainingState, Recorder],
 ) -> None:
     before, _, whole = trained
-    assert not same(before.weights, whole.checkpoints[-1].weights)
+    assert not equal_weights(before.weights, whole.checkpoints[-1].weights)
     for workers in (1, 4):
         recorder = Recorder()
-        train(run_of(small("recurrent-ppo")), workers, recorder)
-        assert same(recorder.checkpoints[-1].weights, whole.checkpoints[-1].weights)
+        train(small_run(small_approach("recurrent-ppo")), workers, recorder)
+        assert equal_weights(recorder.checkpoints[-1].weights, whole.checkpoints[-1].weights)
         assert recorder.states[-1].environments == whole.states[-1].environments
     assert len({one.recurrent_state for one in whole.states[-1].environments}) == 4
 
@@ -65,7 +65,7 @@ def test_resume_is_bit_for_bit(
     pipelined: bool, trained: tuple[Checkpoint, TrainingState, Recorder], tmp_path: Path
 ) -> None:
     """Two workers at first, one after the resume; a pending rollout is collected again from its recurrent states."""
-    settings, whole, resumed = run_of(small("recurrent-ppo", pipelined=pipelined)), trained[2], Recorder()
+    settings, whole, resumed = small_run(small_approach("recurrent-ppo", pipelined=pipelined)), trained[2], Recorder()
     if pipelined:
         settings = settings.model_copy(update={"game": resolve("Breakout-v0")})
         whole = Recorder()
@@ -77,14 +77,14 @@ def test_resume_is_bit_for_bit(
     assert all(np.frombuffer(one.recurrent_state, np.float32).any() for one in start.state.environments)
     train(settings, 1, resumed, start)
     assert_same_end(resumed, whole)
-    logged = [(step, timeless(values)) for step, values in whole.logged if step > whole.checkpoints[0].step]
-    assert [(step, timeless(values)) for step, values in resumed.logged] == logged
+    logged = [(step, without_timings(values)) for step, values in whole.logged if step > whole.checkpoints[0].step]
+    assert [(step, without_timings(values)) for step, values in resumed.logged] == logged
 
 
 def test_requested_checkpoint_has_the_recurrent_states_of_the_rollouts_start() -> None:
-    longer = small("recurrent-ppo", n_envs=2)
+    longer = small_approach("recurrent-ppo", n_envs=2)
     more = longer.algorithm.model_copy(update={"n_steps": 512, "batch_size": 1024, "n_epochs": 1})
-    settings = run_of(longer.model_copy(update={"algorithm": more}), steps=2000, every=100_000)
+    settings = small_run(longer.model_copy(update={"algorithm": more}), steps=2000, every=100_000)
     uninterrupted, interrupted, resumed = Recorder(), MidRolloutCheckpointRecorder(), Recorder()
     train(settings, 1, uninterrupted)
     train(settings, 1, interrupted)
@@ -96,9 +96,9 @@ def test_requested_checkpoint_has_the_recurrent_states_of_the_rollouts_start() -
 
 def test_training_batches_reproduce_the_workers_values_and_log_probabilities() -> None:
     """Before the first update, torch reproduces the workers' values and log-probabilities on every sequence."""
-    approach = small("recurrent-ppo")
+    approach = small_approach("recurrent-ppo")
     even_handed = approach.algorithm.model_copy(update={"no_reward_logit_noise": 0.0})
-    settings = run_of(approach.model_copy(update={"algorithm": even_handed}))
+    settings = small_run(approach.model_copy(update={"algorithm": even_handed}))
     with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 2) as pool:
         model = build_model(settings, pool)
         assert isinstance(model, RolloutRecurrentPPO)
@@ -122,9 +122,9 @@ def test_training_batches_reproduce_the_workers_values_and_log_probabilities() -
 
 def test_rollout_buffer_and_recurrent_states_equal_sb3_contribs_own() -> None:
     """Collect the same episodes with the same policy by sb3-contrib and by the workers, and compare the buffers."""
-    approach_ = small("recurrent-ppo", n_envs=1, features=FeatureSettings(kind="scaled"), reward="raw")
+    approach_ = small_approach("recurrent-ppo", n_envs=1, features=FeatureSettings(kind="scaled"), reward="raw")
     more = approach_.algorithm.model_copy(update={"n_steps": 100, "batch_size": 50})
-    settings = run_of(approach_.model_copy(update={"algorithm": more}))
+    settings = small_run(approach_.model_copy(update={"algorithm": more}))
     with WorkerPool(rollout_settings(settings.game, settings.approach, 0), 1) as pool:
         ours = build_model(settings, pool)
         ours._setup_learn(100)
@@ -132,7 +132,7 @@ def test_rollout_buffer_and_recurrent_states_equal_sb3_contribs_own() -> None:
     reset_seed, _ = np.random.SeedSequence(0, spawn_key=(0, 0)).generate_state(2)
     theirs = RecurrentPPO(
         RecurrentRamPolicy,
-        DummyVecEnv([lambda: scaled(make_env(settings.game))]),
+        DummyVecEnv([lambda: with_scaled_ram(make_env(settings.game))]),
         n_steps=100,
         device="cpu",
         gamma=ours.gamma,
@@ -192,7 +192,7 @@ def test_invalid_recurrent_state_is_rejected_in_one_line(
     write_state(forged, "0" * 64, tmp_path / "state")
     with pytest.raises(DamagedFolderError) as refused:
         train(
-            run_of(small("recurrent-ppo")),
+            small_run(small_approach("recurrent-ppo")),
             1,
             Recorder(),
             ResumePoint(checkpoint, read_state(tmp_path / "state", "0" * 64)),
@@ -219,9 +219,9 @@ def test_settings_file_accepts_rl_baselines3_zoos_lstm_keys(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"enable_critic_lstm": False}, "enable_critic_lstm: true, actor and critic have an LSTM each, got False"),
+        ({"enable_critic_lstm": False}, "enable_critic_lstm: true, actor and critic have separate LSTMs, got False"),
         ({"shared_lstm": True}, "shared_lstm: false"),
-        ({"n_lstm_layers": 2}, "n_lstm_layers: 1, an LSTM is one layer here, got 2"),
+        ({"n_lstm_layers": 2}, "n_lstm_layers: 1, each LSTM has one layer, got 2"),
         ({"n_lstm_layers": True}, "n_lstm_layers: 1"),
         ({"lstm_hidden_size": 0}, "lstm_hidden_size: units from 1 to 1,024, got 0"),
         ({"lstm_hidden_size": 1.5}, "lstm_hidden_size"),
@@ -238,7 +238,7 @@ def test_invalid_lstm_setting_is_named(given: dict[str, object], said: str) -> N
 
 
 def test_batch_of_a_single_step_is_rejected() -> None:
-    settings = run_of(small("recurrent-ppo"))
+    settings = small_run(small_approach("recurrent-ppo"))
     algorithm = settings.approach.algorithm.model_copy(update={"batch_size": 127})
     lonely = settings.approach.model_copy(update={"algorithm": algorithm})
     with pytest.raises(ValueError, match="batch_size 127 leaves a last batch of one of the rollout's 128 steps"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import FrameStackObservation
-from helpers.training_runs import Recorder, run_of, small
+from helpers.training_runs import Recorder, small_approach, small_run
 from sb3_contrib import QRDQN
 from stable_baselines3 import A2C, DQN, PPO
 
@@ -24,7 +24,7 @@ def test_exported_zip_plays_the_same_actions_in_stable_baselines3(
     name: str, algorithm: type[PPO | A2C], tmp_path: Path
 ) -> None:
     recorder = Recorder()
-    train(run_of(small(name), steps=9000 if name == "ppo-tuned" else 256), 2, recorder)
+    train(small_run(small_approach(name), steps=9000 if name == "ppo-tuned" else 256), 2, recorder)
     checkpoint = recorder.checkpoints[-1]
     export(checkpoint, tmp_path / "model.zip")
     model = algorithm.load(tmp_path / "model.zip", device="cpu")
@@ -51,7 +51,7 @@ def test_exported_value_based_zip_plays_the_same_greedy_actions(
     name: str, algorithm: type[DQN | QRDQN], tmp_path: Path
 ) -> None:
     recorder = Recorder()
-    train(run_of(small(name), steps=512), 2, recorder)
+    train(small_run(small_approach(name), steps=512), 2, recorder)
     checkpoint = recorder.checkpoints[-1]
     export(checkpoint, tmp_path / "model.zip")
     model = algorithm.load(tmp_path / "model.zip", device="cpu")
@@ -75,5 +75,5 @@ def test_exported_value_based_zip_plays_the_same_greedy_actions(
 
 def test_baseline_without_learning_cannot_be_exported(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="random does not learn"):
-        export(unlearned_checkpoint(run_of(approach("random"))), tmp_path / "model.zip")
+        export(unlearned_checkpoint(small_run(approach("random"))), tmp_path / "model.zip")
     assert list(tmp_path.iterdir()) == []

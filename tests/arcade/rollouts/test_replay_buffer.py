@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.training_runs import small
+from helpers.training_runs import small_approach
 
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.emulator.gymnasium_env import make_env
@@ -17,7 +17,7 @@ from tasks.arcade.settings.algorithms import DqnSettings
 
 N_ENVS, ROLLOUTS = 4, 16
 SETTINGS = TransitionSettings(
-    resolve("ALE/Breakout-v5").model_copy(update={"max_episode_frames": 720}), small("dqn"), seed=3
+    resolve("ALE/Breakout-v5").model_copy(update={"max_episode_frames": 720}), small_approach("dqn"), seed=3
 )
 Transition = tuple[bytes, bytes, int, float, bytes, bool, bool]
 
