@@ -128,7 +128,7 @@ def test_pipelined_rollouts_use_weights_one_update_old() -> None:
         train(small_run(small_approach(pipelined=ahead), steps=384, every=128), 2, recorder)
     played = [state.playing for state in pipelined.states]
     assert not any(state.playing for state in plain.states)
-    assert played[-1] == {}, "nothing is begun that would not be learned from"
+    assert played[-1] == {}, "no rollout is started that would not be trained on"
     assert close_weights(pipelined.checkpoints[0].weights, plain.checkpoints[0].weights), (
         "the first rollout is the same"
     )
