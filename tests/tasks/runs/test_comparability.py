@@ -109,7 +109,12 @@ def test_run_is_read_completely(store: Store, settings: RunSettings, evaluated_r
     store.log_metrics(run_id, {"time/wall_seconds": 30, "time/cpu_seconds": 45}, 20)
     run = read_run(store, run_id, RunSelection(runs=(run_id,)))
     assert (run.approach, run.seed, run.env_id, run.rom) == ("ppo", 7, "ALE/Pong-v5", "pong")
-    assert (run.frame_skip, run.sticky, run.deterministic, run.side) == ("4", 0.25, False, "candidate")
+    assert (run.frame_skip, run.repeat_action_probability, run.deterministic, run.side) == (
+        "4",
+        0.25,
+        False,
+        "candidate",
+    )
     assert [row.returns for row in run.checkpoints] == [(1.0, 2.0), (3.0, 4.0)]
     assert run.curve == ((10, 1.0), (20, 3.0))
     assert (run.cost.wall_seconds, run.cost.cpu_seconds, run.cost.steps_per_second) == (90, 135, 500), "both sessions"
@@ -129,5 +134,7 @@ def test_nan_returns_are_refused_in_one_line(store: Store, settings: RunSettings
         store.fetch_evaluation(run_id, 10).model_dump_json().replace('"episode_return":1.0', '"episode_return":NaN')
     )
     store.log_text(run_id, damaged, "evaluations/step-000000010.json")
-    with pytest.raises(StoreError, match=r"step-000000010\.json of run .* is not an evaluation: .*finite number$"):
+    with pytest.raises(
+        StoreError, match=r"step-000000010\.json of run .* is not an evaluation: it is not valid JSON \(.*\)$"
+    ):
         read_run(store, run_id, RunSelection(runs=(run_id,)))
