@@ -1,9 +1,9 @@
 """A small store as version 0.1 wrote it: `tests/data/store-0.1.tar.xz`.
 
-It has three training runs of Breakout: `plain` (PPO, recorded at steps 256 and 512, every episode at 256), `tuned` (PPO
-on standardized RAM) and `dqn`, both with a checkpoint at step 1,024 and with small networks. `expected.json` holds the
-SHA-256 of `policy.safetensors` to which version 0.1 itself trained the last two by resuming, and the versions and CPU
-features that it computed with.
+It has three training runs of Breakout with small networks and an atlas of the game. `plain` (PPO) is recorded: every
+episode as plain video at step 256, one episode with a panel and outlines at step 512. `tuned` (PPO on standardized RAM)
+and `dqn` have a checkpoint at step 1,024. `expected.json` holds the SHA-256 of `policy.safetensors` to which version 0.1
+itself trained these two by resuming, and the versions and CPU features that it computed with.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -39,10 +40,18 @@ class Continuation:
 
 
 def unpack(home: Path) -> Continuation:
-    """Unpack the store into a home with an empty store of the installed MLflow version."""
+    """Unpack the store into a home with an empty store of the installed MLflow version.
+
+    Runs and models get new ids: MLflow caches the artifact location of an id for the lifetime of the process.
+    """
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(home / "mlruns", filter="data")
     statements = (home / "mlruns" / "mlflow.sql").read_text("utf-8").replace("@HOME@", str(home))
+    for folder in sorted((home / "mlruns" / "artifacts").rglob("artifacts")):
+        former_id = folder.parent.name
+        new_id = former_id[:-32] + uuid4().hex
+        folder.parent.rename(folder.parent.with_name(new_id))
+        statements = statements.replace(former_id, new_id)
     connection = sqlite3.connect(home / "mlruns" / "mlflow.db")
     with connection:
         connection.executescript(statements)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from helpers import former_store
 from tasks.arcade.checkpoints import checkpoint as checkpoints
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.run import RunSettings
-from tasks.store import LeaseError, Store, StoredVideo
+from tasks.store import LeaseError, Store, StoredVideo, newest_atlas
 from tasks.store.former_layout import former_path
 from tasks.store.values import flatten
 
@@ -31,8 +32,8 @@ def settings_of(store: Store, name: str) -> RunSettings:
 
 def test_former_runs_are_listed_with_their_settings(former: Store) -> None:
     runs = list(former.iter_runs(former.runs_tagged("ramreel.env_id", "ALE/Breakout-v5")))
-    assert [run.name for run in runs] == ["dqn", "tuned", "plain"]
-    assert all(run.settings is not None and run.kind == "training" for run in runs)
+    assert [run.name for run in runs] == ["atlas", "dqn", "tuned", "plain"]
+    assert all(run.settings is not None and run.kind == "training" for run in runs[1:])
     tuned = settings_of(former, "tuned")
     assert (tuned.approach.features.kind, tuned.approach.features.moving_bytes) == ("standardized", 8)
     assert isinstance(tuned.approach.algorithm, PpoSettings)
@@ -56,6 +57,14 @@ def test_former_checkpoints_are_read(former: Store, tmp_path: Path) -> None:
     for stored in (one for several in found.values() for one in several):
         read = checkpoints.read_checkpoint(former.fetch_checkpoint(stored, tmp_path), stored.digest)
         assert read.step == stored.step
+
+
+def test_former_atlas_is_read(former: Store) -> None:
+    atlas = newest_atlas(former, "breakout")
+    assert atlas is not None
+    kinds = Counter(entry.kind for entry in atlas.entries)
+    assert atlas.objects
+    assert {"appearance": 57, "x motion": 3, "y motion": 1, "score": 10}.items() <= kinds.items()
 
 
 def test_former_evaluations_and_videos_are_read(former: Store) -> None:
