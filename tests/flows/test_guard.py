@@ -39,7 +39,8 @@ def new_titles(webhook: Webhook) -> list[str]:
     """Return and clear the titles of the received messages, without milestones."""
     titles = [message["title"] for message in webhook.received]
     webhook.received.clear()
-    return [title for title in titles if "plays better than random" not in title]
+    milestones = ("plays better than random", "sets a new best", "reaches a ")
+    return [title for title in titles if not any(milestone in title for milestone in milestones)]
 
 
 def recorded(settings: TrainSettings) -> TrainedRun:
