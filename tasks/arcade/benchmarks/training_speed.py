@@ -73,11 +73,11 @@ class TrainingSpeedSettings(Settings):
     @classmethod
     def _check_steps(cls, value: int, info: ValidationInfo) -> int:
         workers = info.data.get("workers", 1)
-        least = max(_DEFAULT_ENVS, workers)
-        if value < least:
+        minimum = max(_DEFAULT_ENVS, workers)
+        if value < minimum:
             raise ValueError(
                 f"{value} steps are too few for {_DEFAULT_ENVS} environments and {workers} workers: "
-                f"at least {least} are required"
+                f"at least {minimum} are required"
             )
         return value
 

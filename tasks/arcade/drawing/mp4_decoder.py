@@ -1,8 +1,8 @@
 """Decoder of a video's frames, by PyAV.
 
 H.264 decoding is specified bit-for-bit, so every decoder returns the same frames; this one takes a third of the CPU
-time of piping them from the ffmpeg executable. imageio's PyAV plugin is not used because it cannot
-return the planes of I420, only images converted from them.
+time of piping them from the ffmpeg executable. imageio's PyAV plugin is not used because it returns converted images
+only, not the planes of I420.
 """
 
 from __future__ import annotations
