@@ -290,7 +290,7 @@ def test_process_group_signals_end_no_starting_worker(what: signal.Signals) -> N
             sending.result(timeout=10)
             assert sent == set(pool.pids)
             assert a_rollout(pool, some_weights(settings.approach, 6)).episodes
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask, "the parent hears as before"
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask, "the parent's signal mask is restored"
 
 
 def test_unknown_rom_is_reported_by_the_worker() -> None:
