@@ -21,6 +21,7 @@ from tasks.arcade.inputs.settings_file import with_hyperparameters
 from tasks.arcade.settings.algorithms import ActorCriticSettings
 from tasks.arcade.settings.approaches import approach, suggestion
 from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.run import ApproachSettings
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def open_study(file: Path, settings: SweepSettings) -> Iterator[SweepStudy]:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=settings.steps // 4),
         )
         current = settings.model_dump(mode="json", include={"env_id", "approach", "parameters", "steps", "seed"})
-        stored = study.user_attrs.get("settings", current)
+        stored = current_names(study.user_attrs.get("settings", current))
         if changed := [name for name in current if current[name] != stored[name]]:
             changes = ", ".join(f"{name} is {current[name]}, was {stored[name]}" for name in changed)
             raise SweepError(f"{settings.title!r} exists with other settings ({changes}): choose another --name")

@@ -66,7 +66,11 @@ FLOWS: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], ob
         lambda store, given: select_runs(store, given.runs, given.against),
     ),
     "reel": (reel, {"runs": ["latest"]}, lambda store, given: select_checkpoints(store, given.runs)),
-    "sweep": (sweep, {"env_id": "ALE/Pong-v5"}, lambda store, given: (resolve(given.env_id), searched_parameters(given))),
+    "sweep": (
+        sweep,
+        {"env_id": "ALE/Pong-v5"},
+        lambda store, given: (resolve(given.env_id), searched_parameters(given)),
+    ),
     "atlas": (atlas, {"env_id": "ALE/Pong-v5"}, lambda store, given: resolve(given.env_id)),
     "guard": (guard, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id or "x")),
     "retrain": (retrain, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id)),

@@ -1,9 +1,9 @@
 """A small store as version 0.1 wrote it: `tests/data/store-0.1.tar.xz`.
 
 It has three training runs of Breakout with small networks and an atlas of the game. `plain` (PPO) is recorded: every
-episode as plain video at step 256, one episode with a panel and outlines at step 512. `tuned` (PPO on standardized RAM)
-and `dqn` have a checkpoint at step 1,024. `expected.json` holds the SHA-256 of `policy.safetensors` to which version 0.1
-itself trained these two by resuming, and the versions and CPU features that it computed with.
+episode as plain video at step 256, one with a panel and outlines at step 512. `tuned` (PPO on standardized RAM)
+and `dqn` have a checkpoint at step 1,024. `expected.json` holds the SHA-256 of `policy.safetensors` to which version
+0.1 itself trained these two by resuming, and the versions and CPU features that it computed with.
 """
 
 from __future__ import annotations
