@@ -41,7 +41,9 @@ def play_checkpoint(checkpoint: Checkpoint, steps: int = STEPS) -> Trace:
     return play(checkpoint.agent(), checkpoint.settings.game, 3, action_seed=4, deterministic=False, max_steps=steps)
 
 
-def write_random_checkpoint(env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0) -> str:
+def write_random_checkpoint(
+    env_id: str, directory: Path, max_frames: int = 600, name: str = "random", seed: int = 0
+) -> str:
     game = resolve(env_id).model_copy(update={"max_episode_frames": max_frames})
     settings = RunSettings(game=game, approach=approach(name), seed=seed, steps=10, checkpoint_every=10)
     names = action_names(game)
