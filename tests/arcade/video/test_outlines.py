@@ -1,4 +1,4 @@
-"""Outlines surround the objects that salient bytes move; the embedded trace lists them, and another list is detected."""
+"""Outlines surround the objects that salient bytes move, and are verified against the list in the embedded trace."""
 
 from __future__ import annotations
 
