@@ -134,8 +134,8 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
 
         # As after an upgrade of ramreel from a version with another name of an automation.
         (renamed,) = client.read_automations_by_name(AUTOMATIONS[-1]["name"])
-        former = AutomationCore.model_validate(renamed.model_dump(include=set(AutomationCore.model_fields)))
-        client.update_automation(renamed.id, former.model_copy(update={"name": "ramreel: start a crashed run again"}))
+        former = {**AUTOMATIONS[-1], "name": "ramreel: start a crashed run again", "enabled": False}
+        client.update_automation(renamed.id, AutomationCore.model_validate(former))
         Variable.set("ramreel_deployments", "another", overwrite=True)
         assert deploy.register(api) is True
         assert {name: one.id for name, one in by_name(client).items()} == {name: one.id for name, one in first.items()}

@@ -39,7 +39,7 @@ def test_trials_are_nested_training_runs(store: Store, tmp_path: Path, capfd: py
     best = store.fetch_artifact(parent.run_id, "reports/best.toml", tmp_path)
     assert f"n_steps = {result['best']['params']['n_steps']}" in best.read_text()
     assert run([*arguments, "--trials", "2", "--seed", "5"]) == 2
-    assert "seed is 5 and was 0: --name begins another one" in capfd.readouterr().err
+    assert "'searched' exists with other settings (seed is 5, was 0): choose another --name" in capfd.readouterr().err
 
 
 def test_trials_emit_no_events(small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
