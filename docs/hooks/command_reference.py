@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from flows.cli.app import App, app
+from cyclopts import App
+
+from flows.cli.app import app
 
 
 @dataclass(frozen=True)
