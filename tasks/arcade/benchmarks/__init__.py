@@ -1,1 +1,1 @@
-"""Speed of training and of video."""
+"""Benchmarks of training and video speed."""

@@ -142,8 +142,7 @@ def _check_moviepy() -> None:
         import moviepy  # noqa: F401
     except ImportError:
         raise NoMoviepyError(
-            "RecordVideo requires moviepy, which is not installed: "
-            "pip install --no-deps moviepy decorator proglog tqdm"
+            "RecordVideo requires moviepy, which is not installed: pip install --no-deps moviepy decorator proglog tqdm"
         ) from None
 
 
