@@ -95,9 +95,7 @@ def test_sweep_ends_after_the_requested_number_of_trials(tmp_path: Path) -> None
     with open_study(tmp_path / "optuna.db", two.model_copy(update={"trials": 3})) as study:
         assert study.ask() is not None
     with (
-        pytest.raises(
-            SweepError, match=r"other settings \(steps is 2000, was 1000\): choose another --name"
-        ),
+        pytest.raises(SweepError, match=r"other settings \(steps is 2000, was 1000\): choose another --name"),
         open_study(tmp_path / "optuna.db", two.model_copy(update={"steps": 2000})),
     ):
         pass
