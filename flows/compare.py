@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.run_status import active_run
 from tasks.arcade.inputs.forms import CompareSettings
-from tasks.compare import ComparedRuns, find_runs, start_comparison, write_report
+from tasks.compare import ComparedRuns, find_compared_runs, start_comparison, write_comparison_report
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import named_after_runs
 
@@ -19,7 +19,7 @@ def compare(settings: CompareSettings) -> ComparedRuns:
         StoreError: no run matches a reference, or the runs are not comparable.
     """
     refuse_crash_loop()
-    selection = find_runs(settings.runs, settings.against, settings.normalized)
+    selection = find_compared_runs(settings.runs, settings.against, settings.normalized)
     comparison_id = start_comparison(selection, settings.name, settings.experiment)
     with active_run(comparison_id):
-        return write_report(comparison_id, selection)
+        return write_comparison_report(comparison_id, selection)

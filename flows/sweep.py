@@ -13,7 +13,7 @@ from tasks.arcade.tuning import SweepStudy, open_study, searched_parameters
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import open_store, study_file
-from tasks.sweep import SweepResult, mark_pruned, start_sweep_run, write_report
+from tasks.sweep import SweepResult, mark_pruned, start_sweep_run, write_sweep_report
 from tasks.train import start_run
 
 
@@ -36,7 +36,7 @@ def sweep(settings: SweepSettings) -> SweepResult:
         with active_run(run_id), open_store().lease(run_id):
             while _train_trial(study, settings, run_id):
                 pass
-            return write_report(run_id, settings, study.rows(), study.figures())
+            return write_sweep_report(run_id, settings, study.rows(), study.figures())
 
 
 def _train_trial(study: SweepStudy, settings: SweepSettings, parent: str) -> bool:

@@ -31,7 +31,7 @@ class ComparedRuns(Settings):
 
 
 @task(task_run_name="select runs")
-def find_runs(references: tuple[str, ...], against: tuple[str, ...], normalized: bool) -> RunSelection:
+def find_compared_runs(references: tuple[str, ...], against: tuple[str, ...], normalized: bool) -> RunSelection:
     """Resolve the runs of the comparison and check that they are comparable.
 
     Raises:
@@ -54,7 +54,7 @@ def start_comparison(selection: RunSelection, name: str | None, experiment: str 
 
 
 @task(task_run_name="write report")
-def write_report(comparison_id: str, selection: RunSelection) -> ComparedRuns:
+def write_comparison_report(comparison_id: str, selection: RunSelection) -> ComparedRuns:
     """Log report, tables and metrics to MLflow, and create artifacts of the report in Prefect."""
     store = open_store()
     findings = with_clips(store, report.analyze(_comparison(store, selection)), comparison_id)

@@ -45,7 +45,7 @@ def mark_pruned(run_id: str, steps: int) -> None:
 
 
 @task(task_run_name="write report of {settings.title}")
-def write_report(
+def write_sweep_report(
     run_id: str, settings: SweepSettings, rows: tuple[TrialRow, ...], figures: tuple[Figure, ...]
 ) -> SweepResult:
     """Log the report and the best trial's settings file to MLflow, and create a table artifact of the trials."""

@@ -17,7 +17,7 @@ PAGE = 100
 """Results per request."""
 
 
-def find_runs(client: MlflowClient, reference: str) -> list[Run]:
+def runs_referred_to(client: MlflowClient, reference: str) -> list[Run]:
     """Return up to four runs by run id, prefix of one, or name; for `latest` the training run started last."""
     if reference == "latest":
         return _first(client, "tags.`ramreel.kind` = 'training'", 1)
@@ -38,7 +38,7 @@ def runs_tagged(client: MlflowClient, key: str, value: str) -> Iterator[Run]:
     return _search(client, f"tags.`{key}` = '{value}'") if _is_quotable(value) else iter(())
 
 
-def newest_atlas(client: MlflowClient, rom: str) -> Run | None:
+def newest_atlas_run(client: MlflowClient, rom: str) -> Run | None:
     """Return the finished run with an atlas of a ROM that was started last."""
     if not _is_quotable(rom):
         return None

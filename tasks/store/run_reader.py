@@ -76,7 +76,7 @@ class RunReader(ArtifactStore):
     @raises_store_error
     def exists(self, run_id: str) -> bool:
         """Whether a run exists and is not deleted."""
-        return not self.address.is_fresh and bool(queries.find_runs(self._client, run_id))
+        return not self.address.is_fresh and bool(queries.runs_referred_to(self._client, run_id))
 
     @raises_store_error
     def history(self, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -95,7 +95,7 @@ class RunReader(ArtifactStore):
         Raises:
             StoreError: no run matches, or more than one.
         """
-        found = [] if self.address.is_fresh else queries.find_runs(self._client, reference)
+        found = [] if self.address.is_fresh else queries.runs_referred_to(self._client, reference)
         where = self.address.redacted_uri
         if not found and reference == "latest":
             raise StoreError(f"no training run in {where} yet: `ramreel train ALE/Pong-v5` creates one")

@@ -62,7 +62,7 @@ def newest_atlas(store: Store, rom: str) -> Atlas | None:
     Raises:
         StoreError: the artifact is not an atlas.
     """
-    run = queries.newest_atlas(connect(store.address), rom)
+    run = queries.newest_atlas_run(connect(store.address), rom)
     if run is None:
         return None
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:

@@ -17,7 +17,6 @@ from tasks.arcade.scores.estimates import (
     interquartile_mean,
     mean,
 )
-from tasks.arcade.scores.games import games_p_value, games_probability, iqm_over_games
 from tasks.arcade.scores.learning_curves import (
     Band,
     band_over_seeds,
@@ -26,7 +25,8 @@ from tasks.arcade.scores.learning_curves import (
     interpolate_curve,
     iqm_over_seeds,
 )
-from tasks.arcade.scores.seeds import (
+from tasks.arcade.scores.over_games import games_p_value, games_probability, iqm_over_games
+from tasks.arcade.scores.over_seeds import (
     estimate_over_seeds,
     mann_whitney_p_value,
     performance_profile,

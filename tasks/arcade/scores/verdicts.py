@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tasks.arcade.scores.estimates import CONFIDENCE, Estimate, Returns, validate_returns
-from tasks.arcade.scores.games import Games, games_p_value, games_probability
-from tasks.arcade.scores.seeds import Seeds, mann_whitney_p_value, permutation_p_value, probability_of_improvement
+from tasks.arcade.scores.over_games import Games, games_p_value, games_probability
+from tasks.arcade.scores.over_seeds import Seeds, mann_whitney_p_value, permutation_p_value, probability_of_improvement
 
 
 @dataclass(frozen=True, slots=True)

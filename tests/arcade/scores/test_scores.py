@@ -436,7 +436,8 @@ def test_games_test_keeps_its_level_and_has_power() -> None:
         (
             [[[1]], [[2]]],
             [[[3]], [[4]]],
-            "Too few seeds to compare b and a: probability of improvement 1.00 between these runs (2 games, 1 seed each)",
+            "Too few seeds to compare b and a: probability of improvement 1.00 between these runs "
+            "(2 games, 1 seed each)",
         ),
         ([[[9], [8], [7]]] * 2, [[[1], [2], [3]]] * 2, f"{BETTER} 1.00 (p = 0.031, 2 games, 3 seeds each)"),
     ],

@@ -64,7 +64,7 @@ class TwoStageBootstrap:
         self._share = np.concatenate([np.full(len(one), 1 / len(one)) for one in self.seeds])
 
     def counts(self, drawn: IndexArray) -> FloatArray:
-        """Return the multiplicity of each episode in each resample: shape (resamples, seeds) to (resamples, episodes)."""
+        """Return how often each resample holds each episode: shape (resamples, seeds) to (resamples, episodes)."""
         resamples, n_seeds = drawn.shape
         flat = drawn.astype(np.intp) + n_seeds * np.arange(resamples)[:, None]
         multiplicity = np.bincount(flat.ravel(), minlength=resamples * n_seeds).reshape(resamples, n_seeds)

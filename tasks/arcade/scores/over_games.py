@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tasks.arcade.scores.estimates import Estimate, FloatArray, IndexArray, bootstrap, iqm_along_last_axis
-from tasks.arcade.scores.seeds import Seeds, TwoStageBootstrap, WinProbability, permutation_test, win_matrix
+from tasks.arcade.scores.over_seeds import Seeds, TwoStageBootstrap, WinProbability, permutation_test, win_matrix
 
 Games = Sequence[Seeds]
 
