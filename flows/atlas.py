@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.run_status import active_run
 from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.atlas import AtlasResult, build_atlas, start_atlas_run
-from tasks.resolve_run import resolve_run
+from tasks.execution.resolve_run import resolve_run
+from tasks.execution.run_status import active_run
 
 
 @flow(name="atlas", flow_run_name="atlas {settings.title}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.run_status import active_run
 from tasks.arcade.inputs.forms import CompareSettings
 from tasks.compare import ComparedRuns, find_compared_runs, start_comparison, write_comparison_report
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import named_after_runs
+from tasks.execution.run_status import active_run
 
 
 @flow(name="compare", flow_run_name=named_after_runs("compare"))

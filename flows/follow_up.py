@@ -12,8 +12,8 @@ from tasks.champion import ChampionStatus, challenge, detect_collapse
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import named_after_runs
+from tasks.execution.resolve_run import resolve_run
 from tasks.follow_up import earlier_runs
-from tasks.resolve_run import resolve_run
 
 
 class FollowUpResult(Settings):

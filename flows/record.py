@@ -14,6 +14,7 @@ from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import named_after_runs
+from tasks.execution.resolve_run import resolve_run
 from tasks.milestones import log_milestones
 from tasks.record import (
     RecordedCheckpoint,
@@ -25,7 +26,6 @@ from tasks.record import (
     note_failure,
     record_checkpoint,
 )
-from tasks.resolve_run import resolve_run
 from tasks.store import StoreError, one_line, open_store
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.run_status import active_run
 from flows.train import train_run
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import SweepSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.tuning import SweepStudy, open_study, searched_parameters
 from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.execution.run_status import active_run
 from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import open_store, study_file
 from tasks.sweep import SweepResult, mark_pruned, start_sweep_run, write_sweep_report

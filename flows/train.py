@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from prefect import flow
 
-from flows.run_status import active_run
 from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.progress import Progress
@@ -16,7 +15,8 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import named_after_runs
-from tasks.resolve_run import resolve_run
+from tasks.execution.resolve_run import resolve_run
+from tasks.execution.run_status import active_run
 from tasks.runs.lookup import evaluation_tag
 from tasks.store import StoredCheckpoint
 from tasks.train import SavedCheckpoint, create_checkpoints_table, learn, reopen_run, start_run

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from prefect.runtime import flow_run
 
-from tasks.execution.run_ids import is_run_id
+from tasks.arcade.inputs.fields import is_run_id
 from tasks.store import StoreError, open_store
 
 _MAX_NAMED = 3

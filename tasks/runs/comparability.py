@@ -9,7 +9,7 @@ from pydantic import Field
 from tasks.arcade.scores.published import REFERENCES
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
-from tasks.runs.lookup import resolve
+from tasks.runs.lookup import resolve_reference
 from tasks.store import ChampionRegistry, Store, StoredRun, StoreError
 
 CHAMPION = "champion"
@@ -68,7 +68,7 @@ def select_runs(
 
 
 def _resolve_all(store: Store, references: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(resolve(store, reference) for reference in references))
+    return tuple(dict.fromkeys(resolve_reference(store, reference) for reference in references))
 
 
 def _against_champion(store: Store, run_ids: tuple[str, ...], normalized: bool) -> RunSelection:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.inputs.fields import is_run_id
 from tasks.arcade.settings.base import parse_json
 from tasks.arcade.settings.evaluation import EvaluationSettings
-from tasks.execution.run_ids import is_run_id
 from tasks.store import Store, StoredCheckpoint, StoredRun, StoreError
 
 ROOT_FLOW_RUN_TAG = "ramreel.root_flow_run_id"
@@ -19,7 +19,7 @@ TRIAL_TAG = "ramreel.trial"
 _EVALUATION_TAG = "ramreel.evaluation"
 
 
-def resolve(store: Store, reference: str) -> str:
+def resolve_reference(store: Store, reference: str) -> str:
     """Return the run id of a reference, within a flow: a full run id was looked up before, and is returned as it is.
 
     Raises:

@@ -17,7 +17,6 @@ from helpers.processes import started, wait_until
 from prefect import flow
 from prefect.exceptions import TerminationSignal
 
-from flows.run_status import active_run
 from flows.train import train, train_run
 from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError
 from tasks.arcade.inputs.forms import TrainSettings
@@ -27,6 +26,7 @@ from tasks.arcade.settings.approaches import UnknownApproachError, approach
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution.graceful_stop import defer_sigterm
 from tasks.execution.progress_sink import use_sink
+from tasks.execution.run_status import active_run
 from tasks.runs.lookup import load_checkpoint
 from tasks.store import LeaseError, Store, StoreError
 from tasks.store.lease import TAG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.execution.run_ids import is_run_id
+from tasks.arcade.inputs.fields import is_run_id
 from tasks.store import open_store
 
 

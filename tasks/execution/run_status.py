@@ -1,14 +1,14 @@
-"""Status of the MLflow run of a flow. Separate from training, so that a comparison does not import torch."""
+"""Status of the MLflow run of a flow: FINISHED, FAILED or KILLED, however the flow ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from prefect import task
 from prefect.exceptions import TerminationSignal
 
-from tasks.run_status import finish_run
-from tasks.store import StoreError, one_line
+from tasks.store import LeaseError, RunStatus, StoreError, one_line, store_in_use
 
 
 @contextmanager
@@ -27,3 +27,14 @@ def active_run(run_id: str) -> Iterator[None]:
             finish_run(run_id, "FAILED", type(error).__name__ + (f": {one_line(error)}" if str(error) else ""))
         raise
     finish_run(run_id, "FINISHED")
+
+
+@task(task_run_name="end run: {status}")
+def finish_run(run_id: str, status: RunStatus, reason: str | None = None) -> None:
+    """End the MLflow run, unless another process is training it and will end it."""
+    store = store_in_use()
+    try:
+        store.lease(run_id).raise_if_held()
+    except LeaseError:
+        return
+    store.finish_run(run_id, status, reason)
