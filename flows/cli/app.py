@@ -6,9 +6,10 @@ Heavy libraries are imported by the commands when they run: `--help` imports non
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
@@ -83,10 +84,20 @@ app = App(
     exit_on_error=False,
     print_error=False,
 )
+
+
+def _usage(name: str, command: Command) -> str | None:
+    """Return the usage of a command with an optional argument, which cyclopts would call ARGS; otherwise None."""
+    for argument in inspect.signature(command).parameters.values():
+        if argument.kind is argument.POSITIONAL_ONLY and not get_args(argument.annotation)[1].required:
+            return f"Usage: ramreel {name} [OPTIONS] [{get_args(argument.annotation)[1].name[0]}]"
+    return None
+
+
 for _order, (_title, _commands) in enumerate(COMMANDS.items()):
     _group = Group(_title, sort_key=_order)
     for _position, (_name, _command) in enumerate(_commands.items()):
-        app.command(_command, name=_name, group=_group, sort_key=_position)
+        app.command(_command, name=_name, group=_group, sort_key=_position, usage=_usage(_name, _command))
         for _subname, _subcommand in SUBCOMMANDS.get(_name, {}).items():
             app[_name].command(_subcommand, name=_subname)
 app.register_install_completion_command(
