@@ -66,7 +66,7 @@ class ReopenedRun(Settings):
 
 @task(task_run_name="start run {name}")
 def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Mapping[str, str] | None = None) -> str:
-    """ResumePoint the MLflow run and return its run id.
+    """Start the MLflow run and return its run id.
 
     A flow run that is started again after its process was killed continues its MLflow run, unless that run has no
     settings yet. If the first process is still alive, wait until it ends.
