@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.inboxes import Webhook
+from helpers.servers import Server, mlflow_server, running
 
 from flows.runtime.gc_tuning import raise_thresholds
 from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
@@ -60,6 +61,18 @@ def home(migrated: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(home: Path) -> Store:
     return open_store(f"sqlite:///{home}/mlruns/mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def tracking_server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """MLflow's server, shared by the tests of a session: each uses runs and games of its own."""
+    with running(mlflow_server(tmp_path_factory.mktemp("tracking") / "server", migrated)) as server:
+        yield server
+
+
+@pytest.fixture
+def server_store(tracking_server: Server) -> Store:
+    return open_store(tracking_server.address)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tasks.store.values import StoredCheckpoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 ALIAS = "champion"
 DROP_CAUSE = "ramreel.dropped"
@@ -76,18 +76,22 @@ class ChampionRegistry:
         models = queries.pages(
             lambda token: self._client.search_registered_models(max_results=queries.PAGE, page_token=token)
         )
-        versions = {
-            model.tags[_ENV_ID]: self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
-            for model in models
-            if _ENV_ID in model.tags and ALIAS in model.aliases
-        }
-        return tuple(
-            _champion(env_id, version) for env_id, version in sorted(versions.items()) if _is_checkpoint(version)
-        )
+        found = (self._champion_of(model) for model in models)
+        return tuple(sorted(filter(None, found), key=lambda champion: champion.env_id))
 
+    @raises_store_error
     def champion(self, env_id: str) -> Champion | None:
         """Return the champion of a game, or None."""
-        return next((champion for champion in self.champions() if champion.env_id == env_id), None)
+        if self._address.is_fresh:
+            return None
+        found = (self._champion_of(model) for model in self._registered_models(env_id))
+        return next((champion for champion in found if champion and champion.env_id == env_id), None)
+
+    def _champion_of(self, model: RegisteredModel) -> Champion | None:
+        if _ENV_ID not in model.tags or ALIAS not in model.aliases:
+            return None
+        version = self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
+        return _champion(model.tags[_ENV_ID], version) if _is_checkpoint(version) else None
 
     @raises_store_error
     def register(self, env_id: str, checkpoint: StoredCheckpoint, description: str) -> Champion:
@@ -98,15 +102,17 @@ class ChampionRegistry:
             checkpoint: the checkpoint.
             description: description of a new version.
         """
-        for champion in self._versions(env_id):
+        for champion in self._versions(env_id, checkpoint.run_id):
             if champion.checkpoint == checkpoint:
                 return champion
-        if not self._is_registered(env_id):
+        if not self._registered_models(env_id):
             self._client.create_registered_model(_model_name(env_id), tags={_ENV_ID: env_id})
         version = self._client.create_model_version(
             _model_name(env_id),
             source=self._source(checkpoint),
             run_id=checkpoint.run_id,
+            # A server accepts a logged model as the source only if the request names it.
+            model_id=checkpoint.model_id,
             tags={_STEP: str(checkpoint.step), _DIGEST: checkpoint.digest, _MODEL: checkpoint.model_id},
             description=description,
         )
@@ -178,14 +184,15 @@ class ChampionRegistry:
     def _env_id(self, run_id: str | None) -> str | None:
         return self._client.get_run(run_id).data.tags.get(_ENV_ID) if run_id else None
 
-    def _is_registered(self, env_id: str) -> bool:
-        return bool(self._client.search_registered_models(f"name = '{_model_name(env_id)}'"))
+    def _registered_models(self, env_id: str) -> list[RegisteredModel]:
+        """Return the registered model of a game, if there is one."""
+        return list(self._client.search_registered_models(f"name = '{_model_name(env_id)}'"))
 
-    def _versions(self, env_id: str) -> list[Champion]:
+    def _versions(self, env_id: str, run_id: str) -> list[Champion]:
+        """Return the registered checkpoints of a run."""
+        query = f"name = '{_model_name(env_id)}' AND run_id = '{run_id}'"
         versions = queries.pages(
-            lambda token: self._client.search_model_versions(
-                f"name = '{_model_name(env_id)}'", max_results=queries.PAGE, page_token=token
-            )
+            lambda token: self._client.search_model_versions(query, max_results=queries.PAGE, page_token=token)
         )
         return [_champion(env_id, version) for version in versions if _is_checkpoint(version)]
 
