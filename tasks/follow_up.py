@@ -20,14 +20,12 @@ def earlier_runs(run_id: str, limit: int) -> tuple[str, ...]:
     store = open_store()
     run = store.run(run_id)
     assert run.settings is not None
-    found = store.iter_runs(store.runs_tagged("ramreel.env_id", run.settings.game.env_id))
+    tags = {"ramreel.kind": "training", "ramreel.env_id": run.settings.game.env_id, TRIAL_TAG: None}
+    found = store.runs_with(tags, status="FINISHED", experiment=run.experiment)
     comparable = (
         other.run_id
-        for other in found
-        if other.run_id != run_id
-        and (other.kind, other.status, other.experiment) == ("training", "FINISHED", run.experiment)
-        and TRIAL_TAG not in other.tags
-        and other.settings is not None
+        for other in store.iter_runs(other_id for other_id in found if other_id != run_id)
+        if other.settings is not None
         and not game_difference(run.settings.game, other.settings.game)
         and store.evaluations(other.run_id)
     )

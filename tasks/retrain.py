@@ -18,7 +18,7 @@ from tasks.execution.links import mlflow_url
 from tasks.notify import notify
 from tasks.runs.lookup import ROOT_FLOW_RUN_TAG, evaluation_of, evaluation_tag
 from tasks.runs.resume_point import last_valid_checkpoint
-from tasks.store import Champion, ChampionRegistry, Store, StoredCheckpoint, StoredRun, StoreError, open_store
+from tasks.store import Champion, ChampionRegistry, Store, StoredCheckpoint, StoreError, open_store
 
 _GAME_TAG = "ramreel.retraining_of"
 _VERSION_TAG = "ramreel.retraining_version"
@@ -56,18 +56,24 @@ def plan_retraining(settings: RetrainSettings) -> RetrainPlan:
     champion = ChampionRegistry(store.address).champion(settings.env_id)
     if champion is None:
         raise StoreError(f"{settings.env_id} has no champion to retrain")
-    # A flow run that was started again after a crash does not count its own run as an earlier one.
-    root = flow_run.root_flow_run_id
-    found = store.iter_runs(store.runs_tagged(_GAME_TAG, settings.env_id))
-    earlier = [run for run in found if run.tags.get(ROOT_FLOW_RUN_TAG) != root]
+    earlier = _earlier_runs(store, {_GAME_TAG: settings.env_id})
     if reason := _skip_reason(store, settings, champion, earlier):
         get_run_logger().warning(reason)
         return RetrainPlan(skip_reason=reason)
     return _plan(store, settings, champion, len(earlier))
 
 
-def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, earlier: list[StoredRun]) -> str:
-    attempts = [run for run in earlier if run.tags.get(_VERSION_TAG) == str(champion.version)]
+def _earlier_runs(store: Store, tags: Mapping[str, str]) -> list[str]:
+    """Return the ids of the runs with some tags, the latest first, without those of this flow run.
+
+    A flow run that was started again after a crash does not count its own run as an earlier one.
+    """
+    own = store.runs_with({**tags, ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id})
+    return [run_id for run_id in store.runs_with(tags) if run_id not in own]
+
+
+def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, earlier: list[str]) -> str:
+    attempts = _earlier_runs(store, {_GAME_TAG: settings.env_id, _VERSION_TAG: str(champion.version)})
     if len(attempts) >= settings.at_most:
         reason = f"{len(attempts)} retraining runs found no better champion of {champion.env_id}: check it manually"
         if _GIVEN_UP_TAG not in champion.tags:
@@ -77,8 +83,8 @@ def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, ea
             )
             ChampionRegistry(store.address).set_tag(champion, _GIVEN_UP_TAG, reason)
         return reason
-    if earlier:
-        end = max(run.start_ms for run in earlier) / 1000 + timedelta(hours=settings.cool_down_hours).total_seconds()
+    for last in store.iter_runs(earlier[:1]):
+        end = last.start_ms / 1000 + timedelta(hours=settings.cool_down_hours).total_seconds()
         if end > time.time():
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
             return f"{champion.env_id} was retrained recently: the cool-down ends at {when}"

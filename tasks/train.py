@@ -72,12 +72,11 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
     settings yet. If the first process is still alive, wait until it ends.
     """
     store = open_store()
-    for run in store.iter_runs(store.runs_tagged(ROOT_FLOW_RUN_TAG, flow_run.root_flow_run_id)):
-        if run.settings == settings:
-            store.lease(run.run_id).wait_until_free()
-            if store.run(run.run_id).status != "FINISHED":
-                store.resume_run(run.run_id, settings)
-            return run.run_id
+    if existing := store.find_run(settings, {ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id}):
+        store.lease(existing).wait_until_free()
+        if store.run(existing).status != "FINISHED":
+            store.resume_run(existing, settings)
+        return existing
     run_id = store.start_run(
         settings,
         name=name,

@@ -151,7 +151,7 @@ def _champion_info(champion: Champion) -> ChampionInfo:
 
 
 def _latest_reports(store: Store) -> tuple[ReportInfo, ...]:
-    runs = [store.run(run_id) for run_id in store.runs_tagged("ramreel.kind", "comparison")[:_MAX_ENTRIES]]
+    found = store.runs_with({"ramreel.kind": "comparison"}, status="FINISHED", limit=_MAX_ENTRIES)
     return tuple(
         ReportInfo(
             run_id=run.run_id,
@@ -159,6 +159,5 @@ def _latest_reports(store: Store) -> tuple[ReportInfo, ...]:
             at=datetime.fromtimestamp(run.start_ms / 1000, UTC),
             page=mlflow_url(store, run.run_id, REPORT),
         )
-        for run in runs
-        if run.status == "FINISHED"
+        for run in store.iter_runs(found)
     )

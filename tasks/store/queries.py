@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,9 +33,25 @@ def runs_named(client: MlflowClient, name: str) -> Iterator[Run]:
     return _search(client, _named(name)) if _is_quotable(name) else iter(())
 
 
-def runs_tagged(client: MlflowClient, key: str, value: str) -> Iterator[Run]:
-    """Yield the runs with a tag, the one started last first."""
-    return _search(client, f"tags.`{key}` = '{value}'") if _is_quotable(value) else iter(())
+def runs_with(
+    client: MlflowClient, tags: Mapping[str, str | None], status: str | None, experiment: str | None, limit: int | None
+) -> list[Run]:
+    """Return the runs with all of some tags, the one started last first.
+
+    Args:
+        client: MLflow's client.
+        tags: values by key; None is a tag that a run does not have.
+        status: their status (default: any).
+        experiment: name of their experiment (default: any).
+        limit: maximum number of runs (default: all).
+    """
+    if not all(_is_quotable(value) for value in tags.values() if value is not None):
+        return []
+    terms = [f"tags.`{key}` IS NULL" if value is None else f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    if status:
+        terms.append(f"attributes.status = '{status}'")
+    query = " AND ".join(terms)
+    return list(_search(client, query, experiment)) if limit is None else _first(client, query, limit, experiment)
 
 
 def newest_atlas_run(client: MlflowClient, rom: str) -> Run | None:
@@ -70,16 +86,22 @@ def _is_quotable(value: str) -> bool:
     return bool(value) and not {"'", '"', "`"} & set(value)
 
 
-def _first(client: MlflowClient, query: str, limit: int) -> list[Run]:
-    return list(islice(_search(client, query, page_size=limit), limit))
+def _first(client: MlflowClient, query: str, limit: int, experiment: str | None = None) -> list[Run]:
+    return list(islice(_search(client, query, experiment, page_size=limit), limit))
 
 
-def _search(client: MlflowClient, query: str, page_size: int | None = None) -> Iterator[Run]:
-    size = page_size or PAGE
-    experiments = pages(lambda token: client.search_experiments(max_results=PAGE, page_token=token))
-    ids = [experiment.experiment_id for experiment in experiments]
+def _search(client: MlflowClient, query: str, experiment: str | None = None, page_size: int = PAGE) -> Iterator[Run]:
+    ids = _experiment_ids(client, experiment)
     return pages(
         lambda token: client.search_runs(
-            ids, query, max_results=size, order_by=["attributes.start_time DESC"], page_token=token
+            ids, query, max_results=page_size, order_by=["attributes.start_time DESC"], page_token=token
         )
     )
+
+
+def _experiment_ids(client: MlflowClient, name: str | None) -> list[str]:
+    if name is None:
+        found = pages(lambda token: client.search_experiments(max_results=PAGE, page_token=token))
+        return [experiment.experiment_id for experiment in found]
+    experiment = client.get_experiment_by_name(name)
+    return [experiment.experiment_id] if experiment else []

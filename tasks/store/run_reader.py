@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.store import queries
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, one_line, raises_store_error
-from tasks.store.run_writer import SETTINGS_FILE
-from tasks.store.values import StoredRun
+from tasks.store.run_writer import SETTINGS_DIGEST, SETTINGS_FILE, settings_digest
+from tasks.store.values import RunStatus, StoredRun
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -118,7 +118,37 @@ class RunReader(ArtifactStore):
     @raises_store_error
     def runs_tagged(self, key: str, value: str) -> tuple[str, ...]:
         """Return the ids of all runs with a tag, the one started last first; empty in a fresh store."""
-        return () if self.address.is_fresh else _ids(queries.runs_tagged(self._client, key, value))
+        return self.runs_with({key: value})
+
+    @raises_store_error
+    def runs_with(
+        self,
+        tags: Mapping[str, str | None],
+        *,
+        status: RunStatus | None = None,
+        experiment: str | None = None,
+        limit: int | None = None,
+    ) -> tuple[str, ...]:
+        """Return the ids of the runs with all of some tags, the one started last first; empty in a fresh store.
+
+        Args:
+            tags: values by key; None is a tag that a run does not have.
+            status: their status (default: any).
+            experiment: name of their experiment (default: any).
+            limit: maximum number of runs (default: all).
+        """
+        if self.address.is_fresh:
+            return ()
+        return _ids(queries.runs_with(self._client, tags, status, experiment, limit))
+
+    def find_run(self, settings: RunSettings, tags: Mapping[str, str]) -> str | None:
+        """Return the id of the run with these settings and tags that was started last; None if there is none."""
+        # Runs of version 0.1 have no digest.
+        for digest in (settings_digest(settings), None):
+            for run in self.iter_runs(self.runs_with({**tags, SETTINGS_DIGEST: digest})):
+                if run.settings == settings:
+                    return run.run_id
+        return None
 
     def _settings(self, run: Run) -> RunSettings | None:
         if "ramreel.seed" not in run.data.tags:

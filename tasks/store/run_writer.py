@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "settings.json"
 """Artifact path of a run's settings."""
+SETTINGS_DIGEST = "ramreel.settings_digest"
+"""Tag with the digest of a run's settings, by which a search finds the run."""
 _DESCRIPTION = "mlflow.note.content"
 """Tag of a run's description in MLflow's UI."""
 _REASON = "ramreel.reason"
@@ -68,6 +71,7 @@ class RunWriter(ArtifactStore):
             "ramreel.approach": settings.approach.name,
             "ramreel.env_id": env_id,
             "ramreel.seed": str(settings.seed),
+            SETTINGS_DIGEST: settings_digest(settings),
         }
         run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, all_tags)
         try:
@@ -105,6 +109,7 @@ class RunWriter(ArtifactStore):
         """Set a training run to RUNNING and replace its settings, which may have more steps."""
         self.mark_running(run_id)
         self.log_text(run_id, settings.model_dump_json(indent=2), SETTINGS_FILE)
+        self.set_tag(run_id, SETTINGS_DIGEST, settings_digest(settings))
 
     @raises_store_error
     def mark_running(self, run_id: str) -> None:
@@ -192,6 +197,11 @@ class RunWriter(ArtifactStore):
             for key in self._client.get_run(run_id).data.metrics
         }
         return MetricWriter(self._client, run_id, last_steps)
+
+
+def settings_digest(settings: RunSettings) -> str:
+    """Return the SHA-256 of settings, in hex."""
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
 
 
 def _is_described_by_user(tags: Mapping[str, str]) -> bool:
