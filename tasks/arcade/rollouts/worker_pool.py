@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import itertools
+import math
 import multiprocessing as mp
 import os
 import signal
@@ -30,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.feature_statistics import Statistics
+from tasks.arcade.rollouts.cpu_quota import cpu_quota
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.rollouts.on_policy import CollectedSteps, FinishedEpisode, RolloutPlayer, RolloutSettings
 
@@ -348,5 +350,7 @@ def _split_evenly(n_envs: int, workers: int) -> list[range]:
 
 
 def cores() -> int:
-    """Return the number of CPU cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of CPU cores available to this process, by its affinity and the quota of its control group."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return min(available, math.ceil(quota)) if quota else available
