@@ -86,13 +86,15 @@ def open_checked_store(tracking_uri: str | None) -> Store:
     and Prefect would store it, password included, with each flow run.
 
     Raises:
-        InvalidInputError: the store cannot be used.
+        InvalidInputError: the store cannot be used, or the address of MLflow's UI is not a URL.
     """
+    from tasks.execution.links import check_ui_address
     from tasks.store import open_store
 
     if tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
     with validating():
+        check_ui_address()
         return open_store()
 
 

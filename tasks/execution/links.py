@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import os
+
+from tasks.arcade.errors import RamreelError
 from tasks.execution.endpoints import running_servers
 from tasks.store import Store
+
+UI_ENVIRONMENT = "RAMREEL_MLFLOW_UI_URL"
+"""Environment variable with the address of MLflow's UI for people, where it is not that of the flows."""
+
+
+class LinkError(RamreelError):
+    """The address of MLflow's UI is not a URL."""
+
+
+def check_ui_address() -> None:
+    """Check the configured address of MLflow's UI, if there is one.
+
+    Raises:
+        LinkError: it is not a URL.
+    """
+    if (address := os.environ.get(UI_ENVIRONMENT)) and not _is_url(address):
+        raise LinkError(f"{UI_ENVIRONMENT} must be a URL such as https://mlflow.example.org, got {address!r}")
 
 
 def mlflow_url(store: Store, run_id: str, artifact_path: str | None = None) -> str:
     """Return the URL of a run, or of an artifact, in MLflow's UI; the artifact's own URI if no server is running."""
-    running, shown = running_servers(store.address), store.address.redacted_uri
-    if running:
-        return running.mlflow + store.ui_path(run_id, artifact_path)
-    if shown.startswith(("http://", "https://")):
-        return shown.rstrip("/") + store.ui_path(run_id, artifact_path)
+    if address := _ui_address(store):
+        return address.rstrip("/") + store.ui_path(run_id, artifact_path)
     return store.artifact_uri(run_id, artifact_path)
+
+
+def _ui_address(store: Store) -> str | None:
+    if address := os.environ.get(UI_ENVIRONMENT):
+        return address
+    if running := running_servers(store.address):
+        return running.mlflow
+    shown = store.address.redacted_uri
+    return shown if _is_url(shown) else None
+
+
+def _is_url(address: str) -> bool:
+    return address.startswith(("http://", "https://"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from tasks.arcade.report import Findings, VideoRequest, VideoView
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.clip import RenderedClip, render_clip
+from tasks.execution.links import mlflow_url
 from tasks.execution.progress_sink import current_sink
 from tasks.execution.worker_processes import process_pool
 from tasks.store import Store, StoredVideo
@@ -54,8 +56,8 @@ def with_clips(store: Store, findings: Findings, comparison_id: str) -> Findings
             except (VideoError, TraceError) as error:
                 omitted.append(f"{names[request.run_id]}, step {request.step:,}: {error}")
             else:
-                full_video = _relative_path(store, reports, request, video)
-                views.setdefault(request.run_id, []).append(_view(request, video, rendered, full_video))
+                link = _link(store, reports, request, video)
+                views.setdefault(request.run_id, []).append(_view(request, video, rendered, link))
     clips = {run_id: tuple(of_run) for run_id, of_run in views.items()}
     return dataclasses.replace(findings, videos=clips, omitted_videos=tuple(omitted))
 
@@ -76,7 +78,7 @@ def _render(path: Path, frames: int) -> _Rendered:
     )
 
 
-def _view(request: VideoRequest, video: StoredVideo, rendered: _Rendered, full_video: str | None) -> VideoView:
+def _view(request: VideoRequest, video: StoredVideo, rendered: _Rendered, link: Mapping[str, str]) -> VideoView:
     return VideoView(
         step=request.step,
         episode_return=rendered.episode_return,
@@ -85,15 +87,18 @@ def _view(request: VideoRequest, video: StoredVideo, rendered: _Rendered, full_v
         episode_frames=rendered.episode_frames,
         fps=rendered.clip.fps,
         score=rendered.clip.score,
-        full_video=full_video,
         path=video.mp4,
+        **link,
     )
 
 
-def _relative_path(store: Store, reports: Path | None, request: VideoRequest, video: StoredVideo) -> str | None:
-    """Return the path of the full video relative to the report's folder; None unless both are local files."""
+def _link(store: Store, reports: Path | None, request: VideoRequest, video: StoredVideo) -> dict[str, str]:
+    """Return the link to the full video: its path relative to the report's folder if both are local files, or a URL."""
     full_video = _local_path(store.artifact_uri(request.run_id, video.mp4))
-    return os.path.relpath(full_video, reports) if full_video and reports else None
+    if full_video and reports:
+        return {"full_video": os.path.relpath(full_video, reports)}
+    url = mlflow_url(store, request.run_id, video.mp4)
+    return {"full_video_url": url} if url.startswith("http") else {}
 
 
 def _local_path(uri: str) -> Path | None:

@@ -25,6 +25,7 @@ class VideoView(Settings):
         default=(), description="(frame, score from that frame on), one entry per change of the score"
     )
     full_video: str | None = Field(default=None, description="Path of the full video, relative to the report's folder")
+    full_video_url: str | None = Field(default=None, description="URL of the full video, if it is on a server")
     path: str = Field(default="", description="Artifact path of the full video within the run")
 
     @property
