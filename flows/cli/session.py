@@ -123,6 +123,10 @@ def configure_prefect(*, serves: bool = False) -> None:
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
+    if "PREFECT_API_URL" in os.environ:
+        # A server without its Redis or its database answers 500, and a proxy 504. The temporary server of a command
+        # only does so for a lasting reason, such as a full disk.
+        defaults["PREFECT_CLIENT_RETRY_EXTRA_CODES"] = "500,504"
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
     from tasks.services.temporary_server import uses_temporary_server

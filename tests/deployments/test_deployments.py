@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from prefect.states import Completed, Pending, Running, Scheduled
 from prefect.utilities.callables import parameter_schema
 from prefect.variables import Variable
 
+from flows.cli.session import configure_prefect
 from tasks.arcade.settings.approaches import APPROACHES
 from tasks.execution import events
 from tasks.services import deployments as deploy
+from tests.conftest import forget_settings
 
 FOLDER = Path(__file__).parents[2] / "deployments"
 DECLARED: list[dict[str, Any]] = yaml.safe_load((FOLDER / "prefect.yaml").read_text("utf-8"))["deployments"]
@@ -54,6 +57,19 @@ def test_entry_point_is_a_module_and_accepts_its_parameters(declared: dict[str, 
     assert declared["tags"] == [deploy.TAG]
     assert declared["work_pool"]["name"] == deploy.POOL
     assert declared["work_pool"]["work_queue_name"] in deploy.QUEUES
+
+
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
+def test_failed_requests_are_repeated_as_in_commands(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    forget_settings(monkeypatch)
+    monkeypatch.setenv("RAMREEL_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example.org/api")
+    configure_prefect()
+    environment = declared["work_pool"]["job_variables"]["env"]
+    for name in ("PREFECT_CLIENT_MAX_RETRIES", "PREFECT_CLIENT_RETRY_EXTRA_CODES"):
+        assert environment[name] == os.environ[name]
 
 
 def test_required_flows_are_deployed() -> None:
