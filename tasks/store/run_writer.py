@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.arcade.settings.run import RunSettings
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.create_run import create_run, log_params, origin_tags
-from tasks.store.errors import StoreError, one_line, raises_store_error
+from tasks.store.errors import one_line, raises_store_error
 from tasks.store.metric_writer import MetricWriter, now_ms, to_metrics
 from tasks.store.values import RunStatus, flatten
 
@@ -28,8 +28,6 @@ _REASON = "ramreel.reason"
 """Tag of the reason why a run ended, or of a later failure, such as of a video of it."""
 _OWN_REASON = "ramreel.reason.own"
 """Tag of the reason why a run ended, while `ramreel.reason` holds a later failure."""
-_MAX_COMPARED = 240
-"""Run ids that fit into one MLflow tag of 8,000 characters."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,6 @@ class RunWriter(ArtifactStore):
         Returns:
             MLflow's run id.
         """
-        if len(runs) > _MAX_COMPARED:
-            raise StoreError(f"{len(runs)} runs are too many for one comparison: at most {_MAX_COMPARED}")
         tags = {**origin_tags("comparison", command, versions, commit), "ramreel.runs": " ".join(runs)}
         return create_run(self._client, self.address.artifacts, experiment, name, tags)
 

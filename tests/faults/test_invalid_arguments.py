@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -201,3 +202,15 @@ def test_unknown_command_is_rejected(typed: list[str], refused: Refused) -> None
     known = {"-h", "--help", "--version", "--install-completion", "--show-completion", "games", "render", "verify"}
     assume(typed[0] not in INVALID.keys() | known)
     refused(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["compare", *map(str, range(240)), "--against", "champion"],
+        ["pipeline", "ALE/Pong-v5", "--approaches", "ppo,random", "--seeds", ",".join(map(str, range(121)))],
+    ],
+    ids=["compare", "pipeline"],
+)
+def test_comparison_of_too_many_runs_is_rejected(typed: list[str], refused: Refused) -> None:
+    assert re.search(r": 24[12] runs are too many for one comparison: at most 240$", refused(typed))

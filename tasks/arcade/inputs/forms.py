@@ -5,9 +5,9 @@ Each default, limit and description is declared here and nowhere else.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.arcade.inputs.fields import (
     Approach,
@@ -28,6 +28,9 @@ from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 
 FRESH_EPISODES = 30
 """Evaluation episodes where checkpoints of different runs are compared, on seeds that none of them was selected on."""
+
+_MAX_COMPARED = 240
+"""Runs of one comparison, whose ids fit into one MLflow tag of 8,000 characters."""
 
 _EVALUATION = EvaluationSettings()
 
@@ -129,10 +132,25 @@ class CompareSettings(Settings):
     name: Name | None = Field(default=None, description="Run name of the comparison in MLflow")
     experiment: Name | None = Field(default=None, description="MLflow experiment (default: that of the first run)")
 
+    @model_validator(mode="after")
+    def _fits_in_a_comparison(self) -> Self:
+        _check_compared(len(self.runs) + len(self.against))
+        return self
+
     @property
     def title(self) -> str:
         """Title of the flow run."""
         return ", ".join(map(short, self.runs))
+
+
+def _check_compared(n_runs: int) -> None:
+    """Check that a comparison can have so many runs.
+
+    Raises:
+        ValueError: they are too many.
+    """
+    if n_runs > _MAX_COMPARED:
+        raise ValueError(f"{n_runs} runs are too many for one comparison: at most {_MAX_COMPARED}")
 
 
 class _ApproachesAndSeeds(_GameSettings):
@@ -151,6 +169,11 @@ class PipelineSettings(TrainingSettings, _ApproachesAndSeeds):
         default=_EVALUATION, description="Evaluation settings for the checkpoints of all runs"
     )
     name: Name | None = Field(default=None, description="Run name of the comparison in MLflow")
+
+    @model_validator(mode="after")
+    def _fits_in_a_comparison(self) -> Self:
+        _check_compared(len(self.approaches) * len(self.seeds))
+        return self
 
     @property
     def title(self) -> str:

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
 from tasks.arcade.episodes.trace import EpisodeEnd
+from tasks.arcade.inputs.forms import CompareSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import RunStatus, Store, StoreError, queries
@@ -209,9 +210,11 @@ class TestRuns:
         assert store.fetch_artifact(comparison, "reports/report.html", tmp_path / "x").read_text("utf-8") == "<p>ré"
         assert store.fetch_artifact(comparison, "reports/report.md", tmp_path / "x").read_text("utf-8") == "# ré"
 
-    def test_comparison_of_too_many_runs_is_refused(self, store: Store) -> None:
-        with pytest.raises(StoreError, match="at most 240"):
-            store.start_comparison("e", "n", ["a" * 32] * 241, command="c", versions={}, commit=None)
+    def test_comparison_has_as_many_runs_as_the_inputs_allow(self, store: Store) -> None:
+        CompareSettings(runs=("a",) * 240)
+        runs = [f"{number:032x}" for number in range(240)]
+        comparison = store.start_comparison("e", "n", runs, command="c", versions={}, commit=None)
+        assert store.run(comparison).tags["ramreel.runs"].split() == runs
 
     def test_store_can_be_pickled(self, store: Store, run_id: str) -> None:
         assert pickle.loads(pickle.dumps(store)).resolve_run(run_id) == run_id  # noqa: S301
