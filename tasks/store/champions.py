@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -173,11 +174,11 @@ class ChampionRegistry:
                 page_token=token,
             )
         )
-        env_id = run.data.tags.get(_ENV_ID)
+        env_id, env_id_of = run.data.tags.get(_ENV_ID), cache(self._env_id)
         for model in models:
             mean = next((metric.value for metric in model.metrics or () if metric.key == _MEAN_RETURN), None)
             excluded = (model.source_run_id, model.tags.get(_STEP)) == (run_id, str(excluded_step))
-            if mean is not None and not excluded and self._env_id(model.source_run_id) == env_id:
+            if mean is not None and not excluded and env_id_of(model.source_run_id) == env_id:
                 return float(mean)
         return None
 

@@ -15,7 +15,7 @@ from tasks.arcade.inputs.forms import RetrainSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.follow_up import earlier_runs
 from tasks.retrain import plan_retraining
-from tasks.store import ChampionRegistry, Store
+from tasks.store import ChampionRegistry, Store, open_store
 from tasks.train import start_run
 
 Start = Callable[..., str]
@@ -96,6 +96,35 @@ def test_retraining_runs_are_counted(
     retrained()
     plan = flow(plan_retraining.fn)(RetrainSettings(env_id=env_id, at_most=4))
     assert plan.skip_reason.startswith("4 retraining runs found no better champion")
+
+
+def test_best_mean_return_in_an_experiment_of_several_games(
+    proxy: Proxy, server_store: Store, game: RunSettings, checkpoint: Path
+) -> None:
+    experiment = uuid4().hex
+    another = game.model_copy(update={"game": game.game.model_copy(update={"env_id": "ALE/Breakout-v5"})})
+    run_id, other_id = (
+        server_store.start_run(one, name="ppo", command="", versions={}, commit=None, experiment=experiment)
+        for one in (game, another)
+    )
+
+    def evaluate(run_id: str, step: int, mean: float) -> None:
+        model_id = server_store.save_checkpoint(run_id, step, checkpoint, "d" * 64)
+        server_store.log_metrics(run_id, {"eval/mean_reward": mean}, step, model_id)
+
+    def requests() -> int:
+        proxy.requests.clear()
+        registry = ChampionRegistry(open_store().address)
+        assert registry.best_mean_return(run_id, excluded_step=500) == 3.0
+        return len(proxy.requests)
+
+    evaluate(run_id, 250, 3.0)
+    evaluate(run_id, 500, 4.0)
+    evaluate(other_id, 250, 100.0)
+    before = requests()
+    evaluate(other_id, 500, 101.0)
+    evaluate(other_id, 750, 102.0)
+    assert requests() <= before, proxy.requests
 
 
 def test_run_of_version_0_1_is_found_by_its_settings(store: Store, game: RunSettings, start: Start) -> None:
