@@ -1,7 +1,8 @@
-"""Provenance of a run: the command, the library versions, the commit."""
+"""Provenance of a run: the command or the deployment, the library versions, the commit."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
+from uuid import UUID
 
 from tasks.store import without_passwords
 
@@ -55,8 +57,30 @@ def commit() -> str | None:
 
 
 def command() -> str:
-    """Return the command line, quoted for a shell, without passwords."""
-    return without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    """Return the command line, quoted for a shell, without passwords.
+
+    For a flow run of a deployment it is the command that runs the deployment with the same parameters.
+    """
+    # Imported here: processes that only need the versions do not import Prefect.
+    from prefect.runtime import flow_run
+
+    root = flow_run.root_flow_run_id
+    arguments = _deployment_command(UUID(root)) if root else None
+    return without_passwords(shlex.join(arguments or [Path(sys.argv[0]).name, *sys.argv[1:]]))
+
+
+@cache
+def _deployment_command(flow_run_id: UUID) -> list[str] | None:
+    """Return the command that runs a flow run's deployment with its parameters; None if it has no deployment."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(flow_run_id)
+        if run.deployment_id is None:
+            return None
+        deployment, flow = client.read_deployment(run.deployment_id), client.read_flow(run.flow_id)
+    parameters = json.dumps(run.parameters, separators=(",", ":"))
+    return ["prefect", "deployment", "run", f"{flow.name}/{deployment.name}", "--params", parameters]
 
 
 class Origin(TypedDict):
