@@ -28,10 +28,10 @@ from prefect.workers.process import ProcessWorker
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import Settings
-from tasks.services.orphans import mark_killed_runs_crashed
+from tasks.services.orphans import AUTOMATED_TAG, mark_killed_runs_crashed
 
 POOL = "ramreel"
-TAG = "ramreel"
+TAG = AUTOMATED_TAG
 QUEUES = ("training", "evaluation")
 """Work queues that each execute one flow run at a time: training uses all cores, and so does evaluation."""
 _RESTART_DELAY = timedelta(seconds=20)

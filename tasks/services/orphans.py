@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 TAG = "ramreel.command"
+"""Tag of the flow runs of commands; nothing can restart them."""
+AUTOMATED_TAG = "ramreel"
+"""Tag of the flow runs that the automations of deployments/automations.yaml handle."""
+_HEARTBEAT_SECONDS = 30
+"""Prefect's shortest interval; the automations wait for three heartbeats."""
+
+
+@contextmanager
+def monitored_command() -> Iterator[None]:
+    """Tag the block's flow runs, and emit their heartbeats, for the automations of a Prefect server elsewhere."""
+    from prefect import tags
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with (
+        tags(AUTOMATED_TAG, TAG),
+        temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: _HEARTBEAT_SECONDS}),
+    ):
+        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tasks.services.child_processes import STOP_SECONDS, ended_with_parent
-from tasks.services.orphans import mark_killed_runs_crashed, tracked_command
+from tasks.services.orphans import mark_killed_runs_crashed, monitored_command, tracked_command
 
 _HOST = "127.0.0.1"
 
@@ -38,7 +38,8 @@ def temporary_prefect_server(meanwhile: Callable[[], object]) -> Iterator[None]:
         meanwhile: called while the server starts.
     """
     if not uses_temporary_server():
-        yield
+        with monitored_command():
+            yield
         return
     from prefect.client.orchestration import get_client
     from prefect.server.api.server import SubprocessASGIServer

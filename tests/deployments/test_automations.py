@@ -1,0 +1,93 @@
+"""The automations on a real Prefect server: what crashed is restarted, what was canceled or typed is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import yaml
+from helpers.approaches import settings_file
+from helpers.processes import started, wait_until
+from helpers.servers import Server, prefect_server, running
+from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.states import Cancelling, Crashed, Running
+
+FILE = Path(__file__).parents[2] / "deployments" / "automations.yaml"
+HEARTBEAT = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
+
+
+def scaled(automation: dict[str, Any]) -> AutomationCore:
+    """Return an automation that waits for 10 to 14 seconds, in the same order; 10 are Prefect's minimum."""
+    trigger = automation["trigger"]
+    within = max(10, min(trigger["within"], 48) / 3.5)
+    return AutomationCore.model_validate({**automation, "trigger": {**trigger, "within": within}})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = prefect_server(tmp_path_factory.mktemp("servers") / "prefect")
+    server.environment = {
+        **server.environment,
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT1S",
+        "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2",
+    }
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[SyncPrefectClient]:
+    with SyncPrefectClient(server.address) as client:
+        for automation in yaml.safe_load(FILE.read_text("utf-8"))["automations"]:
+            client.create_automation(scaled(automation))
+        yield client
+
+
+def run_deployment(client: SyncPrefectClient, deployment: UUID) -> UUID:
+    """Create a flow run as a deployment does, and return its id once it is running."""
+    run_id = client.create_flow_run_from_deployment(deployment).id
+    client.set_flow_run_state(run_id, Running(), force=True)
+    return run_id
+
+
+def state(client: SyncPrefectClient, run_id: UUID) -> str | None:
+    return client.read_flow_run(run_id).state_name
+
+
+def states(client: SyncPrefectClient, run_id: UUID) -> list[str | None]:
+    return [one.name for one in client.read_flow_run_states(run_id)]
+
+
+def test_crash_is_restarted_but_neither_a_cancellation_nor_a_killed_command(
+    server: Server, client: SyncPrefectClient, home: Path, tmp_path: Path
+) -> None:
+    deployment = client.create_deployment(client.create_flow_from_name("train"), "train", tags=["ramreel"])
+    canceled, crashed = run_deployment(client, deployment), run_deployment(client, deployment)
+    # What a worker was seen to report for a canceled process.
+    client.set_flow_run_state(canceled, Cancelling(), force=True)
+    client.set_flow_run_state(canceled, Crashed(), force=True)
+    client.set_flow_run_state(crashed, Crashed(), force=True)
+
+    arguments = ["train", "ALE/Breakout-v5", "--settings", str(settings_file(tmp_path)), "--steps", "1000000000"]
+    with started([*arguments, "--workers", "1"], home, {"PREFECT_API_URL": server.address}) as command:
+        assert wait_until(lambda: command.exited or server.post("/events/filter", HEARTBEAT)["events"])
+        assert not command.exited, command.output()
+        command.kill()
+    assert wait_until(lambda: state(client, crashed) == "AwaitingRetry")
+    assert wait_until(lambda: state(client, canceled) == "Cancelled")
+
+    (typed,) = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"tags": {"all_": ["ramreel.command"]}})
+    )
+    assert wait_until(lambda: state(client, typed.id) == "Crashed"), "its heartbeats stopped"
+    later = run_deployment(client, deployment)
+    client.set_flow_run_state(later, Crashed(), force=True)
+    assert wait_until(lambda: state(client, later) == "AwaitingRetry")
+    assert states(client, typed.id)[-1] == "Crashed", "nothing can restart it"
+    assert "AwaitingRetry" not in states(client, canceled)
