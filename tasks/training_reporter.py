@@ -145,12 +145,14 @@ class TrainingReporter:
         self._pending.append(
             self._checkpoint_thread.submit(copy_context().run, self._save, checkpoint.step, directory, digest)
         )
-        if self._stop.requested:
-            self._wait_for_checkpoints(0)
-            stop_now()
 
-    def checkpoint_requested(self) -> bool:
+    def interrupt_requested(self) -> bool:
         return self._stop.requested
+
+    @_timed
+    def on_interrupt(self) -> None:
+        self._wait_for_checkpoints(0)
+        stop_now()
 
     def should_stop(self, progress: Progress) -> bool:
         return self._should_stop is not None and self._should_stop(progress)

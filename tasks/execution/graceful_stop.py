@@ -1,4 +1,8 @@
-"""Graceful stop: a training run that receives SIGTERM, as Prefect sends it on cancellation, saves a last checkpoint."""
+"""Graceful stop: a training run that receives SIGTERM, as Prefect sends it on cancellation, saves a last checkpoint.
+
+There is no time limit of its own: Prefect kills a canceled flow run after 30 seconds, and a second SIGTERM stops at
+once.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-GRACE_SECONDS = 6
-"""Time that the current rollout may still take; Prefect kills a cancelled flow run after ten seconds."""
 
 
 class StopRequest:
@@ -29,7 +30,7 @@ class StopRequest:
 
 @contextmanager
 def defer_sigterm() -> Iterator[StopRequest]:
-    """Turn the first SIGTERM into a request; `stop_now`, a failure or the end of the grace period raises it again.
+    """Turn the first SIGTERM into a request; `stop_now`, a failure or the end of the block raises it again.
 
     Does nothing outside the main thread, the only one that receives signals.
     """
@@ -38,12 +39,10 @@ def defer_sigterm() -> Iterator[StopRequest]:
         yield stop
         return
     previous = signal.getsignal(signal.SIGTERM)
-    timer = threading.Timer(GRACE_SECONDS, stop_now)
 
     def handle(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, previous)
         stop.request()
-        timer.start()
 
     signal.signal(signal.SIGTERM, handle)
     try:
@@ -58,7 +57,6 @@ def defer_sigterm() -> Iterator[StopRequest]:
         if stop.requested:
             stop_now()
     finally:
-        timer.cancel()
         signal.signal(signal.SIGTERM, previous)
 
 

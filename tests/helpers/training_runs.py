@@ -50,8 +50,11 @@ class Recorder:
     def should_stop(self, progress: Progress) -> bool:
         return self.stop_at is not None and progress.step >= self.stop_at
 
-    def checkpoint_requested(self) -> bool:
+    def interrupt_requested(self) -> bool:
         return False
+
+    def on_interrupt(self) -> None:
+        pass
 
 
 def small_approach(name: str = "ppo-tuned", *, pipelined: bool = False, **changes: object) -> ApproachSettings:
@@ -93,8 +96,8 @@ def small_run(settings: ApproachSettings, steps: int = 500, every: int = 200, se
     return RunSettings(game=game, approach=settings, seed=seed, steps=steps, checkpoint_every=every)
 
 
-class MidRolloutCheckpointRecorder(Recorder):
-    """Requests one checkpoint while the second rollout is collected, never between two rollouts."""
+class MidRolloutInterruptRecorder(Recorder):
+    """Interrupts training once, while the second rollout is collected, never between two rollouts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,9 +107,16 @@ class MidRolloutCheckpointRecorder(Recorder):
         super().on_progress(progress)
         self.polls = 0
 
-    def checkpoint_requested(self) -> bool:
+    def interrupt_requested(self) -> bool:
         self.polls += 1
-        return not self.checkpoints and self.polls > 1
+        return bool(self.reports) and not self.checkpoints and self.polls > 1
+
+
+class MidOptimizationInterruptRecorder(Recorder):
+    """Interrupts training once, during the second optimization: metrics are logged between rollout and optimization."""
+
+    def interrupt_requested(self) -> bool:
+        return len(self.logged) == 2 and not self.checkpoints
 
 
 def close_weights(one: Weights, other: Weights) -> bool:

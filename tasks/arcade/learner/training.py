@@ -17,11 +17,15 @@ from tasks.arcade.checkpoints.verified_folder import DamagedFolderError
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.learner.model_builder import Model, build_model
 from tasks.arcade.learner.model_state import ResumePoint, capture_state, env_of, restore_state
+from tasks.arcade.learner.on_policy import OnPolicyRolloutMixin
 from tasks.arcade.learner.vec_env import DivergedError
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.specification import rollout_settings
 from tasks.arcade.rollouts.worker_pool import WorkerError, WorkerPool
 from tasks.arcade.settings.run import RunSettings
+
+LONG_OPTIMIZATION_SECONDS = 1.0
+"""After an optimization this long, the state before each rollout is kept, so that an interrupt need not wait."""
 
 
 class TrainingCallback(Protocol):
@@ -36,11 +40,11 @@ class TrainingCallback(Protocol):
     def on_progress(self, progress: Progress) -> None:
         """Handle progress: a rollout was collected and trained on."""
 
-    def checkpoint_requested(self) -> bool:
-        """Return whether to save a checkpoint right now; polled also while a rollout is collected.
+    def interrupt_requested(self) -> bool:
+        """Return whether to interrupt training; polled also during rollouts and, on-policy, long optimizations."""
 
-        The checkpoint is that of the start of the rollout.
-        """
+    def on_interrupt(self) -> None:
+        """Handle the interruption: the state before the rollout was saved. Training continues if this returns."""
 
     def should_stop(self, progress: Progress) -> bool:
         """Return whether to end the run early, between two rollouts."""
@@ -104,6 +108,8 @@ class _CallbackAdapter(BaseCallback):
         self._action_names = action_names(settings.game)
         self._saved_at = self._start = start
         self._started = time.monotonic()
+        self._collected_at = math.inf
+        self._before_rollout: tuple[Checkpoint, TrainingState] | None = None
 
     def progress(self) -> Progress:
         """Return the current progress."""
@@ -115,10 +121,9 @@ class _CallbackAdapter(BaseCallback):
     def _on_training_start(self) -> None:
         self._started = time.monotonic()
         env = env_of(self.model)
-        env.interrupt_requested, env.on_interrupt = self._checkpoint_requested, self._save
-
-    def _checkpoint_requested(self) -> bool:
-        return self.num_timesteps > self._saved_at and self._callback.checkpoint_requested()
+        env.interrupt_requested, env.on_interrupt = self._callback.interrupt_requested, self._interrupt
+        if isinstance(self.model, OnPolicyRolloutMixin):
+            self.model.policy.optimizer.register_step_pre_hook(self._poll_during_optimization)
 
     def _on_step(self) -> bool:
         return True
@@ -131,8 +136,25 @@ class _CallbackAdapter(BaseCallback):
             self._callback.on_progress(progress)
             self.model.stop_requested = self._callback.should_stop(progress)
         due = step // every > self._saved_at // every
-        if due or self._checkpoint_requested():
+        if due:
             self._save()
+        if self._callback.interrupt_requested():
+            self._interrupt()
+        # Not off-policy: the state includes the replay buffer.
+        long = time.monotonic() - self._collected_at > LONG_OPTIMIZATION_SECONDS
+        self._before_rollout = self._capture() if long and isinstance(self.model, OnPolicyRolloutMixin) else None
+
+    def _on_rollout_end(self) -> None:
+        self._collected_at = time.monotonic()
+
+    def _poll_during_optimization(self, *_: object) -> None:
+        if self._before_rollout is None or not self._callback.interrupt_requested():
+            return
+        checkpoint, state = self._before_rollout
+        if self._saved_at != checkpoint.step:
+            self._saved_at = checkpoint.step
+            self._callback.on_checkpoint(checkpoint, state)
+        self._callback.on_interrupt()
 
     def _on_training_end(self) -> None:
         self._raise_if_diverged()
@@ -145,8 +167,17 @@ class _CallbackAdapter(BaseCallback):
             if name.startswith("train/") and name.endswith("loss") and not math.isfinite(value):
                 raise DivergedError.at(self.num_timesteps, f"{name} is {value}")
 
+    def _interrupt(self) -> None:
+        # Nothing to save at the first step, or at that of a checkpoint.
+        if self._saved_at != self.num_timesteps:
+            self._save()
+        self._callback.on_interrupt()
+
     def _save(self) -> None:
         self._saved_at = self.num_timesteps
+        self._callback.on_checkpoint(*self._capture())
+
+    def _capture(self) -> tuple[Checkpoint, TrainingState]:
         weights, statistics = self.model.weights(), env_of(self.model).statistics
         checkpoint = Checkpoint(self._settings, self.num_timesteps, self._action_names, weights, statistics)
-        self._callback.on_checkpoint(checkpoint, capture_state(self.model))
+        return checkpoint, capture_state(self.model)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.training_runs import (
-    MidRolloutCheckpointRecorder,
+    MidOptimizationInterruptRecorder,
+    MidRolloutInterruptRecorder,
     NoOpCallback,
     Recorder,
     assert_resume_is_bit_for_bit,
@@ -104,7 +105,7 @@ def test_resume_keeps_logit_noise(pipelined: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pipelined", [False, True])
-def test_requested_checkpoint_is_of_the_rollouts_start_and_changes_nothing(pipelined: bool) -> None:
+def test_interrupt_saves_the_state_before_the_rollout_and_changes_nothing(pipelined: bool) -> None:
     longer = small_approach(pipelined=pipelined)
     settings = small_run(
         longer.model_copy(update={"algorithm": longer.algorithm.model_copy(update={"n_steps": 512})}),
@@ -113,10 +114,25 @@ def test_requested_checkpoint_is_of_the_rollouts_start_and_changes_nothing(pipel
     # On a fast machine a rollout of short steps would be over before anybody is asked.
     game = settings.game.model_copy(update={"frame_skip": 12, "max_episode_frames": 1200})
     settings = settings.model_copy(update={"game": game})
-    uninterrupted, interrupted, resumed = Recorder(), MidRolloutCheckpointRecorder(), Recorder()
+    uninterrupted, interrupted, resumed = Recorder(), MidRolloutInterruptRecorder(), Recorder()
     train(settings, 2, uninterrupted)
     train(settings, 2, interrupted)
     assert [one.step for one in interrupted.checkpoints] == [2048, 6144]
+    train(settings, 1, resumed, ResumePoint(interrupted.checkpoints[0], interrupted.states[0]))
+    for other in (interrupted, resumed):
+        assert_same_end(other, uninterrupted)
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_interrupt_during_a_long_optimization_saves_the_state_before_its_rollout(
+    pipelined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = small_run(small_approach(pipelined=pipelined), every=100_000)
+    uninterrupted, interrupted, resumed = Recorder(), MidOptimizationInterruptRecorder(), Recorder()
+    train(settings, 2, uninterrupted)
+    monkeypatch.setattr("tasks.arcade.learner.training.LONG_OPTIMIZATION_SECONDS", 0)
+    train(settings, 2, interrupted)
+    assert [one.step for one in interrupted.checkpoints] == [128, 512]
     train(settings, 1, resumed, ResumePoint(interrupted.checkpoints[0], interrupted.states[0]))
     for other in (interrupted, resumed):
         assert_same_end(other, uninterrupted)

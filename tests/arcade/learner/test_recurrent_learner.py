@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.training_runs import (
-    MidRolloutCheckpointRecorder,
+    MidRolloutInterruptRecorder,
     NoOpCallback,
     Recorder,
     assert_same_end,
@@ -81,11 +81,11 @@ def test_resume_is_bit_for_bit(
     assert [(step, without_timings(values)) for step, values in resumed.logged] == logged
 
 
-def test_requested_checkpoint_has_the_recurrent_states_of_the_rollouts_start() -> None:
+def test_interrupt_saves_the_recurrent_states_before_the_rollout() -> None:
     longer = small_approach("recurrent-ppo", n_envs=2)
     more = longer.algorithm.model_copy(update={"n_steps": 512, "batch_size": 1024, "n_epochs": 1})
     settings = small_run(longer.model_copy(update={"algorithm": more}), steps=2000, every=100_000)
-    uninterrupted, interrupted, resumed = Recorder(), MidRolloutCheckpointRecorder(), Recorder()
+    uninterrupted, interrupted, resumed = Recorder(), MidRolloutInterruptRecorder(), Recorder()
     train(settings, 1, uninterrupted)
     train(settings, 1, interrupted)
     assert [one.step for one in interrupted.checkpoints] == [1024, 2048]
