@@ -30,10 +30,8 @@ def monitored_command() -> Iterator[None]:
     from prefect import tags
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with (
-        tags(AUTOMATED_TAG, TAG),
-        temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: _HEARTBEAT_SECONDS}),
-    ):
+    # Also where the user has set a longer interval: a living flow run would be marked as crashed.
+    with tags(AUTOMATED_TAG, TAG), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: _HEARTBEAT_SECONDS}):
         yield
 
 

@@ -15,9 +15,13 @@ from helpers.servers import Server, prefect_server, running
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelling, Crashed, Running
 
+from tasks.services.orphans import monitored_command
+
 FILE = Path(__file__).parents[2] / "deployments" / "automations.yaml"
+AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text("utf-8"))["automations"]
 HEARTBEAT = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
 
 
@@ -44,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def client(server: Server) -> Iterator[SyncPrefectClient]:
     with SyncPrefectClient(server.address) as client:
-        for automation in yaml.safe_load(FILE.read_text("utf-8"))["automations"]:
+        for automation in AUTOMATIONS:
             client.create_automation(scaled(automation))
         yield client
 
@@ -62,6 +66,18 @@ def state(client: SyncPrefectClient, run_id: UUID) -> str | None:
 
 def states(client: SyncPrefectClient, run_id: UUID) -> list[str | None]:
     return [one.name for one in client.read_flow_run_states(run_id)]
+
+
+def test_three_heartbeats_are_awaited() -> None:
+    (within,) = (
+        one["trigger"]["within"] for one in AUTOMATIONS if one["trigger"]["after"] == ["prefect.flow-run.heartbeat"]
+    )
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: 600}), monitored_command():
+        assert 3 * PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() <= within
+    deployments = yaml.safe_load(FILE.with_name("prefect.yaml").read_text("utf-8"))["deployments"]
+    for one in deployments:
+        frequency = one["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+        assert 3 * int(frequency) <= within, one["name"]
 
 
 def test_crash_is_restarted_but_neither_a_cancellation_nor_a_killed_command(
