@@ -12,7 +12,7 @@ from tasks.arcade.tuning import SweepStudy, open_study, searched_parameters
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.run_status import active_run
 from tasks.runs.lookup import TRIAL_TAG
-from tasks.store import open_store, study_file
+from tasks.store import open_store, study_uri
 from tasks.sweep import SweepResult, mark_pruned, start_sweep_run, write_sweep_report
 from tasks.train import start_run
 
@@ -23,15 +23,17 @@ def sweep(settings: SweepSettings) -> SweepResult:
 
     Raises:
         UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
-        SweepError: the approach has no hyperparameters, or a sweep of this name exists with other settings.
-        StoreError: another process is running the sweep.
+        SweepError: the approach has no hyperparameters, a sweep of this name exists with other settings, or another
+            process repeats a trial whose heartbeats stopped.
+        StudyDatabaseError: the database of the sweep's study cannot be used.
+        StoreError: another process is running the sweep, or no database for its study is named.
         WorkerError: a worker process died, does not respond, or raised.
     """
     refuse_crash_loop()
     resolve(settings.env_id)
     searched_parameters(settings)
-    with open_study(study_file(open_store()), settings) as study:
-        with study.lock:
+    with open_study(study_uri(open_store()), settings) as study:
+        with study.lock():
             study.run_id = run_id = start_sweep_run(settings, study.run_id)
         with active_run(run_id), open_store().lease(run_id):
             while _train_trial(study, settings, run_id):

@@ -1,28 +1,29 @@
 """Hyperparameter optimization of an approach with Optuna.
 
-The study is stored in a SQLite file that `optuna-dashboard` and all other tools of Optuna can open.
+The study is stored in a database that `optuna-dashboard` and all other tools of Optuna can open.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from pydantic import Field
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.forms import SweepSettings
 from tasks.arcade.inputs.settings_file import with_hyperparameters
+from tasks.arcade.process_identity import has_ended, process_identity
 from tasks.arcade.settings.algorithms import ActorCriticSettings
 from tasks.arcade.settings.approaches import approach, suggestion
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.run import ApproachSettings
+from tasks.arcade.study_storage import STALE_SECONDS, Heartbeat, StudyStorage, open_storage, without_warnings
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -40,6 +41,9 @@ _NO_EPISODE = "silent"
 """User attribute of a failed trial in which no episode ended."""
 _LAST_CHECK = "looked"
 """User attribute of a trial: step of its last pruning check."""
+_OWNER = "owner"
+"""User attribute of a trial: identity of the process that trains it."""
+_WAIT_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -119,25 +123,25 @@ def searched_parameters(settings: SweepSettings) -> tuple[str, ...]:
 
 
 @contextmanager
-def open_study(file: Path, settings: SweepSettings) -> Iterator[SweepStudy]:
+def open_study(uri: str, settings: SweepSettings) -> Iterator[SweepStudy]:
     """Create the study of a sweep, or resume the one with the same title.
+
+    Args:
+        uri: SQLAlchemy URI of the database that holds it.
+        settings: the sweep's.
 
     Raises:
         SweepError: If that one has other settings.
+        StudyDatabaseError: If the database cannot be used.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Optuna creates its tables without a lock: of two sweeps started at the same time, one would fail.
-    with FileLock(f"{file}.lock"):
-        storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
-    try:
-        known = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}
+    with open_storage(uri, repeat=_enqueue_again) as storage:
+        known = {study.study_name: study for study in optuna.get_all_study_summaries(storage.rdb)}
         # A resumed sampler needs another seed: with the same one it would propose the same trials again.
         n_proposed = known[settings.title].n_trials if settings.title in known else 0
         study = optuna.create_study(
-            storage=storage,
+            storage=storage.rdb,
             study_name=settings.title,
             load_if_exists=True,
             direction="maximize",
@@ -150,23 +154,24 @@ def open_study(file: Path, settings: SweepSettings) -> Iterator[SweepStudy]:
             changes = ", ".join(f"{name} is {current[name]}, was {stored[name]}" for name in changed)
             raise SweepError(f"{settings.title!r} exists with other settings ({changes}): choose another --name")
         study.set_user_attr("settings", current)
-        yield SweepStudy(study, settings, FileLock(f"{file}.lock"))
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        opened = SweepStudy(study, settings, storage)
+        try:
+            yield opened
+        finally:
+            opened.release()
 
 
 class SweepStudy:
-    """Optuna study of a sweep, one trial at a time.
+    """Optuna study of a sweep; this process trains one trial at a time, others may train theirs."""
 
-    Attributes:
-        lock: to hold while finding or creating the sweep's MLflow run, so that concurrent sweeps share one.
-    """
-
-    def __init__(self, study: Study, settings: SweepSettings, lock: FileLock) -> None:
-        self._study, self._settings = study, settings
-        self.lock = lock
+    def __init__(self, study: Study, settings: SweepSettings, storage: StudyStorage) -> None:
+        self._study, self._settings, self._storage = study, settings, storage
         self._trial: Trial | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    def lock(self) -> AbstractContextManager[object]:
+        """Return a lock to hold while finding or creating the sweep's MLflow run: concurrent sweeps share one."""
+        return self._storage.lock()
 
     @property
     def run_id(self) -> str | None:
@@ -179,18 +184,54 @@ class SweepStudy:
         self._study.set_user_attr("run_id", run_id)
 
     def ask(self) -> ProposedTrial | None:
-        """Return the next trial; None if the sweep is complete. A trial whose process was killed is repeated."""
+        """Return the next trial; None if the sweep is complete.
+
+        A trial whose process was killed is repeated. While other processes train the last trials, wait: one of them
+        may be killed.
+        """
+        while True:
+            with self._storage.lock():
+                self._repeat_abandoned_trials()
+                n_trained, n_running = self._counts()
+                if n_trained >= self._settings.trials:
+                    return None
+                if n_trained + n_running < self._settings.trials:
+                    return self._ask()
+            time.sleep(_WAIT_SECONDS)
+
+    def _counts(self) -> tuple[int, int]:
+        """Return the numbers of trained trials and of running ones."""
         from optuna.trial import TrialState
 
-        for killed in self._study.get_trials(states=(TrialState.RUNNING,)):
-            self._study.tell(killed.number, state=TrialState.FAIL)
-            self._study.enqueue_trial(killed.params)
-        ended = self._study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
-        trained = [trial for trial in ended if trial.state != TrialState.FAIL or trial.user_attrs.get(_NO_EPISODE)]
-        if len(trained) >= self._settings.trials:
-            return None
+        # One query: between two, another process may end its trial.
+        trials = self._study.get_trials()
+        trained = [
+            trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+            or (trial.state == TrialState.FAIL and _NO_EPISODE in trial.user_attrs)
+            for trial in trials
+        ]
+        return sum(trained), sum(trial.state == TrialState.RUNNING for trial in trials)
+
+    def _repeat_abandoned_trials(self) -> None:
+        """Enqueue the running trials again whose process has ended: it did so here, or its heartbeats stopped."""
+        import optuna
+
+        with without_warnings():
+            optuna.storages.fail_stale_trials(self._study)
+        for trial in self._study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            # Version 0.1 recorded no owner. A trial is proposed and given its owner under one lock.
+            if _OWNER not in trial.user_attrs or has_ended(trial.user_attrs[_OWNER]):
+                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                _enqueue_again(self._study, trial)
+
+    def _ask(self) -> ProposedTrial:
         base = approach(self._settings.approach)
-        self._trial = trial = self._study.ask()
+        with without_warnings():
+            self._trial = trial = self._study.ask()
+        trial.set_user_attr(_OWNER, process_identity())
+        rdb = self._storage.rdb
+        study_id = rdb.get_study_id_from_name(self._settings.title)
+        self._heartbeat = Heartbeat(rdb, rdb.get_trial_id_from_study_id_trial_number(study_id, trial.number))
         params = {name: _suggest(trial, name, SEARCH_SPACE[name]) for name in searched_parameters(self._settings)}
         if isinstance(getattr(base.algorithm, "learning_rate", None), str) and "learning_rate" in params:
             params["learning_rate"] = f"lin_{params['learning_rate']:.4g}"
@@ -207,44 +248,86 @@ class SweepStudy:
 
     def set_trial_run(self, run_id: str) -> None:
         """Record the MLflow run id of the current trial."""
-        assert self._trial is not None
-        self._trial.set_user_attr("run_id", run_id)
+        with self._updating() as trial:
+            trial.set_user_attr("run_id", run_id)
 
     def should_prune(self, step: int, mean_return: float | None) -> bool:
-        """Return whether to prune the current trial; call it at any step, only `PRUNING_CHECKS` of them count."""
-        assert self._trial is not None
+        """Return whether to prune the current trial; call it at any step, only `PRUNING_CHECKS` of them count.
+
+        Raises:
+            SweepError: If another process repeats the trial.
+        """
         check = step * PRUNING_CHECKS // self._settings.steps
         checked = check * self._settings.steps // PRUNING_CHECKS
-        last = self._trial.user_attrs.get(_LAST_CHECK, 0)
-        if mean_return is None or not 0 < check < PRUNING_CHECKS or checked <= last:
-            return False
-        self._trial.set_user_attr(_LAST_CHECK, checked)
-        self._trial.report(mean_return, checked)
-        return self._trial.should_prune()
+        with self._updating() as trial:
+            last = trial.user_attrs.get(_LAST_CHECK, 0)
+            if mean_return is None or not 0 < check < PRUNING_CHECKS or checked <= last:
+                return False
+            trial.set_user_attr(_LAST_CHECK, checked)
+            trial.report(mean_return, checked)
+            return trial.should_prune()
 
     def tell(self, steps: int, mean_return: float | None) -> None:
-        """Record the result of the current trial, complete or pruned; `mean_return` is None if no episode ended."""
+        """Record the result of the current trial, complete or pruned; `mean_return` is None if no episode ended.
+
+        Raises:
+            SweepError: If another process repeats the trial.
+        """
         from optuna.trial import TrialState
 
-        assert self._trial is not None
-        self._trial.set_user_attr("steps", steps)
-        if mean_return is None:
-            # Optuna has no other state for a trial without a value.
-            self._trial.set_user_attr(_NO_EPISODE, True)
-            state = TrialState.FAIL
-        elif steps < self._settings.steps:
-            state = TrialState.PRUNED
-        else:
-            state = TrialState.COMPLETE
-        value = mean_return if state == TrialState.COMPLETE else None
-        self._study.tell(self._trial, value, state)
+        with self._updating() as trial:
+            trial.set_user_attr("steps", steps)
+            if mean_return is None:
+                # Optuna has no other state for a trial without a value.
+                trial.set_user_attr(_NO_EPISODE, True)
+                state = TrialState.FAIL
+            elif steps < self._settings.steps:
+                state = TrialState.PRUNED
+            else:
+                state = TrialState.COMPLETE
+            value = mean_return if state == TrialState.COMPLETE else None
+            self._study.tell(trial, value, state)
+        self._end_trial()
 
     def tell_failed(self) -> None:
         """Record that the current trial raised an exception; it is not repeated."""
         from optuna.trial import TrialState
 
         assert self._trial is not None
-        self._study.tell(self._trial, state=TrialState.FAIL)
+        self._study.tell(self._trial, state=TrialState.FAIL, skip_if_finished=True)
+        self._end_trial()
+
+    def release(self) -> None:
+        """Enqueue the current trial again if it was interrupted."""
+        from optuna.exceptions import StorageInternalError
+        from optuna.trial import TrialState
+
+        if self._trial is None:
+            return
+        # If the database is away, the heartbeats stop, and the trial is repeated for that reason.
+        with suppress(ValueError, StorageInternalError), self._storage.lock():
+            self._study.tell(self._trial, state=TrialState.FAIL)
+            self._study.enqueue_trial(self._trial.params)
+        self._end_trial()
+
+    @contextmanager
+    def _updating(self) -> Iterator[Trial]:
+        """Yield the current trial; raise `SweepError` if another process has set it to failed."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        assert self._trial is not None
+        try:
+            yield self._trial
+        except UpdateFinishedTrialError:
+            raise SweepError(
+                f"trial {self._trial.number} of {self._settings.title!r} is repeated by another process: this one "
+                f"could not reach the study for more than {STALE_SECONDS} s"
+            ) from None
+
+    def _end_trial(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        self._trial = self._heartbeat = None
 
     def rows(self) -> tuple[TrialRow, ...]:
         """Return all trials: complete ones first, best first."""
@@ -296,6 +379,11 @@ def _relabel(figure: Any) -> Any:
             return _LABELS.get(figure, figure)
         case _:
             return figure
+
+
+def _enqueue_again(study: Study, trial: FrozenTrial) -> None:
+    """Repeat a trial with its hyperparameters; Optuna's own callback would also copy its run id and its last check."""
+    study.enqueue_trial(trial.params)
 
 
 def _suggest(trial: Trial, name: str, space: FloatRange | Categories) -> Any:

@@ -13,7 +13,7 @@ from tasks.store.start_runs import (
     start_atlas,
     start_import,
     start_sweep,
-    study_file,
+    study_uri,
 )
 from tasks.store.store import Store, open_store, store_in_use
 from tasks.store.values import RunStatus, StoredCheckpoint, StoredRun, StoredVideo
@@ -43,6 +43,6 @@ __all__ = [
     "start_sweep",
     "step_name",
     "store_in_use",
-    "study_file",
+    "study_uri",
     "without_passwords",
 ]

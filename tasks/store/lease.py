@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
+from tasks.arcade.process_identity import has_ended, process_identity
 from tasks.store.errors import StoreError, one_line, raises_store_error
 from tasks.store.former_layout import LEASE_TAGS
 
@@ -55,8 +53,7 @@ class Lease:
     def __init__(self, client: MlflowClient, run_id: str, tag: str = TAG, *, patient: bool = False) -> None:
         self._client, self._run_id, self._tag, self._patient = client, run_id, tag, patient
         self._token = uuid4().hex
-        self._owner = {"token": self._token, "host": socket.gethostname(), "process": os.getpid()}
-        self._owner["place"] = _process_namespace()
+        self._owner = {"token": self._token, **process_identity()}
         self._released = threading.Event()
         self._taken_by: dict[str, Any] | None = None
         self._heartbeat = threading.Thread(target=self._send_heartbeats, name="ramreel-lease", daemon=True)
@@ -144,17 +141,7 @@ class Lease:
 
     def _is_dead(self, holder: dict[str, Any]) -> bool:
         """Whether the holder is a process of this machine that has ended, or a lease that this process released."""
-        if holder.get("token") in _released_tokens:
-            return True
-        if (holder.get("host"), holder.get("place")) != (self._owner["host"], self._owner["place"]):
-            return False
-        try:
-            os.kill(int(holder.get("process", 0)), 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        return holder.get("token") in _released_tokens or has_ended(holder)
 
     @raises_store_error
     def _write(self) -> None:
@@ -171,15 +158,6 @@ class Lease:
             except Exception as error:
                 # A store that is unavailable for a while must not end a training run; the next heartbeat retries.
                 logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
-
-
-def _process_namespace() -> str:
-    """Return an id of this boot and PID namespace: host names repeat, and a container may share its machine's."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
 
 
 def _describe(holder: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from tasks.arcade.inputs.forms import AtlasSettings, SweepSettings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import queries
-from tasks.store.address import find_home
+from tasks.store.address import find_address
 from tasks.store.connection import connect
 from tasks.store.create_run import create_run, log_params, origin_tags
 from tasks.store.errors import StoreError, raises_store_error
@@ -125,10 +126,26 @@ def start_import(
     return run_id
 
 
-def study_file(store: Store) -> Path:
-    """Return the path of Optuna's study database: next to the store's database, or in the home if it is a server."""
-    database = store.address.database or find_home() / "mlruns" / "mlflow.db"
-    return database.with_name("optuna.db")
+def study_uri(store: Store) -> str:
+    """Return the SQLAlchemy URI of the database of Optuna's studies, which all processes of this store share.
+
+    It is that of `RAMREEL_STUDY_DATABASE`; by default SQLite next to the store's own file, or the store's PostgreSQL
+    database.
+
+    Raises:
+        StoreError: the store is another one, and no database is named.
+    """
+    if named := os.environ.get("RAMREEL_STUDY_DATABASE"):
+        return find_address(named).uri
+    if store.address.database is not None:
+        return f"sqlite:///{store.address.database.with_name('optuna.db')}"
+    if store.address.uri.startswith("postgresql"):
+        return store.address.uri
+    raise StoreError(
+        f"a sweep over {store.address.redacted_uri} needs a database for its study: set RAMREEL_STUDY_DATABASE to one "
+        "that all its machines reach, such as postgresql+psycopg2://user@host/database, or on a single machine to a "
+        "file, such as sqlite:////home/me/optuna.db"
+    )
 
 
 @raises_store_error

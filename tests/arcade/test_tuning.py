@@ -18,8 +18,12 @@ from tasks.arcade.tuning import PRUNING_CHECKS, SEARCH_SPACE, SweepError, open_s
 SETTINGS = SweepSettings(env_id="ALE/Pong-v5", approach="ppo-tuned", trials=12, steps=1000, seed=1)
 
 
+def sqlite(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
 def test_sweep_proposes_prunes_and_resumes_trials(tmp_path: Path) -> None:
-    file = tmp_path / "optuna.db"
+    file = sqlite(tmp_path / "optuna.db")
     with open_study(file, SETTINGS) as study:
         study.run_id = "r" * 32
         for number in range(7):
@@ -79,7 +83,7 @@ def test_sweep_proposes_prunes_and_resumes_trials(tmp_path: Path) -> None:
 
 def test_sweep_ends_after_the_requested_number_of_trials(tmp_path: Path) -> None:
     two = SETTINGS.model_copy(update={"trials": 2, "parameters": ("gamma",)})
-    with open_study(tmp_path / "optuna.db", two) as study:
+    with open_study(sqlite(tmp_path / "optuna.db"), two) as study:
         for _ in range(2):
             trial = study.ask()
             assert trial is not None
@@ -92,18 +96,18 @@ def test_sweep_ends_after_the_requested_number_of_trials(tmp_path: Path) -> None
         assert study.figures() == (), "equal trials have no figures"
         assert "mean return 1.0" in render_sweep_html(two, study.rows(), (), "ramreel sweep")
         assert tomllib.loads(settings_toml(two, study.rows()[0])).keys() == {"approach", "n_timesteps", "gamma"}
-    with open_study(tmp_path / "optuna.db", two.model_copy(update={"trials": 3})) as study:
+    with open_study(sqlite(tmp_path / "optuna.db"), two.model_copy(update={"trials": 3})) as study:
         assert study.ask() is not None
     with (
         pytest.raises(SweepError, match=r"other settings \(steps is 2000, was 1000\): choose another --name"),
-        open_study(tmp_path / "optuna.db", two.model_copy(update={"steps": 2000})),
+        open_study(sqlite(tmp_path / "optuna.db"), two.model_copy(update={"steps": 2000})),
     ):
         pass
 
 
 def test_trials_without_a_finished_episode_count(tmp_path: Path) -> None:
     three = SETTINGS.model_copy(update={"trials": 3})
-    with open_study(tmp_path / "optuna.db", three) as study:
+    with open_study(sqlite(tmp_path / "optuna.db"), three) as study:
         for _ in range(3):
             assert study.ask() is not None
             study.tell(1000, None)
@@ -113,10 +117,10 @@ def test_trials_without_a_finished_episode_count(tmp_path: Path) -> None:
 
 def test_failed_trial_is_not_repeated(tmp_path: Path) -> None:
     two = SETTINGS.model_copy(update={"trials": 2})
-    with open_study(tmp_path / "optuna.db", two) as study:
+    with open_study(sqlite(tmp_path / "optuna.db"), two) as study:
         raised = study.ask()
         study.tell_failed()
-    with open_study(tmp_path / "optuna.db", two) as study:
+    with open_study(sqlite(tmp_path / "optuna.db"), two) as study:
         another = study.ask()
     assert raised is not None
     assert another is not None
@@ -142,8 +146,8 @@ def _start_two(file: Path, names: tuple[str, str]) -> tuple[str | None, str | No
 
     def start(name: str) -> None:
         both.wait()
-        with open_study(file, SETTINGS.model_copy(update={"name": name})) as study:
-            with study.lock:
+        with open_study(sqlite(file), SETTINGS.model_copy(update={"name": name})) as study:
+            with study.lock():
                 study.run_id = study.run_id or f"run of {threading.get_ident()}"
             found[threading.current_thread().name] = study.run_id
 
