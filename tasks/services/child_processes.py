@@ -34,13 +34,21 @@ class ServerError(RamreelError):
     """A server or a worker did not start, or exited."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ChildProcess:
     """A running child process with its standard error."""
 
     name: str
     process: subprocess.Popen[bytes]
     errors: IO[bytes]
+    terminated: bool = False
+
+    def terminate(self) -> None:
+        """Send SIGTERM to its process group, once: a second one kills a worker of Prefect."""
+        if not self.terminated:
+            self.terminated = True
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
 
     def raise_if_exited(self) -> None:
         """Raise `ServerError` with the last line of standard error if the process has exited."""
@@ -87,14 +95,15 @@ def child_process(
             # A process group of its own: Ctrl-C does not reach it, and its descendants can be killed with it.
             start_new_session=True,
         )
+        child = ChildProcess(name, process, errors)
         try:
             with ended_with_parent(-process.pid, stop_seconds):
                 try:
-                    yield ChildProcess(name, process, errors)
+                    yield child
                 finally:
-                    _terminate(process, stop_seconds)
+                    stop((child,), stop_seconds)
         finally:
-            # Kills what is left, also if a second Ctrl-C interrupts the wait.
+            # A second Ctrl-C may have interrupted anything before.
             _kill(process)
 
 
@@ -115,10 +124,18 @@ def ended_with_parent(target: int, stop_seconds: int) -> Iterator[None]:
         watcher.communicate()
 
 
-def _terminate(process: subprocess.Popen[bytes], stop_seconds: int) -> None:
-    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(stop_seconds)
+def stop(children: Sequence[ChildProcess], stop_seconds: int) -> None:
+    """Terminate child processes at the same time; kill those that run after `stop_seconds` or a second Ctrl-C."""
+    deadline = time.monotonic() + stop_seconds
+    try:
+        for child in children:
+            child.terminate()
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0, deadline - time.monotonic()))
+    finally:
+        for child in children:
+            _kill(child.process)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

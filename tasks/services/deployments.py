@@ -33,7 +33,8 @@ from tasks.services.orphans import AUTOMATED_TAG, mark_killed_runs_crashed
 POOL = "ramreel"
 TAG = AUTOMATED_TAG
 QUEUES = ("training", "evaluation")
-"""Work queues that each execute one flow run at a time: training uses all cores, and so does evaluation."""
+"""Work queues; a machine has a worker for each, which executes one flow run at a time."""
+_QUEUE_DESCRIPTION = "Without a concurrency limit, which would be that of all machines: each worker has its own."
 _RESTART_DELAY = timedelta(seconds=20)
 """Time for a terminated process to report its end, which would otherwise end the restarted flow run."""
 _ROOT = Path(__file__).parents[2]
@@ -56,22 +57,40 @@ class DeploymentError(RamreelError):
     """Prefect rejected a registration; the message is one line."""
 
 
-def register(api_url: str) -> bool:
+class Registration(Settings):
+    """What is registered at a Prefect server.
+
+    Attributes:
+        changed: whether this registration created or updated anything.
+        work_pool: name of the work pool.
+        work_queues: names of its queues.
+        deployments: names of the deployments.
+        automations: names of the automations, those of the deployments' triggers included.
+    """
+
+    changed: bool
+    work_pool: str = POOL
+    work_queues: tuple[str, ...] = QUEUES
+    deployments: tuple[str, ...]
+    automations: tuple[str, ...]
+
+
+def register(api_url: str) -> Registration:
     """Register the contents of deployments/ at a Prefect server, unless they are registered and unchanged.
 
-    What a user changed in Prefect's UI stays: active schedules, concurrency limits of queues, disabled automations
-    (including those of deployment triggers).
-
-    Returns:
-        Whether anything was registered.
+    Creates or updates by name. What a user changed in Prefect's UI stays: active schedules, concurrency limits of
+    queues, disabled automations (including those of deployment triggers).
 
     Raises:
         DeploymentError: Prefect rejected a registration.
     """
+    declared, automations = _declared_names(), (*_trigger_names(), *_automation_names())
+    unchanged = Registration(changed=False, deployments=tuple(declared), automations=automations)
     with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
         digest, before = _digest(), deployments(client)
-        if Variable.get(_DIGEST_VARIABLE) == digest and _declared_names() <= before.keys():
-            return False
+        complete = set(declared) <= before.keys() and all(len(_automations(client, name)) == 1 for name in automations)
+        if Variable.get(_DIGEST_VARIABLE) == digest and complete:
+            return unchanged
         _create_pool(client)
         overrides = _user_overrides(client, before)
         Variable.set(_OVERRIDES_VARIABLE, overrides.model_dump(mode="json"), overwrite=True)
@@ -80,13 +99,13 @@ def register(api_url: str) -> bool:
         _create_automations(client)
         Variable.unset(_OVERRIDES_VARIABLE)
         Variable.set(_DIGEST_VARIABLE, digest, overwrite=True)
-    return True
+    return unchanged.model_copy(update={"changed": True})
 
 
-def restart_interrupted_runs(api_url: str) -> int:
-    """Start the flow runs again that the pool's last worker was executing; call it while no worker is running.
+def restart_interrupted_runs(api_url: str, queue: str) -> int:
+    """Start the flow runs again that a queue's last worker was executing; call it while it has no worker.
 
-    Otherwise they block their queues until Prefect notices the missing heartbeats, which takes a quarter of an hour
+    Otherwise they seem to run until Prefect notices the missing heartbeats, which takes a quarter of an hour
     after a restart of its server. If a process is still alive, the lease on its run keeps the two apart. Also ends the
     flow runs of killed commands.
 
@@ -100,13 +119,14 @@ def restart_interrupted_runs(api_url: str) -> int:
             flow_run_filter=FlowRunFilter.model_validate(interrupted),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),
         )
-        for run in found:
+        runs = [run for run in found if run.work_queue_name == queue]
+        for run in runs:
             retry: State[None] = AwaitingRetry(
                 scheduled_time=datetime.now(UTC) + _RESTART_DELAY,
                 message="Restarted because its process ended with the worker.",
             )
             client.set_flow_run_state(run.id, retry, force=True)
-    return len(found)
+    return len(runs)
 
 
 def deployments(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
@@ -125,8 +145,18 @@ def _read(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((_FOLDER / name).read_text("utf-8")))
 
 
-def _declared_names() -> set[str]:
-    return {str(deployment["name"]) for deployment in _read("prefect.yaml")["deployments"]}
+def _declared_names() -> tuple[str, ...]:
+    return tuple(str(deployment["name"]) for deployment in _read("prefect.yaml")["deployments"])
+
+
+def _trigger_names() -> tuple[str, ...]:
+    return tuple(
+        str(trigger["name"]) for one in _read("prefect.yaml")["deployments"] for trigger in one.get("triggers", ())
+    )
+
+
+def _automation_names() -> tuple[str, ...]:
+    return tuple(str(fields["name"]) for fields in _read("automations.yaml")["automations"])
 
 
 def _create_pool(client: SyncPrefectClient) -> None:
@@ -134,8 +164,14 @@ def _create_pool(client: SyncPrefectClient) -> None:
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
     for name in QUEUES:
-        with suppress(ObjectAlreadyExists):
-            client.create_work_queue(name=name, concurrency_limit=1, work_pool_name=POOL)
+        try:
+            client.create_work_queue(name=name, description=_QUEUE_DESCRIPTION, work_pool_name=POOL)
+        except ObjectAlreadyExists:
+            queue = client.read_work_queue_by_name(name, work_pool_name=POOL)
+            if queue.description != _QUEUE_DESCRIPTION:
+                # `ramreel up` of former versions limited its queues to one flow run; other limits are a user's.
+                limit = None if queue.concurrency_limit == 1 else queue.concurrency_limit
+                client.update_work_queue(queue.id, description=_QUEUE_DESCRIPTION, concurrency_limit=limit)
 
 
 def _deploy(api_url: str) -> None:
@@ -168,10 +204,9 @@ def _user_overrides(client: SyncPrefectClient, before: Mapping[str, DeploymentRe
     """Return the current overrides, or those saved by a registration that was killed."""
     if saved := Variable.get(_OVERRIDES_VARIABLE):
         return _UserOverrides.model_validate(saved)
-    triggers = (trigger["name"] for one in _read("prefect.yaml")["deployments"] for trigger in one.get("triggers", ()))
     return _UserOverrides(
         on=tuple((name, one.slug) for name, deployment in before.items() for one in deployment.schedules if one.active),
-        off=tuple(name for name in triggers if any(not one.enabled for one in _automations(client, name))),
+        off=tuple(name for name in _trigger_names() if any(not one.enabled for one in _automations(client, name))),
     )
 
 
@@ -196,7 +231,11 @@ def _create_automations(client: SyncPrefectClient) -> None:
     for fields in _read("automations.yaml")["automations"]:
         declared = AutomationCore.model_validate(fields)
         existing = _automations(client, declared.name)
-        for one in existing:
-            client.update_automation(one.id, declared.model_copy(update={"enabled": one.enabled}))
         if not existing:
             client.create_automation(declared)
+            continue
+        kept, *copies = existing
+        client.update_automation(kept.id, declared.model_copy(update={"enabled": kept.enabled}))
+        # `prefect automation create` creates another one of the same name each time.
+        for one in copies:
+            client.delete_automation(one.id)

@@ -1,4 +1,4 @@
-"""Prefect's and MLflow's servers over the embedded store, on loopback, and a worker that executes flow runs."""
+"""Prefect's and MLflow's servers over the embedded store, on loopback, and workers that execute flow runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.arcade.errors import RamreelError
 from tasks.execution.endpoints import ServerAddresses, published
-from tasks.services.child_processes import ChildProcess, child_process
+from tasks.services.child_processes import ChildProcess, child_process, stop
 from tasks.store import Store, find_home
 
 _HOST = "127.0.0.1"
@@ -27,13 +27,13 @@ class PortError(RamreelError):
 
 
 def serve(store: Store, *, prefect_port: int, mlflow_port: int, log: Callable[[str], None]) -> None:
-    """Run both servers and a worker until Ctrl-C or until a server exits; they end with this process, even if killed.
+    """Run both servers and workers until Ctrl-C or until a server exits; they end with this process, even if killed.
 
     Registers the deployments first. A worker that exits is replaced.
 
     Raises:
         PortError: a port is invalid or in use; nothing was started.
-        ServerError: a server or the worker did not start, or a server exited.
+        ServerError: a server or a worker did not start, or a server exited.
         StoreError: the store is a tracking server.
         DeploymentError: Prefect rejected the deployments.
     """
@@ -55,41 +55,66 @@ def serve(store: Store, *, prefect_port: int, mlflow_port: int, log: Callable[[s
         log(f"Prefect: {servers.prefect}")
         processes[1].wait_until_healthy(f"{servers.mlflow}/health")
         log(f"MLflow: {servers.mlflow} (choose Model training at the top left)")
-        from tasks.services.deployments import POOL, register, restart_interrupted_runs
+        from tasks.services.deployments import POOL, register
 
-        registration = "registered" if register(servers.api) else "unchanged"
+        registration = "registered" if register(servers.api).changed else "unchanged"
         stack.enter_context(published(store.address, servers))
-        log(f"Deployments: {registration}; a worker of pool {POOL} executes scheduled runs")
+        log(f"Deployments: {registration}; workers of pool {POOL} execute scheduled runs")
         log("Press Ctrl-C to stop.")
-        restart = partial(restart_interrupted_runs, servers.api)
-        _keep_worker_running(processes, _worker_command(POOL), _worker_environment(store, servers), restart, log)
+        _keep_workers_running(processes, servers, _worker_environment(store, servers), log)
 
 
-def _keep_worker_running(
+def _keep_workers_running(
     servers: Sequence[ChildProcess],
-    command: Sequence[str],
+    addresses: ServerAddresses,
     environment: Mapping[str, str],
-    restart_interrupted: Callable[[], int],
     log: Callable[[str], None],
 ) -> None:
-    """Replace the worker whenever it exits; flow runs that a killed worker was executing are started again."""
-    while True:
-        if restarted := restart_interrupted():
-            log(f"Interrupted flow runs, started again: {restarted}")
-        start = time.monotonic()
-        # Its flow runs end first, and a training run saves a last checkpoint.
-        with child_process("The worker", command, environment, stop_seconds=_WORKER_STOP_SECONDS) as worker:
-            while worker.process.poll() is None:
+    """Run a worker for each work queue, and replace one that exits; what a killed one was executing is restarted.
+
+    A worker executes one flow run at a time. Limits of the queues would be those of all machines together.
+    """
+    from tasks.services.deployments import POOL, QUEUES, restart_interrupted_runs
+
+    workers: dict[str, _Worker] = {}
+    with ExitStack() as stack:
+        try:
+            while True:
+                for queue in QUEUES:
+                    if (worker := workers.get(queue)) and worker.child.process.poll() is None:
+                        continue
+                    if worker:
+                        if time.monotonic() - worker.started < _WORKER_STABLE_SECONDS:
+                            worker.child.raise_if_exited()
+                        worker.stack.close()
+                        log(f"The {queue} worker exited; starting another one.")
+                    if restarted := restart_interrupted_runs(addresses.api, queue):
+                        log(f"Interrupted flow runs, started again: {restarted}")
+                    workers[queue] = _start_worker(POOL, queue, environment, stack)
                 for server in servers:
                     server.raise_if_exited()
                 time.sleep(0.5)
-            if time.monotonic() - start < _WORKER_STABLE_SECONDS:
-                worker.raise_if_exited()
-        log("The worker exited; starting another one.")
+        finally:
+            # Their flow runs end first, and a training run saves a last checkpoint.
+            stop([worker.child for worker in workers.values()], _WORKER_STOP_SECONDS)
 
 
-def _worker_command(pool: str) -> list[str]:
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+@dataclass(frozen=True)
+class _Worker:
+    """A running worker; closing its stack ends it."""
+
+    child: ChildProcess
+    stack: ExitStack
+    started: float
+
+
+def _start_worker(pool: str, queue: str, environment: Mapping[str, str], outer: ExitStack) -> _Worker:
+    name = f"{socket.gethostname()} {queue}"
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+    command += ["--work-queue", queue, "--limit", "1", "--name", name]
+    stack = outer.enter_context(ExitStack())
+    child = child_process(f"The {queue} worker", command, environment, stop_seconds=_WORKER_STOP_SECONDS)
+    return _Worker(stack.enter_context(child), stack, time.monotonic())
 
 
 def _worker_environment(store: Store, servers: ServerAddresses) -> dict[str, str]:

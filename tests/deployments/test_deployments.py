@@ -73,7 +73,8 @@ def test_failed_requests_are_repeated_as_in_commands(
 
 
 def test_required_flows_are_deployed() -> None:
-    assert {"train", "record", "compare", "pipeline", "guard"} <= {one["name"] for one in DECLARED}
+    flows = {"train", "pipeline", "sweep", "learning-benchmark", "record", "reel", "compare", "atlas", "guard"}
+    assert flows | {"follow-up", "retrain"} == {one["name"] for one in DECLARED}
 
 
 def test_schedules_are_declared_and_inactive() -> None:
@@ -125,7 +126,7 @@ def by_name(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
 def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None) -> None:
     api = PREFECT_API_URL.value()
     assert api
-    assert deploy.register(api) is True
+    assert deploy.register(api).changed
     with get_client(sync_client=True) as client:
         first = by_name(client)
         assert first.keys() == {one["name"] for one in DECLARED}
@@ -133,6 +134,8 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
         automations = client.read_automations()
         triggers = sum(len(one.get("triggers", ())) for one in DECLARED)
         assert len(automations) == len(AUTOMATIONS) + triggers
+        queues = [client.read_work_queue_by_name(name, work_pool_name=deploy.POOL) for name in deploy.QUEUES]
+        assert [queue.concurrency_limit for queue in queues] == [None, None], "each worker has its own limit"
 
         guard = first["guard"]
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
@@ -143,7 +146,7 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
             if one.name in off:
                 client.pause_automation(one.id)
 
-        assert deploy.register(api) is False, "nothing changed"
+        assert not deploy.register(api).changed, "nothing changed"
         assert {name: one.updated for name, one in by_name(client).items() if name != "guard"} == {
             name: one.updated for name, one in first.items() if name != "guard"
         }
@@ -153,7 +156,7 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
         former = {**AUTOMATIONS[-1], "name": "ramreel: start a crashed run again", "enabled": False}
         client.update_automation(renamed.id, AutomationCore.model_validate(former))
         Variable.set("ramreel_deployments", "another", overwrite=True)
-        assert deploy.register(api) is True
+        assert deploy.register(api).changed
         assert {name: one.id for name, one in by_name(client).items()} == {name: one.id for name, one in first.items()}
         assert schedules(client) == {"pipeline": False, "guard": True}
         assert client.read_work_queue_by_name("evaluation", work_pool_name=deploy.POOL).concurrency_limit == 3
@@ -190,7 +193,7 @@ def test_user_changes_survive_a_kill_during_registration(prefect_server: None) -
             killed = subprocess.run([sys.executable, "-c", KILLED, api], cwd=FOLDER.parent, check=False)
             assert killed.returncode == -signal.SIGKILL
         assert not schedules(client)["guard"], "reset to the files' values"
-        assert deploy.register(api) is True
+        assert deploy.register(api).changed
         assert schedules(client)["guard"]
         (follow_up,) = client.read_automations_by_name(follow_up.name)
         assert not follow_up.enabled
@@ -198,7 +201,7 @@ def test_user_changes_survive_a_kill_during_registration(prefect_server: None) -
         # The saved changes are not applied to a later registration.
         client.resume_automation(follow_up.id)
         Variable.set("ramreel_deployments", "another", overwrite=True)
-        assert deploy.register(api) is True
+        assert deploy.register(api).changed
         assert client.read_automations_by_name(follow_up.name)[0].enabled
 
 
@@ -207,13 +210,17 @@ def test_only_flow_runs_of_a_killed_worker_are_restarted(prefect_server: None) -
     assert api
     deploy.register(api)
     with get_client(sync_client=True) as client:
-        guard = by_name(client)["guard"]
+        guard, train = by_name(client)["guard"], by_name(client)["train"]
         states = (Scheduled(), Pending(), Pending(name="Submitting"), Running(), Completed())
         ours = [client.create_flow_run_from_deployment(guard.id) for _ in states]
         elsewhere = client.create_flow_run(flow_of(DECLARED[0]), state=Running())
-        for run, state in zip(ours, states, strict=True):
+        other_queue = client.create_flow_run_from_deployment(train.id)
+        for run, state in zip((*ours, other_queue), (*states, Running()), strict=True):
             client.set_flow_run_state(run.id, state, force=True)
-        assert deploy.restart_interrupted_runs(api) == 3
-        names = [client.read_flow_run(run.id).state_name for run in (*ours, elsewhere)]
-        assert names == ["Scheduled", "AwaitingRetry", "AwaitingRetry", "AwaitingRetry", "Completed", "Running"]
-        assert deploy.restart_interrupted_runs(api) == 0
+        assert deploy.restart_interrupted_runs(api, "evaluation") == 3
+        names = [client.read_flow_run(run.id).state_name for run in (*ours, elsewhere, other_queue)]
+        assert names == [
+            "Scheduled", "AwaitingRetry", "AwaitingRetry", "AwaitingRetry", "Completed", "Running", "Running",
+        ]  # fmt: skip
+        assert deploy.restart_interrupted_runs(api, "evaluation") == 0
+        assert deploy.restart_interrupted_runs(api, "training") == 1

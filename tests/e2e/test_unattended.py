@@ -76,7 +76,7 @@ def test_deployments_are_registered_and_inactive(up: Unattended) -> None:
     assert {"train", "record", "compare", "pipeline", "guard"} <= found.keys()
     active = {name: [one["active"] for one in each["schedules"]] for name, each in found.items() if each["schedules"]}
     assert active == {"pipeline": [False], "guard": [False]}
-    assert eventually(lambda: up.ramreel("status")["workers"] == 1)
+    assert eventually(lambda: up.ramreel("status")["workers"] == 2)
     with started(["up"], up.home) as second:
         code, _, errors = second.wait()
     assert code == 2
@@ -126,7 +126,7 @@ def test_killed_worker_loses_nothing_and_checkpoints_are_recorded(up: Unattended
     assert eventually(lambda: up.store.list_checkpoints(run_id))
     command = up.command
     assert command is not None
-    (worker,) = command.children("worker start")
+    (worker,) = command.children("--work-queue training")
     playing = set(command.children("spawn_main"))
     assert playing
     assert kill(worker)

@@ -1,4 +1,4 @@
-"""`ramreel up` and `ramreel status`."""
+"""`ramreel up`, `ramreel deploy` and `ramreel status`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @options_of(UpSettings)
 def up(given: Given) -> None:
-    """Run unattended until Ctrl-C: the servers and UIs of Prefect and MLflow, and a worker for the deployments."""
+    """Run unattended until Ctrl-C: the servers and UIs of Prefect and MLflow, and workers for the deployments."""
     settings = validated(UpSettings, given)
     store = open_checked_store(None)
     configure_prefect(serves=True)
@@ -43,6 +43,26 @@ def up(given: Given) -> None:
         )
     except PortError as error:
         raise InvalidInputError(str(error)) from None
+
+
+def deploy(*, as_json: Json = False) -> None:
+    """Register the deployments and automations at the Prefect server of PREFECT_API_URL, or update them."""
+    configure_prefect()
+    from tasks.services.deployments import register
+    from tasks.services.prefect_server import configured_prefect_server
+    from tasks.store import without_passwords
+
+    with validating():
+        api = configured_prefect_server()
+    with open_terminal(as_json) as terminal:
+        found = register(api)
+        lines = [
+            f"registered at {without_passwords(api)}" if found.changed else "unchanged: all of it is registered",
+            f"work pool: {found.work_pool}, with the queues {', '.join(found.work_queues)}",
+            f"deployments: {', '.join(found.deployments)}",
+            *(f"automation: {name}" for name in found.automations),
+        ]
+        terminal.results(lines, found.model_dump())
 
 
 def status(*, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
