@@ -13,22 +13,31 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.arcade.settings.base import Settings
-from tasks.execution.endpoints import is_healthy, running_servers
+from tasks.execution.endpoints import running_servers
 from tasks.execution.links import mlflow_url
+from tasks.runs.lookup import ROOT_FLOW_RUN_TAG
 from tasks.services.deployments import POOL, deployments
-from tasks.store import REPORT, Champion, ChampionRegistry, Store
+from tasks.services.prefect_server import PrefectServerError, check_prefect_server
+from tasks.store import REPORT, Champion, ChampionRegistry, Store, lease_host, without_passwords
 
 _MAX_ENTRIES = 5
 _ACTIVE_STATES = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
 class FlowRunInfo(Settings):
-    """A flow run that is running or scheduled."""
+    """A flow run that is running or scheduled.
+
+    Attributes:
+        worker: name of the worker that executes it; None if it is not running, or is a command's.
+        host: name of the machine whose process trains its MLflow run; None if none does.
+    """
 
     flow_run_id: str
     name: str
     state: str
     at: datetime
+    worker: str | None = None
+    host: str | None = None
 
 
 class ChampionInfo(Settings):
@@ -55,8 +64,9 @@ class Status(Settings):
     """Status of servers, flow runs, champions and reports.
 
     Attributes:
-        prefect: URL of Prefect's server; None if it is not configured or does not answer.
-        mlflow: URL of MLflow's server; None if the store is read directly.
+        prefect: URL of Prefect's server, that of `PREFECT_API_URL` or of `ramreel up`; None if there is none.
+        prefect_error: why Prefect's server cannot be used; None if it can, or there is none.
+        mlflow: URL of MLflow's server or database, without a password; None if the store is an embedded file.
         workers: number of online workers.
         running: running flow runs.
         next: next scheduled flow run of each deployment.
@@ -66,6 +76,7 @@ class Status(Settings):
     """
 
     prefect: str | None
+    prefect_error: str | None = None
     mlflow: str | None
     workers: int = 0
     running: tuple[FlowRunInfo, ...] = ()
@@ -83,19 +94,24 @@ def status(store: Store) -> Status:
     """
     servers = running_servers(store.address)
     api = os.environ.get("PREFECT_API_URL") or (servers.api if servers else None)
+    elsewhere = None if store.address.database else store.address.redacted_uri
     stored = Status(
-        prefect=None,
-        mlflow=servers.mlflow if servers else None,
+        prefect=without_passwords(api).rstrip("/").removesuffix("/api") if api else None,
+        mlflow=servers.mlflow if servers else elsewhere,
         champions=tuple(map(_champion_info, ChampionRegistry(store.address).champions())),
         reports=_latest_reports(store),
     )
-    if api is None or not is_healthy(f"{api}/health"):
+    if api is None:
         return stored
+    try:
+        check_prefect_server(api)
+    except PrefectServerError as error:
+        return stored.model_copy(update={"prefect_error": str(error)})
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        return stored.model_copy(update={"prefect": api.removesuffix("/api"), **_prefect_status(client)})
+        return stored.model_copy(update=_prefect_status(client, store))
 
 
-def _prefect_status(client: SyncPrefectClient) -> dict[str, object]:
+def _prefect_status(client: SyncPrefectClient, store: Store) -> dict[str, object]:
     running = client.read_flow_runs(flow_run_filter=_in_states(_ACTIVE_STATES), sort=FlowRunSort.START_TIME_ASC)
     scheduled = client.read_flow_runs(
         flow_run_filter=_in_states([StateType.SCHEDULED]), sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200
@@ -106,7 +122,7 @@ def _prefect_status(client: SyncPrefectClient) -> dict[str, object]:
     first = {run.deployment_id: run for run in reversed(scheduled)}
     return {
         "workers": _online_workers(client),
-        "running": tuple(_flow_run_info(run, run.name) for run in running if not run.parent_task_run_id),
+        "running": tuple(_running_flow_run(run, store) for run in running if not run.parent_task_run_id),
         "next": tuple(
             _flow_run_info(run, names.get(run.deployment_id, run.name) if run.deployment_id else run.name)
             for run in sorted(first.values(), key=lambda run: run.expected_start_time or datetime.now(UTC))[
@@ -120,6 +136,13 @@ def _prefect_status(client: SyncPrefectClient) -> dict[str, object]:
             if not schedule.active
         ),
     }
+
+
+def _running_flow_run(run: FlowRun, store: Store) -> FlowRunInfo:
+    worker = run.labels.get("prefect.worker.name")
+    holders = (lease_host(found.tags) for found in store.iter_runs(store.runs_tagged(ROOT_FLOW_RUN_TAG, str(run.id))))
+    update = {"worker": str(worker) if worker else None, "host": next(filter(None, holders), None)}
+    return _flow_run_info(run, run.name).model_copy(update=update)
 
 
 def _in_states(states: list[StateType]) -> FlowRunFilter:

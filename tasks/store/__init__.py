@@ -4,7 +4,7 @@ from tasks.store.address import find_home
 from tasks.store.artifact_paths import REPORT, step_name
 from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
 from tasks.store.errors import StoreError, one_line, without_passwords
-from tasks.store.lease import Lease, LeaseError
+from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
 from tasks.store.start_runs import (
     ATLAS,
@@ -35,6 +35,7 @@ __all__ = [
     "StoredRun",
     "StoredVideo",
     "find_home",
+    "lease_host",
     "newest_atlas",
     "one_line",
     "open_store",

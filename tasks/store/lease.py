@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -103,13 +104,7 @@ class Lease:
 
     @raises_store_error
     def _holder(self) -> dict[str, Any]:
-        tags = self._client.get_run(self._run_id).data.tags
-        text = tags.get(self._tag) or tags.get(LEASE_TAGS.get(self._tag, "")) or "{}"
-        try:
-            holder = json.loads(text)
-        except ValueError:
-            return {}
-        return holder if isinstance(holder, dict) else {}
+        return _parsed_holder(self._client.get_run(self._run_id).data.tags, self._tag)
 
     def wait_until_free(self) -> None:
         """Block while another process holds the lease."""
@@ -158,6 +153,23 @@ class Lease:
             except Exception as error:
                 # A store that is unavailable for a while must not end a training run; the next heartbeat retries.
                 logging.getLogger("ramreel").warning("lease of run %s: %s", self._run_id, one_line(error))
+
+
+def lease_host(tags: Mapping[str, str]) -> str | None:
+    """Return the name of the machine that trains a run with these tags; None if no process holds its lease."""
+    holder = _parsed_holder(tags, TAG)
+    if time.time() - float(holder.get("beat", 0)) > STALE_SECONDS or has_ended(holder):
+        return None
+    return str(holder["host"])
+
+
+def _parsed_holder(tags: Mapping[str, str], tag: str) -> dict[str, Any]:
+    text = tags.get(tag) or tags.get(LEASE_TAGS.get(tag, "")) or "{}"
+    try:
+        holder = json.loads(text)
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _describe(holder: dict[str, Any]) -> str:

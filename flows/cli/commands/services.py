@@ -16,7 +16,7 @@ from flows.cli.session import (
 from tasks.arcade.inputs.commands import UpSettings
 
 if TYPE_CHECKING:
-    from tasks.services.status import Status
+    from tasks.services.status import FlowRunInfo, Status
 
 
 @options_of(UpSettings)
@@ -78,11 +78,13 @@ def status(*, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
 
 def _screen(status: Status) -> list[str]:
     servers = [
-        f"Prefect: {status.prefect or 'not running; `ramreel up` starts it'}",
+        f"Prefect: {status.prefect_error or status.prefect or 'not running; `ramreel up` starts it'}",
         f"MLflow:  {status.mlflow or 'not running; the store is read directly'}",
         f"workers: {status.workers}",
     ]
-    running = [f"  {one.name}: {one.state} since {one.at.astimezone():%Y-%m-%d %H:%M}" for one in status.running]
+    running = [
+        f"  {one.name}: {one.state} since {one.at.astimezone():%Y-%m-%d %H:%M}{_place(one)}" for one in status.running
+    ]
     scheduled = [f"  {one.name}: {one.at.astimezone():%Y-%m-%d %H:%M}" for one in status.next]
     inactive = [f"  inactive: {', '.join(status.off)}"] if status.off else []
     champions = [
@@ -92,3 +94,9 @@ def _screen(status: Status) -> list[str]:
     reports = [f"  {one.at.astimezone():%Y-%m-%d %H:%M} {one.name}: {one.page}" for one in status.reports]
     sections = {"running": running, "next": scheduled + inactive, "champions": champions, "reports": reports}
     return [*servers, *(line for title, lines in sections.items() for line in ("", title, *(lines or ["  none"])))]
+
+
+def _place(run: FlowRunInfo) -> str:
+    """Return where a flow run is executed."""
+    places = [f" by worker {run.worker}" if run.worker else "", f" on {run.host}" if run.host else ""]
+    return "".join(places)

@@ -1,15 +1,21 @@
-"""`ramreel deploy` with a Prefect server that `ramreel up` did not start."""
+"""`ramreel deploy` and `ramreel status` with a Prefect server and an MLflow server that `ramreel up` did not start."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from helpers.processes import ROOT, started
+from helpers.processes import ROOT, started, wait_until
 from helpers.servers import Server, mlflow_server, prefect_server, running
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient
@@ -86,3 +92,55 @@ def test_deploy_without_a_usable_server_is_one_line(tmp_path: Path, migrated: Pa
             assert reason in errors
             assert errors.count("\n") == 1
             assert "secret" not in errors
+
+
+@contextmanager
+def worker(name: str, environment: dict[str, str]) -> Iterator[None]:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", deploy.POOL, "--name", name]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    process = subprocess.Popen(
+        [*command, "--work-queue", "training", "--limit", "1"],
+        env={**os.environ, **environment, "PATH": path, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        # Its flow runs are in its process group.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_status_shows_the_servers_and_the_machine_of_each_run(prefect: Server, migrated: Path, tmp_path: Path) -> None:
+    with running(mlflow_server(tmp_path / "mlflow", migrated)) as mlflow, SyncPrefectClient(prefect.address) as client:
+        deploy.register(prefect.address)
+        environment = {"PREFECT_API_URL": prefect.address, "MLFLOW_TRACKING_URI": mlflow.address}
+
+        def status() -> Any:
+            code, out, errors = ramreel(["status", "--json"], tmp_path / "laptop", environment)
+            assert code == 0, errors
+            return json.loads(out)
+
+        found = status()
+        assert (found["prefect"], found["mlflow"]) == (prefect.address.removesuffix("/api"), mlflow.address)
+        assert (found["prefect_error"], found["workers"], found["running"]) == (None, 0, [])
+
+        settings = {"env_id": "ALE/Pong-v5", "approach": "ppo", "steps": 10**8, "checkpoint_every": 10**8, "workers": 1}
+        train = client.create_flow_run_from_deployment(
+            deploy.deployments(client)["train"].id, parameters={"settings": settings}
+        )
+        with worker("box 7", environment | {"RAMREEL_HOME": str(tmp_path / "box")}):
+            assert wait_until(lambda: client.read_flow_run(train.id).state_name == "Running", every=0.5)
+            # Its MLflow run comes next.
+            assert wait_until(lambda: (runs := status()["running"]) and runs[0]["host"])
+            (run,) = status()["running"]
+            assert (run["flow_run_id"], run["worker"], run["host"]) == (str(train.id), "box 7", socket.gethostname())
+            code, out, errors = ramreel(["status"], tmp_path / "laptop", environment)
+        assert code == 0, errors
+        assert f" by worker box 7 on {socket.gethostname()}\n" in out
+
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
+    found = status()
+    assert (found["prefect"], found["mlflow"]) == ("http://127.0.0.1:9", None)
+    assert "no Prefect server responds at http://127.0.0.1:9/api" in found["prefect_error"]
