@@ -8,7 +8,7 @@ from prefect.artifacts import create_table_artifact
 from tasks.arcade.inputs.forms import SweepSettings
 from tasks.arcade.report.sweep_page import render_sweep_html
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.tuning import Figure, TrialRow, best_trial, settings_toml
+from tasks.arcade.tuning.study import Figure, TrialRow, best_trial, settings_toml
 from tasks.execution import provenance
 from tasks.store import BEST_SETTINGS, REPORT, open_store, start_sweep
 

@@ -11,16 +11,16 @@ from tasks.arcade.inputs.forms import SweepSettings
 def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Search for an approach's hyperparameters with Optuna; a sweep that was interrupted resumes."""
     settings = validated(SweepSettings, given)
-    from tasks.arcade import study_storage, tuning
     from tasks.arcade.emulator.environment_ids import resolve
+    from tasks.arcade.tuning import storage, study
     from tasks.store import BEST_SETTINGS, study_uri
 
     store = open_checked_store(tracking_uri)
     with validating():
-        tuning.searched_parameters(settings)
+        study.searched_parameters(settings)
         resolve(settings.env_id)
-        if study_storage.exists(study := study_uri(store)):
-            with tuning.open_study(study, settings):
+        if storage.exists(uri := study_uri(store)):
+            with study.open_study(uri, settings):
                 pass
     configure_prefect()
     with flow_session("flows.sweep", as_json, quiet) as terminal:

@@ -8,7 +8,7 @@ from tasks.arcade.inputs.forms import SweepSettings
 from tasks.arcade.report.formatting import format_number
 from tasks.arcade.report.html import render_template
 from tasks.arcade.report.plotly_html import plotly_js, restyle_figure
-from tasks.arcade.tuning import Figure, TrialRow, best_trial
+from tasks.arcade.tuning.study import Figure, TrialRow, best_trial
 
 
 def render_sweep_html(

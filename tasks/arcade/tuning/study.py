@@ -23,7 +23,7 @@ from tasks.arcade.settings.approaches import approach, suggestion
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.run import ApproachSettings
-from tasks.arcade.study_storage import STALE_SECONDS, Heartbeat, StudyStorage, open_storage, without_warnings
+from tasks.arcade.tuning.storage import STALE_SECONDS, Heartbeat, StudyStorage, open_storage, without_warnings
 
 if TYPE_CHECKING:
     from optuna.study import Study

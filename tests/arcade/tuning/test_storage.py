@@ -17,8 +17,8 @@ from helpers.processes import ROOT
 
 from tasks.arcade import process_identity
 from tasks.arcade.inputs.forms import SweepSettings
-from tasks.arcade.study_storage import StudyDatabaseError
-from tasks.arcade.tuning import SweepError, open_study
+from tasks.arcade.tuning.storage import StudyDatabaseError
+from tasks.arcade.tuning.study import SweepError, open_study
 
 SETTINGS = SweepSettings(env_id="ALE/Pong-v5", approach="ppo", parameters=("gamma", "n_steps"), trials=4, steps=1000)
 
@@ -54,7 +54,7 @@ def test_running_trial_of_another_process_is_not_failed(uri: str, settings: Swee
 ASKING = """
 import sys
 from tasks.arcade.inputs.forms import SweepSettings
-from tasks.arcade.tuning import open_study
+from tasks.arcade.tuning.study import open_study
 
 with open_study(sys.argv[1], SweepSettings.model_validate_json(sys.argv[2])) as study:
     print(study.ask().model_dump_json(), flush=True)
