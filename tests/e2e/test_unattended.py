@@ -154,6 +154,9 @@ def test_restart_of_the_servers_loses_nothing(up: Unattended, tmp_path: Path) ->
 def test_cancelled_training_saves_a_last_checkpoint(up: Unattended) -> None:
     # A rollout takes longer than the grace period: the checkpoint is that of its start.
     flow_run, run_id = start_training(up, seed=3, steps=10**8, checkpoint_every=10**8, n_envs=32)
+    waiting = up.run("train", {**TRAINING, "seed": 4})
+    assert eventually(lambda: up.state(waiting) == "Late"), "a machine executes one training run at a time"
+    up.request("POST", f"/flow_runs/{waiting}/set_state", {"state": {"type": "CANCELLED"}})
     assert up.store.list_checkpoints(run_id) == ()
     requested = time.time()
     up.request("POST", f"/flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING"}})
