@@ -8,7 +8,8 @@ from flows.train import train_run
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import SweepSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
-from tasks.arcade.tuning.study import SweepStudy, open_study, searched_parameters
+from tasks.arcade.tuning.search_space import searched_parameters
+from tasks.arcade.tuning.study import SweepStudy, open_study
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.run_status import active_run
 from tasks.runs.lookup import TRIAL_TAG

@@ -32,7 +32,7 @@ from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.settings.approaches import UnknownApproachError
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.tuning.study import SweepError, searched_parameters
+from tasks.arcade.tuning.search_space import SweepError, searched_parameters
 from tasks.champion import require_champion
 from tasks.runs.comparability import select_runs
 from tasks.runs.reel_selection import select_checkpoints

@@ -12,12 +12,12 @@ def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
     """Search for an approach's hyperparameters with Optuna; a sweep that was interrupted resumes."""
     settings = validated(SweepSettings, given)
     from tasks.arcade.emulator.environment_ids import resolve
-    from tasks.arcade.tuning import storage, study
+    from tasks.arcade.tuning import search_space, storage, study
     from tasks.store import BEST_SETTINGS, study_uri
 
     store = open_checked_store(tracking_uri)
     with validating():
-        study.searched_parameters(settings)
+        search_space.searched_parameters(settings)
         resolve(settings.env_id)
         if storage.exists(uri := study_uri(store)):
             with study.open_study(uri, settings):

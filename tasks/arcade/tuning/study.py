@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.forms import SweepSettings
 from tasks.arcade.inputs.settings_file import with_hyperparameters
 from tasks.arcade.process_identity import has_ended, process_identity
 from tasks.arcade.settings.algorithms import ActorCriticSettings
-from tasks.arcade.settings.approaches import approach, suggestion
+from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.run import ApproachSettings
+from tasks.arcade.tuning.search_space import SEARCH_SPACE, SweepError, searched_parameters, suggest_value
 from tasks.arcade.tuning.storage import STALE_SECONDS, Heartbeat, StudyStorage, open_storage, without_warnings
 
 if TYPE_CHECKING:
@@ -45,30 +44,6 @@ _OWNER = "owner"
 """User attribute of a trial: identity of the process that trains it."""
 _WAIT_SECONDS = 1
 
-
-@dataclass(frozen=True)
-class FloatRange:
-    """Uniform distribution between two numbers, on a logarithmic scale with `log`."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
-Categories = tuple[float, ...]
-SEARCH_SPACE: Mapping[str, FloatRange | Categories] = {
-    "learning_rate": FloatRange(1e-5, 1e-2, log=True),
-    "ent_coef": FloatRange(1e-5, 0.1, log=True),
-    "gamma": (0.9, 0.95, 0.98, 0.99, 0.995, 0.999),
-    "gae_lambda": (0.8, 0.9, 0.95, 0.98, 1.0),
-    "n_steps": (16, 32, 64, 128, 256, 512, 1024, 2048),
-    "batch_size": (32, 64, 128, 256, 512, 1024),
-    "n_epochs": (1, 2, 3, 5, 8, 10),
-    "clip_range": (0.1, 0.2, 0.3, 0.4),
-    "vf_coef": FloatRange(0.1, 1.0),
-    "max_grad_norm": (0.3, 0.5, 1.0, 2.0, 5.0),
-}
-"""Search space of each hyperparameter, similar to rl-baselines3-zoo's."""
 
 _LABELS = {
     "Objective Value": "mean return",
@@ -99,27 +74,6 @@ class TrialRow(Settings):
     steps: int
     run_id: str
     params: dict[str, float | int | str]
-
-
-class SweepError(RamreelError, ValueError):
-    """A sweep cannot be started or resumed."""
-
-
-def searched_parameters(settings: SweepSettings) -> tuple[str, ...]:
-    """Return the names of the hyperparameters that a sweep searches.
-
-    Raises:
-        SweepError: If the approach does not learn, or a hyperparameter is not in its search space.
-        UnknownApproachError: If there is no such approach.
-    """
-    base = approach(settings.approach)
-    if not base.algorithm.learns:
-        raise SweepError(f"{base.name} does not learn: it has no hyperparameters to search")
-    available = tuple(name for name in SEARCH_SPACE if name in type(base.algorithm).model_fields)
-    for name in settings.parameters:
-        if name not in available:
-            raise SweepError(f"{name} is not in the search space of {base.name}. {suggestion(name, available)}")
-    return settings.parameters or available
 
 
 @contextmanager
@@ -232,7 +186,7 @@ class SweepStudy:
         rdb = self._storage.rdb
         study_id = rdb.get_study_id_from_name(self._settings.title)
         self._heartbeat = Heartbeat(rdb, rdb.get_trial_id_from_study_id_trial_number(study_id, trial.number))
-        params = {name: _suggest(trial, name, SEARCH_SPACE[name]) for name in searched_parameters(self._settings)}
+        params = {name: suggest_value(trial, name, SEARCH_SPACE[name]) for name in searched_parameters(self._settings)}
         if isinstance(getattr(base.algorithm, "learning_rate", None), str) and "learning_rate" in params:
             params["learning_rate"] = f"lin_{params['learning_rate']:.4g}"
         if "batch_size" in params and isinstance(base.algorithm, ActorCriticSettings):
@@ -384,12 +338,6 @@ def _relabel(figure: Any) -> Any:
 def _enqueue_again(study: Study, trial: FrozenTrial) -> None:
     """Repeat a trial with its hyperparameters; Optuna's own callback would also copy its run id and its last check."""
     study.enqueue_trial(trial.params)
-
-
-def _suggest(trial: Trial, name: str, space: FloatRange | Categories) -> Any:
-    if isinstance(space, FloatRange):
-        return float(f"{trial.suggest_float(name, space.low, space.high, log=space.log):.4g}")
-    return trial.suggest_categorical(name, space)
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

@@ -17,8 +17,9 @@ from helpers.processes import ROOT
 
 from tasks.arcade import process_identity
 from tasks.arcade.inputs.forms import SweepSettings
+from tasks.arcade.tuning.search_space import SweepError
 from tasks.arcade.tuning.storage import StudyDatabaseError
-from tasks.arcade.tuning.study import SweepError, open_study
+from tasks.arcade.tuning.study import open_study
 
 SETTINGS = SweepSettings(env_id="ALE/Pong-v5", approach="ppo", parameters=("gamma", "n_steps"), trials=4, steps=1000)
 

@@ -13,14 +13,8 @@ from tasks.arcade.inputs.settings_file import read_settings_file
 from tasks.arcade.report.sweep_page import render_sweep_html
 from tasks.arcade.settings.algorithms import PpoSettings
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
-from tasks.arcade.tuning.study import (
-    PRUNING_CHECKS,
-    SEARCH_SPACE,
-    SweepError,
-    open_study,
-    searched_parameters,
-    settings_toml,
-)
+from tasks.arcade.tuning.search_space import SEARCH_SPACE, SweepError, searched_parameters
+from tasks.arcade.tuning.study import PRUNING_CHECKS, open_study, settings_toml
 
 SETTINGS = SweepSettings(env_id="ALE/Pong-v5", approach="ppo-tuned", trials=12, steps=1000, seed=1)
 
