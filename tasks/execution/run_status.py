@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from prefect import task
+from prefect.context import TagsContext
 from prefect.exceptions import TerminationSignal
 
 from tasks.store import LeaseError, RunStatus, StoreError, one_line, store_in_use
@@ -15,7 +16,9 @@ from tasks.store import LeaseError, RunStatus, StoreError, one_line, store_in_us
 def active_run(run_id: str) -> Iterator[None]:
     """End the MLflow run with the block: FINISHED, FAILED with the reason, or KILLED."""
     try:
-        yield
+        # A task run with the tags of a command would ask the Prefect server for a slot, and wait while it is away.
+        with TagsContext(current_tags=set()):
+            yield
     except (KeyboardInterrupt, SystemExit, TerminationSignal):
         # An unavailable store must not turn a stop into a failure.
         with suppress(StoreError):
