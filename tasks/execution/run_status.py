@@ -15,21 +15,21 @@ from tasks.store import LeaseError, RunStatus, StoreError, one_line, store_in_us
 @contextmanager
 def active_run(run_id: str) -> Iterator[None]:
     """End the MLflow run with the block: FINISHED, FAILED with the reason, or KILLED."""
-    try:
-        # A task run with the tags of a command would ask the Prefect server for a slot, and wait while it is away.
-        with TagsContext(current_tags=set()):
+    # A task run with the tags of a command would ask the Prefect server for a slot, and wait while it is away.
+    with TagsContext(current_tags=set()):
+        try:
             yield
-    except (KeyboardInterrupt, SystemExit, TerminationSignal):
-        # An unavailable store must not turn a stop into a failure.
-        with suppress(StoreError):
-            finish_run.fn(run_id, "KILLED", "stopped by the user")
-        raise
-    except BaseException as error:
-        # A store that cannot take the reason must not hide it: a full disk fails twice.
-        with suppress(StoreError):
-            finish_run(run_id, "FAILED", type(error).__name__ + (f": {one_line(error)}" if str(error) else ""))
-        raise
-    finish_run(run_id, "FINISHED")
+        except (KeyboardInterrupt, SystemExit, TerminationSignal):
+            # An unavailable store must not turn a stop into a failure.
+            with suppress(StoreError):
+                finish_run.fn(run_id, "KILLED", "stopped by the user")
+            raise
+        except BaseException as error:
+            # A store that cannot take the reason must not hide it: a full disk fails twice.
+            with suppress(StoreError):
+                finish_run(run_id, "FAILED", type(error).__name__ + (f": {one_line(error)}" if str(error) else ""))
+            raise
+        finish_run(run_id, "FINISHED")
 
 
 @task(task_run_name="end run: {status}")
