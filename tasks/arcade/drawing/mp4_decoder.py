@@ -7,6 +7,7 @@ only, not the planes of I420.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ from av.sidedata.sidedata import Type
 from tasks.arcade.drawing.video_format import I420Frame, VideoError
 
 _PIXEL_FORMAT = "yuv420p"
+_FRAMES_PER_COLLECTION = 64
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ class Mp4Decoder:
     def __iter__(self) -> Iterator[I420Frame]:
         info = self.stream
         try:
-            for frame in self._container.decode(self._container.streams.video[0]):
+            for number, frame in enumerate(self._container.decode(self._container.streams.video[0])):
+                # A frame and its side data refer to each other: without collections every frame would stay in memory.
+                if number % _FRAMES_PER_COLLECTION == 0:
+                    gc.collect(0)
                 if (frame.width, frame.height, frame.format.name) != (info.width, info.height, _PIXEL_FORMAT):
                     raise VideoError(
                         f"{self._path.name}: a frame is {frame.format.name}, {frame.width}x{frame.height}, "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 from pathlib import Path
 
+import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -33,6 +35,19 @@ def test_frames_are_those_of_ffmpeg_bit_for_bit(video: Path) -> None:
         height, width = decoder.stream.height, decoder.stream.width
         frames = np.array(list(decoder))
     assert np.array_equal(frames, np.frombuffer(raw, np.uint8).reshape(-1, height * 3 // 2, width))
+
+
+def test_decoded_frames_do_not_stay_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    source = ["-f", "lavfi", "-i", "testsrc=size=320x210:rate=60", "-frames:v", "600", "-pix_fmt", "yuv420p"]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, str(path)], check=True)
+    gc.collect()
+    alive = []
+    with Mp4Decoder(path) as decoder:
+        for _ in decoder:
+            alive.append(sum(isinstance(entry, av.VideoFrame) for entry in gc.get_objects(generation=0)))
+    assert len(alive) == 600
+    assert max(alive) <= 65
 
 
 @pytest.mark.parametrize(
