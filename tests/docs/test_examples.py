@@ -1,4 +1,4 @@
-"""The code blocks of the page "Use from Python" run in order, unchanged."""
+"""The code blocks of the manual run in order, unchanged."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from typing import Any
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs/python.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_code_blocks_run_in_order(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(at_home)
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 8
-    namespace: dict[str, Any] = {"__name__": "docs.python"}
+def run_code_blocks(page: str) -> dict[str, Any]:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks
+    namespace: dict[str, Any] = {"__name__": page}
     for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"docs/python.md, code block {number}", "exec"), namespace)  # noqa: S102 - our own page
+        exec(compile(block, f"docs/{page}, code block {number}", "exec"), namespace)  # noqa: S102 - our own page
+    return namespace
+
+
+def test_use_from_python(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(at_home)
+    namespace = run_code_blocks("python.md")
     assert [saved.step for saved in namespace["trained"].checkpoints] == [512, 1024]
     assert namespace["plain"].frames == namespace["trace"].frames + 1
     assert len(namespace["positions"]) == 201
     assert namespace["compared"].report == "reports/report.html"
+
+
+def test_pictures_to_ram(capsys: pytest.CaptureFixture[str]) -> None:
+    run_code_blocks("pixels.md")
+    assert capsys.readouterr().out == "(128,) uint8 Box(0, 255, (128,), uint8) 1.0 False\n"

@@ -57,6 +57,10 @@ class Snapshot:
 
     state: ale_py.ALEState
 
+    def serialized(self) -> bytes:
+        """Return ALE's own serialization, which is equal for equal states."""
+        return bytes(self.state.serialize())
+
 
 def silence_ale() -> None:
     """Suppress the banner that ALE writes to standard error for every emulator."""
@@ -173,9 +177,13 @@ class Emulator:
             self._last_two[:] = np.frombuffer(start.frame, np.uint8).reshape(self.screen_size)
         return self.ram
 
-    def snapshot(self) -> Snapshot:
-        """Return a snapshot of the current state."""
-        return Snapshot(self._ale.cloneState(include_rng=True))
+    def snapshot(self, include_rng: bool = True) -> Snapshot:
+        """Return a snapshot of the current state.
+
+        Args:
+            include_rng: Whether it contains ALE's random generator, which advances with every frame.
+        """
+        return Snapshot(self._ale.cloneState(include_rng=include_rng))
 
     def restore_snapshot(self, snapshot: Snapshot) -> Ram:
         """Restore a snapshot of this emulator; a snapshot can be restored any number of times."""
