@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,14 +33,16 @@ class Command:
     arguments: list[str]
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: Sequence[str | Path] = (sys.executable, "-c", _RAMREEL)
+    folder: Path = ROOT
 
     def __post_init__(self) -> None:
         self._marker = uuid4().hex
         # Files instead of pipes: an orphan would keep a pipe open and block its reader.
         self._out, self._err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _RAMREEL, *self.arguments],
-            cwd=ROOT,
+            [*self.program, *self.arguments],
+            cwd=self.folder,
             env={
                 **os.environ,
                 "RAMREEL_HOME": str(self.home),
