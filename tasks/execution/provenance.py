@@ -41,18 +41,20 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Return the commit of the running source, with `-dirty` if it was modified; None outside a repository."""
+    """Return the commit of the running source, with `-dirty` if it was modified; None if no repository tracks it."""
     try:
-        completed = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        # An environment may lie in the repository of another project.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _git(*arguments: str) -> str:
+    """Return the output of git in the folder of this file."""
+    completed = subprocess.run(
+        ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+    )
     return completed.stdout.strip()
 
 

@@ -81,6 +81,17 @@ def test_installed_command_has_the_version(installed: Path, tmp_path: Path) -> N
     assert completed.stdout == f"ramreel {version('ramreel')}\n"
 
 
+def test_commit_is_not_that_of_the_repository_around_the_environment(installed: Path) -> None:
+    repository = installed.parents[1]
+    git = ["git", "-C", repository, "-c", "user.name=me", "-c", "user.email=me@example.org"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "Another project"], check=True)
+    script = "from tasks.execution.provenance import commit; print(commit())"
+    python = [installed.with_name("python"), "-c", script]
+    completed = subprocess.run(python, cwd=repository, capture_output=True, text=True, check=True)
+    assert completed.stdout == "None\n"
+
+
 def test_installed_command_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
