@@ -15,6 +15,7 @@ from filelock import FileLock
 from tasks.store import mlflow_internals
 from tasks.store.address import Address
 from tasks.store.errors import StoreError, one_line
+from tasks.store.relocation import keep_locations_within
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -127,9 +128,22 @@ def _unreachable(address: Address, error: Exception) -> StoreError:
     )
 
 
-@cache
 def connect(address: Address) -> MlflowClient:
-    """Return MLflow's client; a SQLite file that is missing is created first."""
+    """Return MLflow's client; a SQLite file that is missing is created first, and one that was moved is updated.
+
+    Call it for each operation: another process may use the same file by another path, such as that of a container.
+
+    Raises:
+        StoreError: the SQLite file was moved or deleted while this process was using it.
+    """
+    client = _connect(address)
+    if address.database is not None:
+        keep_locations_within(address.database)
+    return client
+
+
+@cache
+def _connect(address: Address) -> MlflowClient:
     configure_mlflow()
     from mlflow import MlflowClient
 

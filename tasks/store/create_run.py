@@ -73,5 +73,9 @@ def _experiment(client: MlflowClient, artifacts: Path | None, name: str) -> str:
 def _location(artifacts: Path | None, experiment: str) -> str | None:
     if artifacts is None:
         return None
-    folder = re.sub(r"[^A-Za-z0-9_-]+", "-", experiment).strip("-") or "experiment"
-    return (artifacts / folder).as_uri()
+    return (artifacts / artifact_folder(experiment)).as_uri()
+
+
+def artifact_folder(experiment: str) -> str:
+    """Return the name of the folder of an experiment's artifacts."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", experiment).strip("-") or "experiment"

@@ -6,12 +6,20 @@ MLflow may change them in any release: `tests/tasks/store/test_connection.py` ex
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 DATABASE_LOGGER = "mlflow.store.db.utils"
 """Logger that logs the traceback of every database error, which MLflow raises as well."""
 MIGRATION_LOGGER = "alembic"
 """Logger that logs one line per migration of a new database."""
+LOCATION_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "logged_models": ("artifact_location",),
+    "model_versions": ("source", "storage_location"),
+}
+"""Columns of the database with artifact locations, by table; the public API sets them when a row is created only."""
 
 
 def quiet_database_errors() -> None:
@@ -31,6 +39,13 @@ def create_database(database: Path, artifacts: Path) -> None:
     logging.getLogger(MIGRATION_LOGGER).setLevel(logging.WARNING)
     store = SqlAlchemyStore(f"sqlite:///{database}", artifacts.as_uri())  # type: ignore[no-untyped-call]
     store.engine.dispose()
+
+
+def forget_artifact_locations() -> None:
+    """Discard the artifact locations that MLflow's client has cached in this process, by run and logged model."""
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
 
 
 def ping_server(uri: str, timeout: tuple[float, float]) -> None:
