@@ -18,7 +18,15 @@ from tasks.execution.links import mlflow_url
 from tasks.notify import notify
 from tasks.runs.lookup import ROOT_FLOW_RUN_TAG, evaluation_of, evaluation_tag
 from tasks.runs.resume_point import last_valid_checkpoint
-from tasks.store import Champion, ChampionRegistry, Store, StoredCheckpoint, StoreError, open_store
+from tasks.store import (
+    Champion,
+    ChampionRegistry,
+    MissingArtifactError,
+    Store,
+    StoredCheckpoint,
+    StoreError,
+    open_store,
+)
 
 _GAME_TAG = "ramreel.retraining_of"
 _VERSION_TAG = "ramreel.retraining_version"
@@ -117,5 +125,8 @@ def _resumable_checkpoint(store: Store, settings: RunSettings, champion: Champio
     """Return the champion's checkpoint, or the newest one before it, from which training can continue."""
     if not settings.approach.algorithm.learns:
         return None
-    found = last_valid_checkpoint(store, champion.run_id, get_run_logger(), champion.step)
+    try:
+        found = last_valid_checkpoint(store, champion.run_id, get_run_logger(), champion.step)
+    except MissingArtifactError:
+        return None
     return found[0] if found else None

@@ -11,7 +11,7 @@ from tasks.arcade.checkpoints.training_state import read_state
 from tasks.arcade.checkpoints.verified_folder import DamagedFolderError
 from tasks.arcade.learner import ResumePoint
 from tasks.runs.lookup import load_checkpoint
-from tasks.store import Store, StoredCheckpoint, StoreError
+from tasks.store import MissingArtifactError, Store, StoredCheckpoint, StoreError
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -26,7 +26,11 @@ def last_valid_checkpoint(
         run_id: the run.
         logger: receives a warning for each checkpoint that is skipped.
         max_step: skip checkpoints after this step; default: none.
+
+    Raises:
+        MissingArtifactError: the run has checkpoints, and the files of all of them are missing.
     """
+    skipped = list[Exception]()
     for stored in reversed(store.list_checkpoints(run_id)):
         if max_step is not None and stored.step > max_step:
             continue
@@ -34,6 +38,10 @@ def last_valid_checkpoint(
             return stored, load_resume_point(store, stored)
         except (DamagedFolderError, CheckpointError, StoreError) as error:
             logger.warning("checkpoint at step %s cannot be resumed and is skipped: %s", stored.step, error)
+            skipped.append(error)
+    if skipped and all(isinstance(error, MissingArtifactError) for error in skipped):
+        # Nothing is damaged: they are elsewhere, and training from scratch would replace them.
+        raise skipped[0]
     return None
 
 

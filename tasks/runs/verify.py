@@ -79,11 +79,18 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
         TraceError: the run has no video.
     """
     videos, checkpoints = store.complete_videos(run_id), store.list_checkpoints(run_id)
-    if not videos:
+    # An evaluation is stored after its video.
+    lost = [_missing_video(step) for step in store.evaluations(run_id) if step not in videos]
+    if not videos and not lost:
         raise TraceError(f"run {run_id} has no video to verify: record some with `ramreel record {run_id[:8]}`")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}
     every = [video for step in videos for video in (videos[step], *store.episode_videos(run_id, step))]
-    return [_verify_video(store, run_id, video, by_step.get(video.step)) for video in every]
+    return [*lost, *(_verify_video(store, run_id, video, by_step.get(video.step)) for video in every)]
+
+
+def _missing_video(step: int) -> Proof:
+    reason = "its evaluation is in the store, the video or its trace is missing"
+    return Proof(name=f"the video at step {step}", ok=False, steps_checked=0, first_difference=None, reason=reason)
 
 
 def _verify_video(store: Store, run_id: str, video: StoredVideo, stored: StoredCheckpoint | None) -> Proof:

@@ -6,6 +6,7 @@ from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
 from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
+from tasks.store.missing_artifacts import MissingArtifactError
 from tasks.store.start_runs import (
     ATLAS,
     BEST_SETTINGS,
@@ -28,6 +29,7 @@ __all__ = [
     "Lease",
     "LeaseError",
     "MetricWriter",
+    "MissingArtifactError",
     "RunStatus",
     "Store",
     "StoreError",

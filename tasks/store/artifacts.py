@@ -6,13 +6,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from tasks.store.address import Address
 from tasks.store.artifact_paths import REPORT, safe_path
 from tasks.store.connection import connect
 from tasks.store.errors import StoreError, raises_store_error
 from tasks.store.former_layout import former_path
+from tasks.store.missing_artifacts import has_artifacts, local_path, missing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,26 +53,50 @@ class ArtifactStore:
         self._client.log_artifacts(run_id, str(folder), artifact_path and safe_path(artifact_path))
 
     def _files(self, run_id: str, folder: str) -> list[str]:
-        """List the files of a folder, and before them those of its former name."""
+        """List the files of a folder, and before them those of its former name.
+
+        Raises:
+            MissingArtifactError: the folder of all artifacts of the run no longer exists.
+        """
         folders = dict.fromkeys((former_path(folder), folder))
         files = [file for name in folders for file in self._client.list_artifacts(run_id, name)]
+        if not files:
+            self._require_artifacts(run_id)
         # An empty file is a discarded evaluation (`discard_evaluation`).
         return [file.path for file in files if file.file_size != 0]
 
+    def _require_artifacts(self, run_id: str) -> None:
+        if self.address.database is not None:
+            run = self._client.get_run(run_id)
+            folder = local_path(run.info.artifact_uri)
+            if folder is not None and not folder.exists() and has_artifacts(run):
+                raise missing(f"the folder of the artifacts of run {run_id}", folder)
+
     @raises_store_error
     def fetch_artifact(self, run_id: str, artifact_path: str, into: Path) -> Path:
-        """Download an artifact, a file or a folder, and return its local path within `into`."""
+        """Download an artifact, a file or a folder, and return its local path within `into`.
+
+        Raises:
+            MissingArtifactError: there is no such file in a local store.
+        """
         safe_path(artifact_path)
-        self._refuse_link(run_id, artifact_path)
+        self._check_local_file(run_id, artifact_path)
         into.mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
 
-    def _refuse_link(self, run_id: str, artifact_path: str) -> None:
-        """Raise StoreError for a link in a local store that leads out of the run: its target would enter a report."""
-        location = urlsplit(self.artifact_uri(run_id))
-        root = Path(unquote(location.path)).resolve()
-        if location.scheme == "file" and not (root / artifact_path).resolve().is_relative_to(root):
+    def _check_local_file(self, run_id: str, artifact_path: str) -> None:
+        """Raise StoreError for a file that a local store does not have, or for a link that leads out of the run.
+
+        The target of such a link would enter a report.
+        """
+        folder = local_path(self.artifact_uri(run_id))
+        if folder is None:
+            return
+        root = folder.resolve()
+        if not (root / artifact_path).resolve().is_relative_to(root):
             raise StoreError(f"{artifact_path!r} of run {run_id} is a link that leads out of the run")
+        if not (folder / artifact_path).exists():
+            raise missing(f"{artifact_path} of run {run_id}", folder / artifact_path)
 
     @raises_store_error
     def artifact_uri(self, run_id: str, artifact_path: str | None = None) -> str:

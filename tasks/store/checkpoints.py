@@ -13,6 +13,7 @@ from tasks.store import queries
 from tasks.store.artifact_paths import step_name, training_state_path
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.missing_artifacts import local_path, missing
 from tasks.store.values import StoredCheckpoint
 
 if TYPE_CHECKING:
@@ -110,10 +111,16 @@ class CheckpointStore(ArtifactStore):
         """Download the files that playing needs and return their folder within `into`.
 
         Each checkpoint gets a folder of its own, so several may be fetched into one folder.
+
+        Raises:
+            MissingArtifactError: a local store does not have the files any more.
         """
         from mlflow.artifacts import download_artifacts
 
         location = self._client.get_logged_model(stored.model_id).artifact_location
+        local = local_path(location)
+        if local is not None and not local.exists():
+            raise missing(f"the checkpoint at step {stored.step} of run {stored.run_id}", local)
         folder = str(into / stored.model_id)
         return Path(download_artifacts(location, dst_path=folder, tracking_uri=self.address.uri))
 

@@ -15,7 +15,8 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.store import queries
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, one_line, raises_store_error
-from tasks.store.run_writer import SETTINGS_DIGEST, SETTINGS_FILE, settings_digest
+from tasks.store.missing_artifacts import SETTINGS_DIGEST, has_artifacts, local_path, missing
+from tasks.store.run_writer import SETTINGS_FILE, settings_digest
 from tasks.store.values import RunStatus, StoredRun
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class RunReader(ArtifactStore):
         """Return a run, without its metric histories and artifacts.
 
         Raises:
-            StoreError: the run does not exist, was stopped while it started, or has settings of another version.
+            StoreError: the run does not exist, was stopped while it started, has lost its settings, or has settings of
+                another version.
         """
         run = self._client.get_run(run_id)
         return self._stored(run, self._settings(run), self._external_run(run))
@@ -182,6 +184,10 @@ class RunReader(ArtifactStore):
             except StoreError:
                 if path in (file.path for file in self._client.list_artifacts(run_id)):
                     raise
+        # An import stores its file last, after the settings of a run that can be played.
+        if run.info.status == "FINISHED" if path == EXTERNAL_RUN_FILE else has_artifacts(run):
+            location = f"{run.info.artifact_uri}/{path}"
+            raise _UnreadableError(str(missing(f"{path} of run {run_id}", local_path(location) or location)))
         raise _UnreadableError(f"run {run_id} is unusable: it was stopped before its {path} was saved")
 
 

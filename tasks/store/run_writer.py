@@ -13,6 +13,7 @@ from tasks.store.artifacts import ArtifactStore
 from tasks.store.create_run import create_run, log_params, origin_tags
 from tasks.store.errors import one_line, raises_store_error
 from tasks.store.metric_writer import MetricWriter, now_ms, to_metrics
+from tasks.store.missing_artifacts import SETTINGS_DIGEST
 from tasks.store.values import RunStatus, flatten
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "settings.json"
 """Artifact path of a run's settings."""
-SETTINGS_DIGEST = "ramreel.settings_digest"
-"""Tag with the digest of a run's settings, by which a search finds the run."""
 _DESCRIPTION = "mlflow.note.content"
 """Tag of a run's description in MLflow's UI."""
 _REASON = "ramreel.reason"
@@ -69,12 +68,11 @@ class RunWriter(ArtifactStore):
             "ramreel.approach": settings.approach.name,
             "ramreel.env_id": env_id,
             "ramreel.seed": str(settings.seed),
-            SETTINGS_DIGEST: settings_digest(settings),
         }
         run_id = create_run(self._client, self.address.artifacts, experiment or env_id, name, all_tags)
         try:
             log_params(self._client, run_id, flatten(settings.model_dump(mode="json")))
-            self.log_text(run_id, settings.model_dump_json(indent=2), SETTINGS_FILE)
+            self._log_settings(run_id, settings)
         except BaseException as error:
             with contextlib.suppress(Exception):
                 self.finish_run(run_id, "FAILED", one_line(error))
@@ -104,6 +102,9 @@ class RunWriter(ArtifactStore):
     def resume_run(self, run_id: str, settings: RunSettings) -> None:
         """Set a training run to RUNNING and replace its settings, which may have more steps."""
         self.mark_running(run_id)
+        self._log_settings(run_id, settings)
+
+    def _log_settings(self, run_id: str, settings: RunSettings) -> None:
         self.log_text(run_id, settings.model_dump_json(indent=2), SETTINGS_FILE)
         self.set_tag(run_id, SETTINGS_DIGEST, settings_digest(settings))
 

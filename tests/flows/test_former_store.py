@@ -43,6 +43,17 @@ def test_former_videos_verify(at_home: Path, store: Store) -> None:
         assert proof.by_checkpoint
 
 
+def test_missing_videos_do_not_verify(at_home: Path, store: Store) -> None:
+    former_store.unpack(at_home)
+    run_id = store.resolve_run("plain")
+    for step in (256, 512):
+        next(at_home.rglob(f"{run_id}/artifacts/films/step-{step:09d}.mp4")).unlink()
+    lost, _ = verify_run(store, run_id)
+    assert lost.line == (
+        "the video at step 256: NOT verified: its evaluation is in the store, the video or its trace is missing"
+    )
+
+
 def test_former_run_is_recorded_again_and_compared(at_home: Path, store: Store) -> None:
     former_store.unpack(at_home)
     run_id = store.resolve_run("plain")

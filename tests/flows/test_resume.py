@@ -16,6 +16,7 @@ from tasks.follow_up import earlier_runs
 from tasks.learning_benchmark import find_existing_run
 from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import Store, StoreError
+from tasks.store.connection import connect
 from tasks.train import start_run
 
 TRAIN = TrainSettings(env_id="ALE/Breakout-v5", approach=FAST, seed=5, steps=2048, checkpoint_every=512, workers=2)
@@ -67,6 +68,7 @@ def delete_settings(store: Store, run_id: str) -> None:
     """Leave what a process that was killed while it started a run leaves."""
     assert store.address.artifacts is not None
     next(store.address.artifacts.rglob(f"{run_id}/artifacts/settings.json")).unlink()
+    connect(store.address).delete_tag(run_id, "ramreel.settings_digest")
 
 
 def evaluation_of(store: Store, run_id: str) -> Evaluation:
@@ -103,3 +105,16 @@ def test_damaged_checkpoint_is_skipped_for_the_one_before(store: Store) -> None:
     again = resume(ResumeSettings(run=run_id))
     assert again.checkpoints[-1].step == damaged.step
     assert again.checkpoints[-1].digest == damaged.digest, "training again is bit-for-bit"
+
+
+def test_missing_checkpoints_are_not_replaced(small: TrainSettings, store: Store) -> None:
+    run_id = train(small).run_id
+    assert store.address.artifacts is not None
+    folder = next(store.address.artifacts.rglob("models"))
+    folder.rename(folder.with_name("elsewhere"))
+    with pytest.raises(
+        StoreError, match=r"the checkpoint at step 1024 of run .* is missing: there is no .*; restore it"
+    ):
+        resume(ResumeSettings(run=run_id, steps=2048))
+    folder.with_name("elsewhere").rename(folder)
+    assert resume(ResumeSettings(run=run_id, steps=1536)).steps == 1536
