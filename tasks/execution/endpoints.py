@@ -25,12 +25,29 @@ class ServerAddresses(Settings):
         return f"{self.prefect}/api"
 
 
+class _Published(ServerAddresses):
+    """The addresses as written next to a database.
+
+    Attributes:
+        database: the database, of which a copy may have this file, too.
+    """
+
+    database: Path
+
+    def is_of(self, database: Path) -> bool:
+        try:
+            return self.database.samefile(database)
+        except OSError:
+            return False
+
+
 @contextmanager
 def published(address: Address, servers: ServerAddresses) -> Iterator[None]:
     """Write the servers' addresses next to the store's database, and remove them when the block ends."""
-    file = _file(address)
+    file, database = _file(address), address.database
     assert file is not None
-    file.write_text(servers.model_dump_json(), "utf-8")
+    assert database is not None
+    file.write_text(_Published(**dict(servers), database=database).model_dump_json(), "utf-8")
     try:
         yield
     finally:
@@ -39,13 +56,17 @@ def published(address: Address, servers: ServerAddresses) -> Iterator[None]:
 
 def running_servers(address: Address) -> ServerAddresses | None:
     """Return the addresses of the servers over this store; None if none is running or the store is a server."""
-    file = _file(address)
+    file, database = _file(address), address.database
+    if file is None or database is None:
+        return None
     try:
-        servers = ServerAddresses.model_validate_json(file.read_text("utf-8")) if file else None
+        found = _Published.model_validate_json(file.read_text("utf-8"))
     except (OSError, ValidationError):
         return None
     # The file outlives a `ramreel up` that was killed.
-    return servers if servers and is_healthy(f"{servers.api}/health") else None
+    if not found.is_of(database) or not is_healthy(f"{found.api}/health"):
+        return None
+    return ServerAddresses(prefect=found.prefect, mlflow=found.mlflow)
 
 
 def prefect_database(home: Path) -> str:
