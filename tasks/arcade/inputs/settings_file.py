@@ -29,6 +29,7 @@ from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.legacy import current_names
 from tasks.arcade.settings.networks import NetworkSettings, RecurrentNetworkSettings
 from tasks.arcade.settings.run import ApproachSettings
+from tasks.arcade.text_files import decode_text
 
 _FILE_KEYS = ("approach", "name", "description", "n_timesteps", "policy")
 """Keys that are not hyperparameters."""
@@ -90,7 +91,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise HyperparameterError(f"{path} is not a settings file: it is larger than {_MAX_BYTES:,} bytes")
-        return tomllib.loads(content.decode())
+        return tomllib.loads(decode_text(content))
     except OSError as error:
         raise HyperparameterError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

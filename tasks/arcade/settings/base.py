@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.legacy import current_names
+from tasks.arcade.text_files import decode_text
 
 SCHEMA = 1
 """Schema version of the files written; files of a newer one are refused."""
@@ -41,7 +42,7 @@ def parse_json(kind: type[S], raw: bytes) -> S:
         ValueError: If validation fails; the message names the first invalid field.
     """
     try:
-        fields = pydantic_core.from_json(raw, allow_inf_nan=False)
+        fields = pydantic_core.from_json(decode_text(raw), allow_inf_nan=False)
     except ValueError as error:
         raise NotJsonError(f"it is not valid JSON ({error})") from None
     schema = fields.get("schema") if isinstance(fields, dict) else None

@@ -260,6 +260,13 @@ def test_a_written_trace_reads_back_equal(pong: Trace, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("encoding", "newline"), [("utf-8-sig", "\n"), ("utf-16", "\r\n"), ("utf-8", "\r\r\n")])
+def test_a_trace_that_was_saved_on_windows_is_read(encoding: str, newline: str, pong: Trace, tmp_path: Path) -> None:
+    path = tmp_path / "step-000000001.trace.json"
+    path.write_bytes((pong.model_dump_json(indent=1) + "\n\n").replace("\n", newline).encode(encoding))
+    assert read_trace(path) == pong
+
+
 def test_a_failed_write_leaves_no_partial_file(pong: Trace, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="directory"):

@@ -18,6 +18,17 @@ def written(tmp_path: Path) -> Path:
     return tmp_path / "My settings.toml"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "newline"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\r\r\n"), ("utf-16", "\r\n")]
+)
+def test_file_is_read_from_windows(encoding: str, newline: str, written: Path) -> None:
+    text = 'approach = "ppo"  \n\n   \nn_steps = 64\ndescription = """Änderung,\nzwei Zeilen"""\n'
+    written.write_bytes(text.replace("\n", newline).encode(encoding))
+    own = read_settings_file(written).approach
+    assert isinstance(own.algorithm, PpoSettings)
+    assert (own.algorithm.n_steps, own.description) == (64, "Änderung,\nzwei Zeilen")
+
+
 def test_file_becomes_an_approach(written: Path) -> None:
     written.write_text("""
         approach = "ppo-tuned"
