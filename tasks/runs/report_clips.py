@@ -87,18 +87,23 @@ def _view(request: VideoRequest, video: StoredVideo, rendered: _Rendered, link: 
         episode_frames=rendered.episode_frames,
         fps=rendered.clip.fps,
         score=rendered.clip.score,
+        poster=rendered.clip.poster,
         path=video.mp4,
         **link,
     )
 
 
 def _link(store: Store, reports: Path | None, request: VideoRequest, video: StoredVideo) -> dict[str, str]:
-    """Return the link to the full video: its path relative to the report's folder if both are local files, or a URL."""
+    """Return the links to the full video: its path relative to the report's folder if both are local files, its URL.
+
+    A page opened as a file uses the path, others the URL, and MLflow's frame neither: see `templates/videos.js.j2`.
+    """
+    links = {}
     full_video = _local_path(store.artifact_uri(request.run_id, video.mp4))
     if full_video and reports:
-        return {"full_video": os.path.relpath(full_video, reports)}
+        links["full_video"] = os.path.relpath(full_video, reports)
     url = mlflow_url(store, request.run_id, video.mp4)
-    return {"full_video_url": url} if url.startswith("http") else {}
+    return links | ({"full_video_url": url} if url.startswith(("http://", "https://")) else {})
 
 
 def _local_path(uri: str) -> Path | None:

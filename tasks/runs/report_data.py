@@ -73,6 +73,7 @@ def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequenc
         steps=int(run.metrics.get("time/total_timesteps", 0)),
         checkpoints=tuple(_row(run, evaluation) for evaluation in evaluations),
         curve=tuple(store.history(run_id, "rollout/ep_rew_mean")),
+        episode_length=run.metrics.get("rollout/ep_len_mean") or None,
         actions=_actions(game, evaluations[-1]) if evaluations else (),
         parameters=dict(run.params),
         cost=_cost(store, run),

@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from tasks.arcade.drawing.images import encode_png
 from tasks.arcade.report import (
     CheckpointRow,
     Comparison,
@@ -25,6 +26,7 @@ from tasks.arcade.report import (
 )
 
 FRAMES = 90
+POSTER = encode_png(np.full((48, 64, 3), (200, 0, 0), np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +59,7 @@ def make_video(step: int, mp4: bytes, episode_return: float = 4.0, **changes: An
         "fps": 60,
         "score": ((20, 1.0), (50, 4.0)),
         "path": f"videos/step-{step:09d}.mp4",
+        "poster": POSTER,
     }
     return VideoView(**values | changes)
 

@@ -19,6 +19,11 @@ def write_png(rgb: RgbImage, path: Path) -> None:
     iio.imwrite(path, rgb, plugin="pillow", extension=".png", optimize=True)
 
 
+def encode_png(rgb: RgbImage) -> bytes:
+    """Return an image, uint8 of shape (height, width, 3), as PNG."""
+    return bytes(iio.imwrite("<bytes>", rgb, plugin="pillow", extension=".png", optimize=True))
+
+
 def write_animation(frames: Iterable[RgbImage], path: Path, milliseconds: int) -> None:
     """Write an endless, lossless animated WebP; all frames are kept in memory.
 

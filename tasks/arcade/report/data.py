@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 from tasks.arcade import scores
 from tasks.arcade.settings.base import Settings
 
+WINDOW_EPISODES = 100
+"""Training episodes that each point of `rollout/ep_rew_mean` averages over: Stable-Baselines3's default."""
+
 
 class VideoView(Settings):
     """A video of one checkpoint, small enough to be embedded in a page, that starts at the episode's reset."""
@@ -27,6 +30,7 @@ class VideoView(Settings):
     full_video: str | None = Field(default=None, description="Path of the full video, relative to the report's folder")
     full_video_url: str | None = Field(default=None, description="URL of the full video, if it is on a server")
     path: str = Field(default="", description="Artifact path of the full video within the run")
+    poster: bytes = Field(default=b"", repr=False, description="PNG shown until the video is played")
 
     @property
     def complete(self) -> bool:
@@ -94,6 +98,9 @@ class RunView(Settings):
     steps: int = Field(ge=0, description="Environment steps trained")
     checkpoints: tuple[CheckpointRow, ...] = Field(default=(), description="Evaluated checkpoints")
     curve: tuple[tuple[int, float], ...] = Field(default=(), description="(step, rollout/ep_rew_mean) during training")
+    episode_length: float | None = Field(
+        default=None, gt=0, description="Mean steps of the last training episodes: rollout/ep_len_mean"
+    )
     actions: tuple[tuple[str, int], ...] = Field(
         default=(), description="(action, count) in the episodes of the last checkpoint"
     )
@@ -117,6 +124,13 @@ class RunView(Settings):
     @property
     def last(self) -> CheckpointRow | None:
         return max(self.checkpoints, key=lambda row: row.step, default=None)
+
+    @property
+    def window(self) -> int | None:
+        """Steps that the last point of the training curve averages over; None if unknown."""
+        if self.episode_length is None or not self.curve:
+            return None
+        return min(round(WINDOW_EPISODES * self.episode_length), self.curve[-1][0])
 
 
 class Comparison(Settings):

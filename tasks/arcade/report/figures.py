@@ -10,14 +10,14 @@ import numpy as np
 
 from tasks.arcade import scores
 from tasks.arcade.report import learning_curve_plots, summary_plots
-from tasks.arcade.report.data import CheckpointRow, RunView
+from tasks.arcade.report.data import WINDOW_EPISODES, CheckpointRow, RunView
 from tasks.arcade.report.findings import Findings
-from tasks.arcade.report.formatting import format_interval, format_number, format_score
+from tasks.arcade.report.formatting import format_interval, pluralize
 from tasks.arcade.report.groups import Group
-from tasks.arcade.report.learning_curve_plots import ApproachCurves, CurvePoint, RunCurve
+from tasks.arcade.report.learning_curve_plots import ApproachCurves, CurvePoint, RunCurve, StepsPlot
 from tasks.arcade.report.plot_elements import LineStyle, ReferenceLine
 from tasks.arcade.report.summary_plots import IntervalPoint
-from tasks.arcade.scores import Estimate, FloatArray
+from tasks.arcade.scores import Estimate, FloatArray, format_number, format_score
 from tasks.arcade.scores.published import REFERENCES, Reference
 
 
@@ -45,13 +45,13 @@ def figures(findings: Findings) -> tuple[ReportFigure, ...]:
     ranked, references = findings.groups, reference_lines(findings)
     measure = "human-normalized score" if findings.comparison.normalized else "episode return"
     every_figure = [
-        _sample_efficiency(findings, measure, references),
-        _evaluation(ranked, measure, references),
+        _sample_efficiency(findings, references),
+        _evaluation(ranked, references),
         _final_results(ranked, measure),
         _probability_of_improvement(findings),
         _performance_profiles(ranked, measure),
         _actions(ranked),
-        _training_curves(ranked, measure),
+        _training_curves(ranked),
     ]
     return tuple(figure for figure in every_figure if figure.plot or figure.missing)
 
@@ -68,55 +68,110 @@ def reference_lines(findings: Findings) -> tuple[ReferenceLine, ...]:
     )
 
 
-def _reference_caption(references: Sequence[ReferenceLine]) -> str:
-    """Return the values in words, as values far from the curves are not drawn."""
-    names = ", ".join(line.name for line in references)
-    return f" Published scores: {names} (Wang et al. 2016, no sticky actions)." if references else ""
+def _caption(*parts: str) -> str:
+    """Join the sentences that are not empty."""
+    return " ".join(filter(None, parts))
+
+
+def _reference_caption(plot: StepsPlot) -> str:
+    names = ", ".join(line.name for line in plot.references)
+    return f"Dotted: published scores, {names} (Wang et al. 2016, no sticky actions)." if names else ""
 
 
 def _constant_caption(ranked: Sequence[Group]) -> str:
     names = [group.approach for group in ranked if group.constant]
     if not names:
         return ""
-    return f" Horizontal lines: mean evaluation return of approaches without training ({', '.join(names)})."
+    return f"Horizontal lines: mean evaluation return of approaches without training ({', '.join(names)})."
 
 
-def _sample_efficiency(findings: Findings, measure: str, references: Sequence[ReferenceLine]) -> ReportFigure:
-    approaches = [_approach_curves(group, _training_points) for group in findings.groups]
+def _line_caption(ranked: Sequence[Group], plot: StepsPlot) -> str:
+    """Say what the lines are, which for a single run need no explanation, and what is shaded."""
+    several = any(len(group.runs) > 1 for group in ranked)
+    line = "Line: interquartile mean over runs" if several else ""
+    if not plot.shaded:
+        return f"{line}." if line else ""
+    return f"{line}; shaded: its 95% interval." if line else "Shaded: 95% interval."
+
+
+def _sample_efficiency(findings: Findings, references: Sequence[ReferenceLine]) -> ReportFigure:
+    ranked = findings.groups
+    approaches = [_approach_curves(group, _training_points, _training_size(group)) for group in ranked]
+    measure = f"{_short_measure(ranked)}, mean of the last {WINDOW_EPISODES} training episodes"
     plot = learning_curve_plots.sample_efficiency("training", approaches, measure, references)
     without_line = _without_line_caption(approaches)
-    caption = (
-        f"{_mean_return(findings.groups)} of the last 100 training episodes (rollout/ep_rew_mean). Line: interquartile "
-        f"mean over runs; shaded: 95% interval.{_constant_caption(findings.groups)}{without_line} {speedup(findings)}"
+    caption = _caption(
+        f"{_mean_return(ranked)} of the last {WINDOW_EPISODES} training episodes (rollout/ep_rew_mean).",
+        _window_caption(ranked),
+        _line_caption(ranked, plot),
+        _constant_caption(ranked),
+        without_line,
+        speedup(findings),
+        _reference_caption(plot),
     )
     missing = "the runs of no approach share a step" if without_line else "no return was logged during training"
-    return ReportFigure("Sample efficiency", caption.strip() + _reference_caption(references), plot, missing)
+    return ReportFigure("Sample efficiency", caption, plot.html, missing)
+
+
+def _window_caption(ranked: Sequence[Group]) -> str:
+    """Explain why a curve lags behind the evaluations, by the run of the best approach that has learned."""
+    runs = [(group.approach, run) for group in ranked for run in group.runs if run.learned and run.window]
+    if not runs:
+        return ""
+    approach, run = runs[0]
+    steps = run.curve[-1][0]
+    span = f"all of its {steps:,} steps" if run.window == steps else f"the last {run.window:,} steps"
+    return (
+        f"The last {WINDOW_EPISODES} episodes of {approach} took {span}, during which it learned: at the same step, "
+        "evaluations of the checkpoint differ."
+    )
+
+
+def _training_size(group: Group) -> str:
+    return group.size if group.constant else pluralize(sum(bool(run.curve) for run in group.runs), "run")
 
 
 def _without_line_caption(approaches: Sequence[ApproachCurves]) -> str:
     names = learning_curve_plots.without_line(approaches)
-    return f" No line: {', '.join(names)} (the runs share no step)." if names else ""
+    return f"No line: {', '.join(names)} (the runs share no step)." if names else ""
 
 
-def _training_curves(ranked: Sequence[Group], measure: str) -> ReportFigure:
+def _training_curves(ranked: Sequence[Group]) -> ReportFigure:
     title = "Training curves of all runs"
     if sum(bool(run.curve) and run.learned for group in ranked for run in group.runs) < 2:
         return ReportFigure(title, "", "")
-    plot = learning_curve_plots.every_run("seeds", [_approach_curves(one, _training_points) for one in ranked], measure)
-    caption = f"{_mean_return(ranked)} of the last 100 training episodes; one line per run." + _constant_caption(ranked)
-    return ReportFigure(title, caption, plot, wide=True)
-
-
-def _evaluation(ranked: Sequence[Group], measure: str, references: Sequence[ReferenceLine]) -> ReportFigure:
-    approaches = [_approach_curves(group, _evaluation_points) for group in ranked]
-    plot = learning_curve_plots.evaluation("evaluation", approaches, measure, references)
-    caption = (
-        f"{_mean_return(ranked)} of each checkpoint on evaluation seeds. Markers: single runs; line and shaded area: "
-        "interquartile mean over runs and its 95% interval. An approach with a single run has error bars, its 95% "
-        "interval over episodes."
+    curves = [_approach_curves(one, _training_points, _training_size(one)) for one in ranked]
+    plot = learning_curve_plots.every_run("seeds", curves, _short_measure(ranked))
+    caption = _caption(
+        f"{_mean_return(ranked)} of the last {WINDOW_EPISODES} training episodes; one line per run.",
+        _constant_caption(ranked),
     )
-    caption += _constant_caption(ranked) + _without_line_caption(approaches) + _reference_caption(references)
-    return ReportFigure("Evaluation by checkpoint", caption, plot, "no checkpoint has been evaluated yet")
+    return ReportFigure(title, caption, plot.html, wide=True)
+
+
+def _evaluation(ranked: Sequence[Group], references: Sequence[ReferenceLine]) -> ReportFigure:
+    approaches = [_approach_curves(group, _evaluation_points, _evaluation_size(group)) for group in ranked]
+    measure = f"{_short_measure(ranked)} of evaluation episodes"
+    plot = learning_curve_plots.evaluation("evaluation", approaches, measure, references)
+    caption = _caption(
+        f"{_mean_return(ranked)} of each checkpoint on evaluation seeds. Markers: single runs.",
+        _line_caption(ranked, plot),
+        "Bars: 95% interval over its episodes." if plot.bars else "",
+        _constant_caption(ranked),
+        _without_line_caption(approaches),
+        _reference_caption(plot),
+    )
+    return ReportFigure("Evaluation by checkpoint", caption, plot.html, "no checkpoint has been evaluated yet")
+
+
+def _evaluation_size(group: Group) -> str:
+    counts = sorted({row.episodes for run in group.runs for row in run.checkpoints})
+    if group.constant or not counts:
+        return group.size
+    episodes = (
+        f"{counts[0]:,} to {pluralize(counts[-1], 'episode')}" if len(counts) > 1 else pluralize(counts[0], "episode")
+    )
+    return f"{pluralize(len(group.final_checkpoints), 'run')}, {episodes} per checkpoint"
 
 
 def _final_results(ranked: Sequence[Group], measure: str) -> ReportFigure:
@@ -130,11 +185,18 @@ def _final_results(ranked: Sequence[Group], measure: str) -> ReportFigure:
                 points.append(IntervalPoint(group.approach, estimate, _style(group), hover, hollow=name == "best"))
     if not points:
         return ReportFigure("Final results", "", "")
-    caption = (
-        "Interquartile mean with its 95% interval. Filled: last checkpoint; hollow: best checkpoint, selected on other "
-        f"seeds. {sample_sizes(ranked)}."
+    caption = _caption(
+        f"Interquartile mean{_with_interval(point.estimate for point in points)}.",
+        "Filled: last checkpoint; hollow: best checkpoint, on the episodes that did not choose it."
+        if any(point.hollow for point in points)
+        else "",
+        f"{sample_sizes(ranked)}.",
     )
     return ReportFigure("Final results", caption, summary_plots.interval_plot("finals", points, measure))
+
+
+def _with_interval(estimates: Iterable[Estimate]) -> str:
+    return " with its 95% interval" if any(one.low is not None for one in estimates) else ""
 
 
 def _probability_of_improvement(findings: Findings) -> ReportFigure:
@@ -147,9 +209,10 @@ def _probability_of_improvement(findings: Findings) -> ReportFigure:
         points.append(IntervalPoint(row, verdict.probability, styles[first], hover))
     if not points:
         return ReportFigure(title, "", "")
+    interval = _with_interval(point.estimate for point in points)
     caption = (
-        "P(X > Y): probability that an episode of X has a higher return than an episode of Y, with its 95% interval. "
-        f"Dotted line: no difference. {sample_sizes(findings.groups)}."
+        "P(X > Y): probability that an episode of X has a higher return than an episode of "
+        f"Y{',' if interval else ''}{interval}. Dotted line: no difference. {sample_sizes(findings.groups)}."
     )
     return ReportFigure(title, caption, summary_plots.interval_plot("pairs", points, "P(X > Y)", center=0.5))
 
@@ -163,17 +226,17 @@ def _performance_profiles(ranked: Sequence[Group], measure: str) -> ReportFigure
     pooled = np.concatenate([np.asarray(seed, np.float64) for of_group in values for seed in of_group])
     low, high = float(pooled.min()), float(pooled.max())
     thresholds = np.linspace(low - 0.02 * (high - low) - 1e-9, high + 0.02 * (high - low) + 1e-9, 120)
+    units = "runs" if normalized else "episodes"
     bands = [
         (
-            _style(group),
+            _style(group, pluralize(len(of_group), "run") if normalized else group.size),
             scores.performance_profile(of_group, thresholds, has_duplicates=group.has_duplicates or normalized),
         )
         for group, of_group in zip(evaluated, values, strict=True)
     ]
-    units = "runs" if normalized else "episodes"
-    caption = (
-        f"Fraction of {units} at the last checkpoints whose {measure} is above τ; higher is better. "
-        "Shaded: 95% interval."
+    caption = _caption(
+        f"Fraction of {units} at the last checkpoints whose {measure} is above τ; higher is better.",
+        "Shaded: 95% interval." if any(np.isfinite(band.low).any() for _, band in bands) else "",
     )
     plot = summary_plots.performance_profiles("profile", thresholds, bands, measure, units)
     return ReportFigure("Performance profiles", caption, plot)
@@ -193,7 +256,8 @@ def _actions(ranked: Sequence[Group]) -> ReportFigure:
         for run in group.runs:
             counts.update(dict(run.actions))
         if total := counts.total():
-            frequencies.append((_style(group), {action: count / total for action, count in counts.items()}))
+            size = pluralize(sum(row.episodes for run, row in group.final_checkpoints if run.actions), "episode")
+            frequencies.append((_style(group, size), {action: count / total for action, count in counts.items()}))
     if not frequencies:
         return ReportFigure("Action frequencies", "", "")
     caption = "Relative frequency of each action in the episodes of the last checkpoints."
@@ -253,15 +317,22 @@ def _mean_return(ranked: Sequence[Group]) -> str:
     return "Human-normalized mean return" if any(group.normalized for group in ranked) else "Mean return"
 
 
-def _style(group: Group) -> LineStyle:
-    return LineStyle(group.approach, group.size, group.color, group.dash, group.symbol)
+def _short_measure(ranked: Sequence[Group]) -> str:
+    return "human-normalized score" if any(group.normalized for group in ranked) else "return"
 
 
-def _approach_curves(group: Group, points_of: Callable[[Group, RunView], Iterable[CurvePoint]]) -> ApproachCurves:
+def _style(group: Group, size: str = "") -> LineStyle:
+    """Return the style of a group; `size` is what the figure shows of it."""
+    return LineStyle(group.approach, size, group.color, group.dash, group.symbol)
+
+
+def _approach_curves(
+    group: Group, points_of: Callable[[Group, RunView], Iterable[CurvePoint]], size: str
+) -> ApproachCurves:
     if group.constant:
         points_of = _constant_points
     curves = tuple(RunCurve(f"{run.run_name}, seed {run.seed}", tuple(points_of(group, run))) for run in group.runs)
-    return ApproachCurves(_style(group), curves, group.constant)
+    return ApproachCurves(_style(group, size), curves, group.constant)
 
 
 def _training_points(group: Group, run: RunView) -> Iterable[CurvePoint]:

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.arcade.scores import Estimate
-
-
-def format_number(value: float | None) -> str:
-    """`-20.5`, `1,240`; `-` for None."""
-    if value is None:
-        return "-"
-    return f"{value:z,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def format_score(value: float | None) -> str:
-    """Return a human-normalized score as text: `0.83`; `-` for None."""
-    return "-" if value is None else f"{value:z,.2f}"
+from tasks.arcade.scores import Estimate, format_number, format_score
 
 
 def format_interval(estimate: Estimate | None, normalized: bool = False) -> str:

@@ -14,6 +14,7 @@ from tasks.arcade.report.plot_elements import (
     ReferenceLine,
     escape,
     line_trace,
+    near_references,
     shade_traces,
     with_reference_lines,
 )
@@ -72,25 +73,42 @@ class ApproachCurves:
         return tuple(curve for curve in self.curves if curve.points)
 
 
+@dataclass(frozen=True, slots=True)
+class StepsPlot:
+    """A figure over steps, and what of it a caption may describe.
+
+    Attributes:
+        html: HTML without `plotly_js`; empty if there is nothing to draw.
+        shaded: whether some line has a shaded interval.
+        bars: whether some marker has error bars.
+        references: the reference lines that are drawn.
+    """
+
+    html: str = ""
+    shaded: bool = False
+    bars: bool = False
+    references: tuple[ReferenceLine, ...] = ()
+
+
 def sample_efficiency(
     name: str, approaches: Sequence[ApproachCurves], measure: str, references: Sequence[ReferenceLine] = ()
-) -> str:
+) -> StepsPlot:
     """Plot each approach's interquartile mean over runs with its interval, by training steps.
 
     Args:
         name: the figure's element is `plot-<name>`.
         approaches: in the order of the legend.
         measure: title of the y-axis.
-        references: values to draw as lines if they are close to the curves.
+        references: values to draw as lines if they are close to the curves, and as labels at the edge otherwise.
 
     Returns:
-        HTML without `plotly_js`; empty if no run has logged a curve.
+        The figure; empty if no run has logged a curve.
     """
     if not any(one.known for one in approaches if one.constant is None):
-        return ""
+        return StepsPlot()
     grid = _grid(approaches)
     traces = [trace for one in approaches for trace in _iqm_traces(one, grid)]
-    return _steps_figure(name, traces, measure, "x unified", references)
+    return _steps_plot(name, traces, measure, "x unified", references)
 
 
 def without_line(approaches: Sequence[ApproachCurves]) -> tuple[str, ...]:
@@ -103,7 +121,7 @@ def without_line(approaches: Sequence[ApproachCurves]) -> tuple[str, ...]:
     )
 
 
-def every_run(name: str, approaches: Sequence[ApproachCurves], measure: str) -> str:
+def every_run(name: str, approaches: Sequence[ApproachCurves], measure: str) -> StepsPlot:
     """Plot the curve of each run as a thin line in its approach's color; arguments as in `sample_efficiency`."""
     grid = _grid(approaches)
     traces = []
@@ -112,12 +130,12 @@ def every_run(name: str, approaches: Sequence[ApproachCurves], measure: str) -> 
             hover = f"{escape(curve.name)}: %{{y:.5~g}} at %{{x:,.0f}}<extra></extra>"
             options: dict[str, Any] = {"hovertemplate": hover, "showlegend": index == 0, "opacity": 0.8}
             traces.append(line_trace(one.style, grid, values, width=1.4, **options))
-    return _steps_figure(name, traces, measure, "closest")
+    return _steps_plot(name, traces, measure, "closest")
 
 
 def evaluation(
     name: str, approaches: Sequence[ApproachCurves], measure: str, references: Sequence[ReferenceLine] = ()
-) -> str:
+) -> StepsPlot:
     """Plot each run's checkpoints as markers below the lines of `sample_efficiency`."""
     grid = _grid(approaches)
     traces = []
@@ -128,7 +146,7 @@ def evaluation(
                 in_legend = index == 0 and not lines
                 traces.append(_markers(one.style, curve, with_interval=len(one.known) == 1, showlegend=in_legend))
         traces += lines
-    return _steps_figure(name, traces, measure, "closest", references)
+    return _steps_plot(name, traces, measure, "closest", references)
 
 
 def _grid(approaches: Sequence[ApproachCurves]) -> FloatArray:
@@ -185,11 +203,16 @@ def _markers(style: LineStyle, curve: RunCurve, *, with_interval: bool, showlege
     return trace | {"error_y": bars | {"thickness": 1.2, "width": 4}}
 
 
-def _steps_figure(
+def _steps_plot(
     name: str, traces: Sequence[PlotlyTrace], measure: str, hovermode: str, references: Sequence[ReferenceLine] = ()
-) -> str:
+) -> StepsPlot:
     if not traces:
-        return ""
+        return StepsPlot()
     steps = {"title_text": "environment steps", "tickformat": "~s", "hoverformat": ",.0f", "showgrid": False}
     axes: PlotlyLayout = {"xaxis": steps, "yaxis": {"title_text": measure}}
-    return figure_html(name, traces, with_reference_lines(axes, references, traces), hovermode)
+    return StepsPlot(
+        html=figure_html(name, traces, with_reference_lines(axes, references, traces), hovermode),
+        shaded=any("fill" in trace for trace in traces),
+        bars=any(end is not None for trace in traces for end in trace.get("error_y", {}).get("array", ())),
+        references=near_references(references, traces),
+    )

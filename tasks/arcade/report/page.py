@@ -1,7 +1,7 @@
 """Renders a comparison as one HTML page or as Markdown: verdict, synchronized videos, figures, tables.
 
 The HTML page is self-contained: plotly.js and the videos are embedded, and its Content-Security-Policy forbids loading
-anything. Names come from users: HTML and Markdown in them is escaped.
+anything but, on request, a full video. Names come from users: HTML and Markdown in them is escaped.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from tasks.arcade.report.data import Comparison, VideoView, best_checkpoint
 from tasks.arcade.report.embedded_videos import fit_video_budget
 from tasks.arcade.report.figures import figures, mean_interval, sample_sizes
 from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
-from tasks.arcade.report.formatting import (
-    format_duration,
-    format_interval,
-    format_number,
-    format_score,
-    pluralize,
-)
+from tasks.arcade.report.formatting import format_duration, format_interval, pluralize
 from tasks.arcade.report.html import render_template
 from tasks.arcade.report.plotly_html import plotly_js
-from tasks.arcade.report.tables import cost_rows, game_table, parameter_table, total_cost
+from tasks.arcade.report.tables import (
+    cost_rows,
+    game_table,
+    group_best_reason,
+    parameter_table,
+    run_best_reason,
+    significance,
+    total_cost,
+)
 
 MANY_RUNS = 12
 """With more runs, the table of single runs is collapsed."""
@@ -68,6 +70,11 @@ def _render(template: str, findings: Findings, finalize: Callable[[Any], Any] | 
         "sizes": sample_sizes(ranked),
         "best": best_checkpoint,
         "chips": _chips(comparison),
+        "has_intervals": {
+            "results": any(group.iqm and group.iqm.low is not None for group in ranked),
+            "pairs": any(verdict.probability.low is not None for _, _, verdict in findings.pairs),
+            "checkpoints": any(row.low is not None for run in comparison.runs for row in run.checkpoints),
+        },
     }
     return render_template(template, shared | values, _FILTERS, finalize)
 
@@ -108,14 +115,19 @@ def _escape_markdown(value: Any) -> Any:
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
-    "number": format_number,
-    "score": format_score,
+    "number": scores.format_number,
+    "score": scores.format_score,
     "interval": format_interval,
     "mean_interval": mean_interval,
     "duration": format_duration,
-    "p_value": scores.format_p_value,
+    "p_value": lambda p_value: (
+        scores.format_p_value(p_value).removeprefix("p = ").removeprefix("p ").removeprefix("p: ")
+    ),
+    "significance": significance,
+    "group_best_reason": group_best_reason,
+    "run_best_reason": run_best_reason,
     "unbroken": lambda sentence: re.sub(r" ([=<]) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", sentence),
     "exactly": lambda value: f"{value:,.10g}",
-    "data_uri": lambda mp4: "data:video/mp4;base64," + base64.b64encode(mp4).decode(),
+    "data_uri": lambda content, kind: f"data:{kind};base64," + base64.b64encode(content).decode(),
     "player_data": _player_data,
 }

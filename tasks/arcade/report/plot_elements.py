@@ -91,26 +91,53 @@ def vertical_line(x: float) -> PlotlyTrace:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": _GRAY_DOTTED}
 
 
-def with_reference_lines(
-    layout: PlotlyLayout, references: Sequence[ReferenceLine], traces: Sequence[PlotlyTrace]
-) -> PlotlyLayout:
-    """Add the reference lines that leave about half of the height to the curves; others are too far away to draw."""
-    if not references:
-        return layout
+def near_references(references: Sequence[ReferenceLine], traces: Sequence[PlotlyTrace]) -> tuple[ReferenceLine, ...]:
+    """Return the reference lines that leave about half of the height to the curves; others are too far away to draw."""
+    if not references or not traces:
+        return ()
+    low, high, height = _extent(traces)
+    return tuple(line for line in references if high - 2 * height <= line.value <= low + 2 * height)
+
+
+def _extent(traces: Sequence[PlotlyTrace]) -> tuple[float, float, float]:
+    """Return the lowest value, the highest one, and the height of the curves."""
     drawn: list[float] = [y for trace in traces for y in trace["y"]]
     low, high = min(drawn), max(drawn)
     # Constant curves need a height, too.
-    height = max(high - low, abs(high) / 10)
-    near = [line for line in references if high - 2 * height <= line.value <= low + 2 * height]
+    return low, high, max(high - low, abs(high) / 10)
+
+
+def with_reference_lines(
+    layout: PlotlyLayout, references: Sequence[ReferenceLine], traces: Sequence[PlotlyTrace]
+) -> PlotlyLayout:
+    """Add the reference lines near the curves, and an arrow at the edge for each of the others."""
+    if not references:
+        return layout
+    near = near_references(references, traces)
+    low, high, height = _extent(traces)
     # Curves often start at the level of random play and would cover its label: the label goes below the line, and the
     # axis is extended to make room for it.
     lowest = min((line.value for line in near if line.value <= low + height / 10), default=None)
     shapes = [_horizontal_line(line, line.value > high or line.value == lowest) for line in near]
+    drawn = layout | {"shapes": shapes}
+    if far := [line for line in references if line not in near]:
+        drawn["annotations"] = _edge_labels([line for line in far if line.value > high], "↑", 1)
+        drawn["annotations"] += _edge_labels([line for line in far if line.value < low], "↓", 0)
     if lowest is None:
-        return layout | {"shapes": shapes}
+        return drawn
     top = max(high, *(line.value for line in near))
     room = {"autorangeoptions": {"include": lowest - _LABEL_HEIGHT * (top - lowest)}}
-    return layout | {"shapes": shapes, "yaxis": layout["yaxis"] | room}
+    return drawn | {"yaxis": layout["yaxis"] | room}
+
+
+def _edge_labels(references: Sequence[ReferenceLine], arrow: str, edge: int) -> list[PlotlyTrace]:
+    """Return labels of reference lines beyond the upper edge, 1, or the lower one, 0, as plotly annotations."""
+    common = {"showarrow": False, "font": {"size": 11}, "xref": "paper", "yref": "paper", "x": 0, "y": edge}
+    place = {"xanchor": "left", "yanchor": "top" if edge else "bottom"}
+    return [
+        common | place | {"text": f"{arrow} {escape(line.name)}", "yshift": (-15 if edge else 15) * index}
+        for index, line in enumerate(references)
+    ]
 
 
 def _horizontal_line(reference: ReferenceLine, label_below: bool) -> PlotlyTrace:

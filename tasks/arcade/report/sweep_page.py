@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.arcade.inputs.forms import SweepSettings
-from tasks.arcade.report.formatting import format_number
 from tasks.arcade.report.html import render_template
 from tasks.arcade.report.plotly_html import plotly_js, restyle_figure
+from tasks.arcade.scores import format_number
 from tasks.arcade.tuning.study import Figure, TrialRow, best_trial
 
 

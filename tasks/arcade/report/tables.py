@@ -5,10 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from tasks.arcade.report.data import Cost, RunView
-from tasks.arcade.report.formatting import format_duration, format_number, format_score
+from tasks.arcade.report.data import Cost, RunView, best_checkpoint
+from tasks.arcade.report.formatting import format_duration, pluralize
 from tasks.arcade.report.groups import Group
+from tasks.arcade.scores import Verdict, format_number, format_p_value, format_score
 from tasks.arcade.scores.published import REFERENCES
+
+
+def best_reason(best: float, last: float, episodes: int) -> str:
+    """Return why a best checkpoint has a lower return than the last one; empty if it has not."""
+    if best >= last:
+        return ""
+    return f"on the {pluralize(episodes, 'episode')} that did not choose it"
+
+
+def group_best_reason(group: Group) -> str:
+    """Return `best_reason` of an approach's interquartile means."""
+    if group.best is None or group.iqm is None:
+        return ""
+    episodes = sum(len(best.returns) for run in group.runs if (best := best_checkpoint(run)))
+    return best_reason(group.best.value, group.iqm.value, episodes)
+
+
+def run_best_reason(run: RunView) -> str:
+    """Return `best_reason` of a run's mean returns."""
+    best = best_checkpoint(run)
+    if best is None or run.last is None:
+        return ""
+    return best_reason(best.mean, min(run.last.mean, run.last.iqm), len(best.returns))
+
+
+def significance(verdict: Verdict) -> str:
+    """Return whether a difference is significant, and why it cannot be."""
+    if verdict.significant:
+        return "yes"
+    if verdict.p_value is None:
+        return "no: a single seed"
+    if verdict.has_too_few_seeds:
+        p_value = format_p_value(verdict.smallest_p_value).removeprefix("p = ")
+        return f"no: with so few seeds p is at least {p_value}"
+    return "no"
 
 
 def differing_parameters(runs: Sequence[RunView]) -> list[str]:

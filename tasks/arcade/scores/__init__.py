@@ -17,6 +17,7 @@ from tasks.arcade.scores.estimates import (
     interquartile_mean,
     mean,
 )
+from tasks.arcade.scores.formatting import format_number, format_p_value, format_score
 from tasks.arcade.scores.learning_curves import (
     Band,
     band_over_seeds,
@@ -33,7 +34,7 @@ from tasks.arcade.scores.over_seeds import (
     permutation_p_value,
     probability_of_improvement,
 )
-from tasks.arcade.scores.verdicts import Verdict, compare_agents, compare_approaches, compare_over_games, format_p_value
+from tasks.arcade.scores.verdicts import Verdict, compare_agents, compare_approaches, compare_over_games
 
 __all__ = [
     "CONFIDENCE",
@@ -54,7 +55,9 @@ __all__ = [
     "estimate_over_distinct",
     "estimate_over_seeds",
     "first_step_reaching",
+    "format_number",
     "format_p_value",
+    "format_score",
     "games_p_value",
     "games_probability",
     "human_normalized",

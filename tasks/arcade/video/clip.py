@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from tasks.arcade.drawing.images import encode_png
 from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
 from tasks.arcade.episodes.playing import emulator_for_trace, replay
 from tasks.arcade.episodes.trace import Trace
@@ -28,11 +29,13 @@ class RenderedClip(Settings):
         frames: Number of frames, the reset's included; frame n shows emulated frame n of the episode.
         fps: Frames per second.
         score: (frame, score from that frame on) for each change of the score.
+        poster: Screen in the middle of the clip, as PNG: the first one is often empty.
     """
 
     frames: int
     fps: float
     score: tuple[tuple[int, float], ...] = Field(default=())
+    poster: bytes = Field(min_length=1, repr=False)
 
 
 def render_clip(trace: Trace, path: Path, max_frames: int) -> RenderedClip:
@@ -52,11 +55,15 @@ def render_clip(trace: Trace, path: Path, max_frames: int) -> RenderedClip:
     clip_format = replace(
         video_format(renderer.canvas, emulator, renderer.sample_aspect_ratio, sound=False), compact=True
     )
-    total, score = 0.0, []
+    total, score, poster = 0.0, [], b""
+    middle = min(max_frames, trace.frames + 1) // 2
     with Mp4Encoder(path, clip_format, {}) as encoder:
 
         def draw() -> None:
+            nonlocal poster
             renderer.draw(emulator)
+            if encoder.frames == middle:
+                poster = encode_png(emulator.screen())
             encoder.write(renderer.canvas.frame)
 
         for step in replay(trace, emulator=emulator, on_frame=draw):
@@ -66,4 +73,4 @@ def render_clip(trace: Trace, path: Path, max_frames: int) -> RenderedClip:
                 score.append((step.frame, total))
             if encoder.frames >= max_frames:
                 break
-    return RenderedClip(frames=encoder.frames, fps=float(clip_format.frame_rate), score=tuple(score))
+    return RenderedClip(frames=encoder.frames, fps=float(clip_format.frame_rate), score=tuple(score), poster=poster)

@@ -20,7 +20,7 @@ def test_sample_efficiency_is_a_line_with_its_interval(run: Run, compared: Compa
     shade, middle = traces(html, "training")
     assert (shade["x"], shade["y"]) == ([10_000, 20_000, 20_000, 10_000], [4, 6, 2, 0])
     assert (middle["x"], middle["y"]) == ([10_000, 20_000], [2, 4])
-    assert middle["name"].endswith("2 seeds, 8 episodes</span>")
+    assert middle["name"].endswith(">· 2 runs</span>")
     assert [trace["y"] for trace in traces(html, "seeds")] == [[0, 2, 9], [4, 6]]
 
 
@@ -48,17 +48,62 @@ def test_approach_whose_runs_share_no_step_has_no_line(run: Run, row: Row, compa
     assert "No line" not in Page(report.render_report_html(compared(run_to(0, 60_000), run("ppo", 1, 0)))).text
 
 
-def test_published_scores_are_drawn_if_they_are_close_to_the_curves(run: Run, compared: Compared) -> None:
+def test_every_published_score_that_is_named_is_drawn(run: Run, compared: Compared) -> None:
     page = report.render_report_html(compared(run("ppo", 0, -15), run("ppo", 1, 12)))
-    assert page.count("Published scores: random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
+    assert page.count("Dotted: published scores, random -20.7, human 14.6 (Wang et al. 2016, no sticky actions).") == 2
     for name in ("training", "evaluation"):
         assert _reference_lines(page, name) == {"random -20.7": -20.7, "human 14.6": 14.6}
-    distant = report.render_report_html(compared(run("ppo", 0, 100, rom="seaquest", env_id="ALE/Seaquest-v5")))
-    assert "human 42,055" in distant
+    distant = report.render_report_html(compared(run("ppo", 0, 75, rom="seaquest", env_id="ALE/Seaquest-v5")))
+    assert "human 42,055" not in Page(distant).text, "only what is drawn is named"
+    assert "Dotted: published scores, random 68.4 (Wang" in Page(distant).text
     assert "human 42,055" not in _reference_lines(distant, "evaluation"), "it would flatten the curves"
-    assert "Published" not in report.render_report_html(compared(run("ppo", 0, 1, rom="adventure")))
+    assert _edge_labels(distant, "evaluation") == {"↑ human 42,055": 1}, "so that an arrow points to it"
+    low = compared(run("ppo", 0, 90_000), run("ppo", 1, 90_010))
+    assert _edge_labels(report.render_report_html(low), "training") == {"↓ random -20.7": 0, "↓ human 14.6": 0}
+    assert "published" not in Page(report.render_report_html(low)).text
+    assert "ublished" not in Page(report.render_report_html(compared(run("ppo", 0, 1, rom="adventure")))).text
     scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalized=True)
     assert _reference_lines(report.render_report_html(scored), "evaluation") == {"random": 0, "human": 1}
+
+
+def _edge_labels(page: str, name: str) -> dict[str, float]:
+    """Return the labels at the edges of a figure, and their height as a share of its own."""
+    return {label["text"]: label["y"] for label in _layout(page, name).get("annotations", ())}
+
+
+def test_captions_promise_only_what_is_drawn(run: Run, row: Row, compared: Compared) -> None:
+    """A single run has no interval over runs, and two equal episodes have none at all."""
+    lone = Page(report.render_report_html(compared(run("ppo", 0, 0, checkpoints=(row(10, [4, 4]),))))).text
+    assert "95% interval" not in lone
+    assert "haded" not in lone
+    assert "ollow:" not in lone
+    one = Page(report.render_report_html(compared(run("ppo", 0, 0), run("dqn", 0, -9)))).text
+    assert "Bars: 95% interval over its episodes." in one
+    assert "haded" not in one
+    assert "P(X > Y): probability that an episode of X has a higher return than an episode of Y. Dotted" in one
+    assert "Filled: last checkpoint; hollow: best checkpoint, on the episodes that did not choose it." in one
+    many = [run(name, seed, level + seed) for name, level in (("ppo", 0), ("dqn", 1)) for seed in range(3)]
+    several = Page(report.render_report_html(compared(*many))).text
+    assert several.count("shaded: its 95% interval") == 2
+    assert "of Y, with its 95% interval. Dotted" in several
+    assert "Fraction of episodes at the last checkpoints whose episode return is above τ; higher is better. Shaded" in (
+        several
+    )
+
+
+def test_training_and_evaluation_say_what_they_average(run: Run, compared: Compared) -> None:
+    """At one step, training may have -16 and evaluation -5: the former looks back over 100 episodes."""
+    page = report.render_report_html(compared(run("ppo", 0, 0, episode_length=700.0)))
+    assert _layout(page, "training")["yaxis"]["title"]["text"] == "return, mean of the last 100 training episodes"
+    assert _layout(page, "evaluation")["yaxis"]["title"]["text"] == "return of evaluation episodes"
+    assert (
+        "The last 100 episodes of ppo took the last 70,000 steps, during which it learned: at the same step, "
+        "evaluations of the checkpoint differ." in Page(page).text
+    )
+    long = report.render_report_html(compared(run("ppo", 0, 0, episode_length=7000.0)))
+    assert "took all of its 100,000 steps" in Page(long).text
+    unknown = report.render_report_html(compared(run("ppo", 0, 0)))
+    assert "The last 100 episodes" not in Page(unknown).text
 
 
 def _reference_lines(page: str, name: str) -> dict[str, float]:
@@ -85,11 +130,18 @@ def _layout(page: str, name: str) -> dict[str, Any]:
     return layout
 
 
-def test_every_figure_names_its_sample_sizes(page: str) -> None:
-    for name in ("training", "evaluation", "profile", "actions", "seeds"):
+def test_every_legend_counts_what_its_figure_shows(page: str) -> None:
+    sizes = {
+        "training": "4 runs",
+        "evaluation": "4 runs, 4 episodes per checkpoint",
+        "profile": "4 seeds, 16 episodes",
+        "actions": "16 episodes",
+        "seeds": "4 runs",
+    }
+    for name, size in sizes.items():
         shown = [trace["name"] for trace in traces(page, name) if trace.get("showlegend")]
         assert len(shown) == 2
-        assert all("4 seeds, 16 episodes" in label for label in shown), name
+        assert all(label.endswith(f">· {size}</span>") for label in shown), name
     for name in ("finals", "pairs"):
         assert traces(page, name)
     assert Page(page).text.count("ppo-tuned: 4 seeds, 16 episodes; ppo: 4 seeds, 16 episodes.") == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.report_pages import Compared, Page, Row, Run, WithVideos
+from helpers.report_pages import Compared, Page, Row, Run, WithVideos, traces
 
 from tasks.arcade import report
 from tasks.arcade.report import Findings, RunView, checkpoint_row
@@ -28,12 +28,43 @@ def test_headline_is_the_verdict(two_approaches: Findings, page: str) -> None:
 def test_best_approach_is_compared_with_each_other_one(run: Run, compared: Compared) -> None:
     three = compared(run("random", 0, -20), run("ppo-tuned", 0, 5), run("ppo", 0, -15))
     assert [group.approach for group in three.groups] == ["ppo-tuned", "ppo", "random"]
-    between = "probability of improvement 1.00 between these runs (1 seed each)"
+    known, unknown = "(4 episodes each, P = 1.00)", "One seed each says nothing about the approaches."
     assert report.verdicts(three) == (
-        f"Too few seeds to compare ppo-tuned and ppo: {between}",
-        f"Too few seeds to compare ppo-tuned and random: {between}",
+        f"This ppo-tuned agent scored 7.5, this ppo one -12.5 {known}. {unknown}",
+        f"This ppo-tuned agent scored 7.5, this random one -17.5 {known}. {unknown}",
     )
     assert '<p class="headline undecided">' in report.render_report_html(three)
+
+
+def test_p_value_of_one_seed_is_not_shown(run: Run, compared: Compared) -> None:
+    """No test compares approaches over one seed each: a p-value of 1 beside P = 1 would contradict it."""
+    page = report.render_report_html(compared(run("ppo", 0, 5), run("random", 0, -20)))
+    text = Page(page).text
+    assert "1.00 not tested no: a single seed" in text
+    assert "p = 1.00" not in page
+    (pair,) = traces(page, "pairs")
+    assert pair["hovertemplate"] == "ppo &gt; random: P = 1.00, p: not tested<extra></extra>"
+
+
+def test_smallest_possible_p_value_is_explained(run: Run, compared: Compared) -> None:
+    few = compared(*(run(name, seed, level) for seed in range(3) for name, level in (("ppo", 5), ("random", -20))))
+    assert "1.00 0.10 no: with so few seeds p is at least 0.10" in Page(report.render_report_html(few)).text
+    many = compared(*(run(name, seed, level) for seed in range(4) for name, level in (("ppo", 5), ("random", -20))))
+    assert "1.00 0.029 yes" in Page(report.render_report_html(many)).text
+
+
+def test_best_checkpoint_below_the_last_one_is_explained(run: Run, row: Row, compared: Compared) -> None:
+    unlucky = run("ppo", 0, 0, checkpoints=(row(10, [9, 1, 9, 3]), row(20, [5, 5, 5, 5])))
+    reason = "on the 2 episodes that did not choose it"
+    page, markdown = (
+        render(compared(unlucky)) for render in (report.render_report_html, report.render_report_markdown)
+    )
+    assert f"5.0 2.0 {reason} 5.0" in Page(page).text
+    assert f"2.0 at 10, {reason}" in Page(page).text
+    assert f"| 5.0 | 2.0 ({reason}) |" in markdown
+    better = compared(run("ppo", 0, 0, checkpoints=(row(10, [9, 7, 9, 7]), row(20, [5, 5, 5, 5]))))
+    assert reason not in report.render_report_markdown(better)
+    assert reason not in Page(report.render_report_html(better)).text
 
 
 def test_best_checkpoint_is_reported_on_other_episodes_than_selected_it(run: Run, row: Row) -> None:

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from tasks.arcade import report
 from tasks.arcade.report import CheckpointRow, Cost, Findings, VideoView
-from tasks.arcade.report.formatting import format_duration, format_number
+from tasks.arcade.report.formatting import format_duration
 from tasks.arcade.report.tables import total_cost
+from tasks.arcade.scores import format_number
 
 MALICIOUS = '"><img src=x onerror=alert(1)></script><script>alert(2)</script> | **x** [y](javascript:z)'
 
@@ -26,8 +27,14 @@ def test_page_is_self_contained(page: str) -> None:
     parsed = Page(page)
     assert parsed.loads
     assert all(load.startswith("data:") for load in parsed.loads)
-    assert "default-src 'none'" in parsed.csp
-    assert "http" not in parsed.csp
+    directives = dict(directive.split(maxsplit=1) for directive in parsed.csp.split(";"))
+    assert directives == {
+        "default-src": "'none'",
+        "script-src": "'unsafe-inline'",
+        "style-src": "'unsafe-inline'",
+        "img-src": "data: blob:",
+        "media-src": "data: blob: http: https:",
+    }, "on request, a full video"
     assert sum("plotly.js v" in script[:300] for script in parsed.scripts) == 1
 
 
@@ -190,11 +197,27 @@ def test_selected_videos_cover_every_approach_and_its_last_checkpoint(run: Run, 
 
 def test_clip_links_to_the_full_video(run: Run, compared: Compared, mp4: bytes) -> None:
     video = {"step": 250_000, "episode_return": 4, "mp4": mp4, "frames": 90, "episode_frames": 5400, "fps": 60}
-    views = (VideoView(**video, full_video="../../run/videos/step-000250000.mp4"),)  # type: ignore[arg-type]
     found = compared(run("ppo", 0, 0))
-    html = report.render_report_html(dataclasses.replace(found, videos={found.comparison.runs[0].run_id: views}))
+
+    def render(**links: str) -> str:
+        views = (VideoView(**video, path="videos/v.mp4", **links),)  # type: ignore[arg-type]
+        return report.render_report_html(dataclasses.replace(found, videos={"ppo0id": views}))
+
+    html = render(full_video="../../a run/videos/v#1.mp4")
     assert "step 250,000 · return 4 · first 2 s of 90 s" in Page(html).text
-    assert 'data-file="../../run/videos/step-000250000.mp4"' in html
+    path, artifact = "../../a%20run/videos/v%231.mp4", 'data-run="ppo0id" data-path="videos/v.mp4"'
+    assert f'href="{path}" data-file="{path}" {artifact}' in html
+    both = render(full_video="../v.mp4", full_video_url="http://host/#/v.mp4")
+    assert f'href="http://host/#/v.mp4" data-file="../v.mp4" {artifact}' in both
+    assert "full video" not in Page(render()).text
+
+
+def test_video_has_a_poster(run: Run, compared: Compared, mp4: bytes) -> None:
+    """The first frame of Pong is empty."""
+    view = {"step": 9, "episode_return": 4, "mp4": mp4, "frames": 90, "episode_frames": 90, "fps": 60}
+    videos = {"ppo0id": (VideoView(**view, poster=b"png"),)}  # type: ignore[arg-type]
+    html = report.render_report_html(dataclasses.replace(compared(run("ppo", 0, 0)), videos=videos))
+    assert f'poster="data:image/png;base64,{base64.b64encode(b"png").decode()}" src="data:video/mp4;base64,' in html
 
 
 def test_parameter_table_has_a_column_per_approach_or_run(run: Run, compared: Compared) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
+import http.server
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import imageio.v3 as iio
 import pytest
 from helpers.browser import Tab, chromium, needs_chromium, visit
-from helpers.report_pages import Compared, WithVideos
+from helpers.report_pages import Compared, Run, WithVideos
 
 from tasks.arcade import report
 from tasks.arcade.report import Findings
@@ -118,14 +125,102 @@ def test_buttons_do_not_cover_curves_and_reference_lines_are_labeled(browser: st
     run_in_tab(browser, page, 1280, drive)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+# Elements that reach beyond the page or beyond a table's own box, where they could only be seen by scrolling.
+CUT_OFF = """(() => {
+    const width = document.documentElement.clientWidth, shown = [...document.querySelectorAll('body *')];
+    const beyond = shown.filter((one) => !one.closest('svg') && one.getBoundingClientRect().right > width + 1);
+    const scrolled = shown.filter((one) => getComputedStyle(one).overflowX !== 'visible' && !one.closest('dialog')
+        && one.scrollWidth > one.clientWidth + 1 && !one.closest('svg') && !one.matches('.screen, .screen *'));
+    return [...beyond, ...scrolled].map((one) => `${one.tagName}.${one.className}`);
+})()"""
+
+
+@pytest.mark.parametrize("width", [1280, 602, 390])
 def test_page_fits_its_width(browser: str, page: Path, width: int) -> None:
+    """602 is the width of MLflow's frame."""
+
     async def drive(tab: Tab) -> None:
         await tab.until("document.querySelector('#plot-seeds .main-svg') !== null")
+        await tab.value("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         assert await tab.value("document.documentElement.scrollWidth") <= width
+        assert await tab.value(CUT_OFF) == []
         tops = await tab.value(
             "[...document.querySelectorAll('.screen')].map((box) => box.getBoundingClientRect().top)"
         )
         assert tops[0] == tops[1], "side by side"
+        label = "getComputedStyle(document.querySelector('.approach td[data-label]'), '::before').content"
+        assert await tab.value(label) == ("none" if width > 720 else '"IQM, last checkpoint"'), "a card has its heads"
 
     run_in_tab(browser, page, width, drive)
+
+
+def test_poster_is_shown_until_the_video_is_played(browser: str, page: Path) -> None:
+    """The poster is red, the first frame of the video black."""
+    red = "((at) => { const [r, g, b] = at; return r > 150 && g < 60 && b < 60; })"
+
+    async def drive(tab: Tab) -> None:
+        await tab.until("[...document.querySelectorAll('video:not([hidden])')].every((v) => v.readyState >= 2)")
+        before = await center_of_first_video(tab)
+        assert await tab.value(f"{red}({before})"), before
+        await tab.value("document.querySelector('[data-do=next]').click()")
+        await tab.until("document.querySelector('video:not([hidden])').currentTime > 0")
+        await tab.until("!document.querySelector('video:not([hidden])').seeking")
+        after = await center_of_first_video(tab)
+        assert not await tab.value(f"{red}({after})"), after
+
+    run_in_tab(browser, page, 1280, drive)
+
+
+async def center_of_first_video(tab: Tab) -> list[int]:
+    """Return the color in the middle of the first video, as it is displayed."""
+    box = await tab.value(
+        "(({x, y, width, height}) => ({x: x + width / 2 + scrollX, y: y + height / 2 + scrollY}))("
+        "document.querySelector('video:not([hidden])').getBoundingClientRect())"
+    )
+    clip = box | {"width": 2, "height": 2, "scale": 1}
+    shot = await tab.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+    color: list[int] = iio.imread(base64.b64decode(shot["data"]))[0, 0, :3].tolist()
+    return color
+
+
+LINKS = "[...document.querySelectorAll('a.full')].map((link) => link.href)"
+
+
+def test_full_videos_are_linked_where_the_page_is_opened(
+    browser: str, run: Run, compared: Compared, with_videos: WithVideos, tmp_path: Path
+) -> None:
+    """As a file the page links to a file, over HTTP never."""
+    found = with_videos(compared(run("ppo", 0, 0)))
+    (first, last) = found.videos["ppo0id"]
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "last.mp4").write_bytes(last.mp4)
+    linked = first.model_copy(update={"full_video_url": "http://elsewhere/#/first"})
+    videos = (linked, last.model_copy(update={"full_video": "../videos/last.mp4"}))
+    page = tmp_path / "reports" / "report.html"
+    page.write_text(report.render_report_html(dataclasses.replace(found, videos={"ppo0id": videos})), "utf-8")
+
+    async def as_file(tab: Tab) -> None:
+        assert await tab.value(LINKS) == ["http://elsewhere/#/first", (tmp_path / "videos" / "last.mp4").as_uri()]
+
+    run_in_tab(browser, page, 1280, as_file)
+    with serve(tmp_path) as address:
+
+        async def over_http(tab: Tab) -> None:
+            assert await tab.value(LINKS) == ["http://elsewhere/#/first", f"{address}/videos/last.mp4"]
+
+        assert visit(browser, f"{address}/reports/report.html", 1280, over_http) == []
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP and yield the address."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -20,7 +20,7 @@ from tasks.arcade.scores.published import REFERENCES
 SEEDS = st.lists(st.lists(st.integers(-21, 21), min_size=1, max_size=6), min_size=1, max_size=4)
 BETTER = "a is better than b: probability of improvement"
 OPEN = "No significant difference between a and b: probability of improvement"
-TOO_FEW = "Too few seeds to compare a and b: probability of improvement"
+ONE_SEED = "One seed each says nothing about the approaches."
 QUICK = settings(deadline=None, derandomize=True, max_examples=50, database=None)
 
 
@@ -211,16 +211,44 @@ def test_verdict_names_the_better_side_first() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "sentence"),
     [
-        ([[1, 3]], [[0, 2]], f"{TOO_FEW} 0.75 between these runs (1 seed each)"),
-        ([[9, 9]], [[0], [1]], f"{TOO_FEW} 1.00 between these runs (1 and 2 seeds)"),
+        ([[1, 3]], [[0, 2]], f"This a agent scored 2.0, this b one 1.0 (2 episodes each, P = 0.75). {ONE_SEED}"),
+        ([[0, 2]], [[1, 3]], f"This b agent scored 2.0, this a one 1.0 (2 episodes each, P = 0.75). {ONE_SEED}"),
+        (
+            [[9, 9]],
+            [[0], [1]],
+            "This a agent scored 9.0, the 2 b ones 0.5 (2 episodes each, P = 1.00). "
+            "One seed of a says nothing about the approaches.",
+        ),
+        (
+            [[9], [8]],
+            [[-20]],
+            "The 2 a agents scored 8.5, this b one -20.0 (2 and 1 episodes, P = 1.00). "
+            "One seed of b says nothing about the approaches.",
+        ),
         ([[9], [8], [7]], [[1], [2], [3]], f"{OPEN} 1.00 (p = 0.10, 3 seeds each)"),
         ([[9], [8], [7], [6]], [[1], [2], [3], [4]], f"{BETTER} 1.00 (p = 0.029, 4 seeds each)"),
         ([[1], [1]], [[1], [1]], f"{OPEN} 0.50 (p = 1.00, 2 seeds each)"),
-        ([[1, 2]], [[1, 2]], f"{TOO_FEW} 0.50 between these runs (1 seed each)"),
+        ([[1, 2]], [[1, 2]], f"This a agent scored 1.5, this b one 1.5 (2 episodes each, P = 0.50). {ONE_SEED}"),
     ],
 )
 def test_verdict_sentence(a: list[list[int]], b: list[list[int]], sentence: str) -> None:
     assert scores.compare_approaches("a", a, "b", b).sentence == sentence
+
+
+def test_seeds_that_no_test_can_compare_have_no_p_value() -> None:
+    lone = scores.compare_approaches("a", [[9.0, 8.0]], "b", [[1.0], [2.0]])
+    assert lone.p_value is None
+    assert not lone.significant
+    assert not lone.worse
+    assert lone.has_too_few_seeds
+    assert scores.compare_over_games("a", [[[9.0]]], "b", [[[1.0]]]).p_value is None
+    for seeds, p_value, too_few in ((3, 0.1, True), (4, pytest.approx(0.0286, abs=1e-4), False)):
+        apart = [[[level + seed] for seed in range(seeds)] for level in (10.0, 0.0)]
+        found = scores.compare_approaches("a", apart[0], "b", apart[1])
+        assert found.p_value == found.smallest_p_value == p_value
+        assert found.has_too_few_seeds == too_few
+    games = scores.compare_over_games("a", [[[9.0], [8.0]]], "b", [[[1.0], [2.0]]])
+    assert games.p_value == games.smallest_p_value == 0.5
 
 
 @pytest.mark.parametrize("returns", [[], [1.0, float("nan")], [float("inf")], [[1.0, 2.0]]])
@@ -436,8 +464,8 @@ def test_games_test_keeps_its_level_and_has_power() -> None:
         (
             [[[1]], [[2]]],
             [[[3]], [[4]]],
-            "Too few seeds to compare b and a: probability of improvement 1.00 between these runs "
-            "(2 games, 1 seed each)",
+            "The 2 b agents scored 3.50, the 2 a ones 1.50 (human-normalized, 2 games, 2 episodes each, P = 1.00). "
+            f"{ONE_SEED}",
         ),
         ([[[9], [8], [7]]] * 2, [[[1], [2], [3]]] * 2, f"{BETTER} 1.00 (p = 0.031, 2 games, 3 seeds each)"),
     ],

@@ -54,12 +54,15 @@ def test_every_frame_shows_the_emulators_screen(trace: Trace, tmp_path: Path) ->
     assert changes, "the score changes"
     assert list(clip.score) == changes
     assert (tmp_path / "clip.mp4").stat().st_size < 120_000
+    assert np.array_equal(iio.imread(clip.poster), screens[len(screens) // 2]), "the first screen may be empty"
 
 
 def test_a_clip_ends_with_the_step_that_reaches_its_maximum_length(trace: Trace, tmp_path: Path) -> None:
     clip = render_clip(trace, tmp_path / "clip.mp4", 100)
     assert 100 <= clip.frames < 104
     assert len(decode(tmp_path / "clip.mp4")) == clip.frames
+    shorter = render_clip(trace, tmp_path / "clip.mp4", 50)
+    assert shorter.poster != clip.poster, "its own middle"
 
 
 def test_a_replay_that_differs_from_the_trace_is_an_error(trace: Trace, tmp_path: Path) -> None:
