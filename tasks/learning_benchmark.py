@@ -6,7 +6,7 @@ from prefect import task
 
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
-from tasks.arcade.report.learning_table import LearningScore, steps_to_milestones
+from tasks.arcade.report.learning_table import LearningScore, frames_of, steps_to_milestones
 from tasks.store import open_store
 
 
@@ -35,6 +35,7 @@ def learning_score(run_id: str) -> LearningScore:
         seed=run.settings.seed,
         run_id=run_id,
         steps=evaluation.step,
+        frames=frames_of(evaluation.step, run.settings.game),
         episodes=len(evaluation.episodes),
         final=evaluation.metrics()["eval/mean_reward"],
         reached=steps_to_milestones(run.settings.game.rom, store.history(run_id, "rollout/ep_rew_mean")),

@@ -27,6 +27,8 @@ def test_benchmark_scores_last_checkpoints_and_continues(store: Store) -> None:
     assert row["game"] == "ALE/Breakout-v5"
     assert row["random"] == "1.7"
     assert row["human"] == "30.5"
+    assert row["human-normalized"] == f"{(float(row['mean']) - 1.7) / 28.8:.2f}"
+    assert (row["published, equal frames"], row["ahead of"]) == ("-", "-"), "no score after 8,192 frames"
     assert row["first reached"] == "10: -, -; 100: -, -; 400: -, -"
     assert len(row["final return by seed"].split(", ")) == 2
 

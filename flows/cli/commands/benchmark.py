@@ -95,7 +95,7 @@ def benchmark_learning(
     """Measure final performance: approaches over games and seeds, with published scores; an interrupted one resumes."""
     from tasks.arcade.inputs.forms import TrainSettings
     from tasks.arcade.inputs.resolve import run_settings
-    from tasks.arcade.report.learning_table import learning_table
+    from tasks.arcade.report.learning_table import learning_summary, learning_table
 
     settings = validated(LearningBenchmarkSettings, given)
     with validating():
@@ -108,7 +108,8 @@ def benchmark_learning(
         from flows.learning_benchmark import learning as flow
 
         scores = flow(settings)
-        terminal.table(*learning_table(scores), [], {"runs": [score.model_dump() for score in scores]})
+        runs = {"runs": [score.model_dump() for score in scores]}
+        terminal.table(*learning_table(scores), learning_summary(scores), runs)
 
 
 def _rows(medians: Mapping[str, float], rounds: Mapping[str, Sequence[float]]) -> list[list[str]]:

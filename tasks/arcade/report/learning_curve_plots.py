@@ -10,6 +10,7 @@ import numpy as np
 
 from tasks.arcade import scores
 from tasks.arcade.report.plot_elements import (
+    REFERENCE_COLOR,
     LineStyle,
     ReferenceLine,
     escape,
@@ -74,6 +75,22 @@ class ApproachCurves:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedCurve:
+    """A published learning curve, drawn as a dotted gray line with markers.
+
+    Attributes:
+        steps: shape (points,).
+        values: shape (points,).
+        hovers: text for each point.
+    """
+
+    name: str
+    steps: FloatArray
+    values: FloatArray
+    hovers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepsPlot:
     """A figure over steps, and what of it a caption may describe.
 
@@ -91,7 +108,11 @@ class StepsPlot:
 
 
 def sample_efficiency(
-    name: str, approaches: Sequence[ApproachCurves], measure: str, references: Sequence[ReferenceLine] = ()
+    name: str,
+    approaches: Sequence[ApproachCurves],
+    measure: str,
+    references: Sequence[ReferenceLine] = (),
+    published: Sequence[PublishedCurve] = (),
 ) -> StepsPlot:
     """Plot each approach's interquartile mean over runs with its interval, by training steps.
 
@@ -100,6 +121,7 @@ def sample_efficiency(
         approaches: in the order of the legend.
         measure: title of the y-axis.
         references: values to draw as lines if they are close to the curves, and as labels at the edge otherwise.
+        published: learning curves to draw below the approaches'.
 
     Returns:
         The figure; empty if no run has logged a curve.
@@ -107,7 +129,8 @@ def sample_efficiency(
     if not any(one.known for one in approaches if one.constant is None):
         return StepsPlot()
     grid = _grid(approaches)
-    traces = [trace for one in approaches for trace in _iqm_traces(one, grid)]
+    traces = [_published_trace(curve) for curve in published]
+    traces += [trace for one in approaches for trace in _iqm_traces(one, grid)]
     return _steps_plot(name, traces, measure, "x unified", references)
 
 
@@ -174,6 +197,21 @@ def _iqm_traces(one: ApproachCurves, grid: FloatArray) -> list[PlotlyTrace]:
     if not np.isfinite(band.value).any():
         return []
     return [*shade_traces(one.style, grid, band), line_trace(one.style, grid, band.value, width=3, showlegend=True)]
+
+
+def _published_trace(curve: PublishedCurve) -> PlotlyTrace:
+    style = LineStyle(curve.name, "", REFERENCE_COLOR, "dot", "circle-open")
+    return line_trace(
+        style,
+        curve.steps,
+        curve.values,
+        width=1.4,
+        showlegend=True,
+        mode="lines+markers",
+        marker={"size": 6, "color": REFERENCE_COLOR, "symbol": "circle-open"},
+        text=[escape(hover) for hover in curve.hovers],
+        hovertemplate="%{text}<extra></extra>",
+    )
 
 
 def _constant_band(constant: Estimate, grid: FloatArray) -> Band:

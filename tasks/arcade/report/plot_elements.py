@@ -15,7 +15,9 @@ import numpy as np
 from tasks.arcade.report.plotly_html import PlotlyLayout, PlotlyTrace
 from tasks.arcade.scores import Band, FloatArray
 
-_GRAY_DOTTED = {"color": "#8a94a1", "width": 1, "dash": "dot"}
+REFERENCE_COLOR = "#8a94a1"
+"""Color of what is not of the compared runs."""
+_GRAY_DOTTED = {"color": REFERENCE_COLOR, "width": 1, "dash": "dot"}
 _LABEL_HEIGHT = 0.08
 """Height of a reference line's label as a share of the figure's height."""
 

@@ -71,6 +71,21 @@ def _edge_labels(page: str, name: str) -> dict[str, float]:
     return {label["text"]: label["y"] for label in _layout(page, name).get("annotations", ())}
 
 
+def test_published_curves_are_those_of_equal_frames_and_protocol(run: Run, compared: Compared) -> None:
+    curve = ((100_000, -20.0), (2_000_000, 17.0))
+    equal = {"curve": curve, "steps": 2_000_000, "frame_skip": "4", "repeat_action_probability": 0.25}
+    page = report.render_report_html(compared(run("ppo", 0, 17, **equal)))
+    best, median, *_ = traces(page, "training")
+    assert (best["name"], best["x"], best["y"][-1]) == ("best published", [500_000, 2_000_000], 18.28)
+    assert best["text"][-1] == "18.3 after 8,000,000 frames: IQN, Impala CNN (Dopamine)"
+    assert (median["name"], median["x"], median["y"][-1] < 18.28) == ("median published", [500_000, 2_000_000], True)
+    assert "Gray: the best and the median of sixteen published agents" in Page(page).text
+    for other in ({"frame_skip": "2 to 4"}, {"repeat_action_probability": 0.0}, {"steps": 400_000}):
+        different = report.render_report_html(compared(run("ppo", 0, 17, **equal | other)))
+        assert "published" not in {trace["name"] for trace in traces(different, "training")}
+        assert "sixteen published agents" not in Page(different).text, other
+
+
 def test_captions_promise_only_what_is_drawn(run: Run, row: Row, compared: Compared) -> None:
     """A single run has no interval over runs, and two equal episodes have none at all."""
     lone = Page(report.render_report_html(compared(run("ppo", 0, 0, checkpoints=(row(10, [4, 4]),))))).text
