@@ -8,6 +8,8 @@ from prefect import flow
 
 from flows.compare import compare
 from flows.record import record
+from flows.runtime.child_run import ChildRun, ChildRunsError
+from flows.runtime.child_runs import run_children
 from flows.train import train
 from tasks.arcade.inputs.fields import Approach
 from tasks.arcade.inputs.forms import (
@@ -19,18 +21,36 @@ from tasks.arcade.inputs.forms import (
 )
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.train import find_trained_run
 
 
 @flow(name="pipeline", flow_run_name="pipeline {settings.title}")
 def pipeline(settings: PipelineSettings) -> ComparedRuns:
-    """Train, record and compare, one after the other: training and recording each use all cores."""
+    """Train and record several runs at the same time, and compare them.
+
+    Raises:
+        ChildRunsError: some runs were not trained or recorded; the others were, and those that were trained are
+            compared.
+    """
     refuse_crash_loop()
-    run_ids = []
-    for approach, seed in product(settings.approaches, settings.seeds):
-        trained = train(train_settings(settings, approach, seed))
-        record(RecordSettings(run=trained.run_id, evaluation=settings.evaluation))
-        run_ids.append(trained.run_id)
-    return compare(CompareSettings(runs=tuple(run_ids), name=settings.name, experiment=settings.experiment))
+    runs = [train_settings(settings, approach, seed) for approach, seed in product(settings.approaches, settings.seeds)]
+    failed = run_children([_train_and_record(run) for run in runs], settings.workers)
+    run_ids = [run_id for run in runs if (run_id := find_trained_run(run))]
+    if not run_ids:
+        raise ChildRunsError(failed, len(runs))
+    compared = compare(CompareSettings(runs=tuple(run_ids), name=settings.name, experiment=settings.experiment))
+    if failed:
+        raise ChildRunsError(failed, len(runs), f"comparison of the others: run {compared.run_id}")
+    return compared
+
+
+def _train_and_record(run: TrainSettings) -> ChildRun:
+    def recording() -> ChildRun:
+        run_id = find_trained_run(run)
+        assert run_id is not None
+        return ChildRun(record, RecordSettings(run=run_id, evaluation=run.evaluation), run.run_name)
+
+    return ChildRun(train, run, run.run_name, recording)
 
 
 def train_settings(settings: PipelineSettings, approach: Approach, seed: int) -> TrainSettings:

@@ -47,9 +47,8 @@ def train(settings: TrainSettings) -> TrainedRun:
     """
     refuse_crash_loop()
     run = run_settings(settings)
-    name = settings.name or f"{run.approach.name} seed {settings.seed}"
-    run_id = start_run(run, name, settings.experiment, evaluation_tag(settings.evaluation))
-    return train_run(run_id, name, run, settings.workers)
+    run_id = start_run(run, settings.run_name, settings.experiment, evaluation_tag(settings.evaluation))
+    return train_run(run_id, settings.run_name, run, settings.workers)
 
 
 @flow(name="resume", flow_run_name=named_after_runs("resume"))

@@ -104,7 +104,8 @@ def record_checkpoint(
         VideoError: the video could not be encoded.
     """
     store = store_in_use()
-    settings = evaluation or evaluation_of(store.run(checkpoint.run_id))
+    run = store.run(checkpoint.run_id)
+    settings = evaluation or evaluation_of(run)
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
@@ -120,7 +121,7 @@ def record_checkpoint(
     figures = f"return {recorded.episode_return:g}, {recorded.choice}, mean {recorded.mean_return:.1f}"
     line = f"step {recorded.step:,}: {figures}"
     get_run_logger().info(line)
-    current_sink().log(f"recorded {line}")
+    current_sink().log(f"{run.name}: recorded {line}")
     return recorded
 
 

@@ -18,6 +18,8 @@ from prefect.runtime import flow_run
 from tasks.arcade import learner
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import CheckpointError, unlearned_checkpoint
+from tasks.arcade.inputs.forms import TrainSettings
+from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.learner import ResumePoint
 from tasks.arcade.progress import Progress
 from tasks.arcade.rollouts.worker_pool import WorkerError
@@ -90,6 +92,13 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
     )
     link_run(store, run_id, name)
     return run_id
+
+
+def find_trained_run(settings: TrainSettings) -> str | None:
+    """Return the finished MLflow run of these settings that this flow run or a child run trained, or None."""
+    store = open_store()
+    run_id = store.find_run(run_settings(settings), {ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id})
+    return run_id if run_id and store.run(run_id).status == "FINISHED" else None
 
 
 def link_run(store: Store, run_id: str, name: str) -> None:

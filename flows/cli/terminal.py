@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from types import TracebackType
@@ -48,7 +49,7 @@ class Terminal:
             console=self._errors,
         )
         self._bars: dict[str, TaskID] = {}
-        self._last_line = -float("inf")
+        self._last_lines: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         if self._live:
@@ -67,14 +68,14 @@ class Terminal:
         return self._errors.is_terminal and not self._quiet
 
     def update(self, name: str, progress: TrainingProgress) -> None:
-        """Show the progress of a training run, in a pipe at most once in 10 seconds and at its end."""
+        """Show the progress of a training run: a bar, or in a pipe a line at most once in 10 seconds and at its end."""
         if self._quiet:
             return
         finished = progress.step >= progress.steps
         if self._live:
             self._update_bar(name, progress)
-        elif finished or time.monotonic() - self._last_line >= _LINE_SECONDS:
-            self._last_line = time.monotonic()
+        elif finished or time.monotonic() - self._last_lines.get(name, -math.inf) >= _LINE_SECONDS:
+            self._last_lines[name] = time.monotonic()
             left = "" if finished else f", {progress.seconds_left:.0f} s left"
             self._print_error(f"{name}: {progress}{left}")
 

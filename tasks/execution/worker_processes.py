@@ -38,15 +38,19 @@ def run_in_process(scratch: Path, function: Callable[_P, _T], *args: _P.args, **
 
 
 def _initialize(scratch: Path, initializer: Callable[[], None] | None) -> None:
+    end_with_parent(lambda: shutil.rmtree(scratch, ignore_errors=True))
+    if initializer:
+        initializer()
+
+
+def end_with_parent(clean_up: Callable[[], object] = lambda: None) -> None:
+    """End this process when its parent ends; a killed parent can neither signal its processes nor clean up."""
     parent = mp.parent_process()
     assert parent is not None
 
     def exit_with_parent() -> None:
-        # A killed parent can neither signal its workers nor clean up.
         wait([parent.sentinel])
-        shutil.rmtree(scratch, ignore_errors=True)
+        clean_up()
         os._exit(1)
 
     threading.Thread(target=exit_with_parent, name="ramreel-parent", daemon=True).start()
-    if initializer:
-        initializer()

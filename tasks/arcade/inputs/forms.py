@@ -80,6 +80,11 @@ class TrainSettings(TrainingSettings, _ApproachAndSeed):
         """Title of the flow run."""
         return f"{self.env_id} {approach_name(self.approach)} seed {self.seed}"
 
+    @property
+    def run_name(self) -> str:
+        """Run name in MLflow."""
+        return self.name or f"{approach_name(self.approach)} seed {self.seed}"
+
 
 class ResumeSettings(Settings):
     """Resume a training run from its last checkpoint."""
@@ -169,6 +174,9 @@ class PipelineSettings(TrainingSettings, _ApproachesAndSeeds):
         default=_EVALUATION, description="Evaluation settings for the checkpoints of all runs"
     )
     name: Name | None = Field(default=None, description="Run name of the comparison in MLflow")
+    workers: Workers = Field(
+        default=None, description="Worker processes per training run (default: one per CPU core, shared by its runs)"
+    )
 
     @model_validator(mode="after")
     def _fits_in_a_comparison(self) -> Self:

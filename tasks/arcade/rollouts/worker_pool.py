@@ -349,8 +349,16 @@ def _split_evenly(n_envs: int, workers: int) -> list[range]:
     return [range(low, high) for low, high in itertools.pairwise(edges)]
 
 
+_limit: int | None = None
+
+
+def limit_cores(n: int) -> None:
+    """Let `cores` of this process return at most `n`: other processes use the rest of the machine."""
+    global _limit  # noqa: PLW0603 - as the affinity, which would also bind it to certain cores
+    _limit = n
+
+
 def cores() -> int:
-    """Return the number of CPU cores available to this process, by its affinity and the quota of its control group."""
+    """Return the number of CPU cores for this process: its affinity, the quota of its control group, its share."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota()
-    return min(available, math.ceil(quota)) if quota else available
+    return min(available, *(math.ceil(limit) for limit in (cpu_quota(), _limit) if limit), available)

@@ -74,6 +74,19 @@ def test_pipe_gets_plain_lines() -> None:
     assert "\x1b" not in done.stderr
 
 
+def test_pipe_gets_lines_of_every_run() -> None:
+    program = """
+from flows.cli.terminal import Terminal
+from tasks.arcade.progress import Progress
+terminal = Terminal(as_json=False, quiet=False)
+for step in (1000, 2000):
+    for name in ("ppo seed 1", "ppo seed 2"):
+        terminal.update(name, Progress(step, 5000, 1000.0, None))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()] == ["ppo seed 1", "ppo seed 2"]
+
+
 def test_table_in_a_pipe_is_not_truncated_and_its_cells_are_not_markup() -> None:
     row = [f"[red]{'long' * 10} {number}" for number in range(8)]
     program = f"""
