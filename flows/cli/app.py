@@ -24,7 +24,7 @@ from flows.cli.commands.pipeline import pipeline
 from flows.cli.commands.record import record
 from flows.cli.commands.reel import reel
 from flows.cli.commands.render import render
-from flows.cli.commands.services import deploy, status, up
+from flows.cli.commands.services import deploy, status, up, worker
 from flows.cli.commands.sweep import sweep
 from flows.cli.commands.train import train
 from flows.cli.commands.verify import verify
@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
     },
     "Run unattended": {
         "up": up,
+        "worker": worker,
         "deploy": deploy,
         "status": status,
         "guard": guard,

@@ -91,7 +91,16 @@ COMPLETERS: Mapping[str, Callable[[object], Mapping[str, str] | Sequence[str]]] 
 }
 """Field → its candidates in shell completion."""
 
-PLACEHOLDERS: Mapping[str, str] = {"against": "RUN", "approaches": "NAME", "env_ids": "ENV", "parameters": "NAME"}
+PLACEHOLDERS: Mapping[str, str] = {
+    "against": "RUN",
+    "approaches": "NAME",
+    "artifacts": "URI",
+    "database": "URI",
+    "env_ids": "ENV",
+    "parameters": "NAME",
+    "redis": "URL",
+    "server": "ADDRESS",
+}
 """Placeholders of values, where they are neither a number's type nor the option's own name."""
 
 OPTIONS = Group("Options", sort_key=1)

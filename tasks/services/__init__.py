@@ -1,1 +1,1 @@
-"""The servers behind `ramreel up`: processes, deployments, status, orphaned flow runs."""
+"""Servers and workers: processes, backends of a cluster, deployments, status, orphaned flow runs."""

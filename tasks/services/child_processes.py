@@ -53,10 +53,13 @@ class ChildProcess:
     def raise_if_exited(self) -> None:
         """Raise `ServerError` with the last line of standard error if the process has exited."""
         if self.process.poll() is not None:
-            self.errors.seek(0)
-            lines = self.errors.read().decode(errors="replace").splitlines()
-            last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-            raise ServerError(f"{self.name} ended with exit code {self.process.returncode}: {last}")
+            raise ServerError(f"{self.name} ended with exit code {self.process.returncode}: {self.last_error()}")
+
+    def last_error(self) -> str:
+        """Return the last line of standard error."""
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
     def wait_until_healthy(self, url: str) -> None:
         """Wait until a health check answers.

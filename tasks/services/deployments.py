@@ -32,8 +32,10 @@ from tasks.services.orphans import AUTOMATED_TAG, mark_killed_runs_crashed
 
 POOL = "ramreel"
 TAG = AUTOMATED_TAG
-QUEUES = ("training", "evaluation")
-"""Work queues; a machine has a worker for each, which executes one flow run at a time."""
+QUEUES = {"training": 1, "evaluation": 1}
+"""Work queues, and the number of flow runs that the worker of a machine for each executes at the same time."""
+WORKER_LABEL = "prefect.worker.name"
+"""Label of a flow run with the name of the worker that executes it."""
 _QUEUE_DESCRIPTION = "Without a concurrency limit, which would be that of all machines: each worker has its own."
 _RESTART_DELAY = timedelta(seconds=20)
 """Time for a terminated process to report its end, which would otherwise end the restarted flow run."""
@@ -70,7 +72,7 @@ class Registration(Settings):
 
     changed: bool
     work_pool: str = POOL
-    work_queues: tuple[str, ...] = QUEUES
+    work_queues: tuple[str, ...] = tuple(QUEUES)
     deployments: tuple[str, ...]
     automations: tuple[str, ...]
 
@@ -102,12 +104,17 @@ def register(api_url: str) -> Registration:
     return unchanged.model_copy(update={"changed": True})
 
 
-def restart_interrupted_runs(api_url: str, queue: str) -> int:
+def restart_interrupted_runs(api_url: str, queue: str, worker: str | None = None) -> int:
     """Start the flow runs again that a queue's last worker was executing; call it while it has no worker.
 
     Otherwise they seem to run until Prefect notices the missing heartbeats, which takes a quarter of an hour
     after a restart of its server. If a process is still alive, the lease on its run keeps the two apart. Also ends the
     flow runs of killed commands.
+
+    Args:
+        api_url: URL of Prefect's API.
+        queue: work queue.
+        worker: name of the worker, where other machines have workers for the queue too.
 
     Returns:
         The number of flow runs.
@@ -119,7 +126,11 @@ def restart_interrupted_runs(api_url: str, queue: str) -> int:
             flow_run_filter=FlowRunFilter.model_validate(interrupted),
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [POOL]}}),
         )
-        runs = [run for run in found if run.work_queue_name == queue]
+        runs = [
+            run
+            for run in found
+            if run.work_queue_name == queue and (worker is None or run.labels.get(WORKER_LABEL) == worker)
+        ]
         for run in runs:
             retry: State[None] = AwaitingRetry(
                 scheduled_time=datetime.now(UTC) + _RESTART_DELAY,

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
 
-from tasks.arcade.errors import RamreelError
+from tasks.services.errors import ServiceConfigurationError
 from tasks.store import one_line, without_passwords
 
+_PREFECT_PORT = 4200
 
-class PrefectServerError(RamreelError):
+
+class PrefectServerError(ServiceConfigurationError):
     """A Prefect server is not named or cannot be used; the message is one line."""
+
+
+def prefect_api(server: str) -> str:
+    """Return the URL of Prefect's API on a machine: `host`, `host:port`, or a URL.
+
+    Raises:
+        PrefectServerError: it is none of them, or holds a password.
+    """
+    url = server if "://" in server else f"http://{server}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme not in ("http", "https"):
+        raise PrefectServerError(
+            f"--server {without_passwords(server)!r} is not an address: use one such as lab-server:4200"
+        )
+    if parts.password:
+        raise PrefectServerError(
+            "--server must not hold a password: set PREFECT_API_AUTH_STRING to user:password instead"
+        )
+    if port is None and parts.scheme == "http":
+        parts = parts._replace(netloc=f"{parts.netloc}:{_PREFECT_PORT}")
+    path = parts.path.rstrip("/").removesuffix("/api")
+    return parts._replace(path=f"{path}/api").geturl()
 
 
 def configured_prefect_server() -> str:
@@ -34,6 +63,7 @@ def check_prefect_server(api: str) -> None:
         PrefectServerError: it does not.
     """
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     try:
@@ -44,6 +74,11 @@ def check_prefect_server(api: str) -> None:
         ):
             client.read_work_pools(limit=1)
     except Exception as error:
+        if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in (401, 403):
+            raise PrefectServerError(
+                f"the Prefect server at {without_passwords(api)} refuses the credentials: set PREFECT_API_AUTH_STRING "
+                "to its user:password"
+            ) from None
         # Whatever answers at the address may not be a Prefect server.
         raise PrefectServerError(
             f"no Prefect server responds at {without_passwords(api)}: start it, or set PREFECT_API_URL to one that "

@@ -1,35 +1,44 @@
-"""Prefect's and MLflow's servers over the embedded store, on loopback, and workers that execute flow runs."""
+"""Prefect's and MLflow's servers: on the embedded store with workers, or on the backends of a cluster without."""
 
 from __future__ import annotations
 
-import os
+import errno
 import socket
-import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from tasks.arcade.errors import RamreelError
 from tasks.execution.endpoints import ServerAddresses, published
-from tasks.services.child_processes import ChildProcess, child_process, stop
-from tasks.store import Store, find_home
+from tasks.services.backends import Backends
+from tasks.services.child_processes import ChildProcess, ServerError, child_process
+from tasks.services.errors import ServiceConfigurationError
+from tasks.services.network_access import Access
+from tasks.services.postgresql import DatabaseLock
+from tasks.services.server_processes import (
+    Ports,
+    ServerProcess,
+    addresses,
+    cluster_processes,
+    embedded_processes,
+    migrate,
+)
+from tasks.services.workers import WorkerSetup, keep_workers_running, worker_environment, worker_name
+from tasks.store import Store
 
-_HOST = "127.0.0.1"
-_WORKER_STOP_SECONDS = 40
-_WORKER_STABLE_SECONDS = 20
-"""A worker that exits sooner did not start properly."""
+_LOCK_SECONDS = 5
 
 
-class PortError(RamreelError):
+class PortError(ServiceConfigurationError):
     """A port is invalid or in use; the message names the option that chooses another one."""
 
 
-def serve(store: Store, *, prefect_port: int, mlflow_port: int, log: Callable[[str], None]) -> None:
-    """Run both servers and workers until Ctrl-C or until a server exits; they end with this process, even if killed.
+def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None]) -> None:
+    """Run both servers on the embedded store, and workers, until Ctrl-C or until a server exits.
 
-    Registers the deployments first. A worker that exits is replaced.
+    They end with this process, even if it is killed. Registers the deployments first. A worker that exits is replaced.
 
     Raises:
         PortError: a port is invalid or in use; nothing was started.
@@ -37,116 +46,112 @@ def serve(store: Store, *, prefect_port: int, mlflow_port: int, log: Callable[[s
         StoreError: the store is a tracking server.
         DeploymentError: Prefect rejected the deployments.
     """
-    for port, option in ((prefect_port, "--prefect-port"), (mlflow_port, "--mlflow-port")):
-        _check_port(port, option)
-    if prefect_port == mlflow_port:
-        raise PortError(f"port {mlflow_port} is Prefect's already: choose another with --mlflow-port")
-    servers = ServerAddresses(prefect=f"http://{_HOST}:{prefect_port}", mlflow=f"http://{_HOST}:{mlflow_port}")
-    prefect = [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(prefect_port)]
-    mlflow = store.server_command(_HOST, mlflow_port)
-    with ExitStack() as stack:
-        processes = (
-            stack.enter_context(child_process("Prefect's server", prefect, _prefect_environment(servers.prefect))),
-            stack.enter_context(
-                child_process("MLflow's server", mlflow, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
-            ),
-        )
-        processes[0].wait_until_healthy(f"{servers.prefect}/api/health")
-        log(f"Prefect: {servers.prefect}")
-        processes[1].wait_until_healthy(f"{servers.mlflow}/health")
-        log(f"MLflow: {servers.mlflow} (choose Model training at the top left)")
-        from tasks.services.deployments import POOL, register
+    _check_ports(access, ports)
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
+        processes = embedded_processes(store, access, ports, Path(folder))
+        with _running(processes, access, ports, log) as children:
+            from tasks.services.deployments import POOL, QUEUES, restart_interrupted_runs
 
-        registration = "registered" if register(servers.api).changed else "unchanged"
-        stack.enter_context(published(store.address, servers))
-        log(f"Deployments: {registration}; workers of pool {POOL} execute scheduled runs")
-        log("Press Ctrl-C to stop.")
-        _keep_workers_running(processes, servers, _worker_environment(store, servers), log)
+            servers = addresses(access.local, ports)
+
+            def restart(queue: str) -> None:
+                # Where other machines can join, theirs are none of this one's business.
+                worker = None if access.is_loopback else worker_name(queue)
+                if restarted := restart_interrupted_runs(servers.api, queue, worker):
+                    log(f"Interrupted flow runs, started again: {restarted}")
+
+            setup = WorkerSetup(POOL, QUEUES, worker_environment(servers.api, store.address.uri))
+            with published(store.address, servers):
+                log("Press Ctrl-C to stop.")
+                keep_workers_running(setup, before_start=restart, check=partial(_raise_if_exited, children), log=log)
 
 
-def _keep_workers_running(
-    servers: Sequence[ChildProcess],
-    addresses: ServerAddresses,
-    environment: Mapping[str, str],
-    log: Callable[[str], None],
-) -> None:
-    """Run a worker for each work queue, and replace one that exits; what a killed one was executing is restarted.
+def serve_cluster(backends: Backends, ports: Ports, access: Access, log: Callable[[str], None]) -> None:
+    """Run both servers on the backends of a cluster until Ctrl-C or until a server exits; workers join it.
 
-    A worker executes one flow run at a time. Limits of the queues would be those of all machines together.
+    Checks the backends, then migrates the databases, then registers the deployments.
+
+    Raises:
+        ServiceConfigurationError: a port, a backend or a database cannot be used, or another machine serves it.
+        ServerError: a server did not start, or exited.
+        DeploymentError: Prefect rejected the deployments.
     """
-    from tasks.services.deployments import POOL, QUEUES, restart_interrupted_runs
+    _check_ports(access, ports)
+    backends.check()
+    with (
+        backends.database.locked() as lock,
+        tempfile.TemporaryDirectory(prefix="ramreel-") as folder,
+    ):
+        log("Migrating the databases of Prefect and MLflow")
+        migrate(backends)
+        processes = cluster_processes(backends, access, ports, Path(folder))
+        with _running(processes, access, ports, log) as children:
+            log(f"Machines join with `ramreel worker --server {access.name}:{ports.prefect}`")
+            log("Press Ctrl-C to stop.")
+            _watch(children, lock)
 
-    workers: dict[str, _Worker] = {}
+
+def _watch(children: Sequence[ChildProcess], lock: DatabaseLock) -> None:
+    """Wait until a server exits; hold the lock on the database, whose server may be restarted meanwhile."""
+    renewed = time.monotonic()
+    while True:
+        _raise_if_exited(children)
+        if time.monotonic() - renewed > _LOCK_SECONDS:
+            try:
+                lock.renew()
+            except ServiceConfigurationError as error:
+                raise ServerError(str(error)) from None
+            renewed = time.monotonic()
+        time.sleep(0.5)
+
+
+@contextmanager
+def _running(
+    processes: Sequence[ServerProcess], access: Access, ports: Ports, log: Callable[[str], None]
+) -> Iterator[Sequence[ChildProcess]]:
+    """Run the servers with the deployments registered while the block runs."""
+    shown, local = addresses(access.name, ports), addresses(access.local, ports)
+    lines = (f"Prefect: {shown.prefect}", f"MLflow: {shown.mlflow} (choose Model training at the top left)")
     with ExitStack() as stack:
-        try:
-            while True:
-                for queue in QUEUES:
-                    if (worker := workers.get(queue)) and worker.child.process.poll() is None:
-                        continue
-                    if worker:
-                        if time.monotonic() - worker.started < _WORKER_STABLE_SECONDS:
-                            worker.child.raise_if_exited()
-                        worker.stack.close()
-                        log(f"The {queue} worker exited; starting another one.")
-                    if restarted := restart_interrupted_runs(addresses.api, queue):
-                        log(f"Interrupted flow runs, started again: {restarted}")
-                    workers[queue] = _start_worker(POOL, queue, environment, stack)
-                for server in servers:
-                    server.raise_if_exited()
-                time.sleep(0.5)
-        finally:
-            # Their flow runs end first, and a training run saves a last checkpoint.
-            stop([worker.child for worker in workers.values()], _WORKER_STOP_SECONDS)
+        children = [stack.enter_context(child_process(one.name, one.command, one.environment)) for one in processes]
+        for child, process in zip(children, processes, strict=True):
+            if process.health:
+                child.wait_until_healthy(process.health)
+                log(next(line for line in lines if line.split(":")[0] in process.name))
+        _register(local, ports, log)
+        yield children
 
 
-@dataclass(frozen=True)
-class _Worker:
-    """A running worker; closing its stack ends it."""
+def _register(servers: ServerAddresses, ports: Ports, log: Callable[[str], None]) -> None:
+    from tasks.services.deployments import POOL, register
+    from tasks.services.server_record import publish_record
 
-    child: ChildProcess
-    stack: ExitStack
-    started: float
-
-
-def _start_worker(pool: str, queue: str, environment: Mapping[str, str], outer: ExitStack) -> _Worker:
-    name = f"{socket.gethostname()} {queue}"
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
-    command += ["--work-queue", queue, "--limit", "1", "--name", name]
-    stack = outer.enter_context(ExitStack())
-    child = child_process(f"The {queue} worker", command, environment, stop_seconds=_WORKER_STOP_SECONDS)
-    return _Worker(stack.enter_context(child), stack, time.monotonic())
+    registration = "registered" if register(servers.api).changed else "unchanged"
+    publish_record(servers.api, mlflow_port=ports.mlflow)
+    log(f"Deployments: {registration}; workers of pool {POOL} execute scheduled runs")
 
 
-def _worker_environment(store: Store, servers: ServerAddresses) -> dict[str, str]:
-    return {
-        # The `python` of the deployments' command is the one that has ramreel installed.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "PREFECT_API_URL": servers.api,
-        "PREFECT_WORKER_QUERY_SECONDS": "3",
-        # Flow runs have a working directory of their own, from which they would not find the store.
-        "RAMREEL_HOME": str(find_home()),
-        "MLFLOW_TRACKING_URI": store.address.uri,
-    }
+def _raise_if_exited(children: Sequence[ChildProcess]) -> None:
+    for child in children:
+        child.raise_if_exited()
 
 
-def _prefect_environment(url: str) -> dict[str, str]:
-    return {
-        # The UI sends its requests to this URL; by default it is that of port 4200, whatever the server's port.
-        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
-        # The newer UI calls an analytics service even with analytics disabled.
-        "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # How long Prefect waits for late events before it acts on missing heartbeats.
-        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT15S",
-    }
+def _check_ports(access: Access, ports: Ports) -> None:
+    for port, option in ((ports.prefect, "--prefect-port"), (ports.mlflow, "--mlflow-port")):
+        _check_port(access, port, option)
+    if ports.prefect == ports.mlflow:
+        raise PortError(f"port {ports.mlflow} is Prefect's already: choose another with --mlflow-port")
 
 
-def _check_port(port: int, option: str) -> None:
+def _check_port(access: Access, port: int, option: str) -> None:
     if not 1 <= port <= 65535:
         raise PortError(f"{option} must be a port from 1 to 65535, got {port}")
-    with socket.socket() as probe:
+    family, kind, protocol, _, address = socket.getaddrinfo(access.host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind(address)
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise PortError(f"{access.host} is not an address of this machine: choose one with --host") from None
             raise PortError(f"port {port} is in use ({error.strerror}): choose another with {option}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
@@ -16,11 +16,13 @@ from tasks.arcade.settings.base import Settings
 from tasks.execution.endpoints import running_servers
 from tasks.execution.links import mlflow_url
 from tasks.runs.lookup import ROOT_FLOW_RUN_TAG
-from tasks.services.deployments import POOL, deployments
+from tasks.services.deployments import POOL, WORKER_LABEL, deployments
 from tasks.services.prefect_server import PrefectServerError, check_prefect_server
 from tasks.store import REPORT, Champion, ChampionRegistry, Store, lease_host, without_passwords
 
 _MAX_ENTRIES = 5
+_WORKER_SECONDS = timedelta(seconds=60)
+"""Workers send heartbeats every 30 seconds; without one for this time, what is due does not start."""
 _ACTIVE_STATES = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
@@ -68,6 +70,7 @@ class Status(Settings):
         prefect_error: why Prefect's server cannot be used; None if it can, or there is none.
         mlflow: URL of MLflow's server or database, without a password; None if the store is an embedded file.
         workers: number of online workers.
+        waiting: flow runs that have been due for a minute while no worker was online.
         running: running flow runs.
         next: next scheduled flow run of each deployment.
         off: schedules that are switched off.
@@ -79,6 +82,7 @@ class Status(Settings):
     prefect_error: str | None = None
     mlflow: str | None
     workers: int = 0
+    waiting: int = 0
     running: tuple[FlowRunInfo, ...] = ()
     next: tuple[FlowRunInfo, ...] = ()
     off: tuple[str, ...] = ()
@@ -120,8 +124,10 @@ def _prefect_status(client: SyncPrefectClient, store: Store) -> dict[str, object
     names = {deployment.id: name for name, deployment in registered.items()}
     # A schedule has hundreds of scheduled runs: only the first of each deployment is of interest.
     first = {run.deployment_id: run for run in reversed(scheduled)}
+    workers = _online_workers(client)
     return {
-        "workers": _online_workers(client),
+        "workers": workers,
+        "waiting": 0 if workers else sum(_is_late(run) for run in scheduled if run.deployment_id in names),
         "running": tuple(_running_flow_run(run, store) for run in running if not run.parent_task_run_id),
         "next": tuple(
             _flow_run_info(run, names.get(run.deployment_id, run.name) if run.deployment_id else run.name)
@@ -139,7 +145,7 @@ def _prefect_status(client: SyncPrefectClient, store: Store) -> dict[str, object
 
 
 def _running_flow_run(run: FlowRun, store: Store) -> FlowRunInfo:
-    worker = run.labels.get("prefect.worker.name")
+    worker = run.labels.get(WORKER_LABEL)
     holders = (lease_host(found.tags) for found in store.iter_runs(store.runs_tagged(ROOT_FLOW_RUN_TAG, str(run.id))))
     update = {"worker": str(worker) if worker else None, "host": next(filter(None, holders), None)}
     return _flow_run_info(run, run.name).model_copy(update=update)
@@ -154,7 +160,14 @@ def _online_workers(client: SyncPrefectClient) -> int:
         workers = client.read_workers_for_work_pool(POOL)
     except ObjectNotFound:
         return 0
-    return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
+    since = datetime.now(UTC) - _WORKER_SECONDS
+    return sum(
+        worker.status == WorkerStatus.ONLINE and (worker.last_heartbeat_time or since) >= since for worker in workers
+    )
+
+
+def _is_late(run: FlowRun) -> bool:
+    return run.expected_start_time is not None and run.expected_start_time < datetime.now(UTC) - _WORKER_SECONDS
 
 
 def _flow_run_info(run: FlowRun, name: str) -> FlowRunInfo:

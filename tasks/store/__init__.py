@@ -7,6 +7,7 @@ from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
 from tasks.store.missing_artifacts import MissingArtifactError
+from tasks.store.server_command import migration_command, server_command
 from tasks.store.start_runs import (
     ATLAS,
     BEST_SETTINGS,
@@ -38,9 +39,11 @@ __all__ = [
     "StoredVideo",
     "find_home",
     "lease_host",
+    "migration_command",
     "newest_atlas",
     "one_line",
     "open_store",
+    "server_command",
     "start_atlas",
     "start_import",
     "start_sweep",

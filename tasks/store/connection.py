@@ -106,6 +106,26 @@ def _check_server(address: Address) -> None:
     try:
         mlflow_internals.ping_server(address.uri, (_CONNECT_SECONDS, _ANSWER_SECONDS))
     except (MlflowException, OSError) as error:
+        if "error code 401" in str(error):
+            raise StoreError(
+                f"the MLflow tracking server at {address.redacted_uri} refuses the credentials: set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            ) from None
+        raise _unreachable(address, error) from None
+
+
+def server_version(address: Address) -> str | None:
+    """Return the version of the tracking server at an address; None if it is not the address of a server.
+
+    Raises:
+        StoreError: it does not respond.
+    """
+    if not address.uri.startswith(("http://", "https://")):
+        return None
+    configure_mlflow()
+    try:
+        return mlflow_internals.server_version(address.uri, (_CONNECT_SECONDS, _ANSWER_SECONDS))
+    except OSError as error:
         raise _unreachable(address, error) from None
 
 

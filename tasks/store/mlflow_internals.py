@@ -48,6 +48,16 @@ def forget_artifact_locations() -> None:
     utils._artifact_repos_cache.clear()
 
 
+def server_version(uri: str, timeout: tuple[float, float]) -> str:
+    """Return the version of a tracking server, without retries; arguments as for `ping_server`."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    host = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+    response = http_request(host, "/version", "GET", max_retries=0, timeout=timeout)  # type: ignore[no-untyped-call]
+    return str(response.text)
+
+
 def ping_server(uri: str, timeout: tuple[float, float]) -> None:
     """Send one request to a tracking server without retries; the public client retries for minutes.
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from tasks.store.address import find_address
 from tasks.store.checkpoints import CheckpointStore
-from tasks.store.connection import check
+from tasks.store.connection import check, server_version
 from tasks.store.errors import StoreError, raises_store_error
 from tasks.store.lease import RECORDING_TAG, Lease
 from tasks.store.run_reader import RunReader
 from tasks.store.run_writer import RunWriter
+from tasks.store.server_command import server_command
 from tasks.store.videos import VideoStore
 
 
@@ -56,6 +56,11 @@ class Store(RunReader, RunWriter, CheckpointStore, VideoStore):
         return Lease(self._client, run_id, RECORDING_TAG, patient=True)
 
     @raises_store_error
+    def server_version(self) -> str | None:
+        """Return the version of the tracking server; None if the store is not one."""
+        return server_version(self.address)
+
+    @raises_store_error
     def server_command(self, host: str, port: int) -> list[str]:
         """Return the command line of an MLflow server, with its UI, on this store.
 
@@ -66,5 +71,4 @@ class Store(RunReader, RunWriter, CheckpointStore, VideoStore):
             raise StoreError(f"{self.address.redacted_uri} is a tracking server already: open it in the browser")
         # Connecting creates the database, which the server would migrate without a lock.
         _ = self._client
-        files = ["--backend-store-uri", self.address.uri, "--artifacts-destination", str(self.address.artifacts)]
-        return [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1", *files]
+        return server_command(host, port, 1, self.address.uri, str(self.address.artifacts))

@@ -15,12 +15,17 @@ import pytest
 
 from helpers.servers import free_port
 
+_ACCESS = """\
+host all ramreel 127.0.0.1/32 trust
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
 
 @contextmanager
 def postgresql_server() -> Iterator[str]:
     """Run a server and yield the URI of its database `postgres`; skip the test where PostgreSQL is not installed."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
-    programs = _programs()
+    programs = server_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed")
     # Its server does not run as root, and a folder of pytest's cannot be read by another user.
@@ -38,6 +43,7 @@ def postgresql_server() -> Iterator[str]:
 
     try:
         call("initdb", "--username", "ramreel", "--auth", "trust", "--no-sync")
+        (data / "pg_hba.conf").write_text(_ACCESS)
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
         call("pg_ctl", "start", "--wait", "--log", str(folder / "log"), "--options", options)
         try:
@@ -49,7 +55,7 @@ def postgresql_server() -> Iterator[str]:
 
 
 @cache
-def _programs() -> Path | None:
+def server_programs() -> Path | None:
     """Return the folder of the newest server's programs, which Debian keeps out of PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = debian[-1] if debian else shutil.which("initdb")

@@ -19,6 +19,8 @@ class Proxy(ThreadingHTTPServer):
         address: base URL of the proxy.
         requests: method and path of every request so far.
         failing: end of the path of a request that is answered with 500 once, before it reaches the server.
+        headers: headers of all answers, instead of the server's.
+        bodies: end of a path → the body of its answers, instead of the server's.
     """
 
     daemon_threads = True
@@ -29,6 +31,8 @@ class Proxy(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.requests: list[str] = []
         self.failing: str | None = None
+        self.headers: dict[str, str] = {}
+        self.bodies: dict[str, bytes] = {}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -47,12 +51,16 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
-            self._answer(response.status, dict(response.getheaders()), response.read())
+            body = response.read()
+            for path, other in self.server.bodies.items():
+                body = other if self.path.endswith(path) else body
+            self._answer(response.status, dict(response.getheaders()) | self.server.headers, body)
         finally:
             connection.close()
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
+        # Without `send_response`'s own headers Server and Date.
+        self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in _HOP_BY_HOP:
                 self.send_header(name, value)

@@ -86,14 +86,15 @@ def mlflow_server(folder: Path, migrated: Path) -> Server:
     return Server(command, folder, f"http://127.0.0.1:{port}", "/health", environment)
 
 
-def prefect_server(folder: Path) -> Server:
-    """Return Prefect's server."""
+def prefect_server(folder: Path, auth_string: str = "") -> Server:
+    """Return Prefect's server; requests need the user and the password in `auth_string`, if there is one."""
     folder.mkdir()
     port = free_port()
     environment = {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **({"PREFECT_SERVER_API_AUTH_STRING": auth_string} if auth_string else {}),
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     return Server([*command, "--no-ui"], folder, f"http://127.0.0.1:{port}/api", "/health", environment)

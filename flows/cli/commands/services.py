@@ -1,7 +1,10 @@
-"""`ramreel up`, `ramreel deploy` and `ramreel status`."""
+"""`ramreel up`, `ramreel worker`, `ramreel deploy` and `ramreel status`."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flows.cli.options import Given, Json, TrackingUri, options_of
@@ -13,36 +16,89 @@ from flows.cli.session import (
     validated,
     validating,
 )
-from tasks.arcade.inputs.commands import UpSettings
+from tasks.arcade.inputs.commands import UpSettings, WorkerSettings
 
 if TYPE_CHECKING:
+    from tasks.services.server_processes import Ports
     from tasks.services.status import FlowRunInfo, Status
+    from tasks.store import Store
 
 
 @options_of(UpSettings)
 def up(given: Given) -> None:
     """Run unattended until Ctrl-C: the servers and UIs of Prefect and MLflow, and workers for the deployments."""
     settings = validated(UpSettings, given)
+    from tasks.services.backends import find_backends
+    from tasks.services.network_access import Access
+    from tasks.services.server_processes import Ports
+    from tasks.services.servers import serve, serve_cluster
+
+    access, ports = Access(settings.host), Ports(settings.prefect_port, settings.mlflow_port)
+    with validating():
+        backends = find_backends(settings.model_dump(include={"database", "redis", "artifacts"}))
+        access.check(insecure=settings.insecure)
+    _use_own_password()
+    with starting():
+        if backends:
+            configure_prefect(serves=True)
+            serve_cluster(backends, ports, access, _print)
+        else:
+            serve(_embedded_store(ports), ports, access, _print)
+
+
+def _embedded_store(ports: Ports) -> Store:
+    """Return the store on this machine, if no other `ramreel up` serves it."""
     store = open_checked_store(None)
     configure_prefect(serves=True)
     from tasks.execution.endpoints import running_servers
-    from tasks.services.servers import PortError, serve
 
     with validating():
-        store.server_command("127.0.0.1", settings.mlflow_port)
+        store.server_command("127.0.0.1", ports.mlflow)
     if servers := running_servers(store.address):
         raise InvalidInputError(
             f"`ramreel up` is already running here: Prefect at {servers.prefect}, MLflow at {servers.mlflow}"
         )
+    return store
+
+
+def _use_own_password() -> None:
+    """Let this process and its workers log in to the Prefect server that it starts."""
+    if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        os.environ["PREFECT_API_AUTH_STRING"] = password
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Raise `InvalidInputError` for what keeps a service from starting."""
+    from tasks.services.errors import ServiceConfigurationError
+
     try:
-        serve(
-            store,
-            prefect_port=settings.prefect_port,
-            mlflow_port=settings.mlflow_port,
-            log=lambda line: print(line, flush=True),
-        )
-    except PortError as error:
+        yield
+    except ServiceConfigurationError as error:
         raise InvalidInputError(str(error)) from None
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+@options_of(WorkerSettings)
+def worker(given: Given) -> None:
+    """Execute flow runs of another machine's `ramreel up` until Ctrl-C, if versions, ROMs and clock fit."""
+    settings = validated(WorkerSettings, given)
+    server = settings.server or os.environ.get("PREFECT_API_URL")
+    if not server:
+        raise InvalidInputError("Missing --server: the address of the machine of `ramreel up`, such as lab-server:4200")
+    from tasks.services.prefect_server import prefect_api
+
+    with validating():
+        api = os.environ["PREFECT_API_URL"] = prefect_api(server)
+    configure_prefect()
+    from tasks.services.joining import find_setup, join
+
+    with validating():
+        setup = find_setup(api, settings.pool, settings.limit)
+    join(setup, _print)
 
 
 def deploy(*, as_json: Json = False) -> None:
@@ -50,12 +106,14 @@ def deploy(*, as_json: Json = False) -> None:
     configure_prefect()
     from tasks.services.deployments import register
     from tasks.services.prefect_server import configured_prefect_server
+    from tasks.services.server_record import publish_record
     from tasks.store import without_passwords
 
     with validating():
         api = configured_prefect_server()
     with open_terminal(as_json) as terminal:
         found = register(api)
+        publish_record(api)
         lines = [
             f"registered at {without_passwords(api)}" if found.changed else "unchanged: all of it is registered",
             f"work pool: {found.work_pool}, with the queues {', '.join(found.work_queues)}",
@@ -80,7 +138,7 @@ def _screen(status: Status) -> list[str]:
     servers = [
         f"Prefect: {status.prefect_error or status.prefect or 'not running; `ramreel up` starts it'}",
         f"MLflow:  {status.mlflow or 'not running; the store is read directly'}",
-        f"workers: {status.workers}",
+        f"workers: {status.workers}{_waiting(status)}",
     ]
     running = [
         f"  {one.name}: {one.state} since {one.at.astimezone():%Y-%m-%d %H:%M}{_place(one)}" for one in status.running
@@ -94,6 +152,13 @@ def _screen(status: Status) -> list[str]:
     reports = [f"  {one.at.astimezone():%Y-%m-%d %H:%M} {one.name}: {one.page}" for one in status.reports]
     sections = {"running": running, "next": scheduled + inactive, "champions": champions, "reports": reports}
     return [*servers, *(line for title, lines in sections.items() for line in ("", title, *(lines or ["  none"])))]
+
+
+def _waiting(status: Status) -> str:
+    """Return what to do where flow runs wait in vain."""
+    if not status.waiting:
+        return ""
+    return f"; {status.waiting} flow runs are due: start one with `ramreel up` or `ramreel worker`"
 
 
 def _place(run: FlowRunInfo) -> str:

@@ -117,6 +117,14 @@ def rom_digest(rom: str) -> str:
     return hashlib.sha256(rom_path(rom).read_bytes()).hexdigest()
 
 
+@cache
+def rom_set_digest() -> str:
+    """Return one digest of all ROMs of the installed ale-py, in hex."""
+    return hashlib.sha256(
+        " ".join(f"{rom} {rom_digest(rom)}" for rom in sorted(roms.get_all_rom_ids())).encode()
+    ).hexdigest()
+
+
 def rom_path(rom: str) -> Path:
     """Return the path of a ROM within the installed ale-py.
 

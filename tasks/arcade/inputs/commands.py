@@ -87,6 +87,35 @@ class UpSettings(Settings):
 
     prefect_port: Port = Field(default=4200, description="Port of the Prefect server and UI")
     mlflow_port: Port = Field(default=5000, description="Port of the MLflow server and UI")
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address of this machine that both servers listen on; beyond loopback both need a password",
+    )
+    insecure: bool = Field(default=False, description="Listen beyond loopback without passwords")
+    database: str | None = Field(
+        default=None,
+        description="URI of a PostgreSQL database, without a password (default: RAMREEL_DATABASE, otherwise SQLite)",
+    )
+    redis: str | None = Field(
+        default=None, description="URL of a Redis server, without a password (default: RAMREEL_REDIS)"
+    )
+    artifacts: str | None = Field(
+        default=None,
+        description="Place of the artifacts, such as s3://bucket/path (default: RAMREEL_ARTIFACTS, otherwise mlruns)",
+    )
+
+
+class WorkerSettings(Settings):
+    """Execute flow runs of a server."""
+
+    server: str | None = Field(
+        default=None,
+        description="Address of the machine of `ramreel up`, with the port of Prefect unless it is 4200 "
+        "(default: PREFECT_API_URL)",
+    )
+    pool: str = Field(default="ramreel", min_length=1, description="Work pool whose flow runs this machine executes")
+    limit: int = Field(default=1, ge=1, le=256, description="Flow runs of each work queue that are executed at a time")
 
 
 class TrainingBenchmarkSettings(Settings):

@@ -34,6 +34,7 @@ MODELS: dict[str, type[Settings]] = {
     "benchmark video": commands.VideoBenchmarkSettings,
     "benchmark learning": forms.LearningBenchmarkSettings,
     "up": commands.UpSettings,
+    "worker": commands.WorkerSettings,
     "guard": forms.GuardSettings,
 }
 FLAGS_OF_THEIR_OWN = {"RecordSettings.video.episode"}

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.services.network_access import Access
+from tasks.services.server_processes import Ports
 from tasks.services.servers import PortError, serve
 from tasks.store import Store
 
@@ -186,17 +188,17 @@ def test_port_in_use_is_refused_before_anything_starts(store: Store, option: str
         else:
             mlflow = taken
         with pytest.raises(PortError, match=rf"port {taken} is in use .*: choose another with {option}"):
-            serve(store, prefect_port=prefect, mlflow_port=mlflow, log=lines.append)
+            serve(store, Ports(prefect, mlflow), Access(), lines.append)
     assert lines == []
 
 
 @pytest.mark.parametrize("port", [0, 70_000])
 def test_invalid_port_is_refused(store: Store, port: int) -> None:
     with pytest.raises(PortError, match=f"--mlflow-port must be a port from 1 to 65535, got {port}"):
-        serve(store, prefect_port=free_ports()[0], mlflow_port=port, log=print)
+        serve(store, Ports(free_ports()[0], port), Access(), print)
 
 
 def test_servers_need_different_ports(store: Store) -> None:
     port, _ = free_ports()
     with pytest.raises(PortError, match=f"port {port} is Prefect's already"):
-        serve(store, prefect_port=port, mlflow_port=port, log=print)
+        serve(store, Ports(port, port), Access(), print)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from helpers.servers import Server, mlflow_server, prefect_server, running
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.states import Scheduled
 
 from tasks.services import deployments as deploy
 
@@ -129,6 +131,13 @@ def test_status_shows_the_servers_and_the_machine_of_each_run(prefect: Server, m
         train = client.create_flow_run_from_deployment(
             deploy.deployments(client)["train"].id, parameters={"settings": settings}
         )
+        assert status()["waiting"] == 0, "it has been due for seconds"
+        late = client.create_flow_run_from_deployment(
+            deploy.deployments(client)["compare"].id,
+            state=Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=2)),
+        )
+        assert status()["waiting"] == 1
+        client.delete_flow_run(late.id)
         with worker("box 7", environment | {"RAMREEL_HOME": str(tmp_path / "box")}):
             assert wait_until(lambda: client.read_flow_run(train.id).state_name == "Running", every=0.5)
             # Its MLflow run comes next.

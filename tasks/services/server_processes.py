@@ -1,0 +1,168 @@
+"""The processes of Prefect's and MLflow's servers, on the embedded store or on the backends of a cluster.
+
+Uses a private part of Prefect, tried with Prefect 3.9.1: the environment variables `PREFECT__SERVER_FINAL` and
+`PREFECT__SERVER_WEBSERVER_ONLY` of `prefect server start --workers`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.execution.endpoints import ServerAddresses
+from tasks.services.backends import Backends
+from tasks.services.child_processes import child_process
+from tasks.services.errors import ServiceConfigurationError
+from tasks.services.network_access import Access
+from tasks.services.postgresql import MLFLOW_SCHEMA, USERS_SCHEMA
+from tasks.store import Store, migration_command, one_line, server_command
+
+_PREFECT = (sys.executable, "-m", "prefect")
+_PSYCOPG2 = "postgresql+psycopg2"
+_PROCESSES = 2
+"""Processes of each server of a cluster: if one is killed, the other one answers until it is replaced."""
+_PATIENT = ("--timeout-worker-healthcheck", "60")
+"""By default uvicorn kills a process that does not respond for five seconds, as on a machine with other load."""
+_API_ONLY = {
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT__SERVER_WEBSERVER_ONLY": "1",
+    # `migrate` has done both: processes that start at the same time would get in each other's way.
+    "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+}
+_MLFLOW_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+class MigrationError(ServiceConfigurationError):
+    """A database could not be migrated."""
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A process to start.
+
+    Attributes:
+        name: its name in messages.
+        command: its command line.
+        environment: variables to set in its environment.
+        health: URL of its health check; None if it has none.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    health: str | None = None
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports of both servers."""
+
+    prefect: int
+    mlflow: int
+
+
+def embedded_processes(store: Store, access: Access, ports: Ports, folder: Path) -> tuple[ServerProcess, ...]:
+    """Return the servers on the embedded store; `folder` is for files of settings."""
+    assert store.address.database is not None
+    local = addresses(access.local, ports)
+    users = f"sqlite:///{store.address.database.with_name('mlflow-users.db')}"
+    environment = _MLFLOW_ENVIRONMENT | access.mlflow_environment(ports.mlflow, users, folder)
+    return (
+        ServerProcess(
+            "Prefect's server",
+            [*_PREFECT, "server", "start", "--host", access.host, "--port", str(ports.prefect)],
+            _prefect_environment(access, ports),
+            f"{local.api}/health",
+        ),
+        ServerProcess(
+            "MLflow's server",
+            [*store.server_command(access.host, ports.mlflow), *_mlflow_options(access)],
+            environment,
+            f"{local.mlflow}/health",
+        ),
+    )
+
+
+def cluster_processes(backends: Backends, access: Access, ports: Ports, folder: Path) -> tuple[ServerProcess, ...]:
+    """Return the servers on the backends of a cluster; `folder` is for files of settings.
+
+    Prefect's background services are a process of their own, so that they exist once, however many processes answer
+    requests.
+    """
+    local = addresses(access.local, ports)
+    prefect = backends.prefect_environment | _prefect_environment(access, ports)
+    users = backends.database.uri(_PSYCOPG2, USERS_SCHEMA)
+    mlflow = server_command(
+        access.host, ports.mlflow, _PROCESSES, backends.database.uri(_PSYCOPG2, MLFLOW_SCHEMA), backends.artifacts
+    )
+    environment = {
+        **backends.database.environment,
+        **_MLFLOW_ENVIRONMENT,
+        **access.mlflow_environment(ports.mlflow, users, folder),
+    }
+    return (
+        ServerProcess(
+            "Prefect's server", _prefect_api(access.host, ports.prefect), prefect | _API_ONLY, f"{local.api}/health"
+        ),
+        ServerProcess(
+            "MLflow's server",
+            [*mlflow, "--uvicorn-opts", shlex.join(_PATIENT), *_mlflow_options(access)],
+            environment,
+            f"{local.mlflow}/health",
+        ),
+        ServerProcess("Prefect's services", [*_PREFECT, "server", "services", "start"], prefect),
+    )
+
+
+def migrate(backends: Backends) -> None:
+    """Create or migrate the tables of both servers.
+
+    Raises:
+        ServiceConfigurationError: that failed, for instance because a newer version has migrated them.
+    """
+    backends.database.create_schemas()
+    prefect = [sys.executable, "-m", "tasks.services.prefect_migrations"]
+    mlflow = migration_command(backends.database.uri(_PSYCOPG2, MLFLOW_SCHEMA))
+    _run("Prefect", prefect, backends.prefect_environment)
+    _run("MLflow", mlflow, backends.database.environment)
+
+
+def addresses(host: str, ports: Ports) -> ServerAddresses:
+    """Return the URLs of both servers at a host."""
+    return ServerAddresses(prefect=f"http://{host}:{ports.prefect}", mlflow=f"http://{host}:{ports.mlflow}")
+
+
+def _prefect_api(host: str, port: int) -> list[str]:
+    """Return the command line that `prefect server start --no-services --workers N` runs, with more patience."""
+    factory = ["--factory", "prefect.server.api.server:create_app", "--log-level", "error"]
+    listening = ["--host", host, "--port", str(port), "--workers", str(_PROCESSES)]
+    return [sys.executable, "-m", "uvicorn", *factory, *listening, *_PATIENT]
+
+
+def _prefect_environment(access: Access, ports: Ports) -> dict[str, str]:
+    return {
+        # The UI sends its requests to this URL; by default it is that of port 4200, whatever the server's port.
+        "PREFECT_SERVER_UI_API_URL": os.environ.get("PREFECT_SERVER_UI_API_URL") or addresses(access.name, ports).api,
+        # The newer UI calls an analytics service even with analytics disabled.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # How long Prefect waits for late events before it acts on missing heartbeats.
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT15S",
+    }
+
+
+def _mlflow_options(access: Access) -> Sequence[str]:
+    return ("--app-name", "basic-auth") if access.mlflow_has_password else ()
+
+
+def _run(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    with child_process(f"the migration of {name}'s database", command, environment) as child:
+        child.process.wait()
+        errors = child.last_error()
+    if child.process.returncode:
+        raise MigrationError(f"could not migrate {name}'s database: {one_line(ValueError(errors))}")
