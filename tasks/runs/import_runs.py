@@ -37,7 +37,9 @@ class LoadedImport:
     model: ExternalModel | None = None
 
 
-def load_import(path: Path, game: GameSettings, approach: str, seed: int, *, trust: bool) -> LoadedImport:
+def load_import(
+    path: Path, game: GameSettings, approach: str, seed: int, *, trust: bool, frame_skip: int | None = None
+) -> LoadedImport:
     """Read a run of another library, without storing anything.
 
     Args:
@@ -46,12 +48,13 @@ def load_import(path: Path, game: GameSettings, approach: str, seed: int, *, tru
         approach: its name in comparisons.
         seed: its training seed.
         trust: allow code in a zip to run.
+        frame_skip: frames per step of the agent; None: as the files say, otherwise that of the game.
 
     Raises:
         ExternalRunError: it cannot be imported.
     """
     if path.suffix != ".zip":
-        log = read_external_log(path, game)
+        log = read_external_log(path, game, frame_skip)
         return LoadedImport(log.run(game, approach, seed), log)
     require_regular_file(path)
     if not trust:
@@ -59,6 +62,8 @@ def load_import(path: Path, game: GameSettings, approach: str, seed: int, *, tru
             f"{path} is a zip of Stable-Baselines3, and reading one can run code that it contains: "
             "pass --trust if you trust its origin"
         )
+    if frame_skip is not None:
+        game = game.model_copy(update={"frame_skip": frame_skip})
     model = read_sb3_zip(path, game, approach, seed)
     run = model.log.run(game, approach, seed).model_copy(update={"steps": model.steps})
     return LoadedImport(run, model.log, model)

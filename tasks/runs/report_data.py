@@ -42,7 +42,12 @@ def read_run(store: Store, run_id: str, selection: RunSelection) -> RunView:
 
 def _imported(view: RunView, run: StoredRun, external: ExternalRun) -> RunView:
     """Add what an import knows; its evaluations count unless the run was evaluated here."""
-    update: dict[str, object] = {"origin": external.origin, "steps": external.steps, "cost": Cost()}
+    update: dict[str, object] = {
+        "origin": external.origin,
+        "notes": external.notes,
+        "steps": external.steps,
+        "cost": Cost(),
+    }
     if not view.checkpoints:
         rows = tuple(_external_row(run, external, one) for one in external.evaluations)
         update |= {"checkpoints": rows, "returns_from": external.returns_from, "evaluated_here": False}

@@ -20,7 +20,11 @@ def import_runs(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json
     with validating():
         game = resolve(settings.env_id)
         loaded = [
-            load_import(path, game, settings.approach, settings.seed + number, trust=settings.trust)
+            load_import(
+                *(path, game, settings.approach, settings.seed + number),
+                trust=settings.trust,
+                frame_skip=settings.frame_skip,
+            )
             for number, path in enumerate(settings.paths)
         ]
     with open_terminal(as_json) as terminal:
@@ -30,8 +34,19 @@ def import_runs(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json
             run_id = store_import(store, one, name, settings.experiment)
             reason = one.model.reason if one.model else ""
             playable = one.model is not None and not reason
-            runs.append({"run_id": run_id, "run_name": name, "playable": playable, "reason": reason or None})
+            runs.append(
+                {
+                    "run_id": run_id,
+                    "run_name": name,
+                    "steps": one.run.steps,
+                    "frame_skip": one.run.game.frame_skip,
+                    "playable": playable,
+                    "reason": reason or None,
+                    "notes": one.run.notes,
+                }
+            )
             lines.append(f"imported {name} ({run_id}): {one.run.origin}")
+            lines += [f"note: {note}" for note in one.run.notes]
             if reason:
                 lines.append(f"its policy cannot be played, only its settings and results are kept: {reason}")
             elif playable:

@@ -11,26 +11,24 @@ import numpy.typing as npt
 
 from tasks.arcade.external_runs.runs import (
     ExternalEvaluation,
-    ExternalLog,
     ExternalRunError,
+    RawLog,
     Source,
     printable_path,
     require_finite,
 )
-from tasks.arcade.settings.game import GameSettings
 
 _ARRAYS = ("timesteps", "results", "ep_lengths")
 _MAX_BYTES = 200_000_000
 
 
-def read_evaluations(files: list[Path], game: GameSettings) -> ExternalLog:
+def read_evaluations(files: list[Path]) -> RawLog:
     """Read all evaluations of a run.
 
     Raises:
         ExternalRunError: the file is not an `evaluations.npz`, is damaged, or contains pickled objects or a return
             that is not finite.
     """
-    _ = game
     if len(files) > 1:
         raise ExternalRunError(
             f"{files[0].parent} contains several evaluations. Name one of them: {', '.join(map(str, files[:3]))}"
@@ -59,7 +57,7 @@ def read_evaluations(files: list[Path], game: GameSettings) -> ExternalLog:
         kind="rl-baselines3-zoo evaluations",
         taken=f"{len(evaluations)} evaluations of {results.shape[1]} episodes",
     )
-    return ExternalLog((source,), evaluations=tuple(evaluations))
+    return RawLog((source,), evaluations=tuple(evaluations))
 
 
 def _arrays(file: Path) -> list[npt.NDArray[np.float64]]:

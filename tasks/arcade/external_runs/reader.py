@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.arcade.external_runs.evaluations_npz import read_evaluations
+from tasks.arcade.external_runs.merged_log import merge
 from tasks.arcade.external_runs.monitor_csv import read_monitors
-from tasks.arcade.external_runs.runs import ExternalLog, ExternalRunError
+from tasks.arcade.external_runs.runs import ExternalLog, ExternalRunError, RawLog
 from tasks.arcade.external_runs.tensorboard_log import read_event_files
+from tasks.arcade.external_runs.zoo_config import read_zoo_config
 from tasks.arcade.settings.game import GameSettings
 
 _MAX_BYTES = 500_000_000
@@ -21,7 +23,7 @@ _FORMAT_NAMES = "TensorBoard log, monitor.csv or evaluations.npz"
 @dataclass(frozen=True)
 class _Format:
     matches: Callable[[str], bool]
-    read: Callable[[list[Path], GameSettings], ExternalLog]
+    read: Callable[[list[Path]], RawLog]
 
 
 _FORMATS: Mapping[str, _Format] = {
@@ -30,50 +32,51 @@ _FORMATS: Mapping[str, _Format] = {
     "events": _Format(lambda name: "tfevents" in name, read_event_files),
 }
 """In order of precedence: the first format that has a metric provides it."""
+_CONFIG = _Format(lambda name: name in ("args.yml", "config.yml"), read_zoo_config)
 
 
-def read_external_log(path: Path, game: GameSettings) -> ExternalLog:
+def read_external_log(path: Path, game: GameSettings, frame_skip: int | None = None) -> ExternalLog:
     """Read one log file, or all log files of a folder, of a single run.
 
     Args:
         path: a TensorBoard log, a `monitor.csv`, an `evaluations.npz`, or a folder that contains some of them.
         game: the game that was played.
+        frame_skip: frames per step of the agent; None: as the files say, otherwise that of the game.
 
     Raises:
-        ExternalRunError: the files cannot be read, are damaged, or contain no returns or more than one run.
+        ExternalRunError: the files cannot be read, are damaged, are of another game, or contain no returns or more
+            than one run; or the frame skip does not fit to the environment.
     """
-    logs = [_FORMATS[name].read(files, game) for name, files in _find_files(path).items()]
-    curves = {name: curve for log in reversed(logs) for name, curve in log.curves.items()}
-    merged = ExternalLog(
-        tuple(source for log in logs for source in log.sources),
-        curves,
-        next((log.evaluations for log in logs if log.evaluations), ()),
-        next((log.last_episodes for log in logs if log.last_episodes), None),
-    )
-    if not merged.evaluations and "rollout/ep_rew_mean" not in curves:
+    found, config = _find_files(path)
+    logs = {name: _FORMATS[name].read(files) for name, files in found.items()}
+    log = merge(logs, _CONFIG.read(config) if config else None, game, frame_skip)
+    if not log.evaluations and "rollout/ep_rew_mean" not in log.curves:
         raise ExternalRunError(f"{path}: it contains no returns")
-    return merged
+    return log
 
 
-def _find_files(path: Path) -> dict[str, list[Path]]:
-    """Return the log files by format; all files of a format are in one folder."""
+def _find_files(path: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the log files by format, all files of a format in one folder, and rl-baselines3-zoo's settings files."""
     mode = _mode(path)
     if not stat.S_ISDIR(mode):
         name = next((name for name, known in _FORMATS.items() if known.matches(path.name)), None)
+        if name is None and path.suffix == ".csv":
+            name = "monitor"
         if name is None:
             raise ExternalRunError(f"{path} is not a {_FORMAT_NAMES}, nor a folder of them")
-        return {name: [require_regular_file(path)]}
-    found: dict[str, list[Path]] = {name: [] for name in _FORMATS}
+        return {name: [require_regular_file(path)]}, []
+    found: dict[str, list[Path]] = {name: [] for name in (*_FORMATS, "config")}
     for file in _walk(path):
-        for name, known in _FORMATS.items():
+        for name, known in {**_FORMATS, "config": _CONFIG}.items():
             if known.matches(file.name):
                 found[name].append(require_regular_file(file))
+    config = found.pop("config")
     if not any(found.values()):
         raise ExternalRunError(f"{path} contains no {_FORMAT_NAMES}")
-    for files in found.values():
+    for files in (*found.values(), [file for file in config if file.name == "args.yml"]):
         if len(folders := sorted({str(file.parent) for file in files})) > 1:
             raise ExternalRunError(f"{path} contains several runs. Name one of them: {', '.join(folders[:3])}")
-    return {name: sorted(files) for name, files in found.items() if files}
+    return {name: sorted(files) for name, files in found.items() if files}, sorted(config)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from tasks.arcade.errors import RamreelError
@@ -68,6 +67,9 @@ class ExternalRun(Settings):
     returns_from: Literal["evaluation", "training episodes"] = Field(
         default="evaluation", description="Episodes that `evaluations` consists of"
     )
+    notes: tuple[str, ...] = Field(
+        default=(), description="Assumptions of the import, and contradictions between its sources"
+    )
 
     @property
     def origin(self) -> str:
@@ -75,20 +77,85 @@ class ExternalRun(Settings):
 
 
 @dataclass(frozen=True)
+class Declared:
+    """Facts about a training run that a file states.
+
+    Attributes:
+        source: name of the file.
+        env_id: id of the environment that counts steps and episodes; None if unknown.
+        frame_skip: frames per step of that environment, where it is not that of its id.
+        wrapper_skip: steps of that environment per step of the agent, by a wrapper; None if unknown.
+        steps: steps that the training run was to take; None if unknown.
+        seed: training seed; None if unknown or random.
+        n_envs: parallel environments; None if unknown.
+    """
+
+    source: str
+    env_id: str | None = None
+    frame_skip: int | None = None
+    wrapper_skip: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+    n_envs: int | None = None
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Training episodes in the order of training.
+
+    Attributes:
+        returns: return of each episode.
+        lengths: length of each episode, as the environment counts it; empty if unknown.
+        steps: step of the agent at the end of each episode; empty if unknown.
+        n_files: files that they were read from.
+    """
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+    n_files: int = 1
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """Contents of the log files of one format, in the units of the files.
+
+    Attributes:
+        sources: the files.
+        curves: metrics under Stable-Baselines3's names; lengths of episodes as the environment counts them.
+        evaluations: evaluations in ascending order of steps; lengths as the environment counts them.
+        episodes: training episodes, if single episodes are known.
+        declared: facts that the files state.
+    """
+
+    sources: tuple[Source, ...]
+    curves: Mapping[str, MetricCurve] = field(default_factory=dict)
+    evaluations: tuple[ExternalEvaluation, ...] = ()
+    episodes: Episodes | None = None
+    declared: tuple[Declared, ...] = ()
+
+
+@dataclass(frozen=True)
 class ExternalLog:
-    """Contents of a log file, or of a folder of log files.
+    """Contents of a log file, or of a folder of log files; every length is in steps of the agent.
 
     Attributes:
         sources: the files.
         curves: metrics under Stable-Baselines3's names.
         evaluations: evaluations in ascending order of steps.
         last_episodes: last training episodes, if single episodes are known.
+        frame_skip: frames per step of the agent, where the files or the user say so; None: that of the game.
+        seed: training seed, where the files say so.
+        notes: assumptions, and contradictions between the files.
     """
 
     sources: tuple[Source, ...]
     curves: Mapping[str, MetricCurve] = field(default_factory=dict)
     evaluations: tuple[ExternalEvaluation, ...] = ()
     last_episodes: ExternalEvaluation | None = None
+    frame_skip: int | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -98,51 +165,19 @@ class ExternalLog:
     def run(self, game: GameSettings, approach: str, seed: int) -> ExternalRun:
         """Return the run's metadata; the last training episodes stand in for missing evaluations."""
         evaluations = self.evaluations or ((self.last_episodes,) if self.last_episodes else ())
+        other_seed = (
+            [f"its training seed was {self.seed}, imported is seed {seed}"] if self.seed not in (None, seed) else []
+        )
         return ExternalRun(
-            game=game,
+            game=game if self.frame_skip is None else game.model_copy(update={"frame_skip": self.frame_skip}),
             approach=approach,
             seed=seed,
             steps=self.steps,
             sources=self.sources,
             evaluations=evaluations,
             returns_from="evaluation" if self.evaluations or not evaluations else "training episodes",
+            notes=(*self.notes, *other_seed),
         )
-
-
-def log_from_episodes(
-    sources: tuple[Source, ...], steps: Sequence[int], returns: Sequence[float], lengths: Sequence[int]
-) -> ExternalLog:
-    """Build a log from single training episodes.
-
-    Args:
-        sources: files of the episodes.
-        steps: training step at the end of each episode, ascending.
-        returns: return of each episode.
-        lengths: steps of each episode; empty if unknown.
-    """
-    curves = {"rollout/ep_rew_mean": downsample_curve(steps, _running_mean(returns))}
-    if lengths:
-        curves["rollout/ep_len_mean"] = downsample_curve(steps, _running_mean(lengths))
-    last = ExternalEvaluation(
-        step=steps[-1], returns=tuple(returns[-WINDOW:]), lengths=tuple(lengths[-WINDOW:]) if lengths else ()
-    )
-    return ExternalLog(sources, curves, last_episodes=last)
-
-
-def _running_mean(values: Sequence[float]) -> list[float]:
-    sums = np.concatenate([[0.0], np.cumsum(np.asarray(values, np.float64))])
-    counts = np.minimum(np.arange(1, len(values) + 1), WINDOW)
-    means = (sums[1:] - sums[np.arange(1, len(values) + 1) - counts]) / counts
-    return [float(mean) for mean in means]
-
-
-def downsample_curve(steps: Sequence[int], values: Sequence[float]) -> MetricCurve:
-    """Return at most `MAX_POINTS` evenly spread points including the last; the last value at a step counts."""
-    points = sorted(dict(zip(steps, values, strict=True)).items())
-    if len(points) > MAX_POINTS:
-        indices = np.unique(np.linspace(0, len(points) - 1, MAX_POINTS).round().astype(int))
-        points = [points[index] for index in indices]
-    return tuple((int(step), float(value)) for step, value in points)
 
 
 def require_finite(value: float, where: str) -> float:

@@ -54,6 +54,13 @@ class ImportSettings(Settings):
         "each path becomes a run",
     )
     env_id: EnvId
+    frame_skip: int | None = Field(
+        default=None,
+        ge=1,
+        le=60,
+        description="Frames per step of the agent, including those that a wrapper skipped (default: as the files say, "
+        "otherwise that of the environment)",
+    )
     approach: ApproachId = Field(default="imported", max_length=100, description="Name of the approach in comparisons")
     seed: Seed = Field(default=0, description="Seed of the first run; the seeds of further runs count up from it")
     trust: bool = Field(default=False, description="Allow code in a zip file to run")

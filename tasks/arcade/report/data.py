@@ -110,6 +110,9 @@ class RunView(Settings):
     versions: dict[str, str] = Field(default={}, description="Library versions")
     commit: str | None = None
     origin: str = Field(default="", description="Source files of an imported run")
+    notes: tuple[str, ...] = Field(
+        default=(), description="Assumptions of an import, and contradictions between its sources"
+    )
     evaluated_here: bool = Field(
         default=True, description="Whether ramreel evaluated it; False if the evaluations were imported with the run"
     )

@@ -193,6 +193,7 @@ def _about_evaluations(comparison: Comparison) -> list[str]:
         f"{run.run_name} ({run.origin})" for run in comparison.runs if run.origin and not run.evaluated_here
     ]:
         sentences.append(f"Imported with their evaluations: {'; '.join(imported)}.")
+    sentences += [f"Note on {run.run_name}: {note}." for run in comparison.runs for note in run.notes]
     if training := [run.run_name for run in comparison.runs if run.returns_from != "evaluation" and run.checkpoints]:
         sentences.append(
             f"No evaluation on separate seeds; the last training episodes are used instead: {', '.join(training)}."

@@ -84,6 +84,25 @@ def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest
     assert stored.step == 1
 
 
+def test_contradictions_are_printed_stored_and_reported(
+    store: Store, tmp_path: Path, evaluations: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"1.0,40,{number}\n" for number in range(2))
+    (evaluations / "monitor.csv").write_text('#{"t_start": 1.0, "env_id": "PongNoFrameskip-v4"}\nr,l,t\n' + rows)
+    asked = ["import", str(evaluations), "--env", "PongNoFrameskip-v4", "--json"]
+    assert run(asked) == 0
+    (imported,) = said(capfd)["runs"]
+    note = "the files are of frame skip 4, PongNoFrameskip-v4 has 1: 4 is assumed"
+    assert (imported["frame_skip"], imported["notes"]) == (4, [note])
+    kept = store.run(imported["run_id"])
+    assert kept.external is not None
+    assert (kept.external.game.frame_skip, kept.external.notes) == (4, (note,))
+    assert store.history(kept.run_id, "rollout/ep_len_mean") == [(10, 10.0), (20, 10.0)]
+    assert run(["compare", kept.run_id, "--json"]) == 0
+    markdown = store.fetch_artifact(str(said(capfd)["run_id"]), "reports/report.md", tmp_path).read_text()
+    assert f"{note}." in markdown
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -93,6 +112,8 @@ def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest
         (["{}", "--env", "ALE/Pong-v5", "--approach", "My PPO"], "approach"),
         (["{}", "--env", "ALE/Pong-v5", "--seed", "-1"], "seed"),
         (["{}"], "--env"),
+        (["{}", "--env", "ALE/Pong-v5", "--frame-skip", "6"], "a step of ALE/Pong-v5 is 4 frames"),
+        (["{}", "--env", "ALE/Pong-v5", "--frame-skip", "0"], "--frame-skip"),
     ],
 )
 def test_rejected_import_writes_nothing(
