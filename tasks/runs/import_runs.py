@@ -12,7 +12,6 @@ from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.external_runs import (
     ExternalLog,
     ExternalRun,
-    ExternalRunError,
     read_external_log,
     require_regular_file,
 )
@@ -47,7 +46,7 @@ def load_import(
         game: the game it was trained on.
         approach: its name in comparisons.
         seed: its training seed.
-        trust: allow code in a zip to run.
+        trust: unpickle what cannot be read from a zip otherwise; this can run code that it contains.
         frame_skip: frames per step of the agent; None: as the files say, otherwise that of the game.
 
     Raises:
@@ -57,14 +56,9 @@ def load_import(
         log = read_external_log(path, game, frame_skip)
         return LoadedImport(log.run(game, approach, seed), log)
     require_regular_file(path)
-    if not trust:
-        raise ExternalRunError(
-            f"{path} is a zip of Stable-Baselines3, and reading one can run code that it contains: "
-            "pass --trust if you trust its origin"
-        )
     if frame_skip is not None:
         game = game.model_copy(update={"frame_skip": frame_skip})
-    model = read_sb3_zip(path, game, approach, seed)
+    model = read_sb3_zip(path, game, approach, seed, trust=trust)
     run = model.log.run(game, approach, seed).model_copy(update={"steps": model.steps})
     return LoadedImport(run, model.log, model)
 

@@ -63,7 +63,9 @@ class ImportSettings(Settings):
     )
     approach: ApproachId = Field(default="imported", max_length=100, description="Name of the approach in comparisons")
     seed: Seed = Field(default=0, description="Seed of the first run; the seeds of further runs count up from it")
-    trust: bool = Field(default=False, description="Allow code in a zip file to run")
+    trust: bool = Field(
+        default=False, description="Unpickle the schedules in a zip file, which can run code that it contains"
+    )
     name: Name | None = Field(default=None, description="Run name in MLflow (default: approach and seed)")
     experiment: Experiment = None
 

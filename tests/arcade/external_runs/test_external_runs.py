@@ -142,7 +142,7 @@ def test_monitor_frames_are_converted_to_steps(tmp_path: Path) -> None:
 
 
 def test_sb3_zip_becomes_an_equivalent_checkpoint(sb3: Path) -> None:
-    found = read_sb3_zip(sb3 / "ppo.zip", BREAKOUT, "sb3", 1)
+    found = read_sb3_zip(sb3 / "ppo.zip", BREAKOUT, "sb3", 1, trust=True)
     assert (found.reason, found.steps) == ("", 512)
     assert found.checkpoint is not None
     algorithm = found.checkpoint.settings.approach.algorithm
@@ -167,20 +167,23 @@ def test_unsupported_zip_gives_a_reason(tmp_path: Path) -> None:
     DQN("MlpPolicy", env, buffer_size=10, device="cpu").save(tmp_path / "dqn.zip")
     A2C("MlpPolicy", env, policy_kwargs={"net_arch": {"pi": [16], "vf": []}}, device="cpu").save(tmp_path / "a2c.zip")
     A2C("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu").save(tmp_path / "cart.zip")
-    refused = read_sb3_zip(tmp_path / "dqn.zip", BREAKOUT, "dqn", 0)
+    refused = read_sb3_zip(tmp_path / "dqn.zip", BREAKOUT, "dqn", 0, trust=False)
     assert refused.checkpoint is None
     assert refused.reason == "its policy is a DQNPolicy: only MlpPolicy of PPO or A2C is supported"
     assert refused.parameters["gamma"] == "0.99"
-    assert "not the 128 bytes of RAM" in read_sb3_zip(tmp_path / "cart.zip", BREAKOUT, "a2c", 0).reason
-    assert "4 actions, ALE/Pong-v5 has 6" in read_sb3_zip(tmp_path / "a2c.zip", resolve("ALE/Pong-v5"), "a2c", 0).reason
-    small = read_sb3_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0).checkpoint
+    assert "not the 128 bytes of RAM" in read_sb3_zip(tmp_path / "cart.zip", BREAKOUT, "a2c", 0, trust=False).reason
+    assert (
+        "4 actions, ALE/Pong-v5 has 6"
+        in read_sb3_zip(tmp_path / "a2c.zip", resolve("ALE/Pong-v5"), "a2c", 0, trust=False).reason
+    )
+    small = read_sb3_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0, trust=False).checkpoint
     assert small is not None
     algorithm = small.settings.approach.algorithm
     assert isinstance(algorithm, A2cSettings)
     assert algorithm.network == NetworkSettings(pi=(16,), vf=())
     (tmp_path / "torn.zip").write_bytes((tmp_path / "a2c.zip").read_bytes()[:5000])
     with pytest.raises(ExternalRunError, match=r"torn\.zip is not a Stable-Baselines3 zip: "):
-        read_sb3_zip(tmp_path / "torn.zip", BREAKOUT, "a2c", 0)
+        read_sb3_zip(tmp_path / "torn.zip", BREAKOUT, "a2c", 0, trust=False)
 
 
 class Halved(BaseFeaturesExtractor):
@@ -196,7 +199,7 @@ class Halved(BaseFeaturesExtractor):
 def test_custom_features_extractor_is_not_supported(tmp_path: Path) -> None:
     env = gymnasium.make("ALE/Breakout-v5", **RAM)
     A2C("MlpPolicy", env, policy_kwargs={"features_extractor_class": Halved}, device="cpu").save(tmp_path / "a2c.zip")
-    found = read_sb3_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0)
+    found = read_sb3_zip(tmp_path / "a2c.zip", BREAKOUT, "a2c", 0, trust=False)
     assert found.checkpoint is None
     assert found.reason == "its policy has the features extractor Halved: only MlpPolicy on plain RAM is supported"
 
@@ -206,10 +209,11 @@ def test_unsupported_settings_of_a_zip_are_reported_or_dropped(tmp_path: Path) -
     made = {"activation_fn": partial(torch.nn.LeakyReLU)}
     A2C("MlpPolicy", env, policy_kwargs=made, device="cpu").save(tmp_path / "made.zip")
     assert (
-        "its settings are not supported: activation" in read_sb3_zip(tmp_path / "made.zip", BREAKOUT, "a2c", 0).reason
+        "its settings are not supported: activation"
+        in read_sb3_zip(tmp_path / "made.zip", BREAKOUT, "a2c", 0, trust=False).reason
     )
     A2C("MlpPolicy", env, learning_rate=lambda progress: 1e-3 / progress, device="cpu").save(tmp_path / "rate.zip")
-    found = read_sb3_zip(tmp_path / "rate.zip", BREAKOUT, "a2c", 0)
+    found = read_sb3_zip(tmp_path / "rate.zip", BREAKOUT, "a2c", 0, trust=False)
     assert found.checkpoint is not None
     assert "learning_rate" not in found.parameters
 
