@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.train import train_run
-from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import SweepSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.tuning.search_space import searched_parameters
@@ -24,6 +24,7 @@ def sweep(settings: SweepSettings) -> SweepResult:
 
     Raises:
         UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
+        RomError: the ROM of the game cannot be read.
         SweepError: the approach has no hyperparameters, a sweep of this name exists with other settings, or another
             process repeats a trial whose heartbeats stopped.
         StudyDatabaseError: the database of the sweep's study cannot be used.
@@ -31,7 +32,7 @@ def sweep(settings: SweepSettings) -> SweepResult:
         WorkerError: a worker process died, does not respond, or raised.
     """
     refuse_crash_loop()
-    resolve(settings.env_id)
+    rom_path(resolve(settings.env_id).rom)
     searched_parameters(settings)
     with open_study(study_uri(open_store()), settings) as study:
         with study.lock():

@@ -41,6 +41,7 @@ def train(settings: TrainSettings) -> TrainedRun:
     Raises:
         UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
         UnknownApproachError: the approach is unknown.
+        RomError: the ROM of the game cannot be read.
         StoreError: the store is unavailable.
         WorkerError: a worker process died, does not respond, or raised.
         DivergedError: the loss or the policy became non-finite.

@@ -16,7 +16,7 @@ from tasks.arcade.atlas.page import render_html, render_markdown
 from tasks.arcade.atlas.perturb import PerturbationResult, PerturbationSettings
 from tasks.arcade.atlas.perturb_checkpoint import perturb_checkpoint, silence_stderr
 from tasks.arcade.atlas.poster import write_poster
-from tasks.arcade.emulator.environment_ids import resolve
+from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
@@ -50,11 +50,18 @@ class AtlasResult(Settings):
 
 @task(task_run_name="start atlas of {settings.env_id}")
 def start_atlas_run(settings: AtlasSettings) -> str:
-    """Start the atlas's own MLflow run and return its run id."""
+    """Start the atlas's own MLflow run and return its run id.
+
+    Raises:
+        UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
+        RomError: the ROM of the game cannot be read.
+    """
+    game = resolve(settings.env_id)
+    rom_path(game.rom)
     return start_atlas(
         open_store(),
         settings,
-        resolve(settings.env_id),
+        game,
         name=settings.name or f"atlas of {settings.env_id}",
         **provenance.origin(),
     )

@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from tasks.arcade.atlas.atlas import Atlas
-from tasks.arcade.emulator.environment_ids import rom_digest
+from tasks.arcade.emulator.environment_ids import rom_digest, rom_path
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
@@ -51,8 +51,12 @@ def checkpoints_to_record(
 
     Raises:
         StoreError: the run has no checkpoint, or not the requested one.
+        RomError: the ROM of its game cannot be read.
     """
-    return _unrecorded(open_store(), run_id, steps, again, last)
+    store = open_store()
+    if run := store.run(run_id).settings:
+        rom_path(run.game.rom)
+    return _unrecorded(store, run_id, steps, again, last)
 
 
 def _unrecorded(

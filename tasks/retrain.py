@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from tasks.arcade.emulator.environment_ids import rom_path
 from tasks.arcade.inputs.forms import RetrainSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
@@ -59,6 +60,7 @@ def plan_retraining(settings: RetrainSettings) -> RetrainPlan:
 
     Raises:
         StoreError: the game has no champion.
+        RomError: the ROM of the game cannot be read.
     """
     store = open_store()
     champion = ChampionRegistry(store.address).champion(settings.env_id)
@@ -102,6 +104,7 @@ def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, ea
 def _plan(store: Store, settings: RetrainSettings, champion: Champion, n_earlier: int) -> RetrainPlan:
     run = store.run(champion.run_id)
     assert run.settings is not None
+    rom_path(run.settings.game.rom)
     steps = settings.steps or run.settings.steps
     start_from = None if settings.cause == "game" else _resumable_checkpoint(store, run.settings, champion)
     seed = (run.settings.seed + n_earlier + 1) % 2**31

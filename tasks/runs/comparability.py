@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from tasks.arcade.emulator.environment_ids import rom_path
 from tasks.arcade.scores.published import REFERENCES
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
@@ -52,6 +53,7 @@ def select_runs(
     Raises:
         StoreError: a reference matches no run or several; a run has no game; the game has no champion, or it was not
             evaluated; the games or their settings differ; or no human score is published for a game.
+        RomError: the ROM of a game cannot be read, which names the actions and plays the episodes.
     """
     run_ids = _resolve_all(store, references)
     if list(against) == [CHAMPION]:
@@ -112,6 +114,8 @@ def game_of(run: StoredRun) -> GameSettings:
 def _check_comparable(store: Store, selection: RunSelection) -> None:
     runs = [store.run(run_id) for run_id in selection.all_runs]
     games = [game_of(run) for run in runs]
+    for game in games:
+        rom_path(game.rom)
     if selection.normalized:
         for game in games:
             reference = REFERENCES.get(game.rom)

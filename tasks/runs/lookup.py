@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.emulator.environment_ids import rom_path
 from tasks.arcade.inputs.fields import is_run_id
 from tasks.arcade.settings.base import parse_json
 from tasks.arcade.settings.evaluation import EvaluationSettings
@@ -54,10 +55,12 @@ def require_resumable(store: Store, run_id: str) -> StoredRun:
 
     Raises:
         StoreError: the run is not a training run, or another process is training it.
+        RomError: the ROM of its game cannot be read.
     """
     run = store.run(run_id)
     if run.settings is None or run.external is not None:
         raise StoreError(f"run {run.name} ({run_id[:8]}) is not a training run: only training runs can be resumed")
+    rom_path(run.settings.game.rom)
     store.lease(run_id).raise_if_held()
     return run
 

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 from helpers.checkpoints import random_checkpoint
+from helpers.episodes import random_play
 from helpers.invalid_input import arguments, many_examples
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from flows.cli.app import run
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.emulator.environment_ids import environment_ids
+from tasks.arcade.emulator.emulator import action_names
+from tasks.arcade.emulator.environment_ids import environment_ids, rom_digest
 from tasks.arcade.inputs.fields import is_printable
 from tasks.arcade.settings.approaches import APPROACHES
 from tasks.arcade.settings.run import RunSettings
@@ -26,7 +28,7 @@ from tasks.store import Store, open_store
 from tests.conftest import forget_settings
 
 Refused = Callable[[list[str]], str]
-RUN = "the only one"
+RUN, TRACE = "the only one", "a trace"
 
 
 @pytest.fixture
@@ -214,3 +216,28 @@ def test_unknown_command_is_rejected(typed: list[str], refused: Refused) -> None
 )
 def test_comparison_of_too_many_runs_is_rejected(typed: list[str], refused: Refused) -> None:
     assert re.search(r": 24[12] runs are too many for one comparison: at most 240$", refused(typed))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *(["train", "ALE/Pong-v5"], ["train", "--resume", RUN], ["pipeline", "ALE/Pong-v5"], ["sweep", "ALE/Pong-v5"]),
+        *(["record", RUN], ["compare", RUN], ["watch", RUN], ["verify", RUN], ["verify", TRACE]),
+        *(["render", TRACE], ["atlas", "ALE/Pong-v5"], ["guard", "ALE/Pong-v5"], ["guard"], ["games"], ["up"]),
+        *(["benchmark"], ["benchmark", "video"], ["benchmark", "learning"]),
+    ],
+    ids=" ".join,
+)
+def test_roms_folder_that_is_gone_is_named(
+    typed: list[str],
+    refused: Refused,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace = tmp_path_factory.mktemp("trace") / "pong.json"
+    trace.write_text(random_play("ALE/Pong-v5", 5).model_dump_json())
+    rom_digest.cache_clear()
+    action_names.cache_clear()
+    monkeypatch.setenv("ALE_ROMS_DIR", str(trace.with_name("gone")))
+    typed = [str(trace) if word == TRACE else word for word in typed]
+    assert "ALE_ROMS_DIR" in refused([*typed, *([] if typed == ["up"] else ["--json"])])

@@ -18,10 +18,11 @@ from tasks.arcade.inputs.forms import AtlasSettings
 def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Map each byte of a game's RAM to its effect on the screen, and log a picture, table and JSON to an MLflow run."""
     settings = validated(AtlasSettings, given)
-    from tasks.arcade.emulator.environment_ids import resolve
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
 
     with validating():
         rom = resolve(settings.env_id).rom
+        rom_path(rom)
     store = open_checked_store(tracking_uri)
     if settings.run is not None:
         with validating():

@@ -23,7 +23,7 @@ def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> N
     """Measure training speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
     settings = validated(TrainingBenchmarkSettings, given)
     from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings, measure_training
-    from tasks.arcade.emulator.environment_ids import resolve
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
     from tasks.arcade.rollouts.worker_pool import cores
     from tasks.arcade.settings.approaches import approach
 
@@ -35,6 +35,7 @@ def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> N
             rounds=settings.rounds,
             steps=settings.steps,
         )
+        rom_path(resolved.game.rom)
     with open_terminal(as_json, quiet) as terminal:
         speed = measure_training(resolved, terminal.log)
         terminal.table(
@@ -66,10 +67,11 @@ def benchmark_video(given: Given, *, as_json: Json = False, quiet: Quiet = False
 
     settings = validated(VideoBenchmarkSettings, given)
     from tasks.arcade.benchmarks.video_speed import NoMoviepyError, VideoSpeedSettings, measure_video
-    from tasks.arcade.emulator.environment_ids import resolve
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
 
     with validating():
         resolved = VideoSpeedSettings(game=resolve(settings.env_id), frames=settings.frames, rounds=settings.rounds)
+        rom_path(resolved.game.rom)
     with open_terminal(as_json, quiet) as terminal, tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         try:
             speed = measure_video(resolved, Path(folder), terminal.log)

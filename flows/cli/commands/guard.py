@@ -19,11 +19,12 @@ DROPPED = 3
 def guard(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Check whether the champions still perform as well as when they were crowned, and report those that do not."""
     settings = validated(GuardSettings, given)
-    from tasks.arcade.emulator.environment_ids import resolve
+    from tasks.arcade.emulator.environment_ids import check_roms_folder, resolve, rom_path
 
     with validating():
+        check_roms_folder()
         if settings.env_id is not None:
-            resolve(settings.env_id)
+            rom_path(resolve(settings.env_id).rom)
     store = open_checked_store(tracking_uri)
     configure_prefect()
     from tasks.champion import require_champion

@@ -20,15 +20,19 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
     """Evaluate a run's checkpoints, and record the episode with the median return as a video with its trace."""
     settings = validated(RecordSettings, given)
     from tasks.arcade.drawing.ffmpeg import find_ffmpeg
+    from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.runs.lookup import evaluation_of
 
     store = open_checked_store(tracking_uri)
     with validating():
         run_id = store.resolve_run(settings.run)
         typed = settings.evaluation.model_dump(exclude_unset=True) if settings.evaluation else {}
-        evaluation = evaluation_of(store.run(run_id)).model_copy(update=typed)
+        run = store.run(run_id)
+        evaluation = evaluation_of(run).model_copy(update=typed)
         settings = settings.model_copy(update={"run": run_id, "evaluation": evaluation})
         store.checkpoints_at(run_id, settings.steps)
+        if run.settings:
+            rom_path(run.settings.game.rom)
         find_ffmpeg()
     configure_prefect()
     with flow_session("flows.record", as_json, quiet) as terminal:

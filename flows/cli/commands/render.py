@@ -14,11 +14,13 @@ def render(given: Given, *, as_json: Json = False) -> None:
     """Render a trace to a video of the game with its sound; this needs neither the policy nor the store."""
     settings = validated(RenderSettings, given)
     from tasks.arcade.drawing.ffmpeg import find_ffmpeg
+    from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.arcade.episodes.trace import TraceError, read_trace
     from tasks.arcade.video.render import render_video
 
     with validating():
         trace = read_trace(settings.trace)
+        rom_path(trace.game.rom)
         find_ffmpeg()
     path = settings.to or Path(settings.trace.name.removesuffix(".json").removesuffix(".trace") + ".mp4")
     if settings.to is None and path.exists():

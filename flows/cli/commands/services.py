@@ -50,9 +50,11 @@ def _embedded_store(ports: Ports) -> Store:
     """Return the store on this machine, if no other `ramreel up` serves it."""
     store = open_checked_store(None)
     configure_prefect(serves=True)
+    from tasks.arcade.emulator.environment_ids import check_roms_folder
     from tasks.execution.endpoints import running_servers
 
     with validating():
+        check_roms_folder()
         store.server_command("127.0.0.1", ports.mlflow)
     if servers := running_servers(store.address):
         raise InvalidInputError(

@@ -11,14 +11,14 @@ from tasks.arcade.inputs.forms import SweepSettings
 def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Search for an approach's hyperparameters with Optuna; a sweep that was interrupted resumes."""
     settings = validated(SweepSettings, given)
-    from tasks.arcade.emulator.environment_ids import resolve
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
     from tasks.arcade.tuning import search_space, storage, study
     from tasks.store import BEST_SETTINGS, study_uri
 
     store = open_checked_store(tracking_uri)
     with validating():
         search_space.searched_parameters(settings)
-        resolve(settings.env_id)
+        rom_path(resolve(settings.env_id).rom)
         if storage.exists(uri := study_uri(store)):
             with study.open_study(uri, settings):
                 pass

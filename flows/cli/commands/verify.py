@@ -13,6 +13,7 @@ from tasks.arcade.inputs.commands import VerifySettings
 def verify(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Verify videos: replay their traces, and compare RAM, rewards and every frame with the recording."""
     target = validated(VerifySettings, given).target
+    from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.runs.verify import verify_file, verify_run
 
     with validating():
@@ -21,6 +22,8 @@ def verify(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
         else:
             store = open_checked_store(tracking_uri)
             run_id = store.resolve_run(target)
+            if run := store.run(run_id).settings:
+                rom_path(run.game.rom)
     with open_terminal(as_json, quiet) as terminal:
         if not is_file:
             proofs = verify_run(store, run_id)

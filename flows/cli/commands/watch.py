@@ -11,6 +11,7 @@ from tasks.arcade.inputs.commands import WatchSettings
 def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
     """Watch a checkpoint play live in a window: one emulator gives the policy its RAM and the window its frames."""
     settings = validated(WatchSettings, given)
+    from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.arcade.episodes.live_view import NoDisplayError
     from tasks.arcade.episodes.live_view import watch as play
     from tasks.runs.lookup import find_checkpoint, load_checkpoint
@@ -19,6 +20,7 @@ def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
     with validating():
         stored = find_checkpoint(store, settings.run, settings.checkpoint)
         checkpoint = load_checkpoint(store, stored)
+        rom_path(checkpoint.settings.game.rom)
     with open_terminal(as_json) as terminal:
         try:
             episode_return = play(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -19,8 +20,19 @@ _OLD_ID = re.compile(r"^(?P<game>\w+?)(?P<ram>-ram)?(?P<kind>Deterministic|NoFra
 _OLD_V5 = re.compile(r"^ALE/(?P<game>\w+)-ram-v5$")
 
 
+ROMS_ENVIRONMENT = "ALE_ROMS_DIR"
+"""Environment variable of ale-py with the folder of the ROMs, where it is not that of the installed ale-py."""
+
+# ale-py prints a line on standard output, where scripts expect JSON, for every emulator while the variable is set.
+vars(roms)["print"] = lambda *_: None
+
+
 class UnknownEnvironmentError(RamreelError, ValueError):
     """The environment id, ROM, mode or difficulty does not exist in the installed ale-py."""
+
+
+class RomError(RamreelError):
+    """The file of a known ROM cannot be read: the machine's fault, not that of a checkpoint, a trace or a run."""
 
 
 def ale_version() -> str:
@@ -112,7 +124,8 @@ def rom_digest(rom: str) -> str:
     """Return the SHA-256 of the ROM's bytes in hex.
 
     Raises:
-        UnknownEnvironmentError: ale-py has no such ROM.
+        UnknownEnvironmentError: ale-py knows no such ROM.
+        RomError: its file cannot be read.
     """
     return hashlib.sha256(rom_path(rom).read_bytes()).hexdigest()
 
@@ -126,12 +139,47 @@ def rom_set_digest() -> str:
 
 
 def rom_path(rom: str) -> Path:
-    """Return the path of a ROM within the installed ale-py.
+    """Return the path of a ROM in `ALE_ROMS_DIR`, otherwise within the installed ale-py, and check its contents.
 
     Raises:
-        UnknownEnvironmentError: ale-py has no such ROM.
+        UnknownEnvironmentError: ale-py knows no such ROM.
+        RomError: the file is missing, unreadable, or not the ROM that ale-py expects.
     """
-    path = roms.get_rom_path(rom) if rom in roms.get_all_rom_ids() else None
-    if path is None:
+    if rom not in roms.get_all_rom_ids():
         raise UnknownEnvironmentError(f"ale-py {ale_version()} has no ROM {rom!r}")
+    try:
+        path = roms.get_rom_path(rom)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        if folder := os.environ.get(ROMS_ENVIRONMENT):
+            raise RomError(_unusable_folder(folder, f"{rom}.bin cannot be read: {reason}", f"{rom}.bin")) from None
+        raise RomError(f"ale-py {ale_version()} has no file {rom}.bin ({reason}): install ale-py again") from None
+    assert path is not None
     return path
+
+
+def has_rom(rom: str) -> bool:
+    """Return whether the file of a ROM can be read."""
+    try:
+        rom_path(rom)
+    except RomError:
+        return False
+    return True
+
+
+def check_roms_folder() -> None:
+    """Check that `ALE_ROMS_DIR` is a folder, if it is set; a game without its ROM in it is found by `rom_path`.
+
+    Raises:
+        RomError: it is not.
+    """
+    folder = os.environ.get(ROMS_ENVIRONMENT)
+    if folder and not Path(folder).is_dir():
+        raise RomError(_unusable_folder(folder, "it is not a folder", "the ROMs"))
+
+
+def _unusable_folder(folder: str, problem: str, missing: str) -> str:
+    return (
+        f"{ROMS_ENVIRONMENT} is {folder!r}, but {problem}. Unset it to use the ROMs of ale-py, or set it to a folder "
+        f"with {missing}"
+    )
