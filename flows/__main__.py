@@ -11,6 +11,9 @@ def main() -> None:
     """Run the `ramreel` command line, and exit with its code."""
     raise_thresholds()
     from flows.cli.app import run
+    from flows.runtime.proxies import exempt_loopback
+
+    exempt_loopback()
 
     sys.exit(run(sys.argv[1:]))
 

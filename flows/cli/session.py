@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from flows.cli.options import Given, option_name
 from flows.cli.terminal import Terminal
 from flows.runtime.gc_tuning import freeze_imports
+from flows.runtime.proxies import check_proxies
 from tasks.arcade.settings.base import Settings
 
 if TYPE_CHECKING:
@@ -105,8 +106,10 @@ def configure_prefect(*, serves: bool = False) -> None:
         serves: the command starts a server, whether or not another one is configured.
 
     Raises:
-        InvalidInputError: the database cannot be created or used.
+        InvalidInputError: the database cannot be created or used, or the address of a proxy is invalid.
     """
+    with validating():
+        check_proxies()
     from tasks.execution.endpoints import prefect_database
     from tasks.store import find_home
 
