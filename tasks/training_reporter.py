@@ -47,8 +47,10 @@ _P = ParamSpec("_P")
 @task(task_run_name="save checkpoint at step {step}")
 def save_checkpoint(run_id: str, step: int, directory: str, training: str | None, digest: str) -> str:
     """Store a checkpoint from local disk and return the id of its logged model."""
-    training_state = Path(training) if training else None
-    return store_in_use().save_checkpoint(run_id, step, Path(directory), digest, training=training_state)
+    playing, training_state = Path(directory), Path(training) if training else None
+    return store_in_use().save_checkpoint(
+        run_id, step, playing, digest, description=files.read_description(playing), training=training_state
+    )
 
 
 def _timed(

@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     raise_thresholds()
     # Raised by MLflow with SQLAlchemy 2.1; harmless.
     config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
+    # Raised by MLflow about its own code when `mlflow.pyfunc` is imported; the message starts with a color.
+    config.addinivalue_line("filterwarnings", "ignore:.*Any type hint is inferred as AnyType:UserWarning")
     # Raised by Apprise on Python 3.11 and 3.12.
     config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
 

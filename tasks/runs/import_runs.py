@@ -90,8 +90,10 @@ def store_import(store: Store, loaded: LoadedImport, name: str, experiment: str 
                 writer.log({"eval/mean_reward": mean, "eval/iqm_reward": iqm}, evaluation.step)
         if checkpoint:
             with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
-                digest = files.write_checkpoint(checkpoint, Path(folder) / "playing")
-                store.save_checkpoint(run_id, checkpoint.step, Path(folder) / "playing", digest)
+                playing = Path(folder) / "playing"
+                digest = files.write_checkpoint(checkpoint, playing)
+                description = files.read_description(playing)
+                store.save_checkpoint(run_id, checkpoint.step, playing, digest, description=description)
     except BaseException as error:
         # A store that cannot take the reason must not hide it.
         with suppress(StoreError):

@@ -106,8 +106,7 @@ class ChampionRegistry:
         for champion in self._versions(env_id, checkpoint.run_id):
             if champion.checkpoint == checkpoint:
                 return champion
-        if not self._registered_models(env_id):
-            self._client.create_registered_model(_model_name(env_id), tags={_ENV_ID: env_id})
+        self._require_registered_model(env_id)
         version = self._client.create_model_version(
             _model_name(env_id),
             source=self._source(checkpoint),
@@ -189,6 +188,15 @@ class ChampionRegistry:
         """Return the registered model of a game, if there is one."""
         return list(self._client.search_registered_models(f"name = '{_model_name(env_id)}'"))
 
+    def _require_registered_model(self, env_id: str) -> None:
+        """Create the registered model of a game, or describe one that has no description."""
+        name, description = _model_name(env_id), _model_description(env_id)
+        models = self._registered_models(env_id)
+        if not models:
+            self._client.create_registered_model(name, tags={_ENV_ID: env_id}, description=description)
+        elif not models[0].description:
+            self._client.update_registered_model(name, description)
+
     def _versions(self, env_id: str, run_id: str) -> list[Champion]:
         """Return the registered checkpoints of a run."""
         query = f"name = '{_model_name(env_id)}' AND run_id = '{run_id}'"
@@ -207,6 +215,16 @@ class ChampionRegistry:
 def _model_name(env_id: str) -> str:
     # MLflow's names may contain neither slash nor colon.
     return env_id.replace("/", "-").replace(":", "-")
+
+
+def _model_description(env_id: str) -> str:
+    name = _model_name(env_id)
+    return (
+        f"Policies of {env_id}. The version with the alias `{ALIAS}` plays best; each version's signature and the "
+        "description of its logged model say what it observes and returns.\n\n"
+        f'```python\nmodel = mlflow.pyfunc.load_model("models:/{name}@{ALIAS}")\n'
+        "model.predict(model.input_example)\n```"
+    )
 
 
 def _is_checkpoint(version: ModelVersion) -> bool:

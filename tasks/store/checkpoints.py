@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.arcade.checkpoints.checkpoint import CheckpointDescription
 from tasks.arcade.settings.base import SCHEMA
 from tasks.store import queries
 from tasks.store.artifact_paths import step_name, training_state_path
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, raises_store_error
 from tasks.store.missing_artifacts import local_path, missing
-from tasks.store.values import StoredCheckpoint
+from tasks.store.mlflow_model import describe_model, write_model_files
+from tasks.store.values import DESCRIPTION_TAG, StoredCheckpoint
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -32,6 +35,7 @@ class CheckpointStore(ArtifactStore):
         directory: Path,
         digest: str,
         *,
+        description: CheckpointDescription | None = None,
         params: Mapping[str, str] | None = None,
         training: Path | None = None,
     ) -> str:
@@ -42,6 +46,8 @@ class CheckpointStore(ArtifactStore):
             step: environment steps trained.
             directory: folder with the files that playing needs; uploaded as it is.
             digest: SHA-256 of its manifest, in hex.
+            description: description of the checkpoint, by which MLflow's own client loads and serves its policy; None
+                for other files.
             params: parameters of the logged model.
             training: folder with the files that resuming needs; saved as the run's `checkpoints/step-000250000/`.
 
@@ -53,16 +59,24 @@ class CheckpointStore(ArtifactStore):
         for folder in (directory, training):
             _refuse_empty(folder)
         client = self._client
-        model_id = client.create_logged_model(
+        tags = {"ramreel.step": str(step), "ramreel.digest": digest, "ramreel.schema": str(SCHEMA)}
+        if description:
+            tags[DESCRIPTION_TAG] = describe_model(description)
+        model = client.create_logged_model(
             experiment_id=client.get_run(run_id).info.experiment_id,
             name=step_name(step),
             source_run_id=run_id,
-            tags={"ramreel.step": str(step), "ramreel.digest": digest, "ramreel.schema": str(SCHEMA)},
+            tags=tags,
             params=dict(params or {}),
             model_type="ramreel-checkpoint",
-        ).model_id
+        )
+        model_id = str(model.model_id)
         try:
             client.log_model_artifacts(model_id, str(directory))
+            if description:
+                with tempfile.TemporaryDirectory(prefix="ramreel-") as model_files:
+                    write_model_files(description, model, Path(model_files))
+                    client.log_model_artifacts(model_id, model_files)
             if training is not None:
                 client.log_artifacts(run_id, str(training), training_state_path(step))
             client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])

@@ -14,15 +14,13 @@ from tasks.store.create_run import create_run, log_params, origin_tags
 from tasks.store.errors import one_line, raises_store_error
 from tasks.store.metric_writer import MetricWriter, now_ms, to_metrics
 from tasks.store.missing_artifacts import SETTINGS_DIGEST
-from tasks.store.values import RunStatus, flatten
+from tasks.store.values import DESCRIPTION_TAG, RunStatus, flatten
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 SETTINGS_FILE = "settings.json"
 """Artifact path of a run's settings."""
-_DESCRIPTION = "mlflow.note.content"
-"""Tag of a run's description in MLflow's UI."""
 _REASON = "ramreel.reason"
 """Tag of the reason why a run ended, or of a later failure, such as of a video of it."""
 _OWN_REASON = "ramreel.reason.own"
@@ -146,11 +144,11 @@ class RunWriter(ArtifactStore):
         tags = self._client.get_run(run_id).data.tags
         self._client.set_tag(run_id, _REASON, reason)
         if describe and not _is_described_by_user(tags):
-            self._client.set_tag(run_id, _DESCRIPTION, reason)
+            self._client.set_tag(run_id, DESCRIPTION_TAG, reason)
 
     def _delete_reason(self, run_id: str) -> None:
         tags = self._client.get_run(run_id).data.tags
-        ours = {_REASON, _OWN_REASON} if _is_described_by_user(tags) else {_REASON, _OWN_REASON, _DESCRIPTION}
+        ours = {_REASON, _OWN_REASON} if _is_described_by_user(tags) else {_REASON, _OWN_REASON, DESCRIPTION_TAG}
         for key in ours & tags.keys():
             self._client.delete_tag(run_id, key)
 
@@ -202,4 +200,4 @@ def settings_digest(settings: RunSettings) -> str:
 
 
 def _is_described_by_user(tags: Mapping[str, str]) -> bool:
-    return tags.get(_DESCRIPTION, "") not in ("", tags.get(_REASON))
+    return tags.get(DESCRIPTION_TAG, "") not in ("", tags.get(_REASON))

@@ -12,6 +12,8 @@ from tasks.arcade.external_runs import ExternalRun
 from tasks.arcade.settings.run import RunSettings
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+DESCRIPTION_TAG = "mlflow.note.content"
+"""Tag of a description in MLflow's UI, in Markdown."""
 
 
 class StoredRun(BaseModel):

@@ -30,6 +30,7 @@ def test_one_checkpoint_at_the_last_step(approach: str, store: Store) -> None:
     checkpoint = load_checkpoint(store, stored)
     assert (checkpoint.settings, checkpoint.step, checkpoint.weights) == (run.settings, STEPS, {})
     assert checkpoint.statistics.count == 0
+    assert "MLmodel" in {file.path for file in store._client.list_logged_model_artifacts(stored.model_id)}
 
 
 def test_resuming_a_finished_run_changes_nothing(store: Store, capfd: pytest.CaptureFixture[str]) -> None:

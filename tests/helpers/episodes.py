@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint, write_checkpoint
+from tasks.arcade.checkpoints.served_policy import Batch
 from tasks.arcade.emulator.emulator import Emulator, Ram, action_names
 from tasks.arcade.emulator.environment_ids import resolve
-from tasks.arcade.episodes.playing import play
+from tasks.arcade.emulator.frame_stack import ObservationBuilder
+from tasks.arcade.episodes.playing import emulator_for_trace, play, replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.policies.agent import ActionSelector
 from tasks.arcade.policies.algorithms import policy_weight_shapes
@@ -17,6 +19,7 @@ from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.panel import Caption
+from tasks.arcade.video.policy_view import PolicyReadout, PolicyView
 
 STEPS = 24
 CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
@@ -69,3 +72,24 @@ def random_play(env_id: str, steps: int | None, *, seed: int = 7, **changes: int
     game = resolve(env_id).model_copy(update=changes)
     player = UniformPlayer(len(action_names(game)))
     return play(player, game, seed, action_seed=seed + 1, deterministic=False, max_steps=steps, checkpoint_step=250_000)
+
+
+def observed(checkpoint: Checkpoint, trace: Trace) -> Batch:
+    """Return the observations that a trace's actions were decided on, as one batch."""
+    agent, emulator = checkpoint.agent(), emulator_for_trace(trace)
+    observe, rows = ObservationBuilder(agent, emulator), []
+    for step in replay(trace, emulator=emulator):
+        if step.number == trace.length:
+            break
+        now, before = observe(step.ram, episode_start=step.number == 0)
+        rows.append(now.copy() if agent.uses_pixels else np.array([before, now]))
+    return np.array(rows)
+
+
+def readouts(checkpoint: Checkpoint, trace: Trace) -> list[PolicyReadout]:
+    """Return what the video of a trace shows of the policy at each step."""
+    view, batch = PolicyView(checkpoint), observed(checkpoint, trace)
+    return [
+        view(row, row, action) if view.agent.uses_pixels else view(row[1], row[0], action)
+        for row, action in zip(batch, trace.actions, strict=True)
+    ]

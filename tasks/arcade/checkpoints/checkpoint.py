@@ -28,7 +28,8 @@ from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.base import Settings, parse_json
 from tasks.arcade.settings.run import RunSettings
 
-_FILES = ("checkpoint.json", "policy.safetensors", "features.safetensors")
+_DESCRIPTION = "checkpoint.json"
+_FILES = (_DESCRIPTION, "policy.safetensors", "features.safetensors")
 
 
 class CheckpointError(RamreelError, ValueError):
@@ -65,7 +66,9 @@ def unlearned_checkpoint(settings: RunSettings) -> Checkpoint:
     return Checkpoint(settings, settings.steps, action_names(settings.game), {}, Statistics.empty())
 
 
-class _Description(Settings):
+class CheckpointDescription(Settings):
+    """Contents of `checkpoint.json`."""
+
     step: int = Field(ge=0)
     action_names: tuple[str, ...] = Field(min_length=1, max_length=18)
     rom_sha256: str
@@ -81,14 +84,14 @@ def write_checkpoint(checkpoint: Checkpoint, directory: Path) -> str:
     Raises:
         OSError: The checkpoint cannot be written; no partial folder remains.
     """
-    description = _Description(
+    description = CheckpointDescription(
         step=checkpoint.step,
         action_names=checkpoint.action_names,
         rom_sha256=rom_digest(checkpoint.settings.game.rom),
         settings=checkpoint.settings,
     )
     contents = {
-        "checkpoint.json": description.model_dump_json(indent=2).encode(),
+        _DESCRIPTION: description.model_dump_json(indent=2).encode(),
         "policy.safetensors": pack(checkpoint.weights),
         "features.safetensors": pack(checkpoint.statistics.arrays()),
     }
@@ -114,10 +117,7 @@ def read_checkpoint(directory: Path, digest: str | None = None, *, name: str | N
 
 def _read(directory: Path, digest: str | None) -> Checkpoint:
     contents = read_folder(directory, _FILES, digest)
-    try:
-        description = parse_json(_Description, contents["checkpoint.json"])
-    except ValueError as error:
-        raise DamagedFolderError(f"checkpoint.json is invalid: {error}") from None
+    description = _parse_description(contents[_DESCRIPTION])
     try:
         weights = unpack(contents, "policy.safetensors")
         statistics = Statistics.from_arrays(unpack(contents, "features.safetensors"))
@@ -130,7 +130,19 @@ def _read(directory: Path, digest: str | None) -> Checkpoint:
     return Checkpoint(description.settings, description.step, description.action_names, weights, statistics)
 
 
-def _check(description: _Description, weights: Weights) -> None:
+def read_description(directory: Path) -> CheckpointDescription:
+    """Return the description of a checkpoint that this process has written; its files are not verified."""
+    return _parse_description((directory / _DESCRIPTION).read_bytes())
+
+
+def _parse_description(raw: bytes) -> CheckpointDescription:
+    try:
+        return parse_json(CheckpointDescription, raw)
+    except ValueError as error:
+        raise DamagedFolderError(f"{_DESCRIPTION} is invalid: {error}") from None
+
+
+def _check(description: CheckpointDescription, weights: Weights) -> None:
     check_policy_weights(description.settings.approach, len(description.action_names), weights)
     installed = rom_digest(description.settings.game.rom)
     if description.rom_sha256 != installed:

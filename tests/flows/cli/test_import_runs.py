@@ -81,6 +81,7 @@ def test_policy_of_a_zip_is_playable(store: Store, tmp_path: Path, capfd: pytest
     assert kept.params["approach.algorithm.n_steps"] == "5"
     assert kept.tags["ramreel.imported_from"].startswith("Stable-Baselines3 zip ")
     assert stored.step == 1
+    assert "MLmodel" in {file.path for file in store._client.list_logged_model_artifacts(stored.model_id)}
 
 
 def test_zip_of_stable_baselines3_1_is_evaluated(
