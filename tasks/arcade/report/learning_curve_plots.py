@@ -76,15 +76,17 @@ class ApproachCurves:
 
 @dataclass(frozen=True, slots=True)
 class PublishedCurve:
-    """A published learning curve, drawn as a dotted gray line with markers.
+    """A published learning curve, drawn as a gray line with markers.
 
     Attributes:
+        dash: plotly's.
         steps: shape (points,).
         values: shape (points,).
         hovers: text for each point.
     """
 
     name: str
+    dash: str
     steps: FloatArray
     values: FloatArray
     hovers: tuple[str, ...]
@@ -200,7 +202,7 @@ def _iqm_traces(one: ApproachCurves, grid: FloatArray) -> list[PlotlyTrace]:
 
 
 def _published_trace(curve: PublishedCurve) -> PlotlyTrace:
-    style = LineStyle(curve.name, "", REFERENCE_COLOR, "dot", "circle-open")
+    style = LineStyle(curve.name, "", REFERENCE_COLOR, curve.dash, "circle-open")
     return line_trace(
         style,
         curve.steps,

@@ -33,10 +33,11 @@ def published_curves(comparison: Comparison) -> tuple[PublishedCurve, ...]:
     median = np.array([point.median for point in points])
     return (
         PublishedCurve(
-            "best published", steps, best, tuple(_hover(point, point.best, point.agent) for point in points)
+            "best published", "dash", steps, best, tuple(_hover(point, point.best, point.agent) for point in points)
         ),
         PublishedCurve(
             "median published",
+            "dot",
             steps,
             median,
             tuple(_hover(point, point.median, f"median of {point.n_agents}") for point in points),

@@ -79,6 +79,7 @@ def test_published_curves_are_those_of_equal_frames_and_protocol(run: Run, compa
     assert (best["name"], best["x"], best["y"][-1]) == ("best published", [500_000, 2_000_000], 18.28)
     assert best["text"][-1] == "18.3 after 8,000,000 frames: IQN, Impala CNN (Dopamine)"
     assert (median["name"], median["x"], median["y"][-1] < 18.28) == ("median published", [500_000, 2_000_000], True)
+    assert best["line"]["dash"] != median["line"]["dash"]
     assert "Gray: the best and the median of sixteen published agents" in Page(page).text
     for other in ({"frame_skip": "2 to 4"}, {"repeat_action_probability": 0.0}, {"steps": 400_000}):
         different = report.render_report_html(compared(run("ppo", 0, 17, **equal | other)))
