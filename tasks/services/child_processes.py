@@ -127,6 +127,19 @@ def ended_with_parent(target: int, stop_seconds: int) -> Iterator[None]:
         watcher.communicate()
 
 
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Handle SIGTERM within the block as Ctrl-C: systemd, Docker and Kubernetes stop a service by it.
+
+    By default it would end this process at once, and in a container with it everything that it has started.
+    """
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def stop(children: Sequence[ChildProcess], stop_seconds: int) -> None:
     """Terminate child processes at the same time; kill those that run after `stop_seconds` or a second Ctrl-C."""
     deadline = time.monotonic() + stop_seconds

@@ -29,6 +29,7 @@ def up(given: Given) -> None:
     """Run unattended until Ctrl-C: the servers and UIs of Prefect and MLflow, and workers for the deployments."""
     settings = validated(UpSettings, given)
     from tasks.services.backends import find_backends
+    from tasks.services.child_processes import sigterm_as_ctrl_c
     from tasks.services.network_access import Access
     from tasks.services.server_processes import Ports
     from tasks.services.servers import serve, serve_cluster
@@ -38,7 +39,7 @@ def up(given: Given) -> None:
         backends = find_backends(settings.model_dump(include={"database", "redis", "artifacts"}))
         access.check(insecure=settings.insecure)
     _use_own_password()
-    with starting():
+    with starting(), sigterm_as_ctrl_c():
         if backends:
             configure_prefect(serves=True)
             serve_cluster(backends, ports, access, _print)
@@ -96,11 +97,13 @@ def worker(given: Given) -> None:
     with validating():
         api = os.environ["PREFECT_API_URL"] = prefect_api(server)
     configure_prefect()
+    from tasks.services.child_processes import sigterm_as_ctrl_c
     from tasks.services.joining import find_setup, join
 
     with validating():
         setup = find_setup(api, settings.pool, settings.limit)
-    join(setup, _print)
+    with sigterm_as_ctrl_c():
+        join(setup, _print)
 
 
 def deploy(*, as_json: Json = False) -> None:
