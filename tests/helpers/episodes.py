@@ -22,6 +22,8 @@ from tasks.arcade.video.panel import Caption
 from tasks.arcade.video.policy_view import PolicyReadout, PolicyView
 
 STEPS = 24
+ENDING = 120
+"""Frames of a panel video's ending: two seconds."""
 CAPTION = Caption("ALE/Breakout-v5  ·  ppo-tuned", "median of 10 episodes")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal
 
@@ -94,8 +94,10 @@ def blend(
 
 CELL_SIZE = 22
 _BORDER = 2
-_LEVELS = 5
-"""Brightness levels of a glow or a border: with more levels, cells are redrawn for changes too small to see."""
+_GLOW_LEVELS, _BORDER_LEVELS = 2, 3
+"""Brightness levels: with more of them, cells are redrawn for changes too small to see."""
+_HYSTERESIS = 0.6
+"""Change of a border, in levels, below which it keeps its brightness."""
 
 
 @cache
@@ -103,7 +105,7 @@ def _hex_bytes() -> Floats:
     """Return every byte as two hexadecimal digits, centered in a cell: coverage, float32 of shape (256, cell, cell)."""
     cells = np.zeros((256, CELL_SIZE, CELL_SIZE), np.float32)
     for value in range(256):
-        glyphs = text_coverage(f"{value:02X}", "JetBrainsMono-Medium", 11)
+        glyphs = text_coverage(f"{value:02X}", "JetBrainsMono-Medium", 14)
         height, width = glyphs.shape
         y, x = (CELL_SIZE - height) // 2, (CELL_SIZE - width + 1) // 2
         cells[value, y : y + height, x : x + width] = glyphs / 255
@@ -131,12 +133,16 @@ class RamGrid:
             glow: Recency of each byte's last change, 0 to 1.
             saliency: How much the decision depends on each byte, 0 to 1.
         """
-        cells = np.stack([ram, np.rint(glow * _LEVELS), np.rint(saliency * _LEVELS)], axis=1).astype(np.int16)
+        drawn, exact = self._drawn[:, 2], saliency * _BORDER_LEVELS
+        borders = np.where((drawn >= 0) & (np.abs(exact - drawn) < _HYSTERESIS), drawn, np.rint(exact))
+        cells = np.stack([ram, np.rint(glow * _GLOW_LEVELS), borders], axis=1).astype(np.int16)
         stale = np.flatnonzero((cells != self._drawn).any(axis=1))
         if not len(stale):
             return
         self._drawn[stale] = cells[stale]
-        value, heat, salience = (cells[stale].T / np.array([[255], [_LEVELS], [_LEVELS]])).astype(np.float32)[..., None]
+        value, heat, salience = (cells[stale].T / np.array([[255], [_GLOW_LEVELS], [_BORDER_LEVELS]])).astype(
+            np.float32
+        )[..., None]
         fill = _ycbcr(RAISED) + (_ycbcr(SLATE) - _ycbcr(RAISED)) * value
         fill += (_ycbcr(CHANGED) - fill) * heat
         border = _ycbcr(BACKGROUND) + (_ycbcr(SALIENT) - _ycbcr(BACKGROUND)) * salience
@@ -191,8 +197,8 @@ class _Bar:
     _THICKNESS = 8
 
     def __init__(self, canvas: Canvas, box: Box, name: str) -> None:
-        size = 10 if box.width < 200 else 12
-        left, right = (88, 34) if box.width < 200 else (112, 44)
+        size = 13 if box.width < 200 else 18
+        left, right = (106, 44) if box.width < 200 else (112, 58)
         middle = box.y + (box.height - self._THICKNESS) // 4 * 2
         self._canvas = canvas
         self._box = Box(box.x + left, middle, (box.width - left - right) // 2 * 2, self._THICKNESS)
@@ -213,6 +219,40 @@ class _Bar:
             self._canvas.fill(box, RAISED)
             self._canvas.fill(Box(box.x, box.y, width, box.height), SALIENT if chosen else SLATE)
         self._label.set(label)
+
+
+class ScaledChart:
+    """A line chart with its scale: the smallest and the largest value so far at its right.
+
+    Args:
+        canvas: Canvas to draw on.
+        box: Box of the chart and its scale.
+        color: Color of the line.
+        min_span: Smallest range of values that fills the height.
+        to_text: Formats a value of the scale.
+    """
+
+    _SCALE_WIDTH, _SCALE_HEIGHT = 62, 24
+
+    def __init__(
+        self, canvas: Canvas, box: Box, color: Color, min_span: float, to_text: Callable[[float], str]
+    ) -> None:
+        chart = Box(box.x, box.y, box.width - self._SCALE_WIDTH, box.height)
+        self._chart, self._to_text = LineChart(canvas, chart, color, min_span), to_text
+        x, width, height = chart.x + chart.width + 2, self._SCALE_WIDTH - 2, self._SCALE_HEIGHT
+        middle = (box.height - height) // 4 * 2
+        self._high, self._middle, self._low = (
+            Label(canvas, Box(x, box.y + y, width, height), "JetBrainsMono-Medium", 16, SOFT, "right")
+            for y in (0, middle, box.height - height)
+        )
+
+    def append(self, value: float) -> None:
+        """Extend the line to a value."""
+        self._chart.append(value)
+        low, high = map(self._to_text, self._chart.limits)
+        self._middle.set(low if low == high else "")
+        self._high.set("" if low == high else high)
+        self._low.set("" if low == high else low)
 
 
 class LineChart:
@@ -248,6 +288,11 @@ class LineChart:
         # Two columns share their chroma.
         start = 0 if jumps or rescales else (len(self._values) - 1) // 2 * 2
         self._draw(start, self._box.width if jumps else (len(self._values) + 1) // 2 * 2)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest value so far."""
+        return self._low, self._high
 
     def _draw(self, start: int, end: int) -> None:
         """Draw the columns from `start` to `end`, both even."""

@@ -33,12 +33,17 @@ class NotJsonError(RamreelError, ValueError):
 S = TypeVar("S", bound=Settings)
 
 
-def parse_json(kind: type[S], raw: bytes) -> S:
+def parse_json(kind: type[S], raw: bytes, newest: int = SCHEMA) -> S:
     """Parse the JSON of a file, of this version or of an earlier one.
+
+    Args:
+        kind: Model of the file.
+        raw: Content of the file.
+        newest: Newest schema version of such files.
 
     Raises:
         NotJsonError: If it is not valid JSON.
-        NewerSchemaError: If its `schema` is newer than `SCHEMA`.
+        NewerSchemaError: If its `schema` is newer than `newest`.
         ValueError: If validation fails; the message names the first invalid field.
     """
     try:
@@ -46,8 +51,8 @@ def parse_json(kind: type[S], raw: bytes) -> S:
     except ValueError as error:
         raise NotJsonError(f"it is not valid JSON ({error})") from None
     schema = fields.get("schema") if isinstance(fields, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise NewerSchemaError(f"schema {schema}; this version of ramreel reads up to {SCHEMA}: update ramreel")
+    if isinstance(schema, int) and schema > newest:
+        raise NewerSchemaError(f"schema {schema}; this version of ramreel reads up to {newest}: update ramreel")
     try:
         return kind.model_validate(current_names(fields))
     except ValidationError as error:

@@ -120,8 +120,8 @@ def caption_of(checkpoint: Checkpoint, trace: Trace, label: str) -> Caption:
         "truncated": f"truncated at {settings.game.max_episode_frames:,} frames",
         "limit": f"stopped after {trace.length:,} steps",
     }[trace.ended]
-    details = (label, f"return {with_minus_sign(f'{trace.episode_return:,}')}", f"seed {trace.seed}", ended)
     return Caption(
         title="  ·  ".join((settings.game.env_id, settings.approach.name, f"step {checkpoint.step:,}")),
-        details="  ·  ".join(details),
+        details="  ·  ".join((label, f"seed {trace.seed}")),
+        result="  ·  ".join((f"return {with_minus_sign(f'{trace.episode_return:,}')}", ended)),
     )

@@ -16,8 +16,9 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
+from tasks.arcade.drawing.video_format import Encoding
 from tasks.arcade.episodes.trace import Sha256, Trace, TraceError
-from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, NotJsonError, Settings, parse_json
+from tasks.arcade.settings.base import NewerSchemaError, NotJsonError, Settings, parse_json
 from tasks.arcade.video.outlines import Outlines
 
 _BOX_TYPE = UUID("5f1d7c0e-7a3b-4f0e-9a51-7261726565c1").bytes
@@ -27,13 +28,25 @@ _MAX_BYTES = 64 * 1024**2
 _MAX_SIDE = 4096
 """Limit of a video's width and height in pixels."""
 
+EMBEDDED_SCHEMA = 2
+"""Schema version of the trace box. Videos of version 1 end with the episode's last frame and are encoded as
+`Encoding` 1."""
+
+
+MAX_ENDING = 600
+"""Limit of the frames of an ending: ten seconds."""
+
 
 class EmbeddedTrace(Settings):
     """Contents of a video's trace box."""
 
-    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    schema_version: int = Field(default=EMBEDDED_SCHEMA, alias="schema", ge=1, le=EMBEDDED_SCHEMA)
     trace: Trace
-    frames: int = Field(ge=1, description="Number of frames in the video")
+    frames: int = Field(ge=1, description="Number of frames in the video, the ending's included")
+    ending: int = Field(
+        default=0, ge=0, le=MAX_ENDING, description="Frames after the episode's last one that repeat its screen"
+    )
+    encoding: Encoding = Field(default=1, description="Settings of the encoder")
     pictures: Sha256 = Field(description="Digest of the emulator's screens (GameView.digest)")
     kind: Literal["plain", "panel"] = Field(
         description="Whether the game fills the frame or the box `tasks.arcade.video.panel.GAME`"
@@ -49,7 +62,9 @@ class EmbeddedTrace(Settings):
     )
 
     @model_validator(mode="after")
-    def _check_outlines(self) -> Self:
+    def _check_ending_and_outlines(self) -> Self:
+        if self.ending >= self.frames:
+            raise ValueError("the ending is not shorter than the video")
         if self.outlines is None:
             return self
         if self.kind == "plain":
@@ -96,7 +111,7 @@ def read_embedded_trace(path: Path) -> tuple[EmbeddedTrace, bool]:
 
 def _parse(path: Path, compressed: bytes) -> EmbeddedTrace:
     try:
-        return parse_json(EmbeddedTrace, zlib.decompressobj().decompress(compressed, _MAX_BYTES))
+        return parse_json(EmbeddedTrace, zlib.decompressobj().decompress(compressed, _MAX_BYTES), EMBEDDED_SCHEMA)
     except (zlib.error, NotJsonError):
         raise TraceError(f"{path}: the embedded trace is damaged") from None
     except NewerSchemaError as error:

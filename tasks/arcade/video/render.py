@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 from pydantic import Field
 
 from tasks.arcade.drawing.canvas import Box, Canvas
 from tasks.arcade.drawing.ffmpeg import find_ffmpeg
 from tasks.arcade.drawing.game_view import GameView
 from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
-from tasks.arcade.drawing.video_format import VideoError, VideoFormat
+from tasks.arcade.drawing.video_format import ENCODING, AudioSamples, Encoding, VideoError, VideoFormat
 from tasks.arcade.emulator.emulator import SAMPLES_PER_FRAME, Emulator
 from tasks.arcade.episodes.playing import Step, emulator_for_trace, replay, trace_difference
 from tasks.arcade.episodes.trace import Trace
@@ -44,6 +46,8 @@ class FrameRenderer(Protocol):
         canvas: The canvas whose frames are encoded.
         view: Where the game's screen is drawn on it.
         sample_aspect_ratio: Displayed width of a pixel of the canvas divided by its height.
+        ending_seconds: How long the state after the last step stands at the end of the video.
+        coarse_region: x, y, width and height of what is drawn beside the game; None if nothing is.
         outlines: Outlines drawn over the game so far; None for a video without any.
     """
 
@@ -51,11 +55,13 @@ class FrameRenderer(Protocol):
     canvas: Canvas
     view: GameView
     sample_aspect_ratio: Fraction
+    ending_seconds: float
+    coarse_region: tuple[int, int, int, int] | None
 
     @property
     def outlines(self) -> Outlines | None: ...
     def update(self, step: Step, trace: Trace) -> None:
-        """Draw the state after a step, before the frames of the next one."""
+        """Draw the state after a step, before the frames of the next one or, after the last step, of the ending."""
         ...
 
     def draw(self, emulator: Emulator) -> None:
@@ -64,7 +70,7 @@ class FrameRenderer(Protocol):
 
 
 class PlainRenderer:
-    """Draws the game's screen alone.
+    """Draws the game's screen alone, from the reset to the last frame of the episode.
 
     Args:
         emulator: Emulator that replays the trace.
@@ -74,6 +80,8 @@ class PlainRenderer:
 
     kind: Literal["plain", "panel"] = "plain"
     outlines = None
+    ending_seconds: float = 0.0
+    coarse_region: tuple[int, int, int, int] | None = None
 
     def __init__(self, emulator: Emulator, scale_x: int = SCALE_X, scale_y: int = SCALE_Y) -> None:
         size = emulator.screen_size
@@ -97,8 +105,9 @@ def render_video(
     *,
     sound: bool = True,
     on_frame: Callable[[int], object] | None = None,
+    encoding: Encoding = ENCODING,
 ) -> RenderedVideo:
-    """Replay a trace and write the reset's frame and every frame after it as an MP4 (H.264 and AAC).
+    """Replay a trace and write the reset's frame, every frame after it and the ending as an MP4 (H.264 and AAC).
 
     The frame rate is the console's, not Gymnasium's `render_fps`. The trace is embedded in the file.
 
@@ -108,6 +117,7 @@ def render_video(
         make_renderer: Returns the renderer of the frames for the emulator that replays the trace.
         sound: Whether the video has sound.
         on_frame: Called after each frame with the number of frames so far.
+        encoding: Version of the encoder's settings.
 
     Raises:
         TraceError: The trace cannot be replayed with the installed ale-py.
@@ -115,12 +125,11 @@ def render_video(
     """
     emulator = emulator_for_trace(trace, sound=sound)
     renderer = make_renderer(emulator)
-    encoder = Mp4Encoder(
-        path,
-        video_format(renderer.canvas, emulator, renderer.sample_aspect_ratio, sound=sound),
-        _metadata(trace),
-        lambda file: _embed(file, trace, renderer, encoder),
-    )
+    target = video_format(renderer.canvas, emulator, renderer.sample_aspect_ratio, sound=sound)
+    target = replace(target, encoding=encoding, coarse_region=renderer.coarse_region)
+    ending = round(renderer.ending_seconds * target.frame_rate)
+    encoder = Mp4Encoder(path, target, _metadata(trace), lambda file: _embed(file, trace, renderer, encoder, ending))
+    silence = np.full(target.samples_per_frame, 128, np.uint8) if sound else None
     with encoder:
 
         def update(step: Step) -> None:
@@ -129,11 +138,16 @@ def render_video(
 
         def draw() -> None:
             renderer.draw(emulator)
-            encoder.write(renderer.canvas.frame, emulator.sound() if sound else None)
+            write(emulator.sound() if sound else None)
+
+        def write(audio: AudioSamples | None) -> None:
+            encoder.write(renderer.canvas.frame, audio)
             if on_frame:
                 on_frame(encoder.frames)
 
         replay_frames(trace, emulator, update, draw)
+        for _ in range(ending):
+            write(silence)
     encoded, frames = encoder.video_format, encoder.frames
     fps = float(encoded.frame_rate)
     return RenderedVideo(frames=frames, width=encoded.width, height=encoded.height, fps=fps, seconds=frames / fps)
@@ -172,10 +186,12 @@ def replay_frames(
             draw()
 
 
-def _embed(file: Path, trace: Trace, renderer: FrameRenderer, encoder: Mp4Encoder) -> None:
+def _embed(file: Path, trace: Trace, renderer: FrameRenderer, encoder: Mp4Encoder, ending: int) -> None:
     embedded = EmbeddedTrace(
         trace=trace,
         frames=encoder.frames,
+        ending=ending,
+        encoding=encoder.video_format.encoding,
         pictures=renderer.view.digest,
         kind=renderer.kind,
         width=encoder.video_format.width,

@@ -3,7 +3,8 @@
 In every frame, every pixel of the game must be as close to the emulator's screen as encoding leaves it. A plain video
 encoded by the same version of ffmpeg must also equal, bit-for-bit once decoded, a video rendered again: encoding is
 deterministic with one thread and a constant quantizer. Outlines that the video declares are drawn over the emulator's
-screens before the comparison. The panel beside the game is not compared.
+screens before the comparison. The frames of an ending must repeat the episode's last screen. The panel beside the game
+is not compared.
 """
 
 from __future__ import annotations
@@ -106,8 +107,10 @@ def _compare_with_emulator(path: Path, embedded: EmbeddedTrace) -> list[int]:
 
         def compare() -> None:
             # The reset's frame is the first, and belongs to step 0.
-            frame_step = step + 1 if steps else 0
             game.draw(emulator)
+            compare_canvas(step + 1 if steps else 0)
+
+        def compare_canvas(frame_step: int) -> None:
             frame = next(frames, None)
             if frame is None:
                 raise _MismatchError("the video ends early, missing the frame", len(steps), frame_step)
@@ -117,6 +120,8 @@ def _compare_with_emulator(path: Path, embedded: EmbeddedTrace) -> list[int]:
             steps.append(frame_step)
 
         replay_frames(embedded.trace, emulator, outline, compare)
+        for _ in range(embedded.ending):
+            compare_canvas(embedded.trace.length)
         if next(frames, None) is not None:
             raise _MismatchError("the video continues after the end of the episode", len(steps), embedded.trace.length)
     if len(steps) != embedded.frames or view.digest != embedded.pictures:
@@ -161,7 +166,7 @@ def _compare_with_rerendered(path: Path, embedded: EmbeddedTrace, steps: list[in
         rerendered = Path(folder) / "rerendered.mp4"
         height, width = emulator_for_trace(embedded.trace).screen_size
         renderer = partial(PlainRenderer, scale_x=embedded.width // width, scale_y=embedded.height // height)
-        render_video(embedded.trace, rerendered, renderer, sound=False)
+        render_video(embedded.trace, rerendered, renderer, sound=False, encoding=embedded.encoding)
         with Mp4Decoder(path) as decoder, Mp4Decoder(rerendered) as expected_decoder:
             for index, (frame, expected) in enumerate(zip_longest(decoder, expected_decoder)):
                 if not np.array_equal(frame, expected):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers.episodes import write_random_checkpoint
+from helpers.episodes import ENDING, write_random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
 from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
@@ -25,10 +25,10 @@ def test_the_median_episode_is_recorded_and_every_episode_counts(tmp_path: Path)
     assert trace.checkpoint == digest == evaluation.checkpoint
     assert trace.episode_return == returns[2]
     assert trace.seed == evaluation.episodes[evaluation.recorded].seed
-    assert evaluation.video_frames == trace.frames + 1
+    assert evaluation.video_frames == trace.frames + 1 + ENDING
     assert evaluation.episode_label == "median of 5 episodes (5 distinct)"
     embedded, _ = read_embedded_trace(files.mp4)
-    assert (embedded.trace, embedded.kind, embedded.frames) == (trace, "panel", trace.frames + 1)
+    assert (embedded.trace, embedded.kind, embedded.frames) == (trace, "panel", trace.frames + 1 + ENDING)
     metrics = evaluation.metrics()
     assert metrics["eval/mean_reward"] == sum(returns) / 5
     assert metrics["eval/iqm_reward"] == sum(returns[1:4]) / 3
@@ -117,9 +117,9 @@ def test_the_caption_says_that_an_episode_was_truncated(tmp_path: Path) -> None:
         tmp_path / "checkpoint", digest, EvaluationSettings(episodes=1), VideoSettings(), tmp_path
     )
     assert evaluation.episodes[0].ended == "truncated"
-    assert evaluation.video_frames == 121
+    assert evaluation.video_frames == 121 + ENDING
     trace = read_trace(VideoFiles.in_folder(tmp_path).trace)
-    assert details_of(trace, tmp_path).endswith("truncated at 120 frames")
+    assert result_of(trace, tmp_path).endswith("truncated at 120 frames")
 
 
 def test_a_caption_names_the_checkpoint_and_the_episode(tmp_path: Path) -> None:
@@ -129,14 +129,15 @@ def test_a_caption_names_the_checkpoint_and_the_episode(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(tmp_path / "checkpoint")
     caption = caption_of(checkpoint, trace.model_copy(update={"episode_return": -21, "ended": "terminated"}), "best")
     assert caption.title == "ALE/Pong-v5  ·  random  ·  step 10"
-    assert caption.details == f"best  ·  return \N{MINUS SIGN}21  ·  seed {trace.seed}  ·  game over"
-    assert details_of(trace.model_copy(update={"ended": "limit"}), tmp_path).endswith(
+    assert caption.details == f"best  ·  seed {trace.seed}", "the result is not known from the first second"
+    assert caption.result == "return \N{MINUS SIGN}21  ·  game over"
+    assert result_of(trace.model_copy(update={"ended": "limit"}), tmp_path).endswith(
         f"stopped after {trace.length} steps"
     )
 
 
-def details_of(trace: Trace, folder: Path) -> str:
-    return caption_of(read_checkpoint(folder / "checkpoint"), trace, "median").details
+def result_of(trace: Trace, folder: Path) -> str:
+    return caption_of(read_checkpoint(folder / "checkpoint"), trace, "median").result
 
 
 def test_an_evaluation_without_video_settings_reads_as_a_plain_median_video(tmp_path: Path) -> None:

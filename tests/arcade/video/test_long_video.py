@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 import pytest
-from helpers.episodes import network_checkpoint
+from helpers.episodes import ENDING, network_checkpoint
 
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
@@ -51,8 +51,8 @@ def test_memory_does_not_grow_with_a_videos_length(tmp_path: Path) -> None:
     caption = Caption("ElevatorAction", "one hour")
     panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption)
     video = render_video(trace, tmp_path / "video.mp4", panel, on_frame=measure)
-    assert video.frames == FRAMES + 1
-    assert len(own) == 100
+    assert video.frames == FRAMES + 1 + ENDING
+    assert len(own) >= 100
     for name, samples in (("ramreel", own), ("ffmpeg", encoder)):
         early, late = max(samples[:25]), max(samples[25:])
         print(f"{name}: at most {max(samples) // MIB} MiB, {(late - early) // MIB} more than at first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import zlib
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from helpers.episodes import write_random_checkpoint
+from helpers.episodes import ENDING, write_random_checkpoint
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
 from tasks.arcade.drawing.canvas import Canvas
@@ -103,9 +104,43 @@ def test_a_video_is_verified_from_its_file_alone(pong: Rendered) -> None:
     assert result.exact, "bit-for-bit"
 
 
+@pytest.mark.parametrize("kind", ["plain", "panel"])
+def test_a_video_of_the_former_schema_is_verified(
+    kind: str, pong: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the episode's last frame, and its encoder had other settings."""
+    path, renderer = tmp_path / "video.mp4", PlainRenderer
+    if kind == "panel":
+        write_random_checkpoint("ALE/Pong-v5", tmp_path / "checkpoint")
+        checkpoint = read_checkpoint(tmp_path / "checkpoint")
+        monkeypatch.setattr(PanelRenderer, "ending_seconds", 0.0)
+        renderer = partial(PanelRenderer, checkpoint=checkpoint, caption=Caption("title", "details"))  # type: ignore
+    render_video(pong[0], path, renderer, encoding=1)
+    fields = json.loads(read_embedded_trace(path)[0].model_dump_json(by_alias=True))
+    assert (fields.pop("ending"), fields.pop("encoding"), fields["schema"]) == (0, 1, 2)
+    former = with_trace_box(path, zlib.compress(json.dumps(fields | {"schema": 1}).encode()), tmp_path)
+    result = verify_frames(former)
+    assert (result.ok, result.exact, result.frames_checked) == (True, kind == "plain", 4 * STEPS + 1), result.message
+
+
+def test_both_encodings_decode_to_the_same_frames(pong: Rendered, tmp_path: Path) -> None:
+    """The newer one only codes them in fewer bytes."""
+    render_video(pong[0], tmp_path / "former.mp4", encoding=1)
+    with Mp4Decoder(pong[1]) as one, Mp4Decoder(tmp_path / "former.mp4") as other:
+        assert all(np.array_equal(*pair) for pair in zip(one, other, strict=True))
+    assert pong[1].stat().st_size < (tmp_path / "former.mp4").stat().st_size
+
+
+def test_an_ending_that_does_not_repeat_the_last_screen_is_detected(pong_panel: Rendered, tmp_path: Path) -> None:
+    result = verify_forged(pong_panel[1], tmp_path / "video.mp4", partial(painted, 4 * STEPS + 10, 60))
+    assert (result.ok, result.first_frame, result.step) == (False, 4 * STEPS + 10, STEPS)
+    short = verify_forged(pong_panel[1], tmp_path / "video.mp4", lambda frames: frames[:-1])
+    assert (short.ok, short.first_frame) == (False, 4 * STEPS + ENDING)
+
+
 def test_a_panel_video_is_verified_except_for_the_panel(pong_panel: Rendered) -> None:
     result = verify_frames(pong_panel[1])
-    assert (result.ok, result.exact, result.frames_checked) == (True, False, 4 * STEPS + 1)
+    assert (result.ok, result.exact, result.frames_checked) == (True, False, 4 * STEPS + 1 + ENDING)
 
 
 def test_rendering_again_gives_the_same_video_bit_for_bit(pong: Rendered, tmp_path: Path) -> None:
