@@ -14,7 +14,7 @@ from typing import Annotated, Literal, get_args
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from flows.cli.commands.atlas import atlas
-from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_video
+from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_pipeline, benchmark_video
 from flows.cli.commands.compare import compare
 from flows.cli.commands.export import export
 from flows.cli.commands.games import games
@@ -70,6 +70,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
 SUBCOMMANDS: Mapping[str, Mapping[str, Command]] = {
     "benchmark": {
         "video": benchmark_video,
+        "pipeline": benchmark_pipeline,
         "learning": benchmark_learning,
     },
 }

@@ -43,6 +43,7 @@ NAMES: Mapping[str, str] = {
     "ImportSettings.env_id": "--env",
     "LearningBenchmarkSettings.env_ids": "--envs",
     "RecordSettings.steps": "--checkpoint",
+    "PipelineBenchmarkSettings.env_id": "--env",
     "TrainingBenchmarkSettings.env_id": "--env",
     "VideoBenchmarkSettings.env_id": "--env",
 }

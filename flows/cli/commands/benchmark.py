@@ -1,4 +1,4 @@
-"""`ramreel benchmark`, `benchmark video` and `benchmark learning`."""
+"""`ramreel benchmark`, `benchmark video`, `benchmark pipeline` and `benchmark learning`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.cli.session import (
     validated,
     validating,
 )
-from tasks.arcade.inputs.commands import TrainingBenchmarkSettings, VideoBenchmarkSettings
+from tasks.arcade.inputs.commands import PipelineBenchmarkSettings, TrainingBenchmarkSettings, VideoBenchmarkSettings
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings
 
 
@@ -88,6 +88,46 @@ def benchmark_video(given: Given, *, as_json: Json = False, quiet: Quiet = False
             ],
             {"vs_record_video": versus, "of_ceilings": ceilings, "medians": speed.medians, "rounds": speed.rounds},
         )
+
+
+@options_of(PipelineBenchmarkSettings)
+def benchmark_pipeline(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure the speed of a pipeline: training runs side by side and one at a time, in a temporary store."""
+    import os
+    import tempfile
+
+    settings = validated(PipelineBenchmarkSettings, given)
+    from tasks.arcade.inputs.forms import TrainSettings
+    from tasks.arcade.inputs.resolve import run_settings
+
+    with validating():
+        run_settings(TrainSettings(env_id=settings.env_id, approach=settings.approach, steps=settings.steps))
+    with tempfile.TemporaryDirectory(prefix="ramreel-", ignore_cleanup_errors=True) as home:
+        for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL"):
+            os.environ.pop(name, None)
+        os.environ["RAMREEL_HOME"] = home
+        open_checked_store(None)
+        configure_prefect()
+        with flow_session("flows.pipeline", as_json, quiet) as terminal:
+            from flows.pipeline_benchmark import measure_pipeline
+
+            speed = measure_pipeline(settings, terminal.log)
+            terminal.table(
+                [
+                    f"{settings.env_id}, {settings.approach}, {settings.n_runs} runs",
+                    "steps/s (median)",
+                    "lowest",
+                    "highest",
+                ],
+                _rows(speed.medians, speed.rounds),
+                [f"{speed.at_once} at the same time: {speed.speedup:.2f} times the steps/s of one at a time"],
+                {
+                    "speedup": speed.speedup,
+                    "at_once": speed.at_once,
+                    "medians": speed.medians,
+                    "rounds": speed.rounds,
+                },
+            )
 
 
 @options_of(LearningBenchmarkSettings)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.arcade.inputs.fields import ApproachName, EnvId, Experiment, Name, RunReference, Seed, Workers
+from tasks.arcade.inputs.fields import ApproachName, EnvId, Experiment, Name, RunReference, Seed, Steps, Workers
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import ApproachId
 
@@ -137,6 +137,16 @@ class TrainingBenchmarkSettings(Settings):
     rounds: Rounds = ROUNDS
     steps: ContenderSteps = CONTENDER_STEPS
     workers: Workers = None
+
+
+class PipelineBenchmarkSettings(Settings):
+    """Benchmark the speed of a pipeline."""
+
+    env_id: EnvId = "ALE/Pong-v5"
+    approach: ApproachName = Field(default="ppo-tuned", description="Approach that every training run trains")
+    n_runs: int = Field(default=4, ge=1, le=240, description="Number of training runs per pipeline")
+    steps: Steps = Field(default=65_536, description="Environment steps per training run")
+    rounds: Rounds = 3
 
 
 class VideoBenchmarkSettings(Settings):

@@ -32,6 +32,7 @@ MODELS: dict[str, type[Settings]] = {
     "games": commands.GamesSettings,
     "benchmark": commands.TrainingBenchmarkSettings,
     "benchmark video": commands.VideoBenchmarkSettings,
+    "benchmark pipeline": commands.PipelineBenchmarkSettings,
     "benchmark learning": forms.LearningBenchmarkSettings,
     "up": commands.UpSettings,
     "worker": commands.WorkerSettings,
