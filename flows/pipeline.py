@@ -21,7 +21,7 @@ from tasks.arcade.inputs.forms import (
 )
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
-from tasks.train import find_trained_run
+from tasks.train import find_trained_run, missing_run
 
 
 @flow(name="pipeline", flow_run_name="pipeline {settings.title}")
@@ -47,7 +47,8 @@ def pipeline(settings: PipelineSettings) -> ComparedRuns:
 def _train_and_record(run: TrainSettings) -> ChildRun:
     def recording() -> ChildRun:
         run_id = find_trained_run(run)
-        assert run_id is not None
+        if run_id is None:
+            raise missing_run(run)
         return ChildRun(record, RecordSettings(run=run_id, evaluation=run.evaluation), run.run_name)
 
     return ChildRun(train, run, run.run_name, recording)

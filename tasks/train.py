@@ -101,6 +101,14 @@ def find_trained_run(settings: TrainSettings) -> str | None:
     return run_id if run_id and store.run(run_id).status == "FINISHED" else None
 
 
+def missing_run(settings: TrainSettings) -> StoreError:
+    """Return the error of a run that a child flow run trained, but not into this store."""
+    return StoreError(
+        f"{settings.run_name} was trained, but not into {open_store().address.redacted_uri}: set MLFLOW_TRACKING_URI "
+        "to the same store for this process and for all workers"
+    )
+
+
 def link_run(store: Store, run_id: str, name: str) -> None:
     """Create a link artifact for the MLflow run, where a server shows it."""
     url = mlflow_url(store, run_id)

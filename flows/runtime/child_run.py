@@ -42,8 +42,14 @@ class ChildRun:
 class FailedChild:
     """A child run that did not complete, and the reason in one line."""
 
+    key: str
     title: str
     reason: str
+
+    @classmethod
+    def of(cls, child: ChildRun, reason: str) -> FailedChild:
+        """Return the failure of a child run."""
+        return cls(child.key, child.title, reason)
 
 
 class ChildRunsError(RamreelError):

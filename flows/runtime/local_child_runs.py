@@ -129,7 +129,7 @@ class _Processes:
             child, slot.child = slot.child, None
             assert child is not None
             if message.reason is not None:
-                self._failed.append(FailedChild(child.title, message.reason))
+                self._failed.append(FailedChild.of(child, message.reason))
                 log_message(f"{child.title} failed: {message.reason}")
             elif following := self._following(child):
                 self._start(slot, following)
@@ -140,7 +140,7 @@ class _Processes:
         try:
             return child.following()
         except Exception as error:
-            self._failed.append(FailedChild(child.title, one_line(error)))
+            self._failed.append(FailedChild.of(child, one_line(error)))
             return None
 
     def _restart(self, slot: _Slot) -> None:
@@ -158,7 +158,7 @@ class _Processes:
             log_message(f"{child.title}: {reason}; it is started again")
             self._waiting.appendleft(child)
         else:
-            self._failed.append(FailedChild(child.title, f"{reason}, {MAX_STARTS} times"))
+            self._failed.append(FailedChild.of(child, f"{reason}, {MAX_STARTS} times"))
 
     def _stop(self) -> None:
         """Terminate the processes, and wait until training runs have saved a last checkpoint."""

@@ -32,8 +32,11 @@ from tasks.services.orphans import AUTOMATED_TAG, mark_killed_runs_crashed
 
 POOL = "ramreel"
 TAG = AUTOMATED_TAG
-QUEUES = {"training": 1, "evaluation": 1}
-"""Work queues, and the number of flow runs that the worker of a machine for each executes at the same time."""
+QUEUES = {"training": 1, "evaluation": 1, "coordination": 10}
+"""Work queues, and the number of flow runs that the worker of a machine for each executes at the same time.
+
+Flow runs that wait for others have a queue of their own, or they would wait for a slot that they occupy.
+"""
 WORKER_LABEL = "prefect.worker.name"
 """Label of a flow run with the name of the worker that executes it."""
 _QUEUE_DESCRIPTION = "Without a concurrency limit, which would be that of all machines: each worker has its own."

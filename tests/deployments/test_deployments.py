@@ -135,7 +135,7 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
         triggers = sum(len(one.get("triggers", ())) for one in DECLARED)
         assert len(automations) == len(AUTOMATIONS) + triggers
         queues = [client.read_work_queue_by_name(name, work_pool_name=deploy.POOL) for name in deploy.QUEUES]
-        assert [queue.concurrency_limit for queue in queues] == [None, None], "each worker has its own limit"
+        assert [queue.concurrency_limit for queue in queues] == [None, None, None], "each worker has its own limit"
 
         guard = first["guard"]
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)

@@ -76,7 +76,7 @@ def test_deployments_are_registered_and_inactive(up: Unattended) -> None:
     assert {"train", "record", "compare", "pipeline", "guard"} <= found.keys()
     active = {name: [one["active"] for one in each["schedules"]] for name, each in found.items() if each["schedules"]}
     assert active == {"pipeline": [False], "guard": [False]}
-    assert eventually(lambda: up.ramreel("status")["workers"] == 2)
+    assert eventually(lambda: up.ramreel("status")["workers"] == 3)
     with started(["up"], up.home) as second:
         code, _, errors = second.wait()
     assert code == 2
