@@ -1,6 +1,8 @@
 """Leases with a heartbeat, kept as tags of runs, so that two processes never train or record one run concurrently.
 
 MLflow's status stays RUNNING long after a process was killed; a heartbeat that stops shows that its process is dead.
+Clocks of two machines differ, and a clock can be set: a heartbeat that seems old, or in the future, is observed before
+a lease is taken from its holder.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ RECORDING_TAG = "ramreel.recording"
 """Tag of the lease for recording its checkpoints."""
 BEAT_SECONDS = 10
 STALE_SECONDS = 60
+_OBSERVE_SECONDS = 2.5 * BEAT_SECONDS
 _SETTLE_SECONDS = 0.5
 _WAIT_SECONDS = 2
 
 _released_tokens: set[str] = set()
 """Tokens of this process's released leases, whether or not their tags could be deleted."""
+_stopped_heartbeats: set[tuple[object, object]] = set()
+"""Token and time of heartbeats that this process observed to be the last ones."""
 
 
 class LeaseError(StoreError):
@@ -117,14 +122,31 @@ class Lease:
     def raise_if_held(self) -> None:
         """Raise LeaseError if another process holds the lease."""
         holder = self._holder()
-        age = time.time() - float(holder.get("beat", 0))
-        if age > STALE_SECONDS or self._is_dead(holder):
+        if not holder or self._is_dead(holder):
             return
+        age = time.time() - float(holder.get("beat", 0))
+        seen = f"last heartbeat {max(age, 0):.0f} s ago"
+        if abs(age) > STALE_SECONDS:
+            if (living := self._observe(holder)) is None:
+                return
+            holder, seen = living, f"its heartbeats arrive; its clock differs by {abs(age):,.0f} s"
         verb = "recorded" if self._tag == RECORDING_TAG else "trained"
         raise LeaseError(
-            f"run {self._run_id} is being {verb} by {_describe(holder)} (last heartbeat {age:.0f} s ago): stop that "
-            "process, or wait until it ends"
+            f"run {self._run_id} is being {verb} by {_describe(holder)} ({seen}): stop that process, or wait until it "
+            "ends"
         )
+
+    def _observe(self, holder: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the holder of the lease after its next heartbeat; None if none arrives."""
+        last = holder.get("token"), holder.get("beat")
+        end = time.monotonic() + _OBSERVE_SECONDS
+        while last not in _stopped_heartbeats and time.monotonic() < end:
+            time.sleep(_WAIT_SECONDS)
+            now = self._holder()
+            if (now.get("token"), now.get("beat")) != last:
+                return now if now and not self._is_dead(now) else None
+        _stopped_heartbeats.add(last)
+        return None
 
     def raise_if_lost(self) -> None:
         """Raise LeaseError if another process took the lease because no heartbeat of this one arrived for too long."""

@@ -174,14 +174,16 @@ class RunWriter(ArtifactStore):
         """Return a point with the timestamp of the same point if it is the latest at its step.
 
         To MLflow points with equal timestamps are one. A value that another one has replaced since gets a new
-        timestamp, because the latest one at a step counts.
+        timestamp, because the latest one at a step counts; also if the clock of this machine is behind.
         """
         from mlflow.entities import Metric
 
         history = self._client.get_metric_history(run_id, point.key)
         logged = [other for other in history if other.step == point.step]
         last = max(logged, key=lambda other: other.timestamp, default=None)
-        timestamp = last.timestamp if last is not None and last.value == point.value else point.timestamp
+        timestamp = point.timestamp
+        if last is not None:
+            timestamp = last.timestamp if last.value == point.value else max(timestamp, last.timestamp + 1)
         return Metric(point.key, point.value, timestamp, point.step, model_id=point.model_id)
 
     @raises_store_error

@@ -110,6 +110,8 @@ def test_former_recording_lease_is_respected(former: Store, monkeypatch: pytest.
     former.set_tag(run_id, "ramreel.filming", json.dumps(held))
     with pytest.raises(LeaseError, match="is being recorded by process 1 on elsewhere"):
         former.recording_lease(run_id).raise_if_held()
+    monkeypatch.setattr("tasks.store.lease._OBSERVE_SECONDS", 0.1)
+    monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.1)
     former.set_tag(run_id, "ramreel.filming", json.dumps(held | {"beat": time.time() - 1000}))
     with former.recording_lease(run_id):
         assert "ramreel.recording" in former.run(run_id).tags

@@ -162,6 +162,48 @@ def test_process_on_a_machine_of_the_same_name_is_not_taken_for_dead(
         raise AssertionError("the process may be alive")
 
 
+def elsewhere(store: Store, run_id: str, seconds: float) -> None:
+    """Write the heartbeat of a process of a machine whose clock differs."""
+    held = {"token": "t", "host": "elsewhere", "process": 1, "place": "x", "beat": round(time.time() + seconds, 3)}
+    store.set_tag(run_id, "ramreel.lease", json.dumps(held))
+
+
+@pytest.mark.parametrize("seconds", [-7200, -90, 90, 7200])
+def test_living_process_keeps_its_lease_whatever_its_clock(
+    seconds: float, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.store.lease._OBSERVE_SECONDS", 30)
+    elsewhere(store, run_id, seconds)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(0.1):
+            elsewhere(store, run_id, seconds)
+
+    with ThreadPoolExecutor(1) as pool:
+        beating = pool.submit(beat)
+        try:
+            with pytest.raises(
+                LeaseError, match=r"process 1 on elsewhere \(its heartbeats arrive; its clock differs by"
+            ):
+                store.lease(run_id).raise_if_held()
+        finally:
+            ended.set()
+        beating.result()
+
+
+@pytest.mark.parametrize("seconds", [-7200, 7200])
+def test_lease_of_a_killed_process_is_taken_whatever_its_clock(
+    seconds: float, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.store.lease._WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("tasks.store.lease._OBSERVE_SECONDS", 0.3)
+    elsewhere(store, run_id, seconds)
+    with store.lease(run_id):
+        assert "elsewhere" not in store.run(run_id).tags["ramreel.lease"]
+
+
 def test_interrupt_while_acquiring_releases_the_lease(
     store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -304,6 +304,17 @@ class TestMetrics:
         assert store.history(run_id, "eval/mean_reward") == [(10, 1.0)]
         assert store.run(run_id).metrics == {"eval/mean_reward": 1.0}
 
+    def test_value_logged_last_counts_although_the_clock_was_set_back(
+        self, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.log_metrics(run_id, {"eval/mean_reward": 1.0}, 10)
+        hour_ago = time.time_ns() - 3600 * 10**9
+        monkeypatch.setattr("tasks.store.metric_writer.time.time_ns", lambda: hour_ago)
+        for value in (2.0, 2.0, 3.0):
+            store.log_metrics(run_id, {"eval/mean_reward": value}, 10)
+            assert store.history(run_id, "eval/mean_reward") == [(10, value)]
+            assert store.run(run_id).metrics["eval/mean_reward"] == value
+
     def test_non_finite_values_are_dropped(self, store: Store, run_id: str) -> None:
         store.log_metrics(run_id, {"a": float("nan"), "b": float("inf"), "c": 1.5, "d": -float("inf")}, 1)
         store.log_metrics(run_id, {"a": float("nan")}, 2)
