@@ -10,6 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -48,11 +49,15 @@ def keep_locations_within(database: Path) -> None:
         raise StoreError(f"cannot update the artifact locations in {database}: {error}") from error
     mlflow_internals.forget_artifact_locations()
     if updated:
-        logging.getLogger("ramreel").warning(
-            "the store was moved or copied from %s to %s: artifact locations in its database were updated",
-            ", ".join(map(str, former)),
-            database.parent,
-        )
+        _log(", ".join(map(str, former)), database.parent)
+
+
+@cache
+def _log(former: str, folder: Path) -> None:
+    """Log an update once: while two paths of a store are in use, each process updates it again and again."""
+    logging.getLogger("ramreel").warning(
+        "the store was moved or copied from %s to %s: artifact locations in its database were updated", former, folder
+    )
 
 
 def _connect(database: Path, mode: str) -> sqlite3.Connection:
