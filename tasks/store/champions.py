@@ -16,6 +16,7 @@ from tasks.store.values import StoredCheckpoint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 ALIAS = "champion"
@@ -71,7 +72,10 @@ class ChampionRegistry:
 
     @raises_store_error
     def champions(self) -> tuple[Champion, ...]:
-        """Return the champions of all games, by environment id; versions not registered by ramreel are skipped."""
+        """Return the champions of all games, by environment id.
+
+        Versions that ramreel did not register are skipped, and so are those whose run was deleted for good.
+        """
         if self._address.is_fresh:
             return ()
         models = queries.pages(
@@ -82,7 +86,7 @@ class ChampionRegistry:
 
     @raises_store_error
     def champion(self, env_id: str) -> Champion | None:
-        """Return the champion of a game, or None."""
+        """Return the champion of a game; None if it has none, or if the champion's run was deleted for good."""
         if self._address.is_fresh:
             return None
         found = (self._champion_of(model) for model in self._registered_models(env_id))
@@ -92,7 +96,10 @@ class ChampionRegistry:
         if _ENV_ID not in model.tags or ALIAS not in model.aliases:
             return None
         version = self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
-        return _champion(model.tags[_ENV_ID], version) if _is_checkpoint(version) else None
+        # Without its run, a checkpoint cannot be checked, compared or retrained: the next challenger takes its place.
+        if not _is_checkpoint(version) or self._existing_run(version.run_id) is None:
+            return None
+        return _champion(model.tags[_ENV_ID], version)
 
     @raises_store_error
     def register(self, env_id: str, checkpoint: StoredCheckpoint, description: str) -> Champion:
@@ -157,6 +164,8 @@ class ChampionRegistry:
     def best_mean_return(self, run_id: str, excluded_step: int) -> float | None:
         """Return the best mean return of the evaluated checkpoints of a run's game in the run's experiment.
 
+        Checkpoints of deleted runs do not count.
+
         Args:
             run_id: MLflow's run id.
             excluded_step: step of the run's checkpoint that is left out.
@@ -182,7 +191,21 @@ class ChampionRegistry:
         return None
 
     def _env_id(self, run_id: str | None) -> str | None:
-        return self._client.get_run(run_id).data.tags.get(_ENV_ID) if run_id else None
+        run = self._existing_run(run_id)
+        return run.data.tags.get(_ENV_ID) if run and run.info.lifecycle_stage == "active" else None
+
+    def _existing_run(self, run_id: str | None) -> Run | None:
+        """Return a run, deleted or not; None if it was deleted for good, which leaves its checkpoints."""
+        from mlflow.exceptions import MlflowException
+
+        if not run_id:
+            return None
+        try:
+            return self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
 
     def _registered_models(self, env_id: str) -> list[RegisteredModel]:
         """Return the registered model of a game, if there is one."""

@@ -14,6 +14,8 @@ from tasks.arcade.errors import RamreelError
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _PASSWORDS = re.compile(r"(?<=//)[^/\s]*@|(?<=[?&])password=[^&\s]*&?", re.IGNORECASE)
+_DELETED_RUN = re.compile(r"[Rr]un (\w{32}) must be in the 'active' state")
+_UNKNOWN_RUN = re.compile(r"Run with id=(\w{32}) not found")
 
 
 class StoreError(RamreelError):
@@ -22,8 +24,17 @@ class StoreError(RamreelError):
 
 def one_line(error: BaseException) -> str:
     """Return an error's message on one line, shortened to 400 characters, without passwords in URIs."""
-    text = without_passwords(str(error) or type(error).__name__)
+    text = _deleted_run(str(error)) or without_passwords(str(error) or type(error).__name__)
     return textwrap.shorten(text, width=400, placeholder=" ...")
+
+
+def _deleted_run(text: str) -> str:
+    """Return what is wrong with the run that MLflow's message names; empty if the message is another one."""
+    if found := _DELETED_RUN.search(text):
+        return f"run {found[1]} is deleted: restore it in MLflow, or choose another one"
+    if found := _UNKNOWN_RUN.search(text):
+        return f"run {found[1]} is not in the store: it was deleted for good, or it is in another store"
+    return ""
 
 
 def without_passwords(text: str) -> str:
@@ -43,7 +54,7 @@ def raises_store_error(function: Callable[_P, _R]) -> Callable[_P, _R]:
         except Exception as error:
             if isinstance(error, OSError) or _is_mlflow_error(error):
                 # Prefect logs an error's cause too, and MLflow's own message holds the URI with its password.
-                raise StoreError(f"the store failed: {one_line(error)}") from None
+                raise StoreError(_deleted_run(str(error)) or f"the store failed: {one_line(error)}") from None
             raise
 
     return wrapper
