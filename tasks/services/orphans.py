@@ -43,8 +43,8 @@ def tracked_command() -> Iterator[None]:
         return
     from prefect import tags
 
-    # The kernel releases the lock however the process ends.
-    with lock.open("a") as file, tags(TAG):
+    # The kernel releases the lock however the process ends. NFS grants shared locks to readable files only.
+    with lock.open("a+") as file, tags(TAG):
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 from tasks.store import mlflow_internals
 from tasks.store.address import Address
 from tasks.store.errors import StoreError, one_line
+from tasks.store.file_systems import is_on_network
 from tasks.store.relocation import keep_locations_within
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def _connect(address: Address) -> MlflowClient:
     mlflow_internals.quiet_database_errors()
     if address.database is not None:
         _create(address, address.database)
+        _leave_write_ahead_log(address.database)
     return MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
 
 
@@ -188,7 +190,21 @@ def _create(address: Address, database: Path) -> None:
             for leftover in database.parent.glob(f"{unfinished.name}*"):
                 leftover.unlink()
             mlflow_internals.create_database(unfinished, database.parent / "artifacts")
-            # With a write-ahead log readers never wait for writers, and a commit costs one sync; the file keeps it.
-            with contextlib.closing(sqlite3.connect(unfinished)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
+            if not is_on_network(database.parent):
+                # With a write-ahead log readers never wait for writers, and a commit costs one sync; the file keeps it.
+                with contextlib.closing(sqlite3.connect(unfinished)) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
             unfinished.replace(database)
+
+
+def _leave_write_ahead_log(database: Path) -> None:
+    """Use SQLite's rollback journal on a network file system: with a write-ahead log, two machines lose writes."""
+    with database.open("rb") as file:
+        has_log = file.read(20)[18:] == b"\x02\x02"
+    if not has_log or not is_on_network(database.parent):
+        return
+    # While another process uses the file, it is left as it is.
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(database)) as connection:
+        # Exclusive access needs no shared memory, which the file system may refuse.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=DELETE")
