@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import get_model_info
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_description, write_checkpoint
-from tasks.store import ChampionRegistry, Store, StoredCheckpoint
+from tasks.store import ChampionRegistry, Store, StoredCheckpoint, open_store
 
 Start = Callable[..., str]
 FILES = ["MLmodel", "input_example.json", "model.py", "requirements.txt", "serving_input_example.json"]
@@ -167,3 +167,20 @@ def test_requirements_are_those_of_this_environment(store: Store, start: Start, 
     requirements: list[Any] = [line.split("==") for line in (folder / "requirements.txt").read_text().splitlines()]
     assert [name for name, _ in requirements] == sorted(name for name, _ in requirements)
     assert "://" not in "".join((folder / name).read_text() for name in ("requirements.txt", "model.py"))
+
+
+def test_champion_of_a_moved_store_is_loaded(
+    store: Store, home: Path, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = network_checkpoint()
+    stored = save(store, start, checkpoint, tmp_path / "checkpoint")
+    registry = ChampionRegistry(store.address)
+    registry.set_champion(registry.register("ALE/Pong-v5", stored, "a contender"))
+    (home / "mlruns").rename(home / "moved")
+    moved = open_store(f"sqlite:///{home}/moved/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", moved.address.uri)
+    assert moved.exists(stored.run_id)
+    trace = play_checkpoint(checkpoint)
+    for uri in ("models:/ALE-Pong-v5@champion", f"runs:/{stored.run_id}/step-000000010"):
+        found = mlflow.pyfunc.load_model(uri).predict(observed(checkpoint, trace), params={"seed": trace.action_seed})
+        assert tuple(found["action"]) == trace.actions
