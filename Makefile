@@ -28,8 +28,8 @@ define install
 endef
 
 demo: $(RUN)
-	$(BIN)/ramreel pipeline ALE/Pong-v5 --approaches ppo-tuned,random --seeds 1 --steps 250000 \
-		--checkpoint-every 125000 --episodes 5 --name demo
+	$(BIN)/ramreel pipeline ALE/Boxing-v5 --approaches ppo-tuned,random --seeds 1 --steps 200000 \
+		--checkpoint-every 100000 --episodes 5 --name demo
 
 test: $(DEV) lint
 	$(BIN)/pytest -n auto --dist loadfile --durations=20 --durations-min=5

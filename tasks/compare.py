@@ -21,13 +21,20 @@ TABLES = {"reports/numbers.csv": report.to_csv, "reports/numbers.parquet": repor
 
 
 class ComparedRuns(Settings):
-    """A comparison in the store; `report` is an artifact path."""
+    """A comparison in the store; `report` is an artifact path.
+
+    Attributes:
+        best: the run with the highest final mean return among those of the best approach; None without evaluations.
+        published: published scores of the only game, e.g. `random 0.1, human 12.1`; empty if there are none.
+    """
 
     run_id: str
     report: str
     runs: tuple[str, ...]
     verdict: str
     worse: bool
+    best: str | None = None
+    published: str = ""
 
 
 @task(task_run_name="select runs")
@@ -68,7 +75,13 @@ def write_comparison_report(comparison_id: str, selection: RunSelection) -> Comp
     create_table_artifact(rows, key=f"comparison-{comparison_id[:8]}", description=f"{title}: {verdict}")
     create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=title)
     return ComparedRuns(
-        run_id=comparison_id, report=REPORT, runs=selection.all_runs, verdict=verdict, worse=report.worse(findings)
+        run_id=comparison_id,
+        report=REPORT,
+        runs=selection.all_runs,
+        verdict=verdict,
+        worse=report.worse(findings),
+        best=report.best_run(findings),
+        published=", ".join(line.name for line in report.reference_lines(findings)),
     )
 
 

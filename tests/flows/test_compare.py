@@ -16,6 +16,7 @@ from tasks.arcade import report
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import CompareSettings, RecordSettings, TrainSettings
 from tasks.arcade.report import Comparison
+from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.runs.comparability import RunSelection
@@ -58,6 +59,29 @@ def test_exit_code_is_3_if_the_runs_are_worse(
     assert json_output(capfd)["verdict"] == f"ppo is better than ppo (baseline): {CERTAIN}"
     assert run(["compare", "new 0", "--against", "old 0", "--json"]) == 0, "two episodes each are too few"
     assert str(json_output(capfd)["verdict"]).startswith("No significant difference between ppo (baseline) and ppo: ")
+
+
+def test_last_lines_are_the_result_the_links_and_what_comes_next(
+    store: Store, settings: RunSettings, evaluated_run: EvaluatedRun, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    best = evaluated_run(store, settings, {10: [3.0, 5.0]}, "better")
+    evaluated_run(store, settings.model_copy(update={"approach": approach("random")}), {10: [1.0, 2.0]}, "other")
+    for name in ("video.mp4", "video.trace.json"):
+        (tmp_path / name).write_bytes(b"content")
+    video = store.save_video(best, 10, tmp_path / "video.mp4", tmp_path / "video.trace.json")
+    assert run(["compare", "better", "other", "--json"]) == 0
+    printed = capfd.readouterr()
+    compared = json.loads(printed.out.splitlines()[-1])
+    assert compared["best"] == best
+    sentence, published, *links, following = printed.err.splitlines()[-5:]
+    assert sentence == (
+        "This ppo agent scored 4.0, this random one 1.5 (2 episodes each, P = 1.00). "
+        "One seed each says nothing about the approaches."
+    )
+    assert published == "published scores: random -20.7, human 14.6 (without sticky actions)"
+    report = store.artifact_uri(compared["run_id"], "reports/report.html")
+    assert links == [f"video: {store.artifact_uri(best, video.mp4)}", f"report: {report}"]
+    assert following.startswith("next: `ramreel up` shows everything in the browser, `ramreel watch ")
 
 
 def test_games_are_compared_only_when_normalized(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
@@ -41,11 +45,30 @@ def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = F
 
 
 def comparison_lines(store: Store, compared: ComparedRuns) -> list[str]:
-    """Return the printed results of a comparison."""
-    videos = [
-        f"videos: {store.artifact_uri(run_id, folder)}"
-        for run_id in compared.runs
-        for folder in store.video_folders(run_id)
+    """Return the printed results of a comparison: the sentence, the links, and the commands that come next."""
+    from tasks.execution.links import mlflow_url
+
+    published = [f"published scores: {compared.published} (without sticky actions)"] if compared.published else []
+    report = f"report: {mlflow_url(store, compared.run_id, compared.report)}"
+    if compared.best is None:
+        return [compared.verdict, *published, report, f"next: `{program()} up` shows everything in the browser"]
+    videos = store.videos(compared.best)
+    video = [f"video: {mlflow_url(store, compared.best, videos[max(videos)].mp4)}"] if videos else []
+    others = [store.artifact_uri(run, at) for run in compared.runs for at in store.video_folders(run)]
+    return [
+        *(f"videos: {folder}" for folder in others),
+        compared.verdict,
+        *published,
+        *video,
+        report,
+        f"next: `{program()} up` shows everything in the browser, `{program()} watch {compared.best[:8]}` plays live, "
+        f"`{program()} reel {compared.best[:8]}` records the progress",
     ]
-    report = f"report: {store.artifact_uri(compared.run_id, compared.report)}"
-    return [compared.verdict, *videos, report, "`ramreel up` shows them in the browser"]
+
+
+def program() -> str:
+    """Return how this program is called: by its name, or by its path where that is not on the PATH."""
+    path = Path(sys.argv[0])
+    if path.name != "ramreel" or shutil.which("ramreel") == str(path):
+        return "ramreel"
+    return os.path.relpath(path)

@@ -11,7 +11,8 @@ from tasks.arcade.report.data import (
     checkpoint_row,
 )
 from tasks.arcade.report.embedded_videos import VideoRequest, fit_video_budget, select_videos
-from tasks.arcade.report.findings import Findings, analyze, cautions, verdicts, worse
+from tasks.arcade.report.figures import reference_lines
+from tasks.arcade.report.findings import Findings, analyze, best_run, cautions, verdicts, worse
 from tasks.arcade.report.groups import Group, groups
 from tasks.arcade.report.mlflow_metrics import metrics_by_step
 from tasks.arcade.report.page import render_report_html, render_report_markdown
@@ -30,12 +31,14 @@ __all__ = [
     "VideoView",
     "analyze",
     "best_checkpoint",
+    "best_run",
     "cautions",
     "checkpoint_row",
     "fit_video_budget",
     "groups",
     "metrics_by_step",
     "parameter_table",
+    "reference_lines",
     "render_report_html",
     "render_report_markdown",
     "select_videos",

@@ -90,6 +90,12 @@ def worse(findings: Findings) -> bool:
     return findings.comparison.baseline is not None and any(verdict.worse for _, _, verdict in findings.pairs)
 
 
+def best_run(findings: Findings) -> str | None:
+    """Return the run id of the highest final mean return among the runs of the best approach, or None."""
+    finals = findings.groups[0].final_checkpoints
+    return max(finals, key=lambda final: final[1].mean)[0].run_id if finals else None
+
+
 def verdicts(findings: Findings) -> tuple[str, ...]:
     """Return the results as sentences; the first one is the headline."""
     comparison, evaluated = findings.comparison, [group for group in findings.groups if group.final_checkpoints]
