@@ -74,6 +74,19 @@ class Tab:
         await self.call("Page.navigate", url=address)
         await self.until("document.readyState === 'complete'")
 
+    async def enter_frame(self) -> None:
+        """Continue in the sandboxed frame of the page, which is a process of its own."""
+        end = time.monotonic() + 60
+        while True:
+            targets = (await self.call("Target.getTargets"))["targetInfos"]
+            if frames := [one["targetId"] for one in targets if one["type"] == "iframe"]:
+                break
+            assert time.monotonic() < end, "timed out: no frame"
+            await asyncio.sleep(0.05)
+        attached = await self.call("Target.attachToTarget", targetId=frames[0], flatten=True)
+        self._session = attached["sessionId"]
+        await self.until("document.readyState === 'complete'")
+
     async def value(self, expression: str) -> Any:
         result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True)
         assert "exceptionDetails" not in result, result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import socket
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from helpers.browser import Tab, chromium, needs_chromium, visit
-from helpers.episodes import network_checkpoint, play_checkpoint
+from helpers.episodes import network_checkpoint, play_checkpoint, random_play
 
+from tasks.arcade import report
 from tasks.arcade.episodes.trace import write_trace
+from tasks.arcade.report import Comparison, RunView, VideoView
 from tasks.arcade.video.panel import Caption, PanelRenderer
 from tasks.arcade.video.render import render_video
 from tasks.execution.endpoints import is_healthy
@@ -86,3 +89,43 @@ def test_video_plays_seeks_and_has_sound_in_mlflow_ui(store: Store, run_id: str,
 
     with mlflow_ui(store) as ui, chromium(tmp_path / "profile") as browser:
         visit(browser, ui + store.ui_path(run_id, stored.mp4), 1280, watch)
+
+
+def test_report_in_mlflow_ui_plays_the_full_video(store: Store, run_id: str, tmp_path: Path) -> None:
+    """MLflow shows reports in a sandboxed frame, which may open neither windows nor pages."""
+    made = render_video(random_play("ALE/Pong-v5", 60), tmp_path / "video.mp4")
+    (tmp_path / "video.json").write_text("{}")
+    stored = store.save_video(run_id, 10, tmp_path / "video.mp4", tmp_path / "video.json")
+    video = VideoView(
+        step=10,
+        episode_return=0,
+        mp4=(tmp_path / "video.mp4").read_bytes(),
+        frames=made.frames,
+        episode_frames=made.frames,
+        fps=made.fps,
+        full_video="../videos/video.mp4",
+        path=stored.mp4,
+    )
+    row = report.checkpoint_row(10, [1.0, 2.0], ["a", "b"])
+    view = RunView(
+        run_id=run_id, run_name="run", approach="ppo", seed=0, env_id="ALE/Pong-v5", steps=10, checkpoints=(row,)
+    )
+    findings = report.analyze(Comparison(title="report", env_id="ALE/Pong-v5", runs=(view,)))
+    html = report.render_report_html(dataclasses.replace(findings, videos={run_id: (video,)}))
+    store.log_report(run_id, html, "report")
+
+    async def read(tab: Tab) -> None:
+        await tab.enter_frame()
+        assert await tab.value("location.protocol") == "blob:"
+        await tab.until("document.querySelector('a.full') !== null")
+        await tab.value("document.querySelector('a.full').click()")
+        await tab.until("document.querySelector('dialog video')?.currentTime > 0.2")
+        shown = await tab.value(
+            "(({videoWidth, duration}) => [videoWidth, duration])(document.querySelector('dialog video'))"
+        )
+        assert shown == [640, pytest.approx(made.seconds, abs=0.05)]
+        await tab.value("document.querySelector('dialog button').click()")
+        await tab.until("document.querySelector('dialog video') === null")
+
+    with mlflow_ui(store) as ui, chromium(tmp_path / "profile") as browser:
+        visit(browser, ui + store.ui_path(run_id, "reports/report.html"), 1280, read)
