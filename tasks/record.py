@@ -19,7 +19,16 @@ from tasks.execution.progress_sink import current_sink
 from tasks.execution.retries import retry_on_process_death
 from tasks.execution.worker_processes import run_in_process
 from tasks.runs.lookup import evaluation_of
-from tasks.store import Store, StoredCheckpoint, StoredVideo, StoreError, newest_atlas, open_store, store_in_use
+from tasks.store import (
+    Store,
+    StoredCheckpoint,
+    StoredVideo,
+    StoreError,
+    highlight_path,
+    newest_atlas,
+    open_store,
+    store_in_use,
+)
 
 
 class RecordedCheckpoint(Settings):
@@ -28,12 +37,14 @@ class RecordedCheckpoint(Settings):
     Attributes:
         path: artifact path of the video.
         trace: artifact path of the trace.
+        highlight: artifact path of its highlight; None without one.
         choice: which episode was recorded, e.g. the median one.
     """
 
     step: int
     path: str
     trace: str
+    highlight: str | None
     choice: str
     episode: int
     frames: int
@@ -137,6 +148,8 @@ def _save_videos(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluat
             files = VideoFiles.in_folder(folder, name)
             store.save_video(run_id, step, files.mp4, files.trace, episode=name)
     files = VideoFiles.in_folder(folder)
+    if evaluation.video.highlight is not None:
+        store.save_highlight(run_id, step, files.highlight)
     return store.save_video(run_id, step, files.mp4, files.trace)
 
 
@@ -146,6 +159,7 @@ def recorded_checkpoint(evaluation: Evaluation, path: str, trace: str) -> Record
         step=evaluation.step,
         path=path,
         trace=trace,
+        highlight=None if evaluation.video.highlight is None else highlight_path(evaluation.step),
         choice=evaluation.episode_label,
         episode=evaluation.recorded,
         frames=evaluation.video_frames,

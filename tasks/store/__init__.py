@@ -1,7 +1,7 @@
 """Runs, metrics, checkpoints, videos and reports in MLflow: the only package that imports mlflow."""
 
 from tasks.store.address import find_home
-from tasks.store.artifact_paths import REPORT, step_name
+from tasks.store.artifact_paths import REPORT, highlight_path, step_name
 from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
 from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
@@ -38,6 +38,7 @@ __all__ = [
     "StoredRun",
     "StoredVideo",
     "find_home",
+    "highlight_path",
     "lease_host",
     "migration_command",
     "newest_atlas",

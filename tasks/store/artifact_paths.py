@@ -40,6 +40,11 @@ def video_at(step: int, episode: str | None = None) -> StoredVideo:
     return StoredVideo(step=step, mp4=f"{path}.mp4", trace=f"{path}.trace.json")
 
 
+def highlight_path(step: int) -> str:
+    """Return the artifact path of the highlight of a checkpoint's video."""
+    return f"{VIDEOS}/{step_name(step)}.highlight.mp4"
+
+
 def pair_videos(paths: Iterable[str]) -> dict[int, StoredVideo]:
     """Return the videos among artifact paths by step, in ascending order.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,7 @@ from tasks.store.artifact_paths import (
     VIDEOS,
     evaluated_steps,
     evaluation_path,
+    highlight_path,
     pair_episodes,
     pair_videos,
     step_name,
@@ -47,14 +49,25 @@ class VideoStore(ArtifactStore):
             episode: name of the episode, if this is not the checkpoint's own video.
         """
         video = video_at(step, episode)
+        self._log_files(run_id, {video.trace: trace, video.mp4: mp4})
+        return video
+
+    @raises_store_error
+    def save_highlight(self, run_id: str, step: int, mp4: Path) -> str:
+        """Save the highlight of a checkpoint's video, and return its artifact path."""
+        path = highlight_path(step)
+        self._log_files(run_id, {path: mp4})
+        return path
+
+    def _log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
+        """Log local files, whose names do not matter, at artifact paths."""
         # MLflow keeps a file's own name; a link gives it another one without a copy.
         with tempfile.TemporaryDirectory() as links:
-            for path, source in {video.trace: trace, video.mp4: mp4}.items():
+            for path, source in files.items():
                 link = Path(links) / Path(path).name
                 link.unlink(missing_ok=True)
                 link.symlink_to(source.absolute())
                 self._client.log_artifact(run_id, str(link), str(Path(path).parent))
-        return video
 
     @raises_store_error
     def videos(self, run_id: str) -> dict[int, StoredVideo]:

@@ -44,6 +44,17 @@ def test_checkpoints_are_recorded_once_and_verified(small: TrainSettings, store:
     assert all(proof.by_checkpoint for proof in proofs)
 
 
+def test_highlight_is_recorded_on_request(small: TrainSettings, store: Store, tmp_path: Path) -> None:
+    run_id = train(small.model_copy(update={"steps": 512})).run_id
+    assert run(["record", run_id, "--episodes", "1", "--highlight", "1"]) == 0
+    (video,) = record(RecordSettings(run=run_id, evaluation=ONE)).videos
+    assert video.highlight == "videos/step-000000512.highlight.mp4"
+    assert decoded_frames(store.fetch_artifact(run_id, video.highlight, tmp_path)) == 60
+    assert list(store.videos(run_id)) == [512], "it is no video of a checkpoint"
+    assert [proof.ok for proof in verify_run(store, run_id)] == [True]
+    assert run(["record", run_id, "--highlight", "0"]) == 2
+
+
 def decoded_frames(mp4: Path) -> int:
     """Return the number of frames decoded from a video."""
     return sum(1 for _ in iio.imiter(mp4, plugin="pyav", format="gray"))

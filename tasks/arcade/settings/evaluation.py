@@ -29,3 +29,11 @@ class VideoSettings(Settings):
     panel: bool = Field(
         default=True, description="Show the policy's observation and decision in a panel beside the game"
     )
+    highlight: float | None = Field(
+        default=None,
+        ge=1,
+        le=600,
+        exclude_if=lambda seconds: seconds is None,
+        description="Also write the liveliest stretch of each checkpoint's video, of this many seconds, as a small "
+        "video for sharing (default: no such video)",
+    )

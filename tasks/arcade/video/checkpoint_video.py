@@ -19,6 +19,7 @@ from tasks.arcade.episodes.evaluation import Evaluation, episode_label, episode_
 from tasks.arcade.episodes.seeds import select_episode
 from tasks.arcade.episodes.trace import Trace, write_trace
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
+from tasks.arcade.video.highlight import render_highlight
 from tasks.arcade.video.panel import Caption, PanelRenderer
 from tasks.arcade.video.render import PlainRenderer, render_video
 
@@ -29,6 +30,11 @@ class VideoFiles:
 
     mp4: Path
     trace: Path
+
+    @property
+    def highlight(self) -> Path:
+        """Path of the video's highlight."""
+        return self.mp4.with_suffix(".highlight.mp4")
 
     @classmethod
     def in_folder(cls, folder: Path, stem: str = "video") -> VideoFiles:
@@ -56,8 +62,8 @@ def evaluate_and_record(
         digest: Digest of the checkpoint.
         settings: Evaluation settings.
         video: Video settings: which episode is recorded, or all, and whether the video has a panel.
-        folder: Folder for the files `VideoFiles.in_folder(folder)` and, if all episodes are recorded, those of each
-            episode's `episode_stem`.
+        folder: Folder for the files `VideoFiles.in_folder(folder)`, whose highlight is made on request only, and, if
+            all episodes are recorded, for those of each episode's `episode_stem`.
         atlas: Atlas of the game, for outlines in panel videos (default: no outlines).
 
     Raises:
@@ -76,7 +82,10 @@ def evaluate_and_record(
         selection = "median" if video.episode == "all" else video.episode
         selected = select_episode([trace.episode_return for trace in traces], selection)
         main_video = video.model_copy(update={"episode": selection})
-        frames = _record_episode(checkpoint, traces, selected, main_video, VideoFiles.in_folder(folder), atlas)
+        main_files = VideoFiles.in_folder(folder)
+        frames = _record_episode(checkpoint, traces, selected, main_video, main_files, atlas)
+        if video.highlight is not None:
+            render_highlight(checkpoint, traces[selected], main_files.highlight, video.highlight)
     return Evaluation(
         checkpoint=digest,
         step=checkpoint.step,
