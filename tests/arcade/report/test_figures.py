@@ -61,7 +61,7 @@ def test_every_published_score_that_is_named_is_drawn(run: Run, compared: Compar
     low = compared(run("ppo", 0, 90_000), run("ppo", 1, 90_010))
     assert _edge_labels(report.render_report_html(low), "training") == {"↓ random -20.7": 0, "↓ human 14.6": 0}
     assert "published" not in Page(report.render_report_html(low)).text
-    assert "ublished" not in Page(report.render_report_html(compared(run("ppo", 0, 1, rom="adventure")))).text
+    assert "published" not in Page(report.render_report_html(compared(run("ppo", 0, 1, rom="adventure")))).text.lower()
     scored = compared(run("ppo", 0, -15), run("ppo", 1, 12), normalized=True)
     assert _reference_lines(report.render_report_html(scored), "evaluation") == {"random": 0, "human": 1}
 
