@@ -40,6 +40,10 @@ lint: $(DEV) docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell $(PROSE)
+	$(BIN)/hadolint deployments/Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deployments/compose.yaml
+	$(BIN)/kubernetes-validate --strict --quiet deployments/kubernetes/*.yaml
+	$(BIN)/pytest tests/deployments/test_cluster_files.py
 
 docs: $(DEV)
 	$(BIN)/mkdocs build --strict --quiet
