@@ -11,6 +11,7 @@ from tasks.arcade.external_runs import ExternalEvaluation, ExternalRun
 from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
 from tasks.arcade.settings.game import GameSettings
 from tasks.runs.comparability import RunSelection, game_of
+from tasks.runs.consistency import metric_contradictions
 from tasks.store import Store, StoredRun, StoreError
 
 
@@ -44,7 +45,7 @@ def _imported(view: RunView, run: StoredRun, external: ExternalRun) -> RunView:
     """Add what an import knows; its evaluations count unless the run was evaluated here."""
     update: dict[str, object] = {
         "origin": external.origin,
-        "notes": external.notes,
+        "notes": (*external.notes, *view.notes),
         "steps": external.steps,
         "cost": Cost(),
     }
@@ -86,6 +87,7 @@ def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequenc
         versions=run.versions,
         commit=run.tags.get("ramreel.commit"),
         deterministic=evaluations[-1].settings.deterministic if evaluations else None,
+        notes=tuple(f"step {step}: {text}" for step, text in metric_contradictions(store, run_id, evaluations).items()),
     )
 
 
@@ -111,7 +113,8 @@ def _cost(store: Store, run: StoredRun) -> Cost:
         for key in ("wall_seconds", "cpu_seconds")
         if f"time/{key}" in run.metrics
     }
-    if "wall_seconds" not in known and run.end_ms is not None:
+    # The clock may have been set back in between.
+    if "wall_seconds" not in known and run.end_ms is not None and run.end_ms >= run.start_ms:
         known["wall_seconds"] = (run.end_ms - run.start_ms) / 1000
     return Cost(steps_per_second=run.metrics.get("time/fps"), **known)
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.drawing.video_format import VideoError
+from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import Verification, verify, verify_decisions
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import read_embedded_trace
 from tasks.arcade.video.verify import verify_frames
-from tasks.store import Store, StoredCheckpoint, StoredVideo
+from tasks.runs.consistency import metric_contradictions, trace_contradiction
+from tasks.store import Store, StoredCheckpoint, StoredVideo, StoreError
 
 
 class Proof(Settings):
@@ -84,16 +86,38 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
     if not videos and not lost:
         raise TraceError(f"run {run_id} has no video to verify: record some with `ramreel record {run_id[:8]}`")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}
+    evaluations, contradictions = _checked_evaluations(store, run_id)
     every = [video for step in videos for video in (videos[step], *store.episode_videos(run_id, step))]
-    return [*lost, *(_verify_video(store, run_id, video, by_step.get(video.step)) for video in every)]
+    return [
+        *lost,
+        *(_no_proof(f"the evaluation at step {step}", reason) for step, reason in contradictions.items()),
+        *(_verify_video(store, run_id, video, by_step.get(video.step), evaluations.get(video.step)) for video in every),
+    ]
+
+
+def _checked_evaluations(store: Store, run_id: str) -> tuple[dict[int, Evaluation], dict[int, str]]:
+    """Return the evaluations of a run by step, and what is wrong with some of them."""
+    evaluations: dict[int, Evaluation] = {}
+    unreadable: dict[int, str] = {}
+    for step in store.evaluations(run_id):
+        try:
+            evaluations[step] = store.fetch_evaluation(run_id, step)
+        except StoreError as error:
+            unreadable[step] = str(error)
+    return evaluations, unreadable | metric_contradictions(store, run_id, list(evaluations.values()))
 
 
 def _missing_video(step: int) -> Proof:
-    reason = "its evaluation is in the store, the video or its trace is missing"
-    return Proof(name=f"the video at step {step}", ok=False, steps_checked=0, first_difference=None, reason=reason)
+    return _no_proof(f"the video at step {step}", "its evaluation is in the store, the video or its trace is missing")
 
 
-def _verify_video(store: Store, run_id: str, video: StoredVideo, stored: StoredCheckpoint | None) -> Proof:
+def _no_proof(name: str, reason: str) -> Proof:
+    return Proof(name=name, ok=False, steps_checked=0, first_difference=None, reason=reason)
+
+
+def _verify_video(
+    store: Store, run_id: str, video: StoredVideo, stored: StoredCheckpoint | None, evaluation: Evaluation | None
+) -> Proof:
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         try:
@@ -101,10 +125,12 @@ def _verify_video(store: Store, run_id: str, video: StoredVideo, stored: StoredC
             mp4 = store.fetch_artifact(run_id, video.mp4, folder)
             if read_embedded_trace(mp4)[0].trace != trace:
                 return _failed(video.mp4, trace, "the trace embedded in the video differs from the stored trace")
+            if evaluation and (contradiction := trace_contradiction(trace, evaluation)):
+                return _failed(video.mp4, trace, contradiction)
             proof = _verify_video_file(video.mp4, mp4)
             return _verify_decisions(store, proof, trace, stored, folder) if proof.ok else proof
         except (TraceError, VideoError, files.CheckpointError) as error:
-            return Proof(name=video.mp4, ok=False, steps_checked=0, first_difference=None, reason=str(error))
+            return _no_proof(video.mp4, str(error))
 
 
 def _verify_decisions(store: Store, proof: Proof, trace: Trace, stored: StoredCheckpoint | None, folder: Path) -> Proof:

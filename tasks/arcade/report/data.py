@@ -111,7 +111,7 @@ class RunView(Settings):
     commit: str | None = None
     origin: str = Field(default="", description="Source files of an imported run")
     notes: tuple[str, ...] = Field(
-        default=(), description="Assumptions of an import, and contradictions between its sources"
+        default=(), description="Assumptions of an import, and contradictions between sources of the same fact"
     )
     evaluated_here: bool = Field(
         default=True, description="Whether ramreel evaluated it; False if the evaluations were imported with the run"

@@ -12,6 +12,7 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.runs.comparability import RunSelection, game_difference, select_runs
 from tasks.runs.report_data import read_run
 from tasks.store import Store, StoreError
+from tasks.store.connection import connect
 
 EvaluatedRun = Callable[..., str]
 
@@ -101,6 +102,26 @@ def test_champion_without_an_evaluation_is_refused(
     crown(store, best, 20)
     with pytest.raises(StoreError, match=f"`ramreel record {best[:8]} --checkpoint 20` first"):
         select_runs(store, [new], ["champion"])
+
+
+def test_run_whose_clock_was_set_back_has_no_wall_time(
+    store: Store, settings: RunSettings, evaluated_run: EvaluatedRun
+) -> None:
+    run_id = evaluated_run(store, settings, {10: [1.0]})
+    connect(store.address).set_terminated(run_id, end_time=store.run(run_id).start_ms - 3_600_000)
+    assert read_run(store, run_id, RunSelection(runs=(run_id,))).cost.wall_seconds is None
+
+
+def test_metric_that_contradicts_its_evaluation_is_named(
+    store: Store, settings: RunSettings, evaluated_run: EvaluatedRun
+) -> None:
+    run_id = evaluated_run(store, settings, {10: [1.0, 2.0], 20: [3.0, 4.0]})
+    store.log_metrics(run_id, {"eval/mean_reward": 1.5}, 10)
+    assert read_run(store, run_id, RunSelection(runs=(run_id,))).notes == ()
+    store.log_metrics(run_id, {"eval/mean_reward": 4.5}, 20)
+    assert read_run(store, run_id, RunSelection(runs=(run_id,))).notes == (
+        "step 20: eval/mean_reward is 4.5, the returns of its evaluation have a mean of 3.5",
+    )
 
 
 def test_run_is_read_completely(store: Store, settings: RunSettings, evaluated_run: EvaluatedRun) -> None:
