@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers import former_store
+from helpers.disks import REASON, may_mount, small_tmpfs
 from helpers.servers import Server, free_port, running
 
 from tasks.arcade.settings.run import RunSettings
@@ -182,6 +183,24 @@ def test_another_path_of_a_store_in_use_does_not_divert_its_artifacts(
     run_id = start(store, settings, "new")
     assert files_of(home / "mlruns") == original
     assert store.artifact_uri(run_id).startswith((elsewhere / "mlruns").as_uri())
+
+
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here")
+def test_full_disk_leaves_a_moved_store_unchanged(
+    home: Path, crowned: Champion, settings: RunSettings, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(home / "mlruns/mlflow.db")) as connection:
+        # Otherwise the write-ahead log has room for the update.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with small_tmpfs(tmp_path / "small") as disk:
+        shutil.copytree(home / "mlruns", disk.folder / "mlruns")
+        disk.fill(0)
+        with pytest.raises(StoreError, match=REASON) as error:
+            store_at(disk.folder)
+        assert "\n" not in str(error.value)
+        disk.make_space()
+        assert store_at(disk.folder).run(crowned.run_id).settings == settings
+        assert cells_with(disk.folder / "mlruns/mlflow.db", f"{home}/mlruns") == set()
 
 
 def test_store_that_is_moved_while_it_is_used_is_not_created_again(
