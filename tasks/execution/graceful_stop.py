@@ -60,6 +60,19 @@ def defer_sigterm() -> Iterator[StopRequest]:
         signal.signal(signal.SIGTERM, previous)
 
 
+def treat_hangup_as_sigterm() -> None:
+    """Stop on SIGHUP, as a closed terminal sends it, like on SIGTERM, unless `nohup` has this process ignore it."""
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL:
+        return
+
+    def handle(_: int, __: FrameType | None) -> None:
+        # The shell and the kernel each send one, and a second SIGTERM would stop without a last checkpoint.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stop_now()
+
+    signal.signal(signal.SIGHUP, handle)
+
+
 def stop_now() -> None:
     """Send SIGTERM to this process."""
     os.kill(os.getpid(), signal.SIGTERM)

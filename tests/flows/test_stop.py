@@ -1,8 +1,10 @@
-"""SIGTERM stops a training run at once, with a checkpoint of the step that it had reached."""
+"""SIGTERM stops a training run at once, with a checkpoint of the step it had reached; so does a closed terminal."""
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,14 @@ def terminate(command: Command) -> None:
     assert wait_until(lambda: not command.family()), "no process is left"
 
 
+def hang_up(command: Command) -> None:
+    """Send SIGHUP to its process group, once as the shell and once as the kernel do when its terminal is closed."""
+    os.killpg(command.process.pid, signal.SIGHUP)
+    os.killpg(command.process.pid, signal.SIGHUP)
+    assert wait_until(lambda: command.exited)
+    assert wait_until(lambda: not command.family()), "no process is left"
+
+
 @pytest.mark.parametrize("name", LONG_ROLLOUTS)
 def test_stop_does_not_wait_for_the_rollout_and_resumes_bit_for_bit(
     name: str, at_home: Path, store: Store, tmp_path: Path
@@ -78,10 +88,26 @@ def test_stop_in_the_first_rollout_has_nothing_to_save(home: Path, store: Store,
     assert (run.status, store.list_checkpoints(run.run_id), collected(store)) == ("KILLED", (), [])
 
 
-def test_stop_does_not_wait_for_a_long_optimization(home: Path, store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [terminate, hang_up])
+def test_stop_does_not_wait_for_a_long_optimization(
+    stop: Callable[[Command], None], home: Path, store: Store, tmp_path: Path
+) -> None:
     approach = write_approach(tmp_path, "ppo", "n_steps = 512\nbatch_size = 64\nn_epochs = 500\n")
     with started(train_command(approach, 1_000_000), home) as command:
         assert wait_until(lambda: 1024 in collected(store) or command.exited), command.output()
-        terminate(command)
+        stop(command)
     run = store.run(store.resolve_run("latest"))
     assert (run.status, [saved.step for saved in store.list_checkpoints(run.run_id)]) == ("KILLED", [512])
+
+
+def test_hangup_that_nohup_ignores_stops_nothing(home: Path, tmp_path: Path) -> None:
+    approach = write_approach(tmp_path, "ppo", "n_steps = 64\nbatch_size = 64\nn_epochs = 1\n")
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with started(train_command(approach, 256), home) as command:
+            assert wait_until(lambda: command.children("spawn_main"))
+            os.killpg(command.process.pid, signal.SIGHUP)
+            code, _, errors = command.wait()
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert code == 0, errors

@@ -39,8 +39,8 @@ HANG_SECONDS = 20
 """A worker without a step for this long hangs; a step takes about a millisecond."""
 START_SECONDS = 120
 """Limit for a worker's first answer, which waits for imports on a busy machine."""
-_GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Ctrl-C and Prefect's cancellation signal the whole process group; only the parent handles them."""
+_GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, Prefect's cancellation and a closed terminal signal the whole process group; only the parent handles them."""
 _PARENT_CHECK_STEPS = 64
 """Steps between a worker's checks that its parent is alive."""
 _POLL_SECONDS = 0.25

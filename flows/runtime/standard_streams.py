@@ -1,0 +1,53 @@
+"""Standard streams that outlive their terminal, pipe or file: no command fails because nobody reads what it prints."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+_STDERR = 2
+_NOBODY_READS = (errno.EPIPE, errno.EIO)
+"""The reader of a pipe has exited; the terminal was closed."""
+
+
+class _Unread(io.FileIO):
+    """A descriptor that discards what nobody reads."""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in _NOBODY_READS:
+                raise
+            return memoryview(data).nbytes
+
+
+def secure_standard_streams() -> None:
+    """Open the standard streams that are closed, and let the others outlive their readers.
+
+    The next file that is opened, a database or a video, would have the descriptor of a closed stream, and everything
+    that a child process prints would go into it. Characters that the encoding lacks, as in the C locale, are escaped.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free descriptor, which is this one; child processes inherit it like any standard stream.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False, encoding="utf-8")  # noqa: SIM115 - for the life of the process
+    sys.stdout = _unread(sys.stdout, 1)
+    sys.stderr = _unread(sys.stderr, _STDERR)
+
+
+def _unread(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
+    raw: io.RawIOBase = _Unread(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding if stream else "utf-8",
+        errors="backslashreplace",
+        line_buffering=descriptor == _STDERR or os.isatty(descriptor),
+    )
