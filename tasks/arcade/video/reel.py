@@ -14,7 +14,7 @@ from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
 from tasks.arcade.episodes.playing import emulator_for_trace
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.reel_cells import EpisodeGroup, ReelEpisode, ReelSegment
-from tasks.arcade.video.reel_layout import ReelLayout
+from tasks.arcade.video.reel_layout import AGENTS, ReelLayout
 from tasks.arcade.video.render import video_format
 
 MAX_EPISODES = 16
@@ -58,7 +58,9 @@ def select_evenly(counts: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 
 
 def render_sequence(groups: Sequence[Sequence[ReelEpisode]], path: Path, seconds: float) -> RenderedReel:
-    """Render groups of episodes one after the other, with sound; the episodes of a group play side by side.
+    """Render groups of episodes one after the other; the episodes of a group play side by side.
+
+    Of two games at once, only the first run's is heard, and the header marks it.
 
     Args:
         groups: Groups of one or two episodes of one game, all of the same size.
@@ -89,7 +91,7 @@ def render_grid(sides: Sequence[Sequence[ReelEpisode]], path: Path, seconds: flo
 
 
 def grid_frames(sides: Sequence[Sequence[ReelEpisode]], seconds: float, every: int) -> Iterator[RgbImage]:
-    """Yield every `every`-th frame of a small grid with square pixels, as RGB images for an animation.
+    """Yield every `every`-th frame of a small grid, as RGB images for an animation.
 
     Raises:
         TraceError: A trace cannot be replayed with the installed ale-py.
@@ -97,7 +99,7 @@ def grid_frames(sides: Sequence[Sequence[ReelEpisode]], seconds: float, every: i
     """
     columns, episodes = _arrange(sides)
     screen_size = emulator_for_trace(episodes[0].trace).screen_size
-    layout = ReelLayout(screen_size, len(episodes), columns, square_pixels=True)
+    layout = ReelLayout(screen_size, len(episodes), columns, small=True)
     _draw_header(layout, episodes)
     group = EpisodeGroup(layout, episodes, sound=False)
     for index in range(group.length(seconds)):
@@ -117,9 +119,13 @@ def _arrange(sides: Sequence[Sequence[ReelEpisode]]) -> tuple[int, list[ReelEpis
     return columns, [episode for at in range(0, n, columns) for side in sides for episode in side[at : at + columns]]
 
 
-def _draw_header(layout: ReelLayout, episodes: Sequence[ReelEpisode]) -> None:
-    runs = {(episode.side, episode.name) for episode in episodes}
-    layout.draw_header(episodes[0].trace.game.env_id, sorted(runs))
+def _draw_header(layout: ReelLayout, episodes: Sequence[ReelEpisode], *, sound: bool = False) -> None:
+    game = episodes[0].trace.game
+    agent = f"  ·  agent: {AGENTS[game.rom]}" if game.rom in AGENTS else ""
+    runs = sorted({(episode.side, episode.name) for episode in episodes})
+    if sound and len(runs) > 1:
+        runs[0] = (runs[0][0], f"{runs[0][1]} (sound)")
+    layout.draw_header(game.env_id + agent, runs)
 
 
 def _render(
@@ -127,8 +133,8 @@ def _render(
 ) -> RenderedReel:
     emulator = emulator_for_trace(groups[0][0].trace)
     layout = ReelLayout(emulator.screen_size, len(groups[0]), columns)
-    encoded = video_format(layout.canvas, emulator, layout.sample_aspect_ratio, sound=sound)
-    _draw_header(layout, [episode for group in groups for episode in group])
+    encoded = video_format(layout.canvas, emulator, sound=sound)
+    _draw_header(layout, [episode for group in groups for episode in group], sound=sound)
     has_progress = len(groups) > 1
     if has_progress:
         for part in range(len(groups)):

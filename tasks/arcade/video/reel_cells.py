@@ -45,16 +45,18 @@ class EpisodeGroup:
     """Episodes that play simultaneously, one per cell."""
 
     def __init__(self, layout: ReelLayout, episodes: Sequence[ReelEpisode], *, sound: bool) -> None:
-        self._cells = [_EpisodeCell(layout, index, episode, sound=sound) for index, episode in enumerate(episodes)]
+        self._cells = [
+            _EpisodeCell(layout, index, episode, sound=sound and index == 0) for index, episode in enumerate(episodes)
+        ]
 
     def length(self, seconds: float) -> int:
         """Return the number of frames until all episodes have ended, at most those of `seconds`."""
         return min(max(cell.frames for cell in self._cells), max(1, round(seconds * self._cells[0].fps)))
 
     def draw(self) -> AudioSamples | None:
-        """Draw the next frame, and return the mixed sound of all episodes."""
-        sounds = [sound for cell in self._cells if (sound := cell.draw()) is not None]
-        return np.mean(sounds, axis=0).astype(np.uint8) if sounds else None
+        """Draw the next frame, and return the sound of the first episode, None in a silent video."""
+        heard, *_ = [cell.draw() for cell in self._cells]
+        return heard
 
     def segments(self, first_frame: int) -> list[ReelSegment]:
         """Return the segments of the episodes, which started at a frame of the reel."""

@@ -13,6 +13,8 @@ RUN_COLORS: tuple[Color, ...] = (CHANGED, SALIENT)
 """Colors of the first run and of the second."""
 TITLE_HEIGHT = 40
 """Height of a cell's title in pixels."""
+AGENTS = {"pong": "right paddle", "boxing": "white boxer", "fishing_derby": "left fisher"}
+"""Which figure the agent controls, by ROM, where the console plays a figure of the same kind."""
 _MARGIN, _GAP, _HEADER, _FOOTER = 20, 12, 44, 10
 
 
@@ -23,28 +25,23 @@ class ReelLayout:
         size: (height, width) of the game's screen.
         cells: Number of cells.
         columns: Cells per row.
-        square_pixels: Whether pixels are displayed as squares, as in an animation; a video's may be stretched.
+        small: Whether every row of the game is one row of the canvas, as in an animation.
 
     Attributes:
-        canvas: The canvas.
+        canvas: The canvas; its pixels are displayed as squares.
         size: As given.
         cell_size: (width, height) of the game in a cell.
-        sample_aspect_ratio: Displayed width of a pixel divided by its height.
     """
 
-    def __init__(self, size: tuple[int, int], cells: int, columns: int, *, square_pixels: bool = False) -> None:
-        height, width = size
-        scale_x = 2 if columns > 2 else 4 if columns > 1 else 6
+    def __init__(self, size: tuple[int, int], cells: int, columns: int, *, small: bool = False) -> None:
+        height = size[0] * (1 if small or columns > 2 else 2 if columns > 1 else 3)
         self.size, self._columns = size, columns
-        self.cell_size = (
-            (round(height * 2 / 3) * 2, height) if square_pixels else (width * scale_x, height * scale_x // 2)
-        )
+        self.cell_size = (round(height * DISPLAY_ASPECT_RATIO / 2) * 2, height)
         rows = -(-cells // columns)
         canvas_width = 2 * _MARGIN + columns * self.cell_size[0] + (columns - 1) * _GAP
         self._top = _MARGIN + _HEADER
         canvas_height = self._top + rows * (TITLE_HEIGHT + self.cell_size[1] + _GAP) + _FOOTER + _MARGIN - _GAP
         self.canvas = Canvas(canvas_width, canvas_height + canvas_height % 2, BACKGROUND)
-        self.sample_aspect_ratio = DISPLAY_ASPECT_RATIO * self.cell_size[1] / self.cell_size[0]
         self._bar = Box(_MARGIN, canvas_height // 2 * 2 - _MARGIN, canvas_width - 2 * _MARGIN, 6)
 
     def cell_origin(self, index: int) -> tuple[int, int]:

@@ -12,11 +12,13 @@ from helpers.episodes import random_play
 
 from tasks.arcade.drawing.canvas import Canvas, rgb_to_ycbcr
 from tasks.arcade.drawing.mp4_decoder import Mp4Decoder
-from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.emulator import Emulator, action_names
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.video.reel import RenderedReel, evenly_spaced, render_grid, render_sequence, select_evenly
-from tasks.arcade.video.reel_cells import ReelEpisode, ReelSegment
+from tasks.arcade.video.reel_cells import EpisodeGroup, ReelEpisode, ReelSegment
+from tasks.arcade.video.reel_layout import AGENTS, ReelLayout
 from tasks.arcade.video.reel_outputs import render_part
 
 SECONDS = 0.5
@@ -40,18 +42,21 @@ def screens_of(trace: Trace) -> list[npt.NDArray[np.uint8]]:
 
 
 def assert_shows(path: Path, reel: RenderedReel, segment: ReelSegment, trace: Trace) -> None:
-    """Compare a segment with the emulator's screens: luma of the center of each pixel, up to encoding errors."""
+    """Compare a segment with the emulator's screens: luma, up to encoding errors."""
     x, y, width, height = segment.game
     screens = screens_of(trace)
     with Mp4Decoder(path) as decoder:
         frames = list(decoder)
     assert (len(frames), decoder.stream.width, decoder.stream.height) == (reel.frames, reel.width, reel.height)
+    assert decoder.stream.sample_aspect_ratio == 1, "square pixels"
+    assert width == pytest.approx(height * 4 / 3, abs=2)
     for index in range(segment.frames):
         luma = Canvas(reel.width, reel.height, frame=frames[segment.first_frame + index]).luma
-        screen = screens[index]
-        scale_y, scale_x = height // screen.shape[0], width // screen.shape[1]
-        shown = luma[y : y + height, x : x + width][scale_y // 2 :: scale_y, scale_x // 2 :: scale_x]
-        difference = np.abs(shown.astype(int) - rgb_to_ycbcr(screen)[..., 0])
+        screen = rgb_to_ycbcr(screens[index])[..., 0]
+        rows, columns = (
+            (2 * np.arange(n) + 1) * of // (2 * n) for n, of in zip((height, width), screen.shape, strict=True)
+        )
+        difference = np.abs(luma[y : y + height, x : x + width].astype(int) - screen[rows][:, columns])
         assert difference.max() < 24, (segment, index)
 
 
@@ -67,6 +72,44 @@ def test_a_sequence_shows_groups_one_after_the_other(traces: list[Trace], tmp_pa
     assert [segment.first_frame for segment in reel.shown] == [0, 0, max(lengths[:2]), max(lengths[:2])]
     for segment, trace in zip(reel.shown, traces, strict=True):
         assert_shows(path, reel, segment, trace)
+
+
+def test_of_two_games_the_first_is_heard(traces: list[Trace]) -> None:
+    first, second = (ReelEpisode(trace=trace, name="run", side=side) for side, trace in enumerate(traces[:2]))
+    layout = ReelLayout(Emulator(first.trace.game).screen_size, 2, 2)
+    group, sounds = EpisodeGroup(layout, [first, second], sound=True), list[npt.NDArray[np.uint8]]()
+    emulator = Emulator(first.trace.game, first.trace.seed, sound=True)
+    for _ in replay(first.trace, emulator=emulator, on_frame=lambda: sounds.append(emulator.sound().copy())):
+        pass
+    for sound in sounds:
+        heard = group.draw()
+        assert heard is not None
+        assert np.array_equal(heard, sound)
+    assert set(np.asarray(group.draw()).tolist()) == {128}, "silence after its end"
+
+
+@pytest.mark.parametrize("game", ["Pong", "Boxing", "FishingDerby"])
+def test_the_agents_figure_is_where_the_header_says(game: str) -> None:
+    """Two emulators differ where the agent's figure is after other actions."""
+    settings = resolve(f"ALE/{game}-v5").model_copy(update={"repeat_action_probability": 0.0})
+    one, other = Emulator(settings, 0), Emulator(settings, 0)
+    names = action_names(settings)
+    for emulator in (one, other):
+        emulator.reset(0)
+        for _ in range(40):
+            emulator.step(names.index("NOOP"))
+    for _ in range(3):
+        one.step(names.index("RIGHT"))
+        other.step(names.index("LEFT"))
+    screen, differs = one.screen(), (one.screen() != other.screen()).any(axis=2)
+    assert differs.any()
+    columns, colors = np.flatnonzero(differs.any(axis=0)), {tuple(color) for color in screen[differs].tolist()}
+    place = {
+        "right paddle": columns.min() > 80,
+        "left fisher": columns.max() < 80,
+        "white boxer": (214, 214, 214) in colors and (0, 0, 0) not in colors,
+    }
+    assert place[AGENTS[settings.rom]], (columns, colors)
 
 
 def test_a_grid_shows_all_episodes_simultaneously(traces: list[Trace], tmp_path: Path) -> None:
