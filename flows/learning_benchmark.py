@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 from prefect import flow
 
 from flows.record import record
+from flows.runtime.child_run import ChildRun, ChildRunsError, FailedChild
+from flows.runtime.child_runs import run_children
 from flows.train import resume, train
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings, RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.report.learning_table import LearningScore
 from tasks.arcade.settings.evaluation import EvaluationSettings
+from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.learning_benchmark import find_existing_run, learning_score
+from tasks.train import missing_run
+
+
+class LearningBenchmarkError(ChildRunsError):
+    """Some runs were not trained or recorded; the others were.
+
+    Attributes:
+        scores: their scores.
+    """
+
+    def __init__(self, failed: Sequence[FailedChild], total: int, scores: tuple[LearningScore, ...]) -> None:
+        super().__init__(failed, total, "run the benchmark again to resume them")
+        self.scores = scores
 
 
 @flow(name="learning", flow_run_name="benchmark {settings.title}")
 def learning(settings: LearningBenchmarkSettings) -> tuple[LearningScore, ...]:
-    """Train and score the runs that do not exist yet; a benchmark that was stopped continues."""
-    scores = []
-    for env_id, approach, seed in product(settings.env_ids, settings.approaches, settings.seeds):
-        evaluation = EvaluationSettings(episodes=settings.episodes, seed=settings.evaluation_seed)
-        run_id = _finished_run(settings, evaluation, env_id, approach, seed)
-        record(RecordSettings(run=run_id, evaluation=evaluation, last=True))
-        scores.append(learning_score(run_id))
-    return tuple(scores)
+    """Train and score the runs that do not exist yet, several at once; a benchmark that was stopped continues.
+
+    Raises:
+        LearningBenchmarkError: some runs were not trained or recorded; the others were.
+    """
+    refuse_crash_loop()
+    runs = [
+        _train_settings(settings, *chosen) for chosen in product(settings.env_ids, settings.approaches, settings.seeds)
+    ]
+    failed = run_children([_missing_steps(run) for run in runs])
+    unfinished = {child.key for child in failed}
+    scores = tuple(learning_score(_run_id(run)) for run in runs if run.run_name not in unfinished)
+    if failed:
+        raise LearningBenchmarkError(failed, len(runs), scores)
+    return scores
 
 
-def _finished_run(
-    settings: LearningBenchmarkSettings, evaluation: EvaluationSettings, env_id: str, approach: str, seed: int
-) -> str:
-    """Return the id of a finished training run: an existing one, resumed if necessary, or a new one."""
-    inputs = TrainSettings(
+def _train_settings(settings: LearningBenchmarkSettings, env_id: str, approach: str, seed: int) -> TrainSettings:
+    return TrainSettings(
         env_id=env_id,
         approach=approach,
         seed=seed,
         steps=settings.steps,
         checkpoint_every=settings.checkpoint_every,
         name=f"benchmark {env_id} {approach} seed {seed}",
-        evaluation=evaluation,
+        evaluation=EvaluationSettings(episodes=settings.episodes, seed=settings.evaluation_seed),
     )
-    run_id, finished = find_existing_run(inputs)
-    if run_id is None:
-        return train(inputs).run_id
-    return run_id if finished else resume(ResumeSettings(run=run_id)).run_id
+
+
+def _missing_steps(run: TrainSettings) -> ChildRun:
+    """Return the child run that trains, resumes or records a run; what is still missing follows it."""
+
+    def recording() -> ChildRun:
+        return ChildRun(record, RecordSettings(run=_run_id(run), evaluation=run.evaluation, last=True), run.run_name)
+
+    existing = find_existing_run(run)
+    # One that this flow run started before it was started again belongs to an existing child run.
+    if existing is None or (existing.own and not existing.finished):
+        return ChildRun(train, run, run.run_name, recording)
+    if existing.finished:
+        return recording()
+    return ChildRun(resume, ResumeSettings(run=existing.run_id), run.run_name, recording)
+
+
+def _run_id(run: TrainSettings) -> str:
+    existing = find_existing_run(run)
+    if existing is None:
+        raise missing_run(run)
+    return existing.run_id

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.report.learning_table import LearningScore, frames_of, steps_to_milestones
+from tasks.arcade.settings.base import Settings
+from tasks.runs.lookup import ROOT_FLOW_RUN_TAG
 from tasks.store import open_store
 
 
-@task(task_run_name="find {settings.title}")
-def find_existing_run(settings: TrainSettings) -> tuple[str | None, bool]:
-    """Return the run of the same name and settings, and whether it is finished, so that nothing is trained twice."""
+class ExistingRun(Settings):
+    """A training run of the benchmark.
+
+    Attributes:
+        finished: whether it was trained to its last step.
+        own: whether this flow run or one of its child runs started it.
+    """
+
+    run_id: str
+    finished: bool
+    own: bool
+
+
+@task(task_run_name="find {settings.title}", cache_policy=NO_CACHE)
+def find_existing_run(settings: TrainSettings) -> ExistingRun | None:
+    """Return the run of the same name and settings, so that nothing is trained twice; None if there is none."""
     store = open_store()
     resolved = run_settings(settings)
-    for run in store.iter_runs(store.runs_named(settings.name or "")):
+    for run in store.iter_runs(store.runs_named(settings.run_name)):
         if run.settings == resolved:
-            return run.run_id, run.status == "FINISHED"
-    return None, False
+            own = run.tags.get(ROOT_FLOW_RUN_TAG) == flow_run.root_flow_run_id
+            return ExistingRun(run_id=run.run_id, finished=run.status == "FINISHED", own=own)
+    return None
 
 
 @task(task_run_name="score {run_id}")

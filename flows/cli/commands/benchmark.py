@@ -133,7 +133,7 @@ def benchmark_pipeline(given: Given, *, as_json: Json = False, quiet: Quiet = Fa
 @options_of(LearningBenchmarkSettings)
 def benchmark_learning(
     given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False
-) -> None:
+) -> int:
     """Measure final performance: approaches over games and seeds, with published scores; an interrupted one resumes."""
     from tasks.arcade.inputs.forms import TrainSettings
     from tasks.arcade.inputs.resolve import run_settings
@@ -147,11 +147,19 @@ def benchmark_learning(
     open_checked_store(tracking_uri)
     configure_prefect()
     with flow_session("flows.learning_benchmark", as_json, quiet) as terminal:
+        from flows.learning_benchmark import LearningBenchmarkError
         from flows.learning_benchmark import learning as flow
 
-        scores = flow(settings)
-        runs = {"runs": [score.model_dump() for score in scores]}
-        terminal.table(*learning_table(scores), learning_summary(scores), runs)
+        try:
+            scores, error = flow(settings), None
+        except LearningBenchmarkError as raised:
+            scores, error = raised.scores, raised
+        values = {"runs": [score.model_dump() for score in scores]}
+        if scores and not (error and as_json):
+            terminal.table(*learning_table(scores), learning_summary(scores), values)
+        if error:
+            terminal.error(str(error), values)
+    return 1 if error else 0
 
 
 def _rows(medians: Mapping[str, float], rounds: Mapping[str, Sequence[float]]) -> list[list[str]]:
