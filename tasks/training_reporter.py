@@ -154,6 +154,8 @@ class TrainingReporter:
     @_timed
     def on_interrupt(self) -> None:
         self._wait_for_checkpoints(0)
+        if self._emit_events:
+            events.training_stopped(self._run_id, self._name, self._settings)
         stop_now()
 
     def should_stop(self, progress: Progress) -> bool:

@@ -13,6 +13,7 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.store import Champion
 
 CHECKPOINT_SAVED = "ramreel.checkpoint.saved"
+TRAINING_STOPPED = "ramreel.training.stopped"
 TRAINING_FINISHED = "ramreel.training.finished"
 VIDEO_RECORDED = "ramreel.video.recorded"
 MILESTONE_REACHED = "ramreel.milestone.reached"
@@ -24,6 +25,11 @@ def checkpoint_saved(run_id: str, name: str, run: RunSettings, step: int, digest
     """Emit that a checkpoint was stored."""
     details = {"step": step, "digest": digest}
     _emit(CHECKPOINT_SAVED, f"checkpoint.{run_id}.{step}", f"{name}, step {step:,}", run_id, run, details)
+
+
+def training_stopped(run_id: str, name: str, run: RunSettings) -> None:
+    """Emit that a training run was stopped, with its last checkpoint stored."""
+    _emit(TRAINING_STOPPED, f"run.{run_id}", name, run_id, run, {})
 
 
 def training_finished(run_id: str, name: str, run: RunSettings, steps: int, mean_return: float | None) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import yaml
@@ -14,10 +15,12 @@ from helpers.processes import started, wait_until
 from helpers.servers import Server, prefect_server, running
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelling, Crashed, Running
 
+from tasks.execution.events import CHECKPOINT_SAVED
 from tasks.services.orphans import monitored_command
 
 FILE = Path(__file__).parents[2] / "deployments" / "automations.yaml"
@@ -107,3 +110,37 @@ def test_crash_is_restarted_but_neither_a_cancellation_nor_a_killed_command(
     assert wait_until(lambda: state(client, later) == "AwaitingRetry")
     assert states(client, typed.id)[-1] == "Crashed", "nothing can restart it"
     assert "AwaitingRetry" not in states(client, canceled)
+
+
+def test_checkpoints_of_a_run_are_recorded_together(client: SyncPrefectClient) -> None:
+    record = client.create_deployment(client.create_flow_from_name("record"), "record")
+    declared = yaml.safe_load(FILE.with_name("prefect.yaml").read_text("utf-8"))["deployments"]
+    (recorded,) = (one for one in declared if one["name"] == "record")
+    trigger = DeploymentEventTrigger.model_validate(recorded["triggers"][0])
+    trigger.set_deployment_id(record)
+    client.create_automation(trigger.as_automation())
+    # The triggers take effect some time later.
+    assert wait_until(lambda: recordings(client, record, "first"), every=1)
+    before = recordings(client, record)
+    recordings(client, record, "one", "other", "one", "other", "one", "last")
+    expected = sorted([*before, "one", "other", "last"])
+    assert wait_until(lambda: sorted(recordings(client, record)) == expected), "one flow run for each run"
+
+
+def recordings(client: SyncPrefectClient, deployment: UUID, *saved: str) -> list[str]:
+    """Emit that checkpoints of these runs were saved; return the runs that are being recorded so far."""
+    events = [
+        {
+            "id": str(uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": CHECKPOINT_SAVED,
+            "resource": {"prefect.resource.id": f"ramreel.checkpoint.{run}.{step}"},
+            "related": [{"prefect.resource.id": f"ramreel.run.{run}", "prefect.resource.role": "training"}],
+            "payload": {"run_id": run, "step": step},
+        }
+        for step, run in enumerate(saved)
+    ]
+    if events:
+        client.request("POST", "/events", json=events)
+    of_deployment = DeploymentFilter.model_validate({"id": {"any_": [deployment]}})
+    return [run.parameters["settings"]["run"] for run in client.read_flow_runs(deployment_filter=of_deployment)]

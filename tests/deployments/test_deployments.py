@@ -104,7 +104,9 @@ def test_form_offers_games_and_approaches() -> None:
 
 def test_triggers_expect_existing_events() -> None:
     expected = [event for one in DECLARED for trigger in one.get("triggers", ()) for event in trigger["expect"]]
-    assert sorted(expected) == [events.CHECKPOINT_SAVED, events.PERFORMANCE_DROPPED, events.TRAINING_FINISHED]
+    assert sorted(expected) == [
+        events.CHECKPOINT_SAVED, events.PERFORMANCE_DROPPED, events.TRAINING_FINISHED, events.TRAINING_STOPPED,
+    ]  # fmt: skip
     assert set(expected) < EVENTS
     page = (FOLDER.parent / "docs/unattended.md").read_text("utf-8")
     assert [event for event in EVENTS if f"`{event}`" not in page] == []
