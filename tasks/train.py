@@ -168,6 +168,8 @@ def learn(
         with callback:
             if start:
                 log_message(f"{name}: resuming from step {start.checkpoint.step:,}")
+            if settings.last_step != settings.steps:
+                log_message(f"{name}: {_rounding(settings)}")
             start_time, start_cpu = time.monotonic(), _cpu_seconds()
             end = learner.train(settings, workers, callback, start)
             seconds = time.monotonic() - start_time
@@ -177,6 +179,11 @@ def learn(
             )
         waited = callback.seconds / seconds
     return _result(store, run_id, end, waited)
+
+
+def _rounding(settings: RunSettings) -> str:
+    rollouts = f"{settings.last_step // settings.rollout_steps:,} rollouts of {settings.rollout_steps:,} steps"
+    return f"{settings.steps:,} steps are rounded up to {settings.last_step:,}, {rollouts}"
 
 
 def _save_unlearned(store: Store, run_id: str, name: str, settings: RunSettings, *, trial: bool) -> TrainingResult:

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,10 @@ def everything(home: Path) -> dict[str, int]:
 
 def is_whole_number(text: str) -> bool:
     try:
-        int(text)
-    except ValueError:
+        number = Decimal(text)
+    except InvalidOperation:
         return False
-    return True
+    return number.is_finite() and number == number.to_integral_value()
 
 
 def not_between(low: int, high: float) -> st.SearchStrategy[str]:

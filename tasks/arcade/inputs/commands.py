@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.arcade.inputs.fields import ApproachName, EnvId, Experiment, Name, RunReference, Seed, Steps, Workers
+from tasks.arcade.inputs.fields import ApproachName, Count, EnvId, Experiment, Name, RunReference, Seed, Steps, Workers
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import ApproachId
 
@@ -16,18 +16,18 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Rounds = Annotated[int, Field(ge=1, description="Measurement rounds; their medians are reported")]
 ROUNDS = 5
 
-ContenderSteps = Annotated[int, Field(ge=1, description="Environment steps of each contender per round")]
+ContenderSteps = Annotated[Count, Field(ge=1, description="Environment steps of each contender per round")]
 CONTENDER_STEPS = 32_768
 
 ContenderFrames = Annotated[
-    int, Field(ge=100, description="Frames of the episode that each contender records per round")
+    Count, Field(ge=100, description="Frames of the episode that each contender records per round")
 ]
 CONTENDER_FRAMES = 5_000
 
 
 class _CheckpointReference(Settings):
     run: RunReference
-    checkpoint: int | None = Field(
+    checkpoint: Count | None = Field(
         default=None, ge=0, description="Environment step of the checkpoint (default: the last checkpoint)"
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tasks.arcade.settings.run import ApproachSettings
 
 MAX_STEPS = 10**10
+_MAX_DIGITS = 20
 
 
 def _offer_games(schema: dict[str, Any]) -> None:
@@ -53,10 +55,26 @@ RunReference = Annotated[
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
-Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+
+def _parse_count(value: object) -> object:
+    """Return a whole number that is typed like 1e6 or 1_000_000; any other value as it is, for pydantic to validate."""
+    if not isinstance(value, str):
+        return value
+    try:
+        number = Decimal(value.strip())
+    except InvalidOperation:
+        return value
+    whole = number.is_finite() and number.adjusted() < _MAX_DIGITS and number == number.to_integral_value()
+    return int(number) if whole else value
+
+
+Count = Annotated[int, BeforeValidator(_parse_count)]
+"""A whole number, which a command line may spell 1e6 or 1_000_000."""
+
+Steps = Annotated[Count, Field(ge=1, le=MAX_STEPS)]
 
 CheckpointInterval = Annotated[
-    int, Field(title="Checkpoint interval", ge=1, description="Environment steps between checkpoints")
+    Count, Field(title="Checkpoint interval", ge=1, description="Environment steps between checkpoints")
 ]
 
 Workers = Annotated[

@@ -13,6 +13,7 @@ from tasks.arcade.inputs.fields import (
     Approach,
     ApproachName,
     CheckpointInterval,
+    Count,
     EnvId,
     Experiment,
     Name,
@@ -110,7 +111,7 @@ class RecordSettings(Settings):
     )
     video: VideoSettings = Field(default=VideoSettings(), description="Video settings")
     again: bool = Field(default=False, description="Replace existing videos and evaluation metrics")
-    steps: tuple[int, ...] | None = Field(
+    steps: tuple[Count, ...] | None = Field(
         default=None, description="Record only the checkpoints at these steps (default: all checkpoints)"
     )
     last: bool = Field(default=False, description="Record only the last checkpoint")
@@ -228,7 +229,7 @@ class AtlasSettings(Settings):
 
     env_id: EnvId
     states: int = Field(default=64, ge=1, le=10_000, description="Sampled game states in which every byte is changed")
-    steps: int = Field(default=12_000, ge=1, le=10**7, description="Steps played to sample the game states from")
+    steps: Count = Field(default=12_000, ge=1, le=10**7, description="Steps played to sample the game states from")
     seed: Seed = Field(default=0, description="Seed of the episodes played and of the sampling")
     run: str | None = Field(
         default=None, description="Run whose last checkpoint plays the sampled episodes (default: random actions)"

@@ -54,6 +54,18 @@ class RunSettings(Settings):
         ge=1, description="Environment steps between checkpoints; the final step is always saved"
     )
 
+    @property
+    def rollout_steps(self) -> int:
+        """Environment steps of a rollout, in all environments together."""
+        return self.approach.n_envs * self.approach.algorithm.n_steps
+
+    @property
+    def last_step(self) -> int:
+        """Environment step at which training ends: `steps`, rounded up to whole rollouts if the approach learns."""
+        if not self.approach.algorithm.learns:
+            return self.steps
+        return -(-self.steps // self.rollout_steps) * self.rollout_steps
+
     @field_validator("approach")
     @classmethod
     def _validate_batch_size(cls, value: ApproachSettings) -> ApproachSettings:

@@ -43,9 +43,10 @@ LEARNING = [name for name in APPROACHES if name not in ("random", "noop")]
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_every_approach_trains_logs_and_saves_checkpoints(name: str) -> None:
-    recorder = Recorder()
-    end = train(small_run(small_approach(name)), 2, recorder)
-    assert end.step == 512, "the last rollout is completed"
+    recorder, settings = Recorder(), small_run(small_approach(name))
+    end = train(settings, 2, recorder)
+    assert (settings.steps, settings.last_step) == (500, 512)
+    assert end.step == settings.last_step, "the last rollout is completed"
     assert end.mean_return is not None
     assert end.mean_return <= 0
     assert [checkpoint.step for checkpoint in recorder.checkpoints] == [256, 512]
