@@ -18,13 +18,15 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from tasks.arcade.errors import RamreelError
-from tasks.execution.progress_sink import log_message
 
 ENVIRONMENT = "RAMREEL_NOTIFY"
 """Environment variable with Apprise URLs, separated by spaces."""
 BLOCK = "ramreel"
 """Name of the notification blocks to use; every block with this name is used, whatever its type."""
 _RETRY_SECONDS = (2, 10)
+
+
+OFF = f"notifications are off: set {ENVIRONMENT}, or create a notification block {BLOCK!r} in Prefect"
 
 
 class NotifyError(RamreelError):
@@ -34,13 +36,14 @@ class NotifyError(RamreelError):
 def notify(title: str, body: str) -> None:
     """Send a message to every configured receiver; a failure is logged and raises nothing."""
     try:
-        receivers = [name for name, _ in _receivers()]
+        names = receivers()
     except Exception as error:
         get_run_logger().warning("no notification was sent: %s (%s)", title, type(error).__name__)
         return
-    if not receivers:
-        _log_once(f"notifications are off: set {ENVIRONMENT}, or create a notification block {BLOCK!r} in Prefect")
-    for name in receivers:
+    if not names:
+        # In the log of the flow run only: whoever wants none need not read it after each command.
+        _log_once(OFF)
+    for name in names:
         state = send_message(name, title, body, return_state=True)
         if not state.is_completed():
             get_run_logger().warning("%s was not notified: %s", name, title)
@@ -63,9 +66,27 @@ def send_message(to: str, title: str, body: str) -> None:
         raise NotifyError(f"could not notify {to}")
 
 
+def receivers() -> tuple[str, ...]:
+    """Return the public names of all configured receivers."""
+    return tuple(name for name, _ in _receivers())
+
+
+def send_test() -> dict[str, str | None]:
+    """Send a test message to each configured receiver, once; return the error of each, None if it was sent."""
+    errors: dict[str, str | None] = {}
+    for name in receivers():
+        try:
+            send_message.fn(name, "ramreel: test", "Notifications arrive here.")
+        except NotifyError as error:
+            errors[name] = str(error)
+        else:
+            errors[name] = None
+    return errors
+
+
 @cache
 def _log_once(line: str) -> None:
-    log_message(line)
+    get_run_logger().info(line)
 
 
 def _receivers() -> Iterator[tuple[str, Callable[[str, str], bool]]]:

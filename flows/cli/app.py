@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
+from flows.cli.commands.approaches import approaches
 from flows.cli.commands.atlas import atlas
 from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_pipeline, benchmark_video
 from flows.cli.commands.compare import compare
@@ -20,6 +21,7 @@ from flows.cli.commands.export import export
 from flows.cli.commands.games import games
 from flows.cli.commands.guard import guard
 from flows.cli.commands.import_runs import import_runs
+from flows.cli.commands.notify import notify
 from flows.cli.commands.pipeline import pipeline
 from flows.cli.commands.record import record
 from flows.cli.commands.reel import reel
@@ -56,6 +58,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
         "atlas": atlas,
         "export": export,
         "games": games,
+        "approaches": approaches,
         "benchmark": benchmark,
     },
     "Run unattended": {
@@ -64,6 +67,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
         "deploy": deploy,
         "status": status,
         "guard": guard,
+        "notify": notify,
     },
 }
 """Group of the help → command → its function."""

@@ -1,0 +1,30 @@
+"""`ramreel notify`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.options import Json
+from flows.cli.session import InvalidInputError, configure_prefect, flow_session
+
+Test = Annotated[bool, Parameter(name="--test", help="Send a test message to each receiver")]
+
+
+def notify(*, test: Test = False, as_json: Json = False) -> int:
+    """List the receivers of notifications: RAMREEL_NOTIFY and the notification blocks in Prefect."""
+    configure_prefect()
+    with flow_session("tasks.notify", as_json) as terminal:
+        from tasks.notify import OFF, receivers, send_test
+
+        found = send_test() if test else dict.fromkeys(receivers())
+        if not found:
+            raise InvalidInputError(OFF)
+        failed = {name: error for name, error in found.items() if error}
+        done = "notified" if test else "is notified"
+        terminal.results(
+            [f"{name}: {failed.get(name, done)}" for name in found],
+            {"receivers": list(found), "failed": failed},
+        )
+    return 1 if failed else 0
