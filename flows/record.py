@@ -21,6 +21,7 @@ from tasks.record import (
     checkpoints_to_record,
     clear_failure,
     create_videos_table,
+    describe_recorded_run,
     find_atlas,
     list_videos,
     note_failure,
@@ -96,6 +97,7 @@ def record(settings: RecordSettings) -> RecordedRun:
             note_failure(run_id, str(error))
         raise error
     clear_failure(run_id, settings.last)
+    describe_recorded_run(run_id)
     return RecordedRun(run_id=run_id, videos=videos, made=tuple(futures), outlined=atlas is not None)
 
 

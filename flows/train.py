@@ -19,7 +19,7 @@ from tasks.execution.resolve_run import resolve_run
 from tasks.execution.run_status import active_run
 from tasks.runs.lookup import evaluation_tag
 from tasks.store import StoredCheckpoint
-from tasks.train import SavedCheckpoint, create_checkpoints_table, learn, reopen_run, start_run
+from tasks.train import SavedCheckpoint, create_checkpoints_table, describe_run, learn, reopen_run, start_run
 
 
 class TrainedRun(Settings):
@@ -91,6 +91,7 @@ def train_run(
     """
     with active_run(run_id):
         result = learn(run_id, name, run, workers or cores(), start_from, trial=trial, should_stop=should_stop)
+    describe_run(run_id)
     create_checkpoints_table(run_id, name, result)
     if not trial:
         events.training_finished(run_id, name, run, result.steps, result.mean_return)

@@ -24,6 +24,7 @@ from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
 from tasks.execution.progress_sink import current_sink
 from tasks.execution.worker_processes import process_pool
+from tasks.runs.run_description import artifact_link
 from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
 
 _PARTS = 8
@@ -85,6 +86,9 @@ def build_atlas(run_id: str, settings: AtlasSettings) -> AtlasResult:
     data = assemble_atlas(results, resolve(settings.env_id), settings.seed, stored.digest if stored else _RANDOM)
     _save(store, run_id, data)
     atlas = data.atlas
+    links = artifact_link(store, run_id, PAGE, "Atlas"), artifact_link(store, run_id, POSTER, "poster")
+    summary = f"Effect of every RAM byte of {atlas.game.env_id}, from {atlas.perturbations:,} perturbations"
+    store.set_description(run_id, f"{summary}\n\n{' · '.join(links)}")
     key = f"atlas-{run_id[:8]}"
     create_markdown_artifact(render_markdown(atlas), key=key, description=f"Atlas of {atlas.game.env_id}")
     return AtlasResult(

@@ -15,6 +15,7 @@ from tasks.execution import provenance
 from tasks.runs.comparability import RunSelection, select_runs
 from tasks.runs.report_clips import with_clips
 from tasks.runs.report_data import read_runs
+from tasks.runs.run_description import describe_comparison
 from tasks.store import REPORT, Store, open_store
 
 TABLES = {"reports/numbers.csv": report.to_csv, "reports/numbers.parquet": report.to_parquet}
@@ -72,6 +73,7 @@ def write_comparison_report(comparison_id: str, selection: RunSelection) -> Comp
     for step, figures in report.metrics_by_step(findings).items():
         store.log_metrics(comparison_id, {_metric_name(key): value for key, value in figures.items()}, step)
     rows, verdict, title = report.summary_rows(findings.groups), report.verdicts(findings)[0], findings.comparison.title
+    describe_comparison(store, comparison_id, selection.all_runs, verdict)
     create_table_artifact(rows, key=f"comparison-{comparison_id[:8]}", description=f"{title}: {verdict}")
     create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=title)
     return ComparedRuns(

@@ -19,6 +19,7 @@ from tasks.execution.progress_sink import current_sink
 from tasks.execution.retries import retry_on_process_death
 from tasks.execution.worker_processes import run_in_process
 from tasks.runs.lookup import evaluation_of
+from tasks.runs.run_description import describe_training
 from tasks.store import (
     Store,
     StoredCheckpoint,
@@ -196,6 +197,12 @@ def list_videos(run_id: str) -> tuple[RecordedCheckpoint, ...]:
         recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
         for step, video in store.complete_videos(run_id).items()
     )
+
+
+@task(task_run_name="describe run {run_id}")
+def describe_recorded_run(run_id: str) -> None:
+    """Describe the run in MLflow by its evaluation and its last video."""
+    describe_training(store_in_use(), run_id)
 
 
 @task(task_run_name="note failure")

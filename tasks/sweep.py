@@ -10,6 +10,7 @@ from tasks.arcade.report.sweep_page import render_sweep_html
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.tuning.study import Figure, TrialRow, best_trial, settings_toml
 from tasks.execution import provenance
+from tasks.runs.run_description import artifact_link
 from tasks.store import BEST_SETTINGS, REPORT, open_store, start_sweep
 
 
@@ -55,6 +56,9 @@ def write_sweep_report(
     if best is not None and best.value is not None:
         store.log_text(run_id, settings_toml(settings, best), BEST_SETTINGS)
         store.log_metrics(run_id, {"sweep/best_mean_return": best.value}, len(rows))
+    report = artifact_link(store, run_id, REPORT, "Report")
+    result = f"Best trial: {best.number}, mean return {best.value:.1f}" if best and best.value is not None else ""
+    store.set_description(run_id, f"{result}\n\n{report}".strip())
     table = [{"trial": row.number, "state": row.state, "mean_return": row.value, **row.params} for row in rows]
     create_table_artifact(table, key=f"sweep-{run_id[:8]}", description=settings.title)
     return SweepResult(run_id=run_id, report=REPORT, trials=rows, best=best)

@@ -32,6 +32,7 @@ from tasks.execution.progress_sink import log_message
 from tasks.execution.retries import retry_on
 from tasks.runs.lookup import ROOT_FLOW_RUN_TAG, TRIAL_TAG, load_checkpoint, require_resumable
 from tasks.runs.resume_point import last_valid_checkpoint, load_resume_point
+from tasks.runs.run_description import describe_training
 from tasks.store import Store, StoredCheckpoint, StoreError, open_store, store_in_use
 from tasks.training_reporter import TrainingReporter, save_checkpoint
 
@@ -254,6 +255,12 @@ def reopen_run(run_id: str, steps: int | None) -> ReopenedRun:
     settings = run.settings.model_copy(update={"steps": steps}) if steps else run.settings
     store.resume_run(run_id, settings)
     return ReopenedRun(name=run.name, settings=settings, trial=TRIAL_TAG in run.tags)
+
+
+@task(task_run_name="describe run {run_id}")
+def describe_run(run_id: str) -> None:
+    """Describe the run in MLflow by its result, and say how to resume it."""
+    describe_training(store_in_use(), run_id)
 
 
 @task(task_run_name="list checkpoints")

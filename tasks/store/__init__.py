@@ -7,6 +7,7 @@ from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
 from tasks.store.missing_artifacts import MissingArtifactError
+from tasks.store.run_writer import resume_hint
 from tasks.store.server_command import migration_command, server_command
 from tasks.store.start_runs import (
     ATLAS,
@@ -44,6 +45,7 @@ __all__ = [
     "newest_atlas",
     "one_line",
     "open_store",
+    "resume_hint",
     "server_command",
     "start_atlas",
     "start_import",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.store import ui_pages
 from tasks.store.address import Address
 from tasks.store.artifact_paths import REPORT, safe_path
 from tasks.store.connection import connect
@@ -107,6 +108,10 @@ class ArtifactStore:
     @raises_store_error
     def ui_path(self, run_id: str, artifact_path: str | None = None) -> str:
         """Return the path of a run's page in MLflow's UI, or of an artifact's, relative to the server's address."""
-        experiment = self._client.get_run(run_id).info.experiment_id
-        page = f"/#/experiments/{experiment}/runs/{run_id}"
-        return f"{page}/artifacts/{safe_path(artifact_path)}" if artifact_path else page
+        experiment = str(self._client.get_run(run_id).info.experiment_id)
+        return ui_pages.run_page(experiment, run_id, artifact_path and safe_path(artifact_path))
+
+    @raises_store_error
+    def run_list_ui_path(self, run_id: str) -> str:
+        """Return the path of the run list that a run is in, in MLflow's UI, relative to the server's address."""
+        return ui_pages.run_list_page(str(self._client.get_run(run_id).info.experiment_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ DROP_CAUSE = "ramreel.dropped"
 """Tag of a version whose performance dropped: the cause."""
 _ENV_ID = "ramreel.env_id"
 _STEP, _DIGEST, _MODEL = "ramreel.step", "ramreel.digest", "ramreel.model_id"
+_VERSIONS = "mlflow.modelVersions"
 _MEAN_RETURN = "eval/mean_reward"
 
 
@@ -123,7 +125,15 @@ class ChampionRegistry:
             tags={_STEP: str(checkpoint.step), _DIGEST: checkpoint.digest, _MODEL: checkpoint.model_id},
             description=description,
         )
+        if self._address.database is not None:
+            self._mark_registered(checkpoint.model_id, version)
         return _champion(env_id, version)
+
+    def _mark_registered(self, model_id: str, version: ModelVersion) -> None:
+        """Tag a logged model with its version, as MLflow's server does; its page reads "Not registered" otherwise."""
+        tags = self._client.get_logged_model(model_id).tags
+        versions = [*json.loads(tags.get(_VERSIONS, "[]")), {"name": version.name, "version": version.version}]
+        self._client.set_logged_model_tags(model_id, {_VERSIONS: json.dumps(versions)})
 
     @raises_store_error
     def set_champion(self, champion: Champion) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.arcade.settings.base import SCHEMA
 from tasks.store.errors import StoreError
+from tasks.store.ui_pages import VIEW_TAG, run_list_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 def origin_tags(kind: str, command: str, versions: Mapping[str, str], commit: str | None) -> dict[str, str]:
     """Return the tags that every run has."""
     tags = {"ramreel.kind": kind, "ramreel.schema": str(SCHEMA), "ramreel.command": command}
-    tags |= {"mlflow.source.name": command, "mlflow.source.type": "LOCAL"}
+    # MLflow's UI shows what follows the last slash of a source, such as the rest of an environment id.
+    source = " ".join(takewhile(lambda word: "/" not in word, command.split()))
+    tags |= {"mlflow.source.name": source or command, "mlflow.source.type": "LOCAL"}
     tags |= {f"ramreel.version.{package}": version for package, version in versions.items()}
     if commit:
         tags |= {"ramreel.commit": commit, "mlflow.source.git.commit": commit}
@@ -56,10 +60,10 @@ def log_params(client: MlflowClient, run_id: str, values: Mapping[str, str]) -> 
 def _experiment(client: MlflowClient, artifacts: Path | None, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
+    found, view = client.get_experiment_by_name(name), {VIEW_TAG: run_list_view()}
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=_location(artifacts, name)))
+            return str(client.create_experiment(name, artifact_location=_location(artifacts, name), tags=view))
         except MlflowException:
             # Another process may have created it in the meantime.
             found = client.get_experiment_by_name(name)
@@ -67,6 +71,8 @@ def _experiment(client: MlflowClient, artifacts: Path | None, name: str) -> str:
                 raise
     if found.lifecycle_stage != "active":
         raise StoreError(f"experiment {name!r} is deleted: restore it in MLflow, or choose another (--experiment)")
+    if found.tags.get(VIEW_TAG) != view[VIEW_TAG]:
+        client.set_experiment_tag(found.experiment_id, VIEW_TAG, view[VIEW_TAG])
     return str(found.experiment_id)
 
 

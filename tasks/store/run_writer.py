@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "settings.json"
 """Artifact path of a run's settings."""
+_WRITTEN_DESCRIPTION = "ramreel.description"
+"""Tag with the digest of the description as it was written last: a run with another one was described by a user."""
 _REASON = "ramreel.reason"
 """Tag of the reason why a run ended, or of a later failure, such as of a video of it."""
 _OWN_REASON = "ramreel.reason.own"
@@ -116,11 +118,13 @@ class RunWriter(ArtifactStore):
     def finish_run(self, run_id: str, status: RunStatus, reason: str | None = None) -> None:
         """End a run; the reason becomes the tag `ramreel.reason` and, unless it finished, the run's description.
 
-        A description that a user wrote is kept.
+        A description that a user wrote is kept. That of a training run says how to resume it.
         """
         if reason:
             self._delete_reason(run_id)
-            self._set_reason(run_id, reason, describe=status != "FINISHED")
+            self._set_reason(run_id, reason)
+            if status != "FINISHED":
+                self._describe_end(run_id, reason)
         self._client.set_terminated(run_id, status)
 
     @raises_store_error
@@ -129,7 +133,8 @@ class RunWriter(ArtifactStore):
         tags = self._client.get_run(run_id).data.tags
         if _OWN_REASON not in tags:
             self._client.set_tag(run_id, _OWN_REASON, tags.get(_REASON, ""))
-        self._set_reason(run_id, reason, describe=True)
+        self._set_reason(run_id, reason)
+        self.set_description(run_id, reason)
 
     @raises_store_error
     def clear_failure_reason(self, run_id: str) -> None:
@@ -138,19 +143,33 @@ class RunWriter(ArtifactStore):
         if _OWN_REASON in run.data.tags:
             self._delete_reason(run_id)
             if own_reason := run.data.tags[_OWN_REASON]:
-                self._set_reason(run_id, own_reason, describe=run.info.status != "FINISHED")
+                self._set_reason(run_id, own_reason)
+                if run.info.status != "FINISHED":
+                    self._describe_end(run_id, own_reason)
 
-    def _set_reason(self, run_id: str, reason: str, *, describe: bool) -> None:
-        tags = self._client.get_run(run_id).data.tags
+    def _set_reason(self, run_id: str, reason: str) -> None:
         self._client.set_tag(run_id, _REASON, reason)
-        if describe and not _is_described_by_user(tags):
-            self._client.set_tag(run_id, DESCRIPTION_TAG, reason)
+
+    def _describe_end(self, run_id: str, reason: str) -> None:
+        training = self._client.get_run(run_id).data.tags.get("ramreel.kind") == "training"
+        self.set_description(run_id, f"{reason}\n\n{resume_hint(run_id)}" if training else reason)
 
     def _delete_reason(self, run_id: str) -> None:
         tags = self._client.get_run(run_id).data.tags
-        ours = {_REASON, _OWN_REASON} if _is_described_by_user(tags) else {_REASON, _OWN_REASON, DESCRIPTION_TAG}
-        for key in ours & tags.keys():
-            self._client.delete_tag(run_id, key)
+        described = () if _is_described_by_user(tags) else (DESCRIPTION_TAG, _WRITTEN_DESCRIPTION)
+        # The description before the tag that tells whose it is: in between, it is nobody's.
+        for key in (*described, _REASON, _OWN_REASON):
+            if key in tags:
+                self._client.delete_tag(run_id, key)
+
+    @raises_store_error
+    def set_description(self, run_id: str, text: str) -> None:
+        """Set the description of a run in MLflow's UI, in Markdown; one that a user wrote is kept."""
+        from mlflow.entities import RunTag
+
+        if not _is_described_by_user(self._client.get_run(run_id).data.tags):
+            tags = {DESCRIPTION_TAG: text, _WRITTEN_DESCRIPTION: _digest(text)}
+            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     @raises_store_error
     def set_tag(self, run_id: str, key: str, value: str) -> None:
@@ -202,4 +221,15 @@ def settings_digest(settings: RunSettings) -> str:
 
 
 def _is_described_by_user(tags: Mapping[str, str]) -> bool:
-    return tags.get(DESCRIPTION_TAG, "") not in ("", tags.get(_REASON))
+    text = tags.get(DESCRIPTION_TAG, "")
+    # Version 0.1 described runs by their reason only.
+    return text not in ("", tags.get(_REASON)) and _digest(text) != tags.get(_WRITTEN_DESCRIPTION)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def resume_hint(run_id: str) -> str:
+    """Return the line of a description that says how to resume a training run."""
+    return f"Resume: `ramreel train --resume {run_id[:8]}`"

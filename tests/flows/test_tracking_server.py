@@ -43,13 +43,14 @@ def test_training_run_is_followed_up(
     assert champion.run_id == run_id
 
     page = f"{PUBLIC}/#/experiments/{store._client.get_run(run_id).info.experiment_id}/runs/{run_id}"
-    assert mlflow_url(store, run_id) == page
+    ml = "?workflowType=machine_learning"
+    assert mlflow_url(store, run_id) == page + ml
     html = store.fetch_artifact(followed.comparison.run_id, followed.comparison.report, tmp_path).read_text("utf-8")
-    assert f'<a href="{page}/artifacts/videos/step-000000512.mp4" target="_blank"' in html
+    assert f'<a href="{page}/artifacts/videos/step-000000512.mp4{ml}" target="_blank"' in html
     with get_client(sync_client=True) as client:
         links = {artifact.key: str(artifact.data) for artifact in client.read_artifacts()}
-    assert page in links[f"run-{run_id[:8]}"]
-    assert f"{page}/artifacts/videos/step-000000512.mp4" in links[f"video-{run_id[:8]}"]
+    assert f"{page}{ml}" in links[f"run-{run_id[:8]}"]
+    assert f"{page}/artifacts/videos/step-000000512.mp4{ml}" in links[f"video-{run_id[:8]}"]
 
 
 def test_links_lead_to_the_server_by_default(

@@ -105,7 +105,9 @@ def test_registered_model_describes_itself(any_store: Store, start: Start, tmp_p
     assert model.predict(model.input_example)["probabilities"].shape == (1, 18)
     described = any_store._client.get_registered_model("ALE-Tennis-v5").description
     assert "models:/ALE-Tennis-v5@champion" in described
-    assert "after 10 steps" in any_store._client.get_logged_model(stored.model_id).tags["mlflow.note.content"]
+    tags = any_store._client.get_logged_model(stored.model_id).tags
+    assert "after 10 steps" in tags["mlflow.note.content"]
+    assert [version["name"] for version in json.loads(tags["mlflow.modelVersions"])] == ["ALE-Tennis-v5"]
 
 
 def test_invalid_input_is_one_line(store: Store, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

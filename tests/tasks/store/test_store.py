@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import sqlite3
@@ -150,7 +151,8 @@ class TestRuns:
         run = store.run(run_id)
         assert run.status == status
         assert run.tags["ramreel.reason"] == "the encoder died"
-        assert run.tags.get("mlflow.note.content") == ("the encoder died" if noted else None)
+        resume = f"the encoder died\n\nResume: `ramreel train --resume {run_id[:8]}`"
+        assert run.tags.get("mlflow.note.content") == (resume if noted else None)
         assert run.end_ms is not None
         assert run.end_ms >= run.start_ms
 
@@ -180,14 +182,15 @@ class TestRuns:
 
     def test_clearing_a_failure_restores_the_reason_of_the_run(self, store: Store, run_id: str) -> None:
         store.finish_run(run_id, "KILLED", "stopped by hand")
+        stopped = ("stopped by hand", f"stopped by hand\n\nResume: `ramreel train --resume {run_id[:8]}`")
         store.clear_failure_reason(run_id)
-        assert reason_and_description(store, run_id) == ("stopped by hand", "stopped by hand")
+        assert reason_and_description(store, run_id) == stopped
         for _ in range(2):
             store.set_failure_reason(run_id, "the encoder died")
             store.set_failure_reason(run_id, "the encoder died again")
             assert reason_and_description(store, run_id) == ("the encoder died again", "the encoder died again")
             store.clear_failure_reason(run_id)
-            assert reason_and_description(store, run_id) == ("stopped by hand", "stopped by hand")
+            assert reason_and_description(store, run_id) == stopped
 
     def test_clearing_a_failure_keeps_the_description_of_a_user(self, store: Store, run_id: str) -> None:
         store.finish_run(run_id, "FINISHED")
@@ -196,6 +199,35 @@ class TestRuns:
         store.set_tag(run_id, "mlflow.note.content", "my best one")
         store.clear_failure_reason(run_id)
         assert reason_and_description(store, run_id) == ("pruned at step 100", "my best one")
+
+    def test_description_is_replaced_unless_a_user_changed_it(self, store: Store, run_id: str) -> None:
+        for text in ("mean return 1", "mean return 2"):
+            store.set_description(run_id, text)
+            assert store.run(run_id).tags["mlflow.note.content"] == text
+        store.set_tag(run_id, "mlflow.note.content", "my best one")
+        store.set_description(run_id, "mean return 3")
+        assert store.run(run_id).tags["mlflow.note.content"] == "my best one"
+        store.set_tag(run_id, "mlflow.note.content", "")
+        store.set_description(run_id, "mean return 4")
+        assert store.run(run_id).tags["mlflow.note.content"] == "mean return 4"
+
+    def test_description_as_version_0_1_wrote_it_is_replaced(self, store: Store, run_id: str) -> None:
+        store.set_tag(run_id, "ramreel.reason", "the encoder died")
+        store.set_tag(run_id, "mlflow.note.content", "the encoder died")
+        store.set_description(run_id, "mean return 1")
+        assert store.run(run_id).tags["mlflow.note.content"] == "mean return 1"
+
+    def test_run_list_has_a_view(self, store: Store, settings: RunSettings, start: Start) -> None:
+        run_id, client = start(store, settings), client_of(store)
+        experiment = client.get_run(run_id).info.experiment_id
+        view = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.ramreel"])
+        assert "params.`approach.name`" in view["selectedColumns"]
+        client.set_experiment_tag(experiment, "mlflow.sharedViewState.ramreel", "of an earlier version")
+        start(store, settings)
+        assert json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.ramreel"]) == view
+        assert store.run_list_ui_path(run_id) == (
+            f"/#/experiments/{experiment}/runs?viewStateShareKey=ramreel&workflowType=machine_learning"
+        )
 
     def test_comparison_run_lists_its_runs(self, store: Store, run_id: str, tmp_path: Path) -> None:
         comparison = store.start_comparison(
