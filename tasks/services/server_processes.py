@@ -34,7 +34,6 @@ _API_ONLY = {
     "PREFECT_API_DATABASE_MIGRATE_ON_START": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
 }
-_MLFLOW_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 class MigrationError(ServiceConfigurationError):
@@ -50,12 +49,14 @@ class ServerProcess:
         command: its command line.
         environment: variables to set in its environment.
         health: URL of its health check; None if it has none.
+        announcement: line for the user when it is healthy.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     health: str | None = None
+    announcement: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,22 +70,12 @@ class Ports:
 def embedded_processes(store: Store, access: Access, ports: Ports, folder: Path) -> tuple[ServerProcess, ...]:
     """Return the servers on the embedded store; `folder` is for files of settings."""
     assert store.address.database is not None
-    local = addresses(access.local, ports)
     users = f"sqlite:///{store.address.database.with_name('mlflow-users.db')}"
-    environment = _MLFLOW_ENVIRONMENT | access.mlflow_environment(ports.mlflow, users, folder)
+    prefect = [*_PREFECT, "server", "start", "--host", access.host, "--port", str(ports.prefect)]
+    mlflow = store.server_command(access.host, ports.mlflow)
     return (
-        ServerProcess(
-            "Prefect's server",
-            [*_PREFECT, "server", "start", "--host", access.host, "--port", str(ports.prefect)],
-            _prefect_environment(access, ports),
-            f"{local.api}/health",
-        ),
-        ServerProcess(
-            "MLflow's server",
-            [*store.server_command(access.host, ports.mlflow), *_mlflow_options(access)],
-            environment,
-            f"{local.mlflow}/health",
-        ),
+        _prefect_server(access, ports, prefect, {}),
+        _mlflow_server(access, ports, mlflow, access.mlflow_environment(ports.mlflow, users, folder)),
     )
 
 
@@ -94,28 +85,18 @@ def cluster_processes(backends: Backends, access: Access, ports: Ports, folder: 
     Prefect's background services are a process of their own, so that they exist once, however many processes answer
     requests.
     """
-    local = addresses(access.local, ports)
-    prefect = backends.prefect_environment | _prefect_environment(access, ports)
-    users = backends.database.uri(_PSYCOPG2, USERS_SCHEMA)
-    mlflow = server_command(
-        access.host, ports.mlflow, _PROCESSES, backends.database.uri(_PSYCOPG2, MLFLOW_SCHEMA), backends.artifacts
-    )
-    environment = {
-        **backends.database.environment,
-        **_MLFLOW_ENVIRONMENT,
-        **access.mlflow_environment(ports.mlflow, users, folder),
-    }
+    database, environment = backends.database, backends.prefect_environment
+    users = access.mlflow_environment(ports.mlflow, database.uri(_PSYCOPG2, USERS_SCHEMA), folder)
+    tables = database.uri(_PSYCOPG2, MLFLOW_SCHEMA)
+    mlflow = server_command(access.host, ports.mlflow, _PROCESSES, tables, backends.artifacts)
     return (
+        _prefect_server(access, ports, _prefect_api(access.host, ports.prefect), environment | _API_ONLY),
+        _mlflow_server(access, ports, [*mlflow, "--uvicorn-opts", shlex.join(_PATIENT)], database.environment | users),
         ServerProcess(
-            "Prefect's server", _prefect_api(access.host, ports.prefect), prefect | _API_ONLY, f"{local.api}/health"
+            "Prefect's services",
+            [*_PREFECT, "server", "services", "start"],
+            environment | _prefect_environment(access, ports),
         ),
-        ServerProcess(
-            "MLflow's server",
-            [*mlflow, "--uvicorn-opts", shlex.join(_PATIENT), *_mlflow_options(access)],
-            environment,
-            f"{local.mlflow}/health",
-        ),
-        ServerProcess("Prefect's services", [*_PREFECT, "server", "services", "start"], prefect),
     )
 
 
@@ -137,6 +118,31 @@ def addresses(host: str, ports: Ports) -> ServerAddresses:
     return ServerAddresses(prefect=f"http://{host}:{ports.prefect}", mlflow=f"http://{host}:{ports.mlflow}")
 
 
+def _prefect_server(
+    access: Access, ports: Ports, command: Sequence[str], environment: Mapping[str, str]
+) -> ServerProcess:
+    return ServerProcess(
+        "Prefect's server",
+        command,
+        {**environment, **_prefect_environment(access, ports)},
+        health=f"{addresses(access.local, ports).api}/health",
+        announcement=f"Prefect: {addresses(access.name, ports).prefect}",
+    )
+
+
+def _mlflow_server(
+    access: Access, ports: Ports, command: Sequence[str], environment: Mapping[str, str]
+) -> ServerProcess:
+    login = ("--app-name", "basic-auth") if access.mlflow_has_password else ()
+    return ServerProcess(
+        "MLflow's server",
+        [*command, *login],
+        {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        health=f"{addresses(access.local, ports).mlflow}/health",
+        announcement=f"MLflow: {addresses(access.name, ports).mlflow} (choose Model training at the top left)",
+    )
+
+
 def _prefect_api(host: str, port: int) -> list[str]:
     """Return the command line that `prefect server start --no-services --workers N` runs, with more patience."""
     factory = ["--factory", "prefect.server.api.server:create_app", "--log-level", "error"]
@@ -154,10 +160,6 @@ def _prefect_environment(access: Access, ports: Ports) -> dict[str, str]:
         # How long Prefect waits for late events before it acts on missing heartbeats.
         "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT15S",
     }
-
-
-def _mlflow_options(access: Access) -> Sequence[str]:
-    return ("--app-name", "basic-auth") if access.mlflow_has_password else ()
 
 
 def _run(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:

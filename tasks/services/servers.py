@@ -110,15 +110,13 @@ def _running(
     processes: Sequence[ServerProcess], access: Access, ports: Ports, log: Callable[[str], None]
 ) -> Iterator[Sequence[ChildProcess]]:
     """Run the servers with the deployments registered while the block runs."""
-    shown, local = addresses(access.name, ports), addresses(access.local, ports)
-    lines = (f"Prefect: {shown.prefect}", f"MLflow: {shown.mlflow} (choose Model training at the top left)")
     with ExitStack() as stack:
         children = [stack.enter_context(child_process(one.name, one.command, one.environment)) for one in processes]
         for child, process in zip(children, processes, strict=True):
             if process.health:
                 child.wait_until_healthy(process.health)
-                log(next(line for line in lines if line.split(":")[0] in process.name))
-        _register(local, ports, log)
+                log(process.announcement)
+        _register(addresses(access.local, ports), ports, log)
         yield children
 
 
