@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.arcade.settings.base import SCHEMA
 from tasks.store.errors import StoreError
+from tasks.store.missing_artifacts import local_path
 from tasks.store.ui_pages import VIEW_TAG, run_list_view
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def create_run(
         MLflow's run id.
 
     Raises:
-        StoreError: the experiment is deleted.
+        StoreError: the experiment is deleted, or its artifacts are files of another machine.
     """
     experiment_id = _experiment(client, artifacts, experiment)
     return str(client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id)
@@ -71,6 +72,13 @@ def _experiment(client: MlflowClient, artifacts: Path | None, name: str) -> str:
                 raise
     if found.lifecycle_stage != "active":
         raise StoreError(f"experiment {name!r} is deleted: restore it in MLflow, or choose another (--experiment)")
+    folder = local_path(found.artifact_location)
+    # MLflow's client would create it here, where no other machine finds what is in it.
+    if artifacts is None and folder and not folder.parent.is_dir():
+        raise StoreError(
+            f"experiment {name!r} keeps its artifacts in {folder} on the machine that created it, and this machine has "
+            "no such folder: choose another experiment (--experiment), which keeps them on the server"
+        )
     if found.tags.get(VIEW_TAG) != view[VIEW_TAG]:
         client.set_experiment_tag(found.experiment_id, VIEW_TAG, view[VIEW_TAG])
     return str(found.experiment_id)

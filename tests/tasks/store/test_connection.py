@@ -12,8 +12,10 @@ import traceback
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from tasks.store import StoreError, find_home, open_store
+from tasks.arcade.settings.run import RunSettings
+from tasks.store import Store, StoreError, find_home, open_store
 
 
 def message_of(error: pytest.ExceptionInfo[StoreError]) -> str:
@@ -161,3 +163,11 @@ def test_environment_is_configured_when_connecting_not_when_importing(tmp_path: 
     ]
     assert set(names) <= set(re.findall(r"'(\w+)'", done.stdout))
     assert done.stdout.endswith(" ERROR\n"), "a variable that is set is kept"
+
+
+def test_experiment_whose_files_are_on_another_machine_is_refused(server_store: Store, settings: RunSettings) -> None:
+    client = MlflowClient(server_store.address.uri)
+    experiment = client.create_experiment("elsewhere", artifact_location="file:///srv/elsewhere/mlruns/artifacts/pong")
+    with pytest.raises(StoreError, match=r"'elsewhere' .* /srv/elsewhere/mlruns/artifacts/pong .*--experiment"):
+        server_store.start_run(settings, name="a", command="c", versions={}, commit=None, experiment="elsewhere")
+    assert client.search_runs([experiment]) == []
