@@ -60,10 +60,19 @@ def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None]
                 if restarted := restart_interrupted_runs(servers.api, queue, worker):
                     log(f"Interrupted flow runs, started again: {restarted}")
 
-            setup = WorkerSetup(POOL, QUEUES, worker_environment(servers.api, store.address.uri))
+            environment = worker_environment(servers.api, tracking_uri_of_workers(store, access, ports))
+            setup = WorkerSetup(POOL, QUEUES, environment)
             with published(store.address, servers):
                 log("Press Ctrl-C to stop.")
                 keep_workers_running(setup, before_start=restart, check=partial(_raise_if_exited, children), log=log)
+
+
+def tracking_uri_of_workers(store: Store, access: Access, ports: Ports) -> str:
+    """Return the MLflow tracking URI of the workers on the machine of an embedded store.
+
+    Runs of other machines have their artifacts behind MLflow's server: only its clients can read them.
+    """
+    return store.address.uri if access.is_loopback else addresses(access.local, ports).mlflow
 
 
 def serve_cluster(backends: Backends, ports: Ports, access: Access, log: Callable[[str], None]) -> None:

@@ -38,7 +38,7 @@ def up(given: Given) -> None:
     with validating():
         backends = find_backends(settings.model_dump(include={"database", "redis", "artifacts"}))
         access.check(insecure=settings.insecure)
-    _use_own_password()
+    _use_own_passwords()
     with starting(), sigterm_as_ctrl_c():
         if backends:
             configure_prefect(serves=True)
@@ -64,10 +64,14 @@ def _embedded_store(ports: Ports) -> Store:
     return store
 
 
-def _use_own_password() -> None:
-    """Let this process and its workers log in to the Prefect server that it starts."""
+def _use_own_passwords() -> None:
+    """Let this process and its workers log in to the servers that it starts."""
     if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         os.environ["PREFECT_API_AUTH_STRING"] = password
+    if password := os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD"):
+        # Of MLflow's first start; a user who has changed it there sets these.
+        os.environ.setdefault("MLFLOW_TRACKING_USERNAME", "admin")
+        os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", password)
 
 
 @contextmanager

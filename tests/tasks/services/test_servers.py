@@ -19,7 +19,7 @@ import pytest
 
 from tasks.services.network_access import Access
 from tasks.services.server_processes import Ports
-from tasks.services.servers import PortError, serve
+from tasks.services.servers import PortError, serve, tracking_uri_of_workers
 from tasks.store import Store
 
 # If pytest itself runs in the background, its child processes ignore Ctrl-C.
@@ -202,3 +202,9 @@ def test_servers_need_different_ports(store: Store) -> None:
     port, _ = free_ports()
     with pytest.raises(PortError, match=f"port {port} is Prefect's already"):
         serve(store, Ports(port, port), Access(), print)
+
+
+@pytest.mark.parametrize(("host", "uri"), [("127.0.0.1", None), ("0.0.0.0", "http://127.0.0.1:5001")])  # noqa: S104
+def test_workers_read_the_runs_of_machines_that_join(store: Store, host: str, uri: str | None) -> None:
+    found = tracking_uri_of_workers(store, Access(host), Ports(4200, 5001))
+    assert found == (uri or store.address.uri)
