@@ -93,9 +93,10 @@ def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, ea
             )
             ChampionRegistry(store.address).set_tag(champion, _GIVEN_UP_TAG, reason)
         return reason
-    for last in store.iter_runs(earlier[:1]):
+    for last in store.iter_runs(earlier):
         end = last.start_ms / 1000 + timedelta(hours=settings.cool_down_hours).total_seconds()
-        if end > time.time():
+        # A start in the future tells of a clock that was wrong, and not when the cool-down ends.
+        if last.start_ms / 1000 <= time.time() < end:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
             return f"{champion.env_id} was retrained recently: the cool-down ends at {when}"
     return ""
