@@ -7,7 +7,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -132,6 +132,7 @@ def configure_prefect(*, serves: bool = False) -> None:
         defaults["PREFECT_CLIENT_RETRY_EXTRA_CODES"] = "500,504"
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
+    _keep_prefect_files(home)
     from tasks.services.temporary_server import uses_temporary_server
 
     if not (serves or uses_temporary_server()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
@@ -147,6 +148,26 @@ def configure_prefect(*, serves: bool = False) -> None:
             "writable folder, or PREFECT_API_URL to a server"
         ) from None
     _check_database(home / "prefect.db")
+
+
+def _keep_prefect_files(folder: Path) -> None:
+    """Let Prefect keep its own files in a folder of ours where the user's home cannot: a service account has none."""
+    if "PREFECT_HOME" in os.environ:
+        return
+    own = Path(os.path.expanduser("~/.prefect"))  # noqa: PTH111 - Path.expanduser raises for a user without a home
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryFile(dir=own):
+            pass
+    except OSError:
+        os.environ["PREFECT_HOME"] = str(folder / "prefect")
+        with suppress(OSError):
+            (folder / "prefect").mkdir(parents=True, exist_ok=True)
+        if not own.is_absolute():
+            # Nor does the user have an entry in /etc/passwd, as in a container: Prefect asks for the home all the same.
+            os.environ["HOME"] = str(folder)
+        if (profiles := own / "profiles.toml").is_file():
+            os.environ.setdefault("PREFECT_PROFILES_PATH", str(profiles))
 
 
 def _check_database(file: Path) -> None:
@@ -182,8 +203,15 @@ def flow_session(module: str, as_json: bool, quiet: bool = False) -> Iterator[Te
         module: module of the flow, imported while the server starts, as both take seconds.
         as_json: reserve standard output for one JSON object.
         quiet: report no progress.
+
+    Raises:
+        InvalidInputError: this machine has no shared memory for worker processes.
     """
+    from tasks.execution.worker_processes import check_shared_memory
     from tasks.services.temporary_server import temporary_prefect_server
+
+    with validating():
+        check_shared_memory()
 
     def import_flow() -> None:
         importlib.import_module(module)

@@ -12,8 +12,31 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from tasks.arcade.errors import RamreelError
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+class SharedMemoryError(RamreelError):
+    """Worker processes cannot share memory on this machine."""
+
+
+def check_shared_memory() -> None:
+    """Check that worker processes can share memory and locks, which are files in /dev/shm.
+
+    Raises:
+        SharedMemoryError: they cannot.
+    """
+    context = mp.get_context("spawn")
+    try:
+        context.Lock()
+        context.RawArray("b", 1)
+    except OSError as error:
+        raise SharedMemoryError(
+            f"Worker processes need shared memory, but /dev/shm cannot be used ({error.strerror}): mount a writable "
+            "tmpfs there"
+        ) from None
 
 
 def process_pool(n: int, scratch: Path, initializer: Callable[[], None] | None = None) -> ProcessPoolExecutor:
