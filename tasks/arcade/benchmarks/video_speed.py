@@ -10,7 +10,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,7 @@ def _write_raw_frames(
     emulator = emulator_for_trace(workload.trace)
     renderer = make_renderer(emulator)
     raw_format = video_format(renderer.canvas, emulator, renderer.sample_aspect_ratio, sound=False)
+    raw_format = replace(raw_format, coarse_region=renderer.coarse_region)
     path, max_frames = workload.folder / f"{len(name)}.raw", _MAX_RAW_BYTES // renderer.canvas.frame.nbytes
     count = 0
     with path.open("wb") as file:
