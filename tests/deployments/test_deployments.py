@@ -74,7 +74,7 @@ def test_failed_requests_are_repeated_as_in_commands(
 
 def test_required_flows_are_deployed() -> None:
     flows = {"train", "pipeline", "sweep", "learning-benchmark", "record", "reel", "compare", "atlas", "guard"}
-    assert flows | {"follow-up", "retrain", "resume"} == {one["name"] for one in DECLARED}
+    assert flows | {"follow-up", "retrain", "trial", "resume"} == {one["name"] for one in DECLARED}
 
 
 def test_schedules_are_declared_and_inactive() -> None:

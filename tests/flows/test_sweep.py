@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from helpers.prefect_events import is_emitted, payloads
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
 
 from flows.cli.app import run
+from flows.runtime import machine_share
+from flows.sweep import sweep
 from flows.train import resume, train
-from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
+from tasks.arcade.inputs.forms import ResumeSettings, SweepSettings, TrainSettings
+from tasks.arcade.progress import Progress
 from tasks.execution import events
-from tasks.store import Store
+from tasks.execution.progress_sink import use_sink
+from tasks.store import Store, open_store
 
 SWEEP = ["sweep", "ALE/Breakout-v5", "--approach", "a2c", "--parameters", "learning_rate,n_steps", "--steps", "2000"]
 
@@ -51,6 +59,55 @@ def test_trials_emit_no_events(small: TrainSettings, store: Store, capfd: pytest
     for event in (events.CHECKPOINT_SAVED, events.TRAINING_FINISHED):
         assert is_emitted(event, run_id=run_id)
         assert trial["run_id"] not in {payload["run_id"] for payload in payloads(event)}
+
+
+class KilledTrial:
+    """A progress sink that kills the process of a sweep's first trial once, in the middle of it."""
+
+    def __init__(self) -> None:
+        self.killed = False
+        self.names: set[str] = set()
+
+    def update(self, name: str, progress: Progress) -> None:
+        self.names.add(name)
+        if name.endswith("trial 0") and not self.killed:
+            self.killed = True
+            os.kill(self.owner(), signal.SIGKILL)
+
+    def owner(self) -> int:
+        """Return the id of the process that holds the lease of the trial's run."""
+        store = open_store()
+        (trial,) = store.runs_tagged("ramreel.trial", "0")
+        return int(json.loads(store.run(trial).tags["ramreel.lease"])["process"])
+
+    def log(self, line: str) -> None:
+        pass
+
+
+def test_trials_side_by_side_and_a_killed_one_is_repeated_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_share, "cores", lambda: 2)
+    monkeypatch.setattr(machine_share, "available_memory", lambda: 2 * machine_share.RUN_BYTES)
+    settings = SweepSettings(
+        env_id="ALE/Breakout-v5", approach="a2c", parameters=("learning_rate",), trials=3, steps=4000, workers=1
+    )
+    sink = KilledTrial()
+    with use_sink(sink):
+        result = sweep(settings)
+    assert sink.killed
+    assert sorted(trial.state for trial in result.trials) == ["complete", "complete", "complete", "failed"]
+    (killed,) = (trial for trial in result.trials if trial.state == "failed")
+    assert killed.number == 0
+    assert [trial.params for trial in result.trials].count(killed.params) == 2
+    assert len(store.runs_tagged("mlflow.parentRunId", result.run_id)) == 4
+    assert store.run(result.run_id).status == "FINISHED"
+    with get_client(sync_client=True) as client:
+        named = FlowRunFilter.model_validate({"name": {"any_": [f"trial of {settings.title}"]}})
+        runs = client.read_flow_runs(flow_run_filter=named)
+    assert sorted((run.state_name, run.run_count) for run in runs) == [
+        ("Completed", 1),
+        ("Completed", 1),
+        ("Completed", 2),
+    ]
 
 
 def test_sweep_without_a_finished_episode_ends(store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -341,3 +341,15 @@ class SweepSettings(Settings):
     def title(self) -> str:
         """Title of the flow run; a sweep with the title of an earlier one resumes it."""
         return self.name or f"sweep of {self.approach} on {self.env_id}"
+
+
+class TrialSettings(Settings):
+    """Train the next trial of a sweep."""
+
+    sweep: SweepSettings = Field(description="Settings of the sweep")
+    run: str = Field(description="MLflow run id of the sweep")
+
+    @property
+    def title(self) -> str:
+        """Title of the sweep."""
+        return self.sweep.title

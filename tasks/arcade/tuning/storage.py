@@ -26,6 +26,7 @@ HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 60
 """Age of a heartbeat after which its trial may be repeated by another process."""
 _CONNECT_SECONDS = 5
+_SQLITE_SECONDS = 60
 # MLflow and Optuna both keep their schema's revision in a table `alembic_version`.
 _SCHEMA = "optuna"
 """Schema of Optuna's tables in a PostgreSQL database, which may be MLflow's own."""
@@ -144,7 +145,8 @@ def _parsed(uri: str) -> URL:
 
 def _engine_options(url: URL) -> dict[str, object]:
     if url.get_backend_name() == "sqlite":
-        return {}
+        # Processes that train trials at the same time write in turn.
+        return {"connect_args": {"timeout": _SQLITE_SECONDS}}
     # A connection that the server closed, for instance when it restarted, is replaced.
     return {"pool_pre_ping": True, "connect_args": {"connect_timeout": _CONNECT_SECONDS}}
 

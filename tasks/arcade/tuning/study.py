@@ -25,6 +25,7 @@ from tasks.arcade.tuning.search_space import SEARCH_SPACE, SweepError, searched_
 from tasks.arcade.tuning.storage import STALE_SECONDS, Heartbeat, StudyStorage, open_storage, without_warnings
 
 if TYPE_CHECKING:
+    from optuna.samplers import TPESampler
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
@@ -91,15 +92,11 @@ def open_study(uri: str, settings: SweepSettings) -> Iterator[SweepStudy]:
     import optuna
 
     with open_storage(uri, repeat=_enqueue_again) as storage:
-        known = {study.study_name: study for study in optuna.get_all_study_summaries(storage.rdb)}
-        # A resumed sampler needs another seed: with the same one it would propose the same trials again.
-        n_proposed = known[settings.title].n_trials if settings.title in known else 0
         study = optuna.create_study(
             storage=storage.rdb,
             study_name=settings.title,
             load_if_exists=True,
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=settings.seed + n_proposed, n_startup_trials=_STARTUP_TRIALS),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=settings.steps // 4),
         )
         current = settings.model_dump(mode="json", include={"env_id", "approach", "parameters", "steps", "seed"})
@@ -153,6 +150,10 @@ class SweepStudy:
                     return self._ask()
             time.sleep(_WAIT_SECONDS)
 
+    def n_missing(self) -> int:
+        """Return the number of trials that are not trained yet."""
+        return max(0, self._settings.trials - self._counts()[0])
+
     def _counts(self) -> tuple[int, int]:
         """Return the numbers of trained trials and of running ones."""
         from optuna.trial import TrialState
@@ -181,6 +182,7 @@ class SweepStudy:
     def _ask(self) -> ProposedTrial:
         base = approach(self._settings.approach)
         with without_warnings():
+            self._study.sampler = self._sampler()
             self._trial = trial = self._study.ask()
         trial.set_user_attr(_OWNER, process_identity())
         rdb = self._storage.rdb
@@ -199,6 +201,17 @@ class SweepStudy:
             "description": f"{base.name}, trial {trial.number} of a sweep",
         }
         return ProposedTrial(number=trial.number, approach=adapted.model_copy(update=names), params=params)
+
+    def _sampler(self) -> TPESampler:
+        """Return the sampler of the next trial.
+
+        Its seed is that of the trial: processes that train trials at the same time, and a sweep that is resumed, would
+        otherwise propose the same ones. Running trials count as bad ones, so that others are proposed meanwhile.
+        """
+        from optuna.samplers import TPESampler
+
+        number = len(self._study.get_trials(deepcopy=False))
+        return TPESampler(seed=self._settings.seed + number, n_startup_trials=_STARTUP_TRIALS, constant_liar=True)
 
     def set_trial_run(self, run_id: str) -> None:
         """Record the MLflow run id of the current trial."""

@@ -82,6 +82,28 @@ def test_sweep_proposes_prunes_and_resumes_trials(tmp_path: Path) -> None:
     assert own.n_timesteps == 1000
 
 
+def test_processes_that_train_at_the_same_time_propose_different_trials(tmp_path: Path) -> None:
+    file = sqlite(tmp_path / "optuna.db")
+    with open_study(file, SETTINGS) as one, open_study(file, SETTINGS) as other:
+        assert one.n_missing() == SETTINGS.trials
+        proposed = [study.ask() for study in (one, other)]
+        assert [trial.number for trial in proposed if trial] == [0, 1]
+        assert len({str(trial.params) for trial in proposed if trial}) == 2
+        for study in (one, other):
+            study.tell(1000, 1.0)
+        assert one.n_missing() == SETTINGS.trials - 2
+        third = one.ask()
+    # As a sweep that was interrupted proposes, and one that was not.
+    with open_study(sqlite(tmp_path / "again.db"), SETTINGS) as study:
+        for _ in range(2):
+            assert study.ask()
+            study.tell(1000, 1.0)
+        again = study.ask()
+    assert third
+    assert again
+    assert third.params == again.params
+
+
 def test_sweep_ends_after_the_requested_number_of_trials(tmp_path: Path) -> None:
     two = SETTINGS.model_copy(update={"trials": 2, "parameters": ("gamma",)})
     with open_study(sqlite(tmp_path / "optuna.db"), two) as study:
