@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: setup demo test lint docs faults e2e up
+.PHONY: setup demo test lint docs faults e2e cluster up
 
 setup: $(DEV)
 
@@ -53,6 +53,9 @@ faults: $(DEV)
 
 e2e: $(DEV)
 	$(BIN)/pytest --exitfirst --durations=0 --durations-min=1 tests/e2e
+
+cluster: $(DEV)
+	$(BIN)/python tests/cluster/run.py --exitfirst --capture=no --durations=0 --durations-min=1 tests/cluster
 
 up: $(RUN)
 	$(BIN)/ramreel up
