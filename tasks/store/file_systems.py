@@ -25,7 +25,7 @@ def _type_of(folder: Path) -> str:
     except OSError:
         return ""
     for line in lines:
-        # "36 35 98:0 / /mnt rw,noatime master:1 - ext4 /dev/root rw": optional fields end with a hyphen.
+        # "36 35 98:0 / /data rw,noatime master:1 - ext4 /dev/root rw": optional fields end with a hyphen.
         mount, _, file_system = line.partition(" - ")
         place = mount.split()[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
         found[Path(place.encode("latin-1").decode("utf-8", "surrogateescape"))] = file_system.split()[0]
