@@ -67,7 +67,7 @@ class Deleting:
             self._delete()
 
     def log(self, line: str) -> None:
-        if line.startswith("recorded"):
+        if not self.run_id and ": recorded" in line:
             self._delete()
 
     def _delete(self) -> None:

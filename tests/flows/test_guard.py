@@ -266,7 +266,7 @@ def test_champion_that_cannot_be_checked_does_not_hide_the_others(small: TrainSe
     crown(quick.model_copy(update={"env_id": "Breakout-v4"}))
     first = champion_of(store)
     artifact(store, first.run_id, f"champion/version-{first.version}.json").unlink()
-    message = f"1 of 2 champions could not be checked: {GAME}: the store failed: .*json"
+    message = f"1 of 2 champions could not be checked: {GAME}: champion/version-1.json of run {first.run_id} is missing"
     with pytest.raises(GuardError, match=message) as caught:
         guard(GuardSettings(episodes=10))
     assert [status.env_id for status in caught.value.statuses] == ["Breakout-v4"]

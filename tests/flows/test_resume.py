@@ -13,7 +13,7 @@ from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.follow_up import earlier_runs
-from tasks.learning_benchmark import find_existing_run
+from tasks.learning_benchmark import ExistingRun, find_existing_run
 from tasks.runs.lookup import TRIAL_TAG
 from tasks.store import Store, StoreError
 from tasks.store.connection import connect
@@ -48,7 +48,7 @@ def test_run_stopped_at_its_start_is_skipped(
     delete_settings(store, second)
     for run_id in trained:
         store.save_evaluation(run_id, evaluation_of(store, run_id))
-    assert find_existing_run.fn(inputs) == (trained[1], True)
+    assert find_existing_run.fn(inputs) == ExistingRun(run_id=trained[1], finished=True, own=False)
     assert earlier_runs.fn(trained[1], 5) == (trained[0],)
     assert cli(["train", "--resume", first]) == 2
     errors = capfd.readouterr().err

@@ -7,7 +7,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.arcade.inputs.fields import ApproachName, Count, EnvId, Experiment, Name, RunReference, Seed, Steps, Workers
+from tasks.arcade.inputs.fields import (
+    PARSE_COUNT,
+    ApproachName,
+    EnvId,
+    Experiment,
+    Name,
+    RunReference,
+    Seed,
+    Steps,
+    Workers,
+)
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import ApproachId
 
@@ -16,19 +26,19 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Rounds = Annotated[int, Field(ge=1, description="Measurement rounds; their medians are reported")]
 ROUNDS = 5
 
-ContenderSteps = Annotated[Count, Field(ge=1, description="Environment steps of each contender per round")]
+ContenderSteps = Annotated[int, Field(ge=1, description="Environment steps of each contender per round"), PARSE_COUNT]
 CONTENDER_STEPS = 32_768
 
 ContenderFrames = Annotated[
-    Count, Field(ge=100, description="Frames of the episode that each contender records per round")
+    int, Field(ge=100, description="Frames of the episode that each contender records per round"), PARSE_COUNT
 ]
 CONTENDER_FRAMES = 5_000
 
 
 class _CheckpointReference(Settings):
     run: RunReference
-    checkpoint: Count | None = Field(
-        default=None, ge=0, description="Environment step of the checkpoint (default: the last checkpoint)"
+    checkpoint: Annotated[int, Field(ge=0), PARSE_COUNT] | None = Field(
+        default=None, description="Environment step of the checkpoint (default: the last checkpoint)"
     )
 
 

@@ -68,13 +68,13 @@ def _parse_count(value: object) -> object:
     return int(number) if whole else value
 
 
-Count = Annotated[int, BeforeValidator(_parse_count)]
-"""A whole number, which a command line may spell 1e6 or 1_000_000."""
+PARSE_COUNT = BeforeValidator(_parse_count)
+"""For a number that a command line may spell 1e6 or 1_000_000; after its limits, or its JSON schema lacks them."""
 
-Steps = Annotated[Count, Field(ge=1, le=MAX_STEPS)]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS), PARSE_COUNT]
 
 CheckpointInterval = Annotated[
-    Count, Field(title="Checkpoint interval", ge=1, description="Environment steps between checkpoints")
+    int, Field(title="Checkpoint interval", ge=1, description="Environment steps between checkpoints"), PARSE_COUNT
 ]
 
 Workers = Annotated[

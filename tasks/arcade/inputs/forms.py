@@ -5,15 +5,15 @@ Each default, limit and description is declared here and nowhere else.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from tasks.arcade.inputs.fields import (
+    PARSE_COUNT,
     Approach,
     ApproachName,
     CheckpointInterval,
-    Count,
     EnvId,
     Experiment,
     Name,
@@ -111,7 +111,7 @@ class RecordSettings(Settings):
     )
     video: VideoSettings = Field(default=VideoSettings(), description="Video settings")
     again: bool = Field(default=False, description="Replace existing videos and evaluation metrics")
-    steps: tuple[Count, ...] | None = Field(
+    steps: tuple[Annotated[int, PARSE_COUNT], ...] | None = Field(
         default=None, description="Record only the checkpoints at these steps (default: all checkpoints)"
     )
     last: bool = Field(default=False, description="Record only the last checkpoint")
@@ -229,7 +229,9 @@ class AtlasSettings(Settings):
 
     env_id: EnvId
     states: int = Field(default=64, ge=1, le=10_000, description="Sampled game states in which every byte is changed")
-    steps: Count = Field(default=12_000, ge=1, le=10**7, description="Steps played to sample the game states from")
+    steps: Annotated[int, Field(ge=1, le=10**7), PARSE_COUNT] = Field(
+        default=12_000, description="Steps played to sample the game states from"
+    )
     seed: Seed = Field(default=0, description="Seed of the episodes played and of the sampling")
     run: str | None = Field(
         default=None, description="Run whose last checkpoint plays the sampled episodes (default: random actions)"

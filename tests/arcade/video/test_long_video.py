@@ -23,10 +23,9 @@ MIB = 1024
 
 
 def resident_memory(pid: int | str) -> int:
-    """Return the resident memory of a process in KiB."""
+    """Return the resident memory of a process in KiB; 0 for one that has ended."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1])
+    return int(found[1]) if found else 0
 
 
 def children() -> list[str]:

@@ -126,7 +126,7 @@ def test_machine_joins_and_executes_the_flow_runs(cluster: Cluster, tmp_path: Pa
     with started(["worker", "--server", server], tmp_path / "box", LOGIN) as box:
         assert wait_until(lambda: box.exited or READY in box.output()[0], every=0.2)
         assert not box.exited, box.output()
-        assert wait_until(lambda: cluster.ramreel(["status"], tmp_path / "laptop")["workers"] == 2, every=1)
+        assert wait_until(lambda: cluster.ramreel(["status"], tmp_path / "laptop")["workers"] == 3, every=1)
         trained = cluster.ramreel(
             ["train", "ALE/Breakout-v5", "--approach", "a2c", "--n-envs", "2", "--steps", "512"], tmp_path / "laptop"
         )

@@ -220,7 +220,7 @@ def test_interrupt_while_acquiring_releases_the_lease(
 
 def test_lease_that_cannot_be_written_is_an_error(store: Store, run_id: str) -> None:
     connect(store.address).delete_run(run_id)
-    with pytest.raises(StoreError, match="must be in the 'active' state"), store.recording_lease(run_id):
+    with pytest.raises(StoreError, match=f"run {run_id} is deleted"), store.recording_lease(run_id):
         raise AssertionError("the run is deleted")
 
 
