@@ -13,6 +13,7 @@ from helpers.evidence import histories
 from helpers.processes import Command, kill, started, wait_until
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
 
 from flows.runtime.child_run import ChildRun, FailedChild
 from flows.runtime.local_child_runs import run_side_by_side
@@ -116,8 +117,10 @@ def test_killed_process_is_replaced_and_its_run_resumed(small: TrainSettings, st
     assert len(steps) == len(set(steps)), "no step is logged twice"
     assert "its process ended with exit code -9; it is started again" in " ".join(killer.lines)
     with get_client(sync_client=True) as client:
-        flow_run = client.read_flow_run(store.run(run_id).tags["ramreel.flow_run_id"])
-        assert flow_run.state_name == "Completed"
+        parent = {"any_": [store.run(run_id).tags["ramreel.root_flow_run_id"]]}
+        children = FlowRunFilter.model_validate({"parent_flow_run_id": parent})
+        (flow_run,) = client.read_flow_runs(flow_run_filter=children)
+    assert (flow_run.state_name, flow_run.run_count) == ("Completed", 2)
 
 
 @contextmanager
