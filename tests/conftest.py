@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from helpers.inboxes import Webhook
 from helpers.servers import Server, mlflow_server, running
+from helpers.serving import serving
 
 from flows.runtime.gc_tuning import raise_thresholds
 from tasks.arcade.episodes.evaluation import EpisodeResult, Evaluation
@@ -107,10 +107,8 @@ def forget_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
-    with Webhook() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Webhook()) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 
 import pytest
 from helpers.inboxes import Mailbox, Webhook, mail_server
+from helpers.serving import serving
 from helpers.unattended import Unattended
 
 
 @pytest.fixture(scope="session")
 def inbox() -> Iterator[Webhook]:
-    with Webhook() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Webhook()) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture(scope="session")

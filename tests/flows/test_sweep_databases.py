@@ -23,9 +23,18 @@ def postgresql() -> Iterator[str]:
         yield uri
 
 
-def on_another_machine(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home.mkdir()
-    monkeypatch.setenv("RAMREEL_HOME", str(home))
+def sweep_on_two_machines(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> str:
+    """Train the first trial of a sweep on one machine and the second on another one; return the sweep's run."""
+    results = []
+    for number in (1, 2):
+        home = folder / f"machine {number}"
+        home.mkdir()
+        monkeypatch.setenv("RAMREEL_HOME", str(home))
+        assert run([*NAMED, "--trials", str(number)]) == 0, capfd.readouterr().err
+        results.append(json.loads(capfd.readouterr().out.splitlines()[-1]))
+    assert results[0]["run_id"] == results[1]["run_id"]
+    assert [len(result["trials"]) for result in results] == [1, 2]
+    return str(results[0]["run_id"])
 
 
 def test_sweep_over_postgresql_continues_on_another_machine(
@@ -34,14 +43,8 @@ def test_sweep_over_postgresql_continues_on_another_machine(
     # Without a server, MLflow's clients choose the place of artifacts: all machines see this one.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql)
-    results = []
-    for number in (1, 2):
-        on_another_machine(tmp_path / f"machine {number}", monkeypatch)
-        assert run([*NAMED, "--trials", str(number)]) == 0, capfd.readouterr().err
-        results.append(json.loads(capfd.readouterr().out.splitlines()[-1]))
-    assert results[0]["run_id"] == results[1]["run_id"]
-    assert [len(result["trials"]) for result in results] == [1, 2]
-    assert open_store(postgresql).run(results[0]["run_id"]).kind == "sweep", "MLflow's tables are not disturbed"
+    run_id = sweep_on_two_machines(tmp_path, monkeypatch, capfd)
+    assert open_store(postgresql).run(run_id).kind == "sweep", "MLflow's tables are not disturbed"
     assert not list(tmp_path.rglob("optuna.db"))
 
 
@@ -55,13 +58,7 @@ def test_sweep_over_a_tracking_server_needs_a_named_database(
         assert f"a sweep over {server.address} needs a database for its study: set RAMREEL_STUDY_DATABASE" in error
 
         monkeypatch.setenv("RAMREEL_STUDY_DATABASE", f"sqlite:///{tmp_path}/studies.db")
-        results = []
-        for number in (1, 2):
-            on_another_machine(tmp_path / f"machine {number}", monkeypatch)
-            assert run([*NAMED, "--trials", str(number)]) == 0, capfd.readouterr().err
-            results.append(json.loads(capfd.readouterr().out.splitlines()[-1]))
-    assert results[0]["run_id"] == results[1]["run_id"]
-    assert [len(result["trials"]) for result in results] == [1, 2]
+        sweep_on_two_machines(tmp_path, monkeypatch, capfd)
 
 
 def test_unusable_database_of_a_study_is_invalid_input(

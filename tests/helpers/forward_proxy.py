@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
+
+from helpers.serving import serving
 
 _SOCKS5 = 5
 _DOMAIN, _IPV4 = 3, 1
@@ -111,16 +113,10 @@ def _copy_file(handler: _Handler, target: socket.socket) -> None:
         return
 
 
-@contextmanager
-def forward_proxy(known: Mapping[str, str]) -> Iterator[ForwardProxy]:
+def forward_proxy(known: Mapping[str, str]) -> AbstractContextManager[ForwardProxy]:
     """Run a forward proxy while the block runs.
 
     Args:
         known: host → base URL of the server on loopback that stands for it.
     """
-    with ForwardProxy(known) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
+    return serving(ForwardProxy(known))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import http.client
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
+
+from helpers.serving import serving
 
 _HOP_BY_HOP = {"connection", "host", "keep-alive", "transfer-encoding", "content-length"}
 
@@ -76,12 +76,6 @@ for _method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
     setattr(_Handler, f"do_{_method}", _Handler._forward)
 
 
-@contextmanager
-def proxied(target: str) -> Iterator[Proxy]:
+def proxied(target: str) -> AbstractContextManager[Proxy]:
     """Run a proxy of a server while the block runs."""
-    with Proxy(target) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        try:
-            yield proxy
-        finally:
-            proxy.shutdown()
+    return serving(Proxy(target))

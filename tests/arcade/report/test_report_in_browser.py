@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import imageio.v3 as iio
 import pytest
 from helpers.browser import Tab, chromium, needs_chromium, visit
 from helpers.report_pages import Compared, Run, WithVideos
+from helpers.serving import serving
 
 from tasks.arcade import report
 from tasks.arcade.report import Findings
@@ -216,11 +216,5 @@ def test_full_videos_are_linked_where_the_page_is_opened(
 def serve(folder: Path) -> Iterator[str]:
     """Serve a folder over HTTP and yield the address."""
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"

@@ -23,13 +23,16 @@ MIB = 1024
 
 
 def resident_memory(pid: int | str) -> int:
-    """Return the resident memory of a process in KiB; 0 for one that has ended."""
+    """Return the resident memory of a process in KiB."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) if found else 0
+    assert found
+    return int(found[1])
 
 
 def children() -> list[str]:
-    return [pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    """Return the ids of the running child processes; one of an earlier test may have ended, and not be reaped yet."""
+    found = [pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+    return [pid for pid in found if "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

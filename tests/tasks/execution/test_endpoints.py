@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from helpers.serving import serving
 
 from tasks.execution.endpoints import ServerAddresses, published, running_servers
 from tasks.store import Store, open_store
@@ -23,11 +23,9 @@ class Healthy(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def servers() -> Iterator[ServerAddresses]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Healthy)) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         yield ServerAddresses(prefect=address, mlflow=address)
-        server.shutdown()
 
 
 def test_servers_of_a_store_are_not_those_of_its_copy(home: Path, store: Store, servers: ServerAddresses) -> None:

@@ -6,12 +6,12 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
 
 import pytest
+from helpers.serving import serving
 from mlflow import MlflowClient
 
 from tasks.arcade.settings.run import RunSettings
@@ -122,15 +122,9 @@ def test_server_that_never_responds_fails_within_seconds(monkeypatch: pytest.Mon
 
 
 def test_server_that_is_not_mlflow_is_refused() -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            with pytest.raises(StoreError, match="no MLflow tracking server responds"):
-                open_store(f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    with serving(other) as server, pytest.raises(StoreError, match="no MLflow tracking server responds"):
+        open_store(f"http://127.0.0.1:{server.server_port}")
 
 
 IMPORT_AND_OPEN = """

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from helpers.serving import serving
 
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import Lease, LeaseError, MetricWriter, Store, StoreError, open_store
@@ -82,18 +83,12 @@ def test_no_write_is_tried_after_a_failed_one() -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)) as server:
         client = connect(find_address(f"http://127.0.0.1:{server.server_port}"))
-        try:
-            with pytest.raises(StoreError, match="could not be written"), MetricWriter(client, "a" * 32) as log:
-                for step in range(20):
-                    log.log({"a": 1.0}, step)
-                respond.set()
-        finally:
-            server.shutdown()
-            serving.join()
+        with pytest.raises(StoreError, match="could not be written"), MetricWriter(client, "a" * 32) as log:
+            for step in range(20):
+                log.log({"a": 1.0}, step)
+            respond.set()
     assert requests == ["/api/2.0/mlflow/runs/log-batch"]
 
 
