@@ -109,16 +109,17 @@ class Follower:
             reloaded: Whether the environment loaded its ROM again, as Gymnasium's does when it is reset with a seed.
                 Otherwise some games keep a part of their state.
         """
+        observed = _packed(screen)
         if reloaded or not self._hypotheses:
             self._emulator = _one_frame_emulator(self._settings)
             self._emulator.reset()
             self._hypotheses = [self._hypothesis(0, 0.0)]
-            return self._estimate(lost=self._distance(_packed(screen)) > 0)
+            return self._estimate(lost=self._distance(observed) > 0)
         survivors = _Survivors()
         for hypothesis in self._hypotheses:
             self._emulator.restore_snapshot(hypothesis.snapshot)
             self._emulator.reset()
-            self._add(survivors, _packed(screen), 0, hypothesis.log_probability)
+            self._add(survivors, observed, 0, hypothesis.log_probability)
         return self._keep(survivors)
 
     def step(self, action: int, screen: Screen) -> RamEstimate:
@@ -210,7 +211,7 @@ class Follower:
 
 
 def _one_frame_emulator(settings: GameSettings) -> Emulator:
-    """Return an emulator of one frame per step without sticky actions: the follower decides what a frame executes."""
+    """Return an emulator of one frame per step without sticky actions: the follower chooses each frame's action."""
     return Emulator(settings.model_copy(update={"frame_skip": 1, "repeat_action_probability": 0.0}))
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from tasks.arcade.decoding.follower import Follower, RamEstimate
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram, Screen
-from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, resolve
-from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, settings_of
 
 
 class RamFromPixels(gymnasium.Wrapper[Ram, int, Screen, int]):
@@ -34,7 +33,9 @@ class RamFromPixels(gymnasium.Wrapper[Ram, int, Screen, int]):
 
     def __init__(self, env: gymnasium.Env[Screen, int]) -> None:
         super().__init__(env)
-        self._follower = Follower(_settings(env))
+        if env.spec is None:
+            raise UnknownEnvironmentError(f"{env} has no specification. Make it with gymnasium.make")
+        self._follower = Follower(settings_of(env.spec))
         shape = self._follower.screen_shape
         if env.observation_space.shape != shape:
             raise UnknownEnvironmentError(
@@ -61,22 +62,3 @@ class RamFromPixels(gymnasium.Wrapper[Ram, int, Screen, int]):
 
     def _observe(self, estimate: RamEstimate, info: dict[str, Any]) -> tuple[Ram, dict[str, Any]]:
         return estimate.ram, {**info, "ram_confidence": estimate.confidence, "ram_lost": estimate.lost}
-
-
-def _settings(env: gymnasium.Env[Any, Any]) -> GameSettings:
-    """Return the emulator settings that an environment was made with, from its specification."""
-    if env.spec is None:
-        raise UnknownEnvironmentError(f"{env} has no specification. Make it with gymnasium.make")
-    settings, kwargs = resolve(env.spec.id), env.spec.kwargs
-    frame_skip = kwargs.get("frameskip", settings.frame_skip)
-    return GameSettings.model_validate(
-        {
-            **settings.model_dump(),
-            "frame_skip": tuple(frame_skip) if isinstance(frame_skip, list) else frame_skip,
-            "repeat_action_probability": kwargs.get("repeat_action_probability", settings.repeat_action_probability),
-            "full_action_space": kwargs.get("full_action_space", settings.full_action_space),
-            "mode": kwargs.get("mode", settings.mode),
-            "difficulty": kwargs.get("difficulty", settings.difficulty),
-            "max_episode_frames": kwargs.get("max_num_frames_per_episode") or settings.max_episode_frames,
-        }
-    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import ale_py
 import gymnasium
 from ale_py import roms
+from gymnasium.envs.registration import EnvSpec
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.game import GameSettings
@@ -60,13 +61,20 @@ def resolve(env_id: str) -> GameSettings:
         UnknownEnvironmentError: The id is not registered, or not an Atari environment.
     """
     registered = gymnasium.registry.get(env_id)
-    if registered is not None and not _is_ale(registered.entry_point):
-        raise UnknownEnvironmentError(f"{env_id} has no Atari RAM. Use an environment of ale-py, e.g. ALE/Pong-v5")
-    if registered is None:
-        return _resolve_old(env_id)
-    kwargs = registered.kwargs
+    return _resolve_old(env_id) if registered is None else settings_of(registered)
+
+
+def settings_of(spec: EnvSpec) -> GameSettings:
+    """Return the emulator settings of an environment's specification: of a registered id, or as `make` was called.
+
+    Raises:
+        UnknownEnvironmentError: It is not an Atari environment.
+    """
+    if not _is_ale(spec.entry_point):
+        raise UnknownEnvironmentError(f"{spec.id} has no Atari RAM. Use an environment of ale-py, e.g. ALE/Pong-v5")
+    kwargs = spec.kwargs
     return GameSettings(
-        env_id=env_id,
+        env_id=spec.id,
         rom=kwargs["game"],
         frame_skip=kwargs.get("frameskip", 4),
         repeat_action_probability=kwargs.get("repeat_action_probability", 0.25),
