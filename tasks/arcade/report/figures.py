@@ -16,7 +16,7 @@ from tasks.arcade.report.formatting import format_interval, pluralize
 from tasks.arcade.report.groups import Group
 from tasks.arcade.report.learning_curve_plots import ApproachCurves, CurvePoint, RunCurve, StepsPlot
 from tasks.arcade.report.plot_elements import LineStyle, ReferenceLine
-from tasks.arcade.report.published_curves import published_caption, published_curves
+from tasks.arcade.report.published_curves import PUBLISHED_CAPTION, published_curves
 from tasks.arcade.report.summary_plots import IntervalPoint
 from tasks.arcade.scores import Estimate, FloatArray, format_number, format_score
 from tasks.arcade.scores.published import REFERENCES, Reference
@@ -99,9 +99,8 @@ def _sample_efficiency(findings: Findings, references: Sequence[ReferenceLine]) 
     ranked = findings.groups
     approaches = [_approach_curves(group, _training_points, _training_size(group)) for group in ranked]
     measure = f"{_short_measure(ranked)}, mean of the last {WINDOW_EPISODES} training episodes"
-    plot = learning_curve_plots.sample_efficiency(
-        "training", approaches, measure, references, published_curves(findings.comparison)
-    )
+    published = published_curves(findings.comparison)
+    plot = learning_curve_plots.sample_efficiency("training", approaches, measure, references, published)
     without_line = _without_line_caption(approaches)
     caption = _caption(
         f"{_mean_return(ranked)} of the last {WINDOW_EPISODES} training episodes (rollout/ep_rew_mean).",
@@ -110,7 +109,7 @@ def _sample_efficiency(findings: Findings, references: Sequence[ReferenceLine]) 
         _constant_caption(ranked),
         without_line,
         speedup(findings),
-        published_caption(findings.comparison),
+        PUBLISHED_CAPTION if published else "",
         _reference_caption(plot),
     )
     missing = "the runs of no approach share a step" if without_line else "no return was logged during training"
@@ -326,7 +325,7 @@ def _short_measure(ranked: Sequence[Group]) -> str:
 
 
 def _style(group: Group, size: str = "") -> LineStyle:
-    """Return the style of a group; `size` is what the figure shows of it."""
+    """Return the style of a group; `size` is the number of seeds and episodes in the figure."""
     return LineStyle(group.approach, size, group.color, group.dash, group.symbol)
 
 

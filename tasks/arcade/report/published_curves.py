@@ -9,6 +9,12 @@ from tasks.arcade.report.learning_curve_plots import PublishedCurve
 from tasks.arcade.scores import format_number
 from tasks.arcade.scores.published_scores import STICKY_PROBABILITY, PublishedPoint, published_curve
 
+PUBLISHED_CAPTION = (
+    "Gray: the best and the median of sixteen published agents that learn from pixels, at equal frames and with the "
+    "same sticky actions (Dopamine, 5 seeds)."
+)
+"""Description of the published curves."""
+
 
 def published_curves(comparison: Comparison) -> tuple[PublishedCurve, ...]:
     """Return the curves of the best and of the median published agent, over steps of the agent.
@@ -42,16 +48,6 @@ def published_curves(comparison: Comparison) -> tuple[PublishedCurve, ...]:
             median,
             tuple(_hover(point, point.median, f"median of {point.n_agents}") for point in points),
         ),
-    )
-
-
-def published_caption(comparison: Comparison) -> str:
-    """Return a sentence on the published curves; empty without any."""
-    if not published_curves(comparison):
-        return ""
-    return (
-        "Gray: the best and the median of sixteen published agents that learn from pixels, at equal frames and with "
-        "the same sticky actions (Dopamine, 5 seeds)."
     )
 
 

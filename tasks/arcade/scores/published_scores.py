@@ -114,9 +114,9 @@ def median_normalized_at(games: tuple[str, ...], frames: int) -> Mapping[str, fl
     by_game = [scores_at(game, frames) for game in games]
     medians = {}
     for agent in by_game[0] if by_game else ():
-        normalized = [normalized_score(game, scores[agent]) for game, scores in zip(games, by_game, strict=True)
-                      if agent in scores]  # fmt: skip
-        known = [value for value in normalized if value is not None]
+        pairs = zip(games, by_game, strict=True)
+        own = [normalized_score(game, scores[agent]) for game, scores in pairs if agent in scores]
+        known = [score for score in own if score is not None]
         if len(known) == len(games):
             medians[agent] = float(np.median(known))
     return medians
