@@ -56,7 +56,7 @@ class Backends:
 
     @property
     def _bucket(self) -> str | None:
-        return self.artifacts.removeprefix(_S3).partition("/")[0] if self.artifacts.startswith(_S3) else None
+        return _bucket_of(self.artifacts)
 
     @property
     def prefect_environment(self) -> dict[str, str]:
@@ -139,12 +139,16 @@ def _redis_database(url: str, index: int) -> str:
 
 
 def _parse(artifacts: str) -> str:
-    bucket = artifacts.removeprefix(_S3).partition("/")[0] if artifacts.startswith(_S3) else None
-    if bucket or Path(artifacts).is_absolute():
+    if _bucket_of(artifacts) or Path(artifacts).is_absolute():
         return artifacts.rstrip("/")
     raise BackendError(
-        f"{artifacts!r} is no place for artifacts: use s3://bucket/path, or the absolute path of a folder"
+        f"{artifacts!r} is not a place for artifacts: use s3://bucket/path, or the absolute path of a folder"
     )
+
+
+def _bucket_of(artifacts: str) -> str | None:
+    """Return the name of the bucket; None if the artifacts are in a folder."""
+    return artifacts.removeprefix(_S3).partition("/")[0] if artifacts.startswith(_S3) else None
 
 
 def _check_redis(url: str) -> None:

@@ -30,6 +30,11 @@ class Address:
         return self.database and self.database.parent / "artifacts"
 
     @property
+    def is_server(self) -> bool:
+        """Whether it is the URL of an MLflow tracking server."""
+        return self.uri.startswith(("http://", "https://"))
+
+    @property
     def redacted_uri(self) -> str:
         """The URI without a password, for messages."""
         return one_line(ValueError(self.uri))

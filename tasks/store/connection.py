@@ -65,7 +65,7 @@ def _check(address: Address) -> None:
     if address.database is not None:
         _check_folder(address.database)
         _check_database(address)
-    elif address.uri.startswith(("http://", "https://")):
+    elif address.is_server:
         _check_server(address)
     elif address.uri.startswith(("postgresql", "mysql")):
         _check_sql_server(address)
@@ -121,7 +121,7 @@ def server_version(address: Address) -> str | None:
     Raises:
         StoreError: it does not respond.
     """
-    if not address.uri.startswith(("http://", "https://")):
+    if not address.is_server:
         return None
     configure_mlflow()
     try:
