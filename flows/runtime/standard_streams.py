@@ -1,4 +1,4 @@
-"""Standard streams that outlive their terminal, pipe or file: no command fails because nobody reads what it prints."""
+"""Standard streams that outlive their terminal, pipe or file: no command fails because its output is not read."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sys
 from typing import TextIO
 
 _STDERR = 2
-_NOBODY_READS = (errno.EPIPE, errno.EIO)
+_WITHOUT_READER = (errno.EPIPE, errno.EIO)
 """The reader of a pipe has exited; the terminal was closed."""
 
 
-class _Unread(io.FileIO):
-    """A descriptor that discards what nobody reads."""
+class _DiscardingFile(io.FileIO):
+    """A descriptor that discards output without a reader."""
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in _NOBODY_READS:
+            if error.errno not in _WITHOUT_READER:
                 raise
             return memoryview(data).nbytes
 
@@ -39,12 +39,12 @@ def secure_standard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False, encoding="utf-8")  # noqa: SIM115 - for the life of the process
-    sys.stdout = _unread(sys.stdout, 1)
-    sys.stderr = _unread(sys.stderr, _STDERR)
+    sys.stdout = _discarding(sys.stdout, 1)
+    sys.stderr = _discarding(sys.stderr, _STDERR)
 
 
-def _unread(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
-    raw: io.RawIOBase = _Unread(descriptor, "w", closefd=False)
+def _discarding(stream: TextIO | None, descriptor: int) -> io.TextIOWrapper:
+    raw: io.RawIOBase = _DiscardingFile(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding if stream else "utf-8",

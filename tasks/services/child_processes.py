@@ -131,7 +131,7 @@ def ended_with_parent(target: int, stop_seconds: int) -> Iterator[None]:
 def sigterm_as_ctrl_c() -> Iterator[None]:
     """Handle SIGTERM within the block as Ctrl-C: systemd, Docker and Kubernetes stop a service by it.
 
-    By default it would end this process at once, and in a container with it everything that it has started.
+    By default it would end this process immediately, and in a container with it everything that it has started.
     """
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

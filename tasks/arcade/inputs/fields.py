@@ -57,7 +57,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 def _parse_count(value: object) -> object:
-    """Return a whole number that is typed like 1e6 or 1_000_000; any other value as it is, for pydantic to validate."""
+    """Return a whole number typed like 1e6 or 1_000_000; any other value unchanged, for pydantic to validate."""
     if not isinstance(value, str):
         return value
     try:

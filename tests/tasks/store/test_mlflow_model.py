@@ -27,7 +27,7 @@ CHECKPOINT_FILES = ["checkpoint.json", "features.safetensors", "manifest.json", 
 
 
 def save(store: Store, start: Start, checkpoint: Checkpoint, folder: Path) -> StoredCheckpoint:
-    """Save a checkpoint in a run of its own."""
+    """Save a checkpoint in a new run."""
     digest, settings = write_checkpoint(checkpoint, folder), checkpoint.settings
     run_id = start(store, settings, "served")
     store.save_checkpoint(run_id, checkpoint.step, folder, digest, description=read_description(folder))
