@@ -13,6 +13,8 @@ DATABASE_LOGGER = "mlflow.store.db.utils"
 """Logger that logs the traceback of every database error, which MLflow raises as well."""
 MIGRATION_LOGGER = "alembic"
 """Logger that logs one line per migration of a new database."""
+_OWN_CONNECTION = {"Connection": "close"}
+"""Header of a request without retries: a kept-alive connection may be reset by the server when it is used again."""
 LOCATION_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
@@ -54,7 +56,9 @@ def server_version(uri: str, timeout: tuple[float, float]) -> str:
     from mlflow.utils.rest_utils import http_request
 
     host = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
-    response = http_request(host, "/version", "GET", max_retries=0, timeout=timeout)  # type: ignore[no-untyped-call]
+    response = http_request(  # type: ignore[no-untyped-call]
+        host, "/version", "GET", max_retries=0, timeout=timeout, extra_headers=_OWN_CONNECTION
+    )
     return str(response.text)
 
 
@@ -78,4 +82,5 @@ def ping_server(uri: str, timeout: tuple[float, float]) -> None:
         json={"max_results": 1},
         max_retries=0,
         timeout=timeout,
+        extra_headers=_OWN_CONNECTION,
     )

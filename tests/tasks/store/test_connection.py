@@ -4,6 +4,7 @@ import http.server
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from helpers.serving import serving
 from mlflow import MlflowClient
 
 from tasks.arcade.settings.run import RunSettings
-from tasks.store import Store, StoreError, find_home, open_store
+from tasks.store import Store, StoreError, find_home, mlflow_internals, open_store
 
 
 def message_of(error: pytest.ExceptionInfo[StoreError]) -> str:
@@ -125,6 +126,45 @@ def test_server_that_is_not_mlflow_is_refused() -> None:
     other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     with serving(other) as server, pytest.raises(StoreError, match="no MLflow tracking server responds"):
         open_store(f"http://127.0.0.1:{server.server_port}")
+
+
+class OneRequestPerConnection(http.server.BaseHTTPRequestHandler):
+    """Keeps a connection open after the response and resets it at the next request, like a server at its timeout."""
+
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        if self.__dict__.setdefault("answered", False):
+            self.rfile.peek(1)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+        else:
+            super().handle_one_request()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        self.answered = True
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *message: object) -> None:
+        pass
+
+
+def test_server_that_resets_idle_connections_is_reached_again() -> None:
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), OneRequestPerConnection)) as server:
+        uri = f"http://127.0.0.1:{server.server_port}"
+        for _ in range(3):
+            mlflow_internals.ping_server(uri, (5, 5))
+            assert mlflow_internals.server_version(uri, (5, 5)) == "{}"
 
 
 IMPORT_AND_OPEN = """
