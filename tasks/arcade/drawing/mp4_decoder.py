@@ -23,6 +23,7 @@ from tasks.arcade.drawing.video_format import I420Frame, VideoError
 
 _PIXEL_FORMAT = "yuv420p"
 _FRAMES_PER_COLLECTION = 64
+_FRAMES_PER_FULL_COLLECTION = 4096
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ class Mp4Decoder:
         try:
             for number, frame in enumerate(self._container.decode(self._container.streams.video[0])):
                 # A frame and its side data refer to each other: without collections every frame would stay in memory.
+                # The frame that is in use during a collection is left to the next full one.
                 if number % _FRAMES_PER_COLLECTION == 0:
-                    gc.collect(0)
+                    gc.collect(2 if number % _FRAMES_PER_FULL_COLLECTION == 0 else 0)
                 if (frame.width, frame.height, frame.format.name) != (info.width, info.height, _PIXEL_FORMAT):
                     raise VideoError(
                         f"{self._path.name}: a frame is {frame.format.name}, {frame.width}x{frame.height}, "
