@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from contextvars import copy_context
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Running
@@ -33,15 +35,10 @@ def parent() -> list[tuple[FailedChild, ...]]:
     return [run_on_workers(children), run_on_workers([child for child in children if child.key != "canceled"])]
 
 
-def set_states(client: SyncPrefectClient, run_id: UUID, states: list[State]) -> None:
-    for state in states:
-        client.set_flow_run_state(run_id, state, force=True)
-
-
 def execute(deployment: UUID) -> None:
     """Report states of the child runs as workers do."""
     crash = [Running(), Crashed(), AwaitingRetry()]
-    script = {
+    script: dict[str | None, list[State]] = {
         "finished": [*crash, Running(), Completed()],
         "crashed": [*crash * (MAX_STARTS - 1), Running(), Crashed()],
         "canceled": [Running(), Cancelled(message="Canceled by a person.")],
@@ -49,9 +46,14 @@ def execute(deployment: UUID) -> None:
     }
     of_deployment = DeploymentFilter.model_validate({"id": {"any_": [deployment]}})
     with get_client(sync_client=True) as client:
-        while script:
-            for run in client.read_flow_runs(deployment_filter=of_deployment):
-                set_states(client, run.id, script.pop(run.parameters["settings"]["name"], []))
+        while any(script.values()):
+            # Prefect's client does not retry every error of a server under load.
+            with suppress(httpx.HTTPError):
+                for run in client.read_flow_runs(deployment_filter=of_deployment):
+                    states = script[run.parameters["settings"]["name"]]
+                    while states:
+                        client.set_flow_run_state(run.id, states[0], force=True)
+                        del states[0]
 
 
 def test_parent_waits_until_child_runs_have_ended_for_good(
