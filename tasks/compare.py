@@ -12,6 +12,7 @@ from tasks.arcade import report
 from tasks.arcade.report import Comparison
 from tasks.arcade.settings.base import Settings
 from tasks.execution import provenance
+from tasks.execution.automatic_runs import automatic_tag
 from tasks.runs.comparability import RunSelection, select_runs
 from tasks.runs.report_clips import with_clips
 from tasks.runs.report_data import read_runs
@@ -53,12 +54,15 @@ def start_comparison(selection: RunSelection, name: str | None, experiment: str 
     """Start the comparison's own MLflow run and return its run id."""
     store = open_store()
     first = store.run(selection.runs[0])
-    return store.start_comparison(
+    comparison_id = store.start_comparison(
         experiment or first.experiment,
         name or f"comparison of {len(selection.all_runs)} runs",
         selection.all_runs,
         **provenance.origin(),
     )
+    for key, value in automatic_tag().items():
+        store.set_tag(comparison_id, key, value)
+    return comparison_id
 
 
 @task(task_run_name="write report")

@@ -26,6 +26,7 @@ from tasks.arcade.rollouts.worker_pool import WorkerError
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events, provenance
+from tasks.execution.automatic_runs import automatic_tag
 from tasks.execution.graceful_stop import defer_sigterm
 from tasks.execution.links import mlflow_url
 from tasks.execution.progress_sink import log_message
@@ -89,6 +90,7 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
             **(tags or {}),
             "ramreel.flow_run_id": flow_run.id,
             ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id,
+            **automatic_tag(),
         },
     )
     link_run(store, run_id, name)

@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from flows.cli.commands.approaches import approaches
 from flows.cli.commands.atlas import atlas
+from flows.cli.commands.backup import backup, restore
 from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_pipeline, benchmark_video
 from flows.cli.commands.compare import compare
 from flows.cli.commands.export import export
@@ -23,6 +24,7 @@ from flows.cli.commands.guard import guard
 from flows.cli.commands.import_runs import import_runs
 from flows.cli.commands.notify import notify
 from flows.cli.commands.pipeline import pipeline
+from flows.cli.commands.prune import prune
 from flows.cli.commands.record import record
 from flows.cli.commands.reel import reel
 from flows.cli.commands.render import render
@@ -68,6 +70,9 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
         "status": status,
         "guard": guard,
         "notify": notify,
+        "prune": prune,
+        "backup": backup,
+        "restore": restore,
     },
 }
 """Group of the help → command → its function."""

@@ -32,6 +32,7 @@ Path = tuple[str, ...]
 
 NAMES: Mapping[str, str] = {
     "env_id": "ENV",
+    "file": "FILE",
     "run": "RUN",
     "runs": "RUN...",
     "paths": "PATH...",
@@ -44,6 +45,7 @@ NAMES: Mapping[str, str] = {
     "LearningBenchmarkSettings.env_ids": "--envs",
     "RecordSettings.steps": "--checkpoint",
     "PipelineBenchmarkSettings.env_id": "--env",
+    "PruneSettings.delete": "--yes",
     "TrainingBenchmarkSettings.env_id": "--env",
     "VideoBenchmarkSettings.env_id": "--env",
 }

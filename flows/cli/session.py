@@ -111,7 +111,7 @@ def configure_prefect(*, serves: bool = False) -> None:
     with validating():
         check_proxies()
     from tasks.execution.endpoints import prefect_database
-    from tasks.store import find_home
+    from tasks.store import find_home, keep_copy_of_older
 
     home = find_home() / "mlruns"
     database = prefect_database(find_home())
@@ -148,6 +148,8 @@ def configure_prefect(*, serves: bool = False) -> None:
             "writable folder, or PREFECT_API_URL to a server"
         ) from None
     _check_database(home / "prefect.db")
+    with validating():
+        keep_copy_of_older(home / "prefect.db", "prefect")
 
 
 def _keep_prefect_files(folder: Path) -> None:

@@ -14,7 +14,7 @@ from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import read_embedded_trace
 from tasks.arcade.video.verify import verify_frames
 from tasks.runs.consistency import metric_contradictions, trace_contradiction
-from tasks.store import Store, StoredCheckpoint, StoredVideo, StoreError
+from tasks.store import PRUNED_VIDEOS, Store, StoredCheckpoint, StoredVideo, StoreError, pruned_steps
 
 
 class Proof(Settings):
@@ -82,7 +82,8 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
     """
     videos, checkpoints = store.complete_videos(run_id), store.list_checkpoints(run_id)
     # An evaluation is stored after its video.
-    lost = [_missing_video(step) for step in store.evaluations(run_id) if step not in videos]
+    pruned = set(pruned_steps(store.run(run_id).tags, PRUNED_VIDEOS))
+    lost = [_missing_video(step) for step in store.evaluations(run_id) if step not in {*videos, *pruned}]
     if not videos and not lost:
         raise TraceError(f"run {run_id} has no video to verify: record some with `ramreel record {run_id[:8]}`")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
@@ -44,6 +44,7 @@ _RESTART_DELAY = timedelta(seconds=20)
 """Time for a terminated process to report its end, which would otherwise end the restarted flow run."""
 _ROOT = Path(__file__).parents[2]
 _FOLDER = _ROOT / "deployments"
+_RETENTION = "prune"
 _DIGEST_VARIABLE = "ramreel_deployments"
 _OVERRIDES_VARIABLE = "ramreel_switches"
 """Prefect variable that exists during a registration: the next one restores the user's overrides after a kill."""
@@ -83,8 +84,8 @@ class Registration(Settings):
 def register(api_url: str) -> Registration:
     """Register the contents of deployments/ at a Prefect server, unless they are registered and unchanged.
 
-    Creates or updates by name. What a user changed in Prefect's UI stays: active schedules, concurrency limits of
-    queues, disabled automations (including those of deployment triggers).
+    Creates or updates by name. What a user changed in Prefect's UI stays: switched schedules, concurrency limits of
+    queues, disabled automations (including those of deployment triggers), the retention.
 
     Raises:
         DeploymentError: Prefect rejected a registration.
@@ -207,10 +208,14 @@ class _UserOverrides(Settings):
 
     Attributes:
         on: active schedules, as name of the deployment and slug.
+        paused: inactive schedules, likewise.
+        retention: parameters of the deployment that deletes what is old.
         off: names of disabled automations of deployments.
     """
 
     on: tuple[tuple[str, str | None], ...]
+    paused: tuple[tuple[str, str | None], ...] = ()
+    retention: dict[str, Any] | None = None
     off: tuple[str, ...]
 
 
@@ -218,8 +223,12 @@ def _user_overrides(client: SyncPrefectClient, before: Mapping[str, DeploymentRe
     """Return the current overrides, or those saved by a registration that was killed."""
     if saved := Variable.get(_OVERRIDES_VARIABLE):
         return _UserOverrides.model_validate(saved)
+    schedules = [(name, one) for name, deployment in before.items() for one in deployment.schedules]
     return _UserOverrides(
-        on=tuple((name, one.slug) for name, deployment in before.items() for one in deployment.schedules if one.active),
+        on=tuple((name, one.slug) for name, one in schedules if one.active),
+        paused=tuple((name, one.slug) for name, one in schedules if not one.active),
+        # An upgrade must not delete what a user's retention keeps.
+        retention=before[_RETENTION].parameters if _RETENTION in before else None,
         off=tuple(name for name in _trigger_names() if any(not one.enabled for one in _automations(client, name))),
     )
 
@@ -234,8 +243,11 @@ def _restore_overrides(client: SyncPrefectClient, overrides: _UserOverrides) -> 
     """Restore what a registration has reset to the files' values."""
     for name, deployment in deployments(client).items():
         for schedule in deployment.schedules:
-            if (name, schedule.slug) in overrides.on and not schedule.active:
-                client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+            for switched, active in ((overrides.on, True), (overrides.paused, False)):
+                if (name, schedule.slug) in switched and schedule.active != active:
+                    client.update_deployment_schedule(deployment.id, schedule.id, active=active)
+        if name == _RETENTION and overrides.retention is not None:
+            client.update_deployment(deployment.id, DeploymentUpdate(parameters=overrides.retention))
     for name in overrides.off:
         for automation in client.read_automations_by_name(name):
             client.pause_automation(automation.id)

@@ -19,6 +19,7 @@ from tasks.services.child_processes import child_process
 from tasks.services.errors import ServiceConfigurationError
 from tasks.services.network_access import Access
 from tasks.services.postgresql import MLFLOW_SCHEMA, USERS_SCHEMA
+from tasks.services.prefect_vacuum import retention_environment
 from tasks.store import Store, migration_command, one_line, server_command
 
 _PREFECT = (sys.executable, "-m", "prefect")
@@ -152,6 +153,7 @@ def _prefect_api(host: str, port: int) -> list[str]:
 
 def _prefect_environment(access: Access, ports: Ports) -> dict[str, str]:
     return {
+        **retention_environment(),
         # The UI sends its requests to this URL; by default it is that of port 4200, whatever the server's port.
         "PREFECT_SERVER_UI_API_URL": os.environ.get("PREFECT_SERVER_UI_API_URL") or addresses(access.name, ports).api,
         # The newer UI calls an analytics service even with analytics disabled.

@@ -2,11 +2,16 @@
 
 from tasks.store.address import find_home
 from tasks.store.artifact_paths import REPORT, highlight_path, step_name
+from tasks.store.backup import restore_backup, write_backup
 from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
+from tasks.store.database_files import shrink
 from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
+from tasks.store.migration import keep_copy_of_older
 from tasks.store.missing_artifacts import MissingArtifactError
+from tasks.store.pruning import prune
+from tasks.store.retention import AUTOMATIC_TAG, PRUNED_VIDEOS, PrunePlan, plan_pruning, pruned_steps
 from tasks.store.run_writer import resume_hint
 from tasks.store.server_command import migration_command, server_command
 from tasks.store.start_runs import (
@@ -23,8 +28,10 @@ from tasks.store.values import RunStatus, StoredCheckpoint, StoredRun, StoredVid
 
 __all__ = [
     "ATLAS",
+    "AUTOMATIC_TAG",
     "BEST_SETTINGS",
     "DROP_CAUSE",
+    "PRUNED_VIDEOS",
     "REPORT",
     "Champion",
     "ChampionRegistry",
@@ -32,6 +39,7 @@ __all__ = [
     "LeaseError",
     "MetricWriter",
     "MissingArtifactError",
+    "PrunePlan",
     "RunStatus",
     "Store",
     "StoreError",
@@ -40,13 +48,19 @@ __all__ = [
     "StoredVideo",
     "find_home",
     "highlight_path",
+    "keep_copy_of_older",
     "lease_host",
     "migration_command",
     "newest_atlas",
     "one_line",
     "open_store",
+    "plan_pruning",
+    "prune",
+    "pruned_steps",
+    "restore_backup",
     "resume_hint",
     "server_command",
+    "shrink",
     "start_atlas",
     "start_import",
     "start_sweep",
@@ -54,4 +68,5 @@ __all__ = [
     "store_in_use",
     "study_uri",
     "without_passwords",
+    "write_backup",
 ]

@@ -245,6 +245,15 @@ class ChampionRegistry:
         return str(self._client.get_logged_model(checkpoint.model_id).artifact_location)
 
 
+def delete_versions(client: MlflowClient, run_id: str) -> None:
+    """Delete the registered versions of a run's checkpoints."""
+    versions = queries.pages(
+        lambda token: client.search_model_versions(f"run_id = '{run_id}'", max_results=queries.PAGE, page_token=token)
+    )
+    for version in list(versions):
+        client.delete_model_version(version.name, version.version)
+
+
 def _model_name(env_id: str) -> str:
     # MLflow's names may contain neither slash nor colon.
     return env_id.replace("/", "-").replace(":", "-")

@@ -90,16 +90,7 @@ class CheckpointStore(ArtifactStore):
     @raises_store_error
     def list_checkpoints(self, run_id: str) -> tuple[StoredCheckpoint, ...]:
         """Return the complete checkpoints of a run by step; of several at one step the newest."""
-        experiment = self._client.get_run(run_id).info.experiment_id
-        models = queries.pages(
-            lambda token: self._client.search_logged_models(
-                [experiment],
-                f"source_run_id = '{run_id}'",
-                max_results=queries.PAGE,
-                order_by=[{"field_name": "creation_timestamp", "ascending": True}],
-                page_token=token,
-            )
-        )
+        models = queries.logged_models(self._client, self._client.get_run(run_id))
         by_step = {stored.step: stored for model in models if (stored := _stored_checkpoint(run_id, model))}
         return tuple(by_step[step] for step in sorted(by_step))
 

@@ -16,6 +16,7 @@ from tasks.store import mlflow_internals
 from tasks.store.address import Address
 from tasks.store.errors import StoreError, one_line
 from tasks.store.file_systems import is_on_network
+from tasks.store.migration import migrate_older
 from tasks.store.relocation import keep_locations_within
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def _connect(address: Address) -> MlflowClient:
     mlflow_internals.quiet_database_errors()
     if address.database is not None:
         _create(address, address.database)
+        migrate_older(address.database)
         _leave_write_ahead_log(address.database)
     return MlflowClient(tracking_uri=address.uri, registry_uri=address.uri)
 

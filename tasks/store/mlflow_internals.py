@@ -8,6 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 DATABASE_LOGGER = "mlflow.store.db.utils"
 """Logger that logs the traceback of every database error, which MLflow raises as well."""
@@ -41,6 +46,17 @@ def create_database(database: Path, artifacts: Path) -> None:
     logging.getLogger(MIGRATION_LOGGER).setLevel(logging.WARNING)
     store = SqlAlchemyStore(f"sqlite:///{database}", artifacts.as_uri())  # type: ignore[no-untyped-call]
     store.engine.dispose()
+
+
+def migrate_database(database: Path) -> None:
+    """Migrate a SQLite tracking store in place; MLflow's public command does so in another process."""
+    import sqlalchemy
+    from mlflow.store.db.utils import _upgrade_db
+
+    logging.getLogger(MIGRATION_LOGGER).setLevel(logging.WARNING)
+    engine = sqlalchemy.create_engine(f"sqlite:///{database}")
+    _upgrade_db(engine)  # type: ignore[no-untyped-call]
+    engine.dispose()
 
 
 def forget_artifact_locations() -> None:
@@ -84,3 +100,16 @@ def ping_server(uri: str, timeout: tuple[float, float]) -> None:
         timeout=timeout,
         extra_headers=_OWN_CONNECTION,
     )
+
+
+def artifact_repository(location: str, tracking_uri: str) -> ArtifactRepository:
+    """Return the files at an artifact location; MLflow's public client deletes none."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(location, tracking_uri=tracking_uri)
+
+
+def hard_deleting_store(client: MlflowClient) -> Any | None:
+    """Return the store that can delete for good what is deleted; None behind a server, where only `mlflow gc` can."""
+    store = client._tracking_client.store
+    return store if hasattr(store, "_hard_delete_run") else None

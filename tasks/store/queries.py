@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
     from mlflow.store.entities import PagedList
 
 _T = TypeVar("_T")
@@ -52,6 +52,39 @@ def runs_with(
         terms.append(f"attributes.status = '{status}'")
     query = " AND ".join(terms)
     return list(_search(client, query, experiment)) if limit is None else _first(client, query, limit, experiment)
+
+
+def all_runs(client: MlflowClient, *, deleted: bool = False) -> Iterator[Run]:
+    """Yield all runs, or all deleted ones, the one started last first."""
+    from mlflow.entities import ViewType
+
+    view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    ids = _experiment_ids(client, None)
+    return pages(
+        lambda token: client.search_runs(
+            ids, "", view, max_results=PAGE, order_by=["attributes.start_time DESC"], page_token=token
+        )
+    )
+
+
+def logged_models(client: MlflowClient, run: Run) -> Iterator[LoggedModel]:
+    """Yield the logged models of a run, the oldest first."""
+    return pages(
+        lambda token: client.search_logged_models(
+            [run.info.experiment_id],
+            f"source_run_id = '{run.info.run_id}'",
+            max_results=PAGE,
+            order_by=[{"field_name": "creation_timestamp", "ascending": True}],
+            page_token=token,
+        )
+    )
+
+
+def checkpoint_steps(client: MlflowClient, run: Run) -> Iterator[int]:
+    """Yield the steps of the complete checkpoints of a run."""
+    for model in logged_models(client, run):
+        if str(model.status) == "READY" and "ramreel.step" in model.tags:
+            yield int(model.tags["ramreel.step"])
 
 
 def newest_atlas_run(client: MlflowClient, rom: str) -> Run | None:

@@ -14,6 +14,7 @@ import yaml
 from prefect import Flow
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
@@ -74,13 +75,12 @@ def test_failed_requests_are_repeated_as_in_commands(
 
 def test_required_flows_are_deployed() -> None:
     flows = {"train", "pipeline", "sweep", "learning-benchmark", "record", "reel", "compare", "atlas", "guard"}
-    assert flows | {"follow-up", "retrain", "trial", "resume"} == {one["name"] for one in DECLARED}
+    assert flows | {"follow-up", "retrain", "trial", "resume", "prune"} == {one["name"] for one in DECLARED}
 
 
-def test_schedules_are_declared_and_inactive() -> None:
-    schedules = {one["name"]: one["schedules"] for one in DECLARED if one["schedules"]}
-    assert schedules.keys() == {"pipeline", "guard"}
-    assert all(schedule["active"] is False for every in schedules.values() for schedule in every)
+def test_schedules_are_declared_and_only_the_retention_is_active() -> None:
+    declared = {one["name"]: [each["active"] for each in one["schedules"]] for one in DECLARED if one["schedules"]}
+    assert declared == {"pipeline": [False], "guard": [False], "prune": [True]}
 
 
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
@@ -132,7 +132,7 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
     with get_client(sync_client=True) as client:
         first = by_name(client)
         assert first.keys() == {one["name"] for one in DECLARED}
-        assert schedules(client) == {"pipeline": False, "guard": False}
+        assert schedules(client) == {"pipeline": False, "guard": False, "prune": True}
         automations = client.read_automations()
         triggers = sum(len(one.get("triggers", ())) for one in DECLARED)
         assert len(automations) == len(AUTOMATIONS) + triggers
@@ -141,6 +141,10 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
 
         guard = first["guard"]
         client.update_deployment_schedule(guard.id, guard.schedules[0].id, active=True)
+        prune = first["prune"]
+        client.update_deployment_schedule(prune.id, prune.schedules[0].id, active=False)
+        retention = {"settings": {"delete": True, "runs_days": 365}}
+        client.update_deployment(prune.id, DeploymentUpdate(parameters=retention))
         queue = client.read_work_queue_by_name("evaluation", work_pool_name=deploy.POOL)
         client.update_work_queue(queue.id, concurrency_limit=3)
         off = {AUTOMATIONS[-1]["name"], "ramreel: record each checkpoint"}
@@ -149,8 +153,9 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
                 client.pause_automation(one.id)
 
         assert not deploy.register(api).changed, "nothing changed"
-        assert {name: one.updated for name, one in by_name(client).items() if name != "guard"} == {
-            name: one.updated for name, one in first.items() if name != "guard"
+        changed = ("guard", "prune")
+        assert {name: one.updated for name, one in by_name(client).items() if name not in changed} == {
+            name: one.updated for name, one in first.items() if name not in changed
         }
 
         # As after an upgrade of ramreel from a version with another name of an automation.
@@ -160,7 +165,8 @@ def test_registration_is_idempotent_and_keeps_user_changes(prefect_server: None)
         Variable.set("ramreel_deployments", "another", overwrite=True)
         assert deploy.register(api).changed
         assert {name: one.id for name, one in by_name(client).items()} == {name: one.id for name, one in first.items()}
-        assert schedules(client) == {"pipeline": False, "guard": True}
+        assert schedules(client) == {"pipeline": False, "guard": True, "prune": False}
+        assert by_name(client)["prune"].parameters == retention
         assert client.read_work_queue_by_name("evaluation", work_pool_name=deploy.POOL).concurrency_limit == 3
         again = client.read_automations()
         assert sorted(one.name for one in again) == sorted(one.name for one in automations), "no duplicates"

@@ -17,7 +17,7 @@ from helpers.unattended import Unattended
 
 from tasks.execution import events
 from tasks.runs.verify import verify_run
-from tasks.store import Champion, ChampionRegistry
+from tasks.store import AUTOMATIC_TAG, Champion, ChampionRegistry
 
 GAME = "ALE/Breakout-v5"
 # A policy that never moves always loses by 21: the next one sets a new best return.
@@ -75,7 +75,7 @@ def test_deployments_are_registered_and_inactive(up: Unattended) -> None:
     found = up.deployments()
     assert {"train", "record", "compare", "pipeline", "guard"} <= found.keys()
     active = {name: [one["active"] for one in each["schedules"]] for name, each in found.items() if each["schedules"]}
-    assert active == {"pipeline": [False], "guard": [False]}
+    assert active == {"pipeline": [False], "guard": [False], "prune": [True]}
     assert eventually(lambda: up.ramreel("status")["workers"] == 3)
     with started(["up"], up.home) as second:
         code, _, errors = second.wait()
@@ -109,6 +109,7 @@ def test_schedule_trains_records_compares_crowns_and_notifies(up: Unattended, in
     (reached,) = up.events(events.MILESTONE_REACHED, approach="random", milestone="best-1024")
     run_id = reached["payload"]["run_id"]
     assert "ramreel.milestone.best-1024" in up.store.run(run_id).tags
+    assert up.store.run(run_id).tags[AUTOMATIC_TAG] == "schedule"
     sentence = "random seed 1 sets a new best mean return for the game (previously -21.0)."
 
     def is_mailed() -> bool:

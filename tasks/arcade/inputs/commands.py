@@ -95,6 +95,18 @@ class VerifySettings(Settings):
     target: str = Field(description="Run whose videos are verified, or the file of a video or a trace")
 
 
+class BackupSettings(Settings):
+    """Back up the store."""
+
+    file: Path = Field(description="File to write, such as backup.tar or backup.tar.gz; an existing one is replaced")
+
+
+class RestoreSettings(Settings):
+    """Restore a backup."""
+
+    file: Path = Field(description="File that `ramreel backup` wrote")
+
+
 class GamesSettings(Settings):
     """List the environment ids."""
 

@@ -355,3 +355,55 @@ class TrialSettings(Settings):
     def title(self) -> str:
         """Title of the sweep."""
         return self.sweep.title
+
+
+Days = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class PruneSettings(Settings):
+    """Delete old runs, videos and training states that no champion and no report refers to."""
+
+    runs_days: Days = Field(
+        default=90, title="Runs", description="Age in days from which runs are deleted, comparisons with their reports"
+    )
+    videos_days: Days = Field(
+        default=30,
+        title="Videos",
+        description="Age in days from which a run keeps only the videos of its last and best checkpoints; traces, from "
+        "which videos are rendered again, are kept",
+    )
+    states_days: Days = Field(
+        default=7,
+        title="Training states",
+        description="Age in days from which a run keeps only the training states of its last and best checkpoints",
+    )
+    deleted_days: Days = Field(
+        default=30,
+        title="Deleted runs",
+        description="Days after which runs that were deleted in MLflow are deleted for good",
+    )
+    max_runs: int | None = Field(
+        default=None,
+        title="Maximum runs",
+        ge=1,
+        description="Number of training runs per experiment; older ones are deleted whatever their age "
+        "(default: any number)",
+    )
+    max_gb: float | None = Field(
+        default=None,
+        title="Maximum size",
+        gt=0,
+        description="Size of all artifacts in GB; above it the oldest runs are deleted whatever their age "
+        "(default: any size)",
+    )
+    manual: bool = Field(
+        default=False,
+        description="Apply to runs that were started by hand, too, instead of only to those that a schedule or an "
+        "automation started",
+    )
+    delete: bool = Field(default=False, description="Delete what is listed, instead of only listing it")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return f"runs after {self.runs_days} days"

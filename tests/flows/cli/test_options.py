@@ -37,6 +37,9 @@ MODELS: dict[str, type[Settings]] = {
     "up": commands.UpSettings,
     "worker": commands.WorkerSettings,
     "guard": forms.GuardSettings,
+    "prune": forms.PruneSettings,
+    "backup": commands.BackupSettings,
+    "restore": commands.RestoreSettings,
 }
 FLAGS_OF_THEIR_OWN = {"RecordSettings.video.episode"}
 LOADED = """

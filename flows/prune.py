@@ -1,0 +1,19 @@
+"""Prune flow: delete old runs, videos and training states that nothing refers to any more."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from tasks.arcade.inputs.forms import PruneSettings
+from tasks.prune import prune_store
+from tasks.runs.prune_summary import Pruned
+
+
+@flow(name="prune", flow_run_name="prune {settings.title}")
+def prune(settings: PruneSettings) -> Pruned:
+    """List or delete what is old.
+
+    Raises:
+        StoreError: the store is unavailable.
+    """
+    return prune_store(settings)
