@@ -68,7 +68,9 @@ def names(wheel: Path) -> set[str]:
 def test_wheel_holds_all_files_of_the_packages_and_what_is_registered(built: Distribution, tmp_path: Path) -> None:
     packages = [path for room in ("flows", "tasks") for path in (ROOT / room).rglob("*")]
     files = {path.relative_to(ROOT).as_posix() for path in packages if path.is_file() and path.suffix != ".pyc"}
-    assert names(built.wheel) == files | {"deployments/prefect.yaml", "deployments/automations.yaml"}
+    assert names(built.wheel) == files | {
+        f"deployments/{name}" for name in ("prefect.yaml", "automations.yaml", "ramreel.service")
+    }
 
     with tarfile.open(built.sdist) as archive:
         archive.extractall(tmp_path, filter="data")
