@@ -31,6 +31,8 @@ from tasks.execution.graceful_stop import defer_sigterm
 from tasks.execution.links import mlflow_url
 from tasks.execution.progress_sink import log_message
 from tasks.execution.retries import retry_on
+from tasks.notify import notify
+from tasks.runs.disk_space import low_disk_warning
 from tasks.runs.lookup import ROOT_FLOW_RUN_TAG, TRIAL_TAG, load_checkpoint, require_resumable
 from tasks.runs.resume_point import last_valid_checkpoint, load_resume_point
 from tasks.runs.run_description import describe_training
@@ -81,6 +83,8 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
         if store.run(existing).status != "FINISHED":
             store.resume_run(existing, settings)
         return existing
+    automatic = automatic_tag()
+    _tell_of_low_disk(store, settings, notifies=bool(automatic))
     run_id = store.start_run(
         settings,
         name=name,
@@ -90,11 +94,19 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
             **(tags or {}),
             "ramreel.flow_run_id": flow_run.id,
             ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id,
-            **automatic_tag(),
+            **automatic,
         },
     )
     link_run(store, run_id, name)
     return run_id
+
+
+def _tell_of_low_disk(store: Store, settings: RunSettings, *, notifies: bool) -> None:
+    if warning := low_disk_warning(store, settings):
+        log_message(warning)
+        # Of a run that nobody started nobody reads the log.
+        if notifies:
+            notify("ramreel: low disk space", warning)
 
 
 def find_trained_run(settings: TrainSettings) -> str | None:

@@ -11,7 +11,7 @@ from tasks.store.metric_writer import MetricWriter
 from tasks.store.migration import keep_copy_of_older
 from tasks.store.missing_artifacts import MissingArtifactError
 from tasks.store.pruning import prune
-from tasks.store.retention import AUTOMATIC_TAG, PRUNED_VIDEOS, PrunePlan, plan_pruning, pruned_steps
+from tasks.store.retention import AUTOMATIC_TAG, PRUNED_VIDEOS, PrunePlan, plan_pruning, pruned_steps, stored_size
 from tasks.store.run_writer import resume_hint
 from tasks.store.server_command import migration_command, server_command
 from tasks.store.start_runs import (
@@ -66,6 +66,7 @@ __all__ = [
     "start_sweep",
     "step_name",
     "store_in_use",
+    "stored_size",
     "study_uri",
     "without_passwords",
     "write_backup",

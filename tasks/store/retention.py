@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.arcade.inputs.forms import PruneSettings
 from tasks.store import mlflow_internals, queries
+from tasks.store.address import Address
 from tasks.store.artifact_files import ArtifactFile, list_files, total_size
 from tasks.store.artifact_paths import VIDEOS
 from tasks.store.champions import ChampionRegistry
@@ -204,9 +205,7 @@ class _Retention:
         return PrunedRun(run_id=run.info.run_id, name=run.info.run_name or "", size=self._size(run))
 
     def _uncached_size(self, run: Run) -> int:
-        models = queries.logged_models(self._client, run)
-        places = (run.info.artifact_uri, *(model.artifact_location for model in models))
-        return sum(total_size(self._address, place) for place in places)
+        return _run_size(self._client, self._address, run)
 
     def _videos(self, run: Run) -> PrunedFiles | None:
         return self._files(run, PRUNED_VIDEOS, VIDEOS, lambda file: file.path.endswith(".mp4"))
@@ -239,6 +238,18 @@ class _Retention:
         best = [max(history, key=lambda point: (point.value, point.step)).step] if history else []
         champion = self._champions.get(run.info.run_id)
         return {*best, *([max(steps)] if steps else []), *([champion] if champion is not None else [])}
+
+
+@raises_store_error
+def stored_size(store: Store, run_id: str) -> int:
+    """Return the size of a run's artifacts and checkpoints in bytes."""
+    client = connect(store.address)
+    return _run_size(client, store.address, client.get_run(run_id))
+
+
+def _run_size(client: MlflowClient, address: Address, run: Run) -> int:
+    places = (run.info.artifact_uri, *(model.artifact_location for model in queries.logged_models(client, run)))
+    return sum(total_size(address, place) for place in places)
 
 
 def _may_go(run: Run) -> bool:
