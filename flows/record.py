@@ -15,9 +15,9 @@ from tasks.arcade.settings.base import Settings
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.flow_run_names import named_after_runs
 from tasks.execution.resolve_run import resolve_run
+from tasks.execution.run_status import when_stopped
 from tasks.milestones import log_milestones
 from tasks.record import (
-    RecordedCheckpoint,
     checkpoints_to_record,
     clear_failure,
     create_videos_table,
@@ -27,6 +27,7 @@ from tasks.record import (
     note_failure,
     record_checkpoint,
 )
+from tasks.runs.recorded import RecordedCheckpoint
 from tasks.store import StoreError, one_line, open_store
 
 
@@ -74,12 +75,15 @@ def record(settings: RecordSettings) -> RecordedRun:
     """
     refuse_crash_loop()
     run_id = resolve_run(settings.run)
-    with open_store().recording_lease(run_id):
+    again = f"`ramreel record {run_id[:8]}` records the other checkpoints"
+    with when_stopped(f"stopped recording run {run_id}: {again}"), open_store().recording_lease(run_id):
         checkpoints = checkpoints_to_record(run_id, settings.steps, settings.again, settings.last)
         atlas = find_atlas(run_id) if checkpoints and settings.video.panel else None
         futures = {
-            checkpoint.step: record_checkpoint.submit(checkpoint, settings.evaluation, settings.video, atlas)
-            for checkpoint in checkpoints
+            checkpoint.step: record_checkpoint.submit(
+                *(checkpoint, settings.evaluation, settings.video, atlas), number=number, total=len(checkpoints)
+            )
+            for number, checkpoint in enumerate(checkpoints, 1)
         }
         failed = dict[int, str]()
         for step, future in futures.items():

@@ -36,7 +36,7 @@ def sweep(settings: SweepSettings) -> SweepResult:
     with open_study(study_uri(open_store()), settings) as study:
         with study.lock():
             study.run_id = run_id = start_sweep_run(settings, study.run_id)
-        with active_run(run_id), open_store().lease(run_id):
+        with active_run(run_id, "the same command resumes the sweep"), open_store().lease(run_id):
             # A sweep that is started again finds its trials by their numbers, also those that were trained meanwhile.
             n_trials = study.n_missing() if flow_run.run_count == 1 else settings.trials
             children = [ChildRun(trial, TrialSettings(sweep=settings, run=run_id), str(n)) for n in range(n_trials)]

@@ -89,7 +89,7 @@ def train_run(
         trial: the run is a trial of a sweep. It emits no events, so it is not recorded, compared or crowned.
         should_stop: called after every rollout; training ends early if it returns True.
     """
-    with active_run(run_id):
+    with active_run(run_id, f"`ramreel train --resume {run_id[:8]}` resumes it"):
         result = learn(run_id, name, run, workers or cores(), start_from, trial=trial, should_stop=should_stop)
     describe_run(run_id)
     create_checkpoints_table(run_id, name, result)

@@ -12,47 +12,24 @@ from prefect.logging import get_run_logger
 from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.emulator.environment_ids import rom_digest, rom_path
 from tasks.arcade.episodes.evaluation import Evaluation
-from tasks.arcade.settings.base import Settings
+from tasks.arcade.progress import CheckpointProgress, RecordingProgress
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.video.checkpoint_video import VideoFiles, episode_stem, evaluate_and_record
 from tasks.execution.progress_sink import current_sink
 from tasks.execution.retries import retry_on_process_death
-from tasks.execution.worker_processes import run_in_process
+from tasks.execution.worker_processes import run_with_progress
 from tasks.runs.lookup import evaluation_of
+from tasks.runs.recorded import RecordedCheckpoint, recorded_checkpoint, recorded_checkpoints, unrecorded
 from tasks.runs.run_description import describe_training
 from tasks.store import (
     Store,
     StoredCheckpoint,
     StoredVideo,
     StoreError,
-    highlight_path,
     newest_atlas,
     open_store,
     store_in_use,
 )
-
-
-class RecordedCheckpoint(Settings):
-    """A video in the store and its evaluation.
-
-    Attributes:
-        path: artifact path of the video.
-        trace: artifact path of the trace.
-        highlight: artifact path of its highlight; None without one.
-        choice: which episode was recorded, e.g. the median one.
-    """
-
-    step: int
-    path: str
-    trace: str
-    highlight: str | None
-    choice: str
-    episode: int
-    frames: int
-    episode_return: float
-    mean_return: float
-    episodes: int
-    distinct_episodes: int
 
 
 @task(task_run_name="find checkpoints to record")
@@ -68,15 +45,7 @@ def checkpoints_to_record(
     store = open_store()
     if run := store.run(run_id).settings:
         rom_path(run.game.rom)
-    return _unrecorded(store, run_id, steps, again, last)
-
-
-def _unrecorded(
-    store: Store, run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool
-) -> tuple[StoredCheckpoint, ...]:
-    requested = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
-    recorded = {} if again else store.complete_videos(run_id)
-    return tuple(checkpoint for checkpoint in requested if checkpoint.step not in recorded)
+    return unrecorded(store, run_id, steps, again, last)
 
 
 @task(task_run_name="find atlas")
@@ -105,7 +74,12 @@ def find_atlas(run_id: str) -> Atlas | None:
     retry_condition_fn=retry_on_process_death,
 )
 def record_checkpoint(
-    checkpoint: StoredCheckpoint, evaluation: EvaluationSettings | None, video: VideoSettings, atlas: Atlas | None
+    checkpoint: StoredCheckpoint,
+    evaluation: EvaluationSettings | None,
+    video: VideoSettings,
+    atlas: Atlas | None,
+    number: int = 1,
+    total: int = 1,
 ) -> RecordedCheckpoint:
     """Evaluate a checkpoint and record an episode; log videos, traces and metrics to its run.
 
@@ -114,6 +88,8 @@ def record_checkpoint(
         evaluation: evaluation settings (default: those of the training run).
         video: which episode is recorded, and what the video shows.
         atlas: atlas for the outlines; None: no outlines.
+        number: which of the checkpoints to record it is, from 1.
+        total: how many they are.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -122,12 +98,15 @@ def record_checkpoint(
     store = store_in_use()
     run = store.run(checkpoint.run_id)
     settings = evaluation or evaluation_of(run)
+
+    def show_progress(progress: RecordingProgress | None) -> None:
+        current_sink().update_recording(run.name, CheckpointProgress(number, total, progress))
+
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
-        result = run_in_process(
-            folder, evaluate_and_record, directory, checkpoint.digest, settings, video, folder, atlas
-        )
+        arguments = (directory, checkpoint.digest, settings, video, folder, atlas)
+        result = run_with_progress(folder, show_progress, evaluate_and_record, *arguments)
         store.discard_evaluation(checkpoint.run_id, checkpoint.step)
         stored = _save_videos(store, checkpoint, result, folder)
     store.log_metrics(checkpoint.run_id, result.metrics(), checkpoint.step, checkpoint.model_id)
@@ -137,6 +116,7 @@ def record_checkpoint(
     figures = f"return {recorded.episode_return:g}, {recorded.choice}, mean {recorded.mean_return:.1f}"
     line = f"step {recorded.step:,}: {figures}"
     get_run_logger().info(line)
+    show_progress(None)
     current_sink().log(f"{run.name}: recorded {line}")
     return recorded
 
@@ -152,23 +132,6 @@ def _save_videos(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluat
     if evaluation.video.highlight is not None:
         store.save_highlight(run_id, step, files.highlight)
     return store.save_video(run_id, step, files.mp4, files.trace)
-
-
-def recorded_checkpoint(evaluation: Evaluation, path: str, trace: str) -> RecordedCheckpoint:
-    """Combine a checkpoint's evaluation with the paths of its video and trace."""
-    return RecordedCheckpoint(
-        step=evaluation.step,
-        path=path,
-        trace=trace,
-        highlight=None if evaluation.video.highlight is None else highlight_path(evaluation.step),
-        choice=evaluation.episode_label,
-        episode=evaluation.recorded,
-        frames=evaluation.video_frames,
-        episode_return=evaluation.episodes[evaluation.recorded].episode_return,
-        mean_return=evaluation.mean_return,
-        episodes=len(evaluation.episodes),
-        distinct_episodes=evaluation.distinct_episodes,
-    )
 
 
 @task(task_run_name="list videos")
@@ -192,11 +155,7 @@ def create_videos_table(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> 
 @task(task_run_name="find videos")
 def list_videos(run_id: str) -> tuple[RecordedCheckpoint, ...]:
     """Return the run's videos by step."""
-    store = store_in_use()
-    return tuple(
-        recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
-        for step, video in store.complete_videos(run_id).items()
-    )
+    return recorded_checkpoints(store_in_use(), run_id)
 
 
 @task(task_run_name="describe run {run_id}")
@@ -215,5 +174,5 @@ def note_failure(run_id: str, reason: str) -> None:
 def clear_failure(run_id: str, last: bool) -> None:
     """Remove the reason of a former failure once every checkpoint, or the last one with `last`, has its video."""
     store = store_in_use()
-    if not _unrecorded(store, run_id, None, again=False, last=last):
+    if not unrecorded(store, run_id, None, again=False, last=last):
         store.clear_failure_reason(run_id)

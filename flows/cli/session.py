@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -77,6 +78,12 @@ def writable(path: Path, kind: str) -> Path:
     if not possible:
         raise InvalidInputError(f"Cannot write a {kind} to {path}: name a file in an existing folder")
     return path
+
+
+def announce(line: str, *, quiet: bool = False) -> None:
+    """Print what a command does, before it imports for seconds; a command whose imports are done says nothing."""
+    if "mlflow" not in sys.modules:
+        Terminal(as_json=False, quiet=quiet).log(f"{line}…")
 
 
 def open_checked_store(tracking_uri: str | None) -> Store:
@@ -211,13 +218,17 @@ def flow_session(module: str, as_json: bool, quiet: bool = False) -> Iterator[Te
     """
     from tasks.execution.worker_processes import check_shared_memory
     from tasks.services.temporary_server import temporary_prefect_server
+    from tasks.store import without_passwords
 
     with validating():
         check_shared_memory()
+    api = os.environ.get("PREFECT_API_URL")
 
     def import_flow() -> None:
         importlib.import_module(module)
         freeze_imports()
 
-    with open_terminal(as_json, quiet) as terminal, temporary_prefect_server(import_flow):
-        yield terminal
+    with open_terminal(as_json, quiet) as terminal:
+        terminal.log(f"using Prefect at {without_passwords(api)}" if api else "starting Prefect…")
+        with temporary_prefect_server(import_flow):
+            yield terminal

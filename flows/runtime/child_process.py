@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from uuid import UUID
 
 from flows.runtime.gc_tuning import freeze_imports, raise_thresholds
-from tasks.arcade.progress import Progress
+from tasks.arcade.progress import CheckpointProgress, Progress
 from tasks.arcade.rollouts.worker_pool import limit_cores
 from tasks.arcade.settings.base import Settings
 from tasks.execution.progress_sink import use_sink
@@ -38,10 +38,10 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Update:
-    """Progress of a training run."""
+    """Progress of a training run, or of a checkpoint that it records."""
 
     name: str
-    progress: Progress
+    progress: Progress | CheckpointProgress
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,9 @@ class _PipeSink:
         self._pipe, self._lock = pipe, threading.Lock()
 
     def update(self, name: str, progress: Progress) -> None:
+        self._send(Update(name, progress))
+
+    def update_recording(self, name: str, progress: CheckpointProgress) -> None:
         self._send(Update(name, progress))
 
     def log(self, line: str) -> None:

@@ -25,6 +25,7 @@ from prefect.states import Crashed, Pending
 from flows.runtime.child_process import Assignment, Ended, Line, Message, Update, start_child_process
 from flows.runtime.child_run import ChildRun, FailedChild
 from flows.runtime.machine_share import MachineShare
+from tasks.arcade.progress import Progress
 from tasks.execution.crash_loop import MAX_STARTS
 from tasks.execution.progress_sink import current_sink, log_message
 from tasks.store import one_line
@@ -172,16 +173,22 @@ class _Processes:
             for pipe in ready:
                 assert isinstance(pipe, Connection)
                 try:
-                    pipe.recv()
+                    message: Message = pipe.recv()
+                    if isinstance(message, Line):
+                        # Such as how to resume a training run that was stopped.
+                        _show(message)
                 except (EOFError, ConnectionResetError):
                     open_pipes.discard(pipe)
 
 
 def _show(message: Update | Line) -> None:
-    if isinstance(message, Update):
-        current_sink().update(message.name, message.progress)
+    sink = current_sink()
+    if isinstance(message, Line):
+        sink.log(message.text)
+    elif isinstance(message.progress, Progress):
+        sink.update(message.name, message.progress)
     else:
-        current_sink().log(message.text)
+        sink.update_recording(message.name, message.progress)
 
 
 def _create_or_find(client: SyncPrefectClient, child: ChildRun) -> FlowRun:

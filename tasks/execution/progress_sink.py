@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
-from tasks.arcade.progress import Progress
+from tasks.arcade.progress import CheckpointProgress, Progress
 
 
 class ProgressSink(Protocol):
@@ -17,6 +17,10 @@ class ProgressSink(Protocol):
         """Show the progress of a training run."""
         ...
 
+    def update_recording(self, name: str, progress: CheckpointProgress) -> None:
+        """Show the progress of a checkpoint that a run records."""
+        ...
+
     def log(self, line: str) -> None:
         """Show one line."""
         ...
@@ -24,6 +28,9 @@ class ProgressSink(Protocol):
 
 class _NullSink:
     def update(self, name: str, progress: Progress) -> None:
+        pass
+
+    def update_recording(self, name: str, progress: CheckpointProgress) -> None:
         pass
 
     def log(self, line: str) -> None:

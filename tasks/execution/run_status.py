@@ -9,14 +9,30 @@ from prefect import task
 from prefect.context import TagsContext
 from prefect.exceptions import TerminationSignal
 
+from tasks.execution.progress_sink import current_sink
 from tasks.store import LeaseError, RunStatus, StoreError, one_line, store_in_use
 
 
 @contextmanager
-def active_run(run_id: str) -> Iterator[None]:
-    """End the MLflow run with the block: FINISHED, FAILED with the reason, or KILLED."""
+def when_stopped(line: str) -> Iterator[None]:
+    """Report a line if the block is stopped, by Ctrl-C or SIGTERM."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, TerminationSignal):
+        current_sink().log(line)
+        raise
+
+
+@contextmanager
+def active_run(run_id: str, again: str = "run the command again") -> Iterator[None]:
+    """End the MLflow run with the block: FINISHED, FAILED with the reason, or KILLED.
+
+    Args:
+        run_id: the run.
+        again: how to resume it, for whoever stops it.
+    """
     # A task run with the tags of a command would ask the Prefect server for a slot, and wait while it is away.
-    with TagsContext(current_tags=set()):
+    with when_stopped(f"stopped run {run_id}: {again}"), TagsContext(current_tags=set()):
         try:
             yield
         except (KeyboardInterrupt, SystemExit, TerminationSignal):

@@ -8,9 +8,11 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.connection import wait
+from contextlib import suppress
+from contextvars import copy_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from tasks.arcade.errors import RamreelError
 
@@ -47,7 +49,7 @@ def process_pool(n: int, scratch: Path, initializer: Callable[[], None] | None =
         scratch: their working files; the processes remove it if this process is killed.
         initializer: called first in each process.
     """
-    return ProcessPoolExecutor(n, mp.get_context("spawn"), _initialize, (scratch, initializer))
+    return ProcessPoolExecutor(n, mp.get_context("spawn"), _initialize, (scratch, initializer, None))
 
 
 def run_in_process(scratch: Path, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -60,7 +62,54 @@ def run_in_process(scratch: Path, function: Callable[_P, _T], *args: _P.args, **
         return pool.submit(function, *args, **kwargs).result()
 
 
-def _initialize(scratch: Path, initializer: Callable[[], None] | None) -> None:
+def run_with_progress(
+    scratch: Path, on_progress: Callable[[Any], object], function: Callable[..., _T], *args: object
+) -> _T:
+    """Call a function in a process of its own and return its result; `scratch` as in `process_pool`.
+
+    Args:
+        scratch: working files of the process.
+        on_progress: called in this process, in a thread, with what the function passes to its argument `on_progress`.
+        function: the function.
+        args: its other arguments.
+
+    Raises:
+        BrokenProcessPool: the process died.
+    """
+    receiver, sender = mp.get_context("spawn").Pipe(duplex=False)
+    reader = threading.Thread(
+        target=copy_context().run, args=(_receive, receiver, on_progress), name="ramreel-progress", daemon=True
+    )
+    reader.start()
+    with ProcessPoolExecutor(1, mp.get_context("spawn"), _initialize, (scratch, None, sender)) as pool:
+        try:
+            future = pool.submit(_call_with_progress, function, args)
+        finally:
+            # The reader ends with the process, which then has the only other end.
+            sender.close()
+        result = future.result()
+    reader.join()
+    return result
+
+
+def _receive(receiver: Connection, on_progress: Callable[[Any], object]) -> None:
+    with receiver, suppress(EOFError, OSError):
+        while True:
+            on_progress(receiver.recv())
+
+
+_sender: Connection | None = None
+"""In a process of `run_with_progress`, the connection to its parent."""
+
+
+def _call_with_progress(function: Callable[..., _T], args: tuple[object, ...]) -> _T:
+    assert _sender is not None
+    return function(*args, on_progress=_sender.send)
+
+
+def _initialize(scratch: Path, initializer: Callable[[], None] | None, sender: Connection | None) -> None:
+    global _sender  # noqa: PLW0603 - a function that a pool calls cannot receive a connection
+    _sender = sender
     end_with_parent(lambda: shutil.rmtree(scratch, ignore_errors=True))
     if initializer:
         initializer()

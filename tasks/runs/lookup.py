@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
-from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.checkpoints.checkpoint import Checkpoint, CheckpointError
 from tasks.arcade.emulator.environment_ids import rom_path
 from tasks.arcade.inputs.fields import is_run_id
 from tasks.arcade.settings.base import parse_json
@@ -63,6 +63,25 @@ def require_resumable(store: Store, run_id: str) -> StoredRun:
     rom_path(run.settings.game.rom)
     store.lease(run_id).raise_if_held()
     return run
+
+
+def last_checkpoint_of_finished(store: Store, run: StoredRun, steps: int | None) -> StoredCheckpoint | None:
+    """Return the last checkpoint of a finished training run that need not be trained any more, if it is undamaged.
+
+    Args:
+        store: the store.
+        run: the training run.
+        steps: total environment steps to train for (default: as configured before).
+    """
+    assert run.settings is not None
+    checkpoints = store.list_checkpoints(run.run_id) if run.status == "FINISHED" else ()
+    if not checkpoints or checkpoints[-1].step < (steps or run.settings.steps):
+        return None
+    try:
+        load_checkpoint(store, checkpoints[-1])
+    except (CheckpointError, StoreError):
+        return None
+    return checkpoints[-1]
 
 
 def find_checkpoint(store: Store, reference: str, step: int | None) -> StoredCheckpoint:

@@ -15,6 +15,7 @@ import pytest
 from helpers.checkpoints import random_checkpoint
 from helpers.episodes import random_play
 from helpers.invalid_input import arguments, many_examples
+from helpers.processes import error_lines
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -59,7 +60,7 @@ def refused(
             # --tracking-uri is exported for the flow that the command would start.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             printed = capfd.readouterr()
-            lines = printed.err.splitlines()
+            lines = error_lines(printed.err)
             assert code == 2, ascii((arguments, printed.err[-2000:]))
             assert len(lines) == 1, lines
             assert lines[0].startswith("ramreel: ")

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from helpers.approaches import FAST
+from helpers.processes import error_lines
 from prefect import flow
 
 from flows.cli.app import run as cli
@@ -53,7 +54,7 @@ def test_run_stopped_at_its_start_is_skipped(
     assert cli(["train", "--resume", first]) == 2
     errors = capfd.readouterr().err
     assert f"run {first} is unusable: it was stopped before its settings.json was saved" in errors
-    assert errors.count("\n") == 1
+    assert len(error_lines(errors)) == 1
 
 
 def test_trial_of_a_sweep_is_not_an_earlier_run(small: TrainSettings, store: Store) -> None:

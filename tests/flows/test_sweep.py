@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.prefect_events import is_emitted, payloads
+from helpers.processes import error_lines
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 
@@ -159,5 +160,5 @@ def test_invalid_sweep_leaves_nothing(
     assert run(["sweep", "ALE/Breakout-v5", *arguments]) == 2
     errors = capfd.readouterr().err
     assert hint in errors
-    assert errors.count("\n") == 1
+    assert len(error_lines(errors)) == 1
     assert {path.name for path in home.rglob("*") if "mlflow.db" not in path.name} == {"mlruns"}

@@ -130,3 +130,8 @@ def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS
     while not (holds := bool(condition())) and time.monotonic() < deadline:
         time.sleep(every)
     return holds
+
+
+def error_lines(errors: str) -> list[str]:
+    """Return the lines of standard error but what a command says before it imports libraries."""
+    return [line for line in errors.splitlines() if not line.endswith("…")]

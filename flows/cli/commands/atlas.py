@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
+    announce,
     configure_prefect,
     flow_session,
     open_checked_store,
@@ -18,6 +19,7 @@ from tasks.arcade.inputs.forms import AtlasSettings
 def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Map each byte of a game's RAM to its effect on the screen, and log a picture, table and JSON to an MLflow run."""
     settings = validated(AtlasSettings, given)
+    announce(f"atlas of {settings.title}", quiet=quiet)
     from tasks.arcade.emulator.environment_ids import resolve, rom_path
 
     with validating():

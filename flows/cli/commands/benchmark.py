@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
+    announce,
     configure_prefect,
     flow_session,
     open_checked_store,
@@ -97,6 +98,7 @@ def benchmark_pipeline(given: Given, *, as_json: Json = False, quiet: Quiet = Fa
     import tempfile
 
     settings = validated(PipelineBenchmarkSettings, given)
+    announce(f"benchmark pipelines of {settings.env_id}", quiet=quiet)
     from tasks.arcade.inputs.forms import TrainSettings
     from tasks.arcade.inputs.resolve import run_settings
 
@@ -140,6 +142,7 @@ def benchmark_learning(
     from tasks.arcade.report.learning_table import learning_summary, learning_table
 
     settings = validated(LearningBenchmarkSettings, given)
+    announce(f"benchmark {settings.title}", quiet=quiet)
     with validating():
         for env_id in settings.env_ids:
             for approach in settings.approaches:

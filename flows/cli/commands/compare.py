@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
 from tasks.arcade.inputs.forms import CompareSettings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ WORSE = 3
 def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Compare runs by approach, across seeds, and log a report with curves and videos to an MLflow run."""
     settings = validated(CompareSettings, given)
+    announce(f"compare {settings.title}", quiet=quiet)
     from tasks.runs.comparability import CHAMPION, select_runs
 
     store = open_checked_store(tracking_uri)

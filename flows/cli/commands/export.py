@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from flows.cli.options import Given, Json, TrackingUri, options_of
-from flows.cli.session import InvalidInputError, open_checked_store, open_terminal, validated, validating, writable
+from flows.cli.session import (
+    InvalidInputError,
+    announce,
+    open_checked_store,
+    open_terminal,
+    validated,
+    validating,
+    writable,
+)
 from tasks.arcade.inputs.commands import ExportSettings
 
 
@@ -11,6 +19,7 @@ from tasks.arcade.inputs.commands import ExportSettings
 def export(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
     """Export a checkpoint as a Stable-Baselines3 zip that PPO.load reads and that plays the same actions."""
     settings = validated(ExportSettings, given)
+    announce(f"export {settings.run}")
     path = writable(settings.to, "zip file")
     from tasks.arcade.learner import ExportError
     from tasks.arcade.learner import export as write

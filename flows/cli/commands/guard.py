@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
 from tasks.arcade.inputs.forms import GuardSettings
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ DROPPED = 3
 def guard(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Check whether the champions still perform as well as when they were crowned, and report those that do not."""
     settings = validated(GuardSettings, given)
+    announce(f"guard {settings.title}", quiet=quiet)
     from tasks.arcade.emulator.environment_ids import check_roms_folder, resolve, rom_path
 
     with validating():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.cli.options import Given, Json, TrackingUri, options_of
-from flows.cli.session import InvalidInputError, open_checked_store, open_terminal, validated, validating
+from flows.cli.session import InvalidInputError, announce, open_checked_store, open_terminal, validated, validating
 from tasks.arcade.inputs.commands import ImportSettings
 
 
@@ -11,6 +11,7 @@ from tasks.arcade.inputs.commands import ImportSettings
 def import_runs(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
     """Import training runs of Stable-Baselines3, rl-baselines3-zoo or CleanRL; each path becomes a run."""
     settings = validated(ImportSettings, given)
+    announce(f"import {len(settings.paths)} run{'s' * (len(settings.paths) > 1)} of {settings.env_id}")
     from tasks.arcade.emulator.environment_ids import resolve
     from tasks.runs.import_runs import load_import, store_import
 

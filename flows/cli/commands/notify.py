@@ -7,13 +7,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.options import Json
-from flows.cli.session import InvalidInputError, configure_prefect, flow_session
+from flows.cli.session import InvalidInputError, announce, configure_prefect, flow_session
 
 Test = Annotated[bool, Parameter(name="--test", help="Send a test message to each receiver")]
 
 
 def notify(*, test: Test = False, as_json: Json = False) -> int:
     """List the receivers of notifications: RAMREEL_NOTIFY and the notification blocks in Prefect."""
+    announce("notifications")
     configure_prefect()
     with flow_session("tasks.notify", as_json) as terminal:
         from tasks.notify import OFF, receivers, send_test

@@ -11,6 +11,7 @@ from flows.cli.commands.compare import comparison_lines
 from flows.cli.options import OPTIONS, Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
+    announce,
     configure_prefect,
     flow_session,
     open_checked_store,
@@ -51,6 +52,7 @@ def pipeline(
     with validating():
         own = [read_settings_file(Path(file)) for file in settings_files or ()]
     settings = validated(PipelineSettings, _with_settings_files(given, own))
+    announce(f"pipeline {settings.title}", quiet=quiet)
     with validating():
         for approach in settings.approaches:
             run_settings(TrainSettings(env_id=settings.env_id, approach=approach, n_envs=settings.n_envs))

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from flows.cli.session import (
+    announce,
+    configure_prefect,
+    flow_session,
+    open_checked_store,
+    open_terminal,
+    validated,
+    validating,
+)
 from tasks.arcade.inputs.forms import RecordSettings
 
 if TYPE_CHECKING:
     from flows.record import RecordedRun
-    from tasks.record import RecordedCheckpoint
+    from tasks.runs.recorded import RecordedCheckpoint
     from tasks.store import StoredRun
 
 
@@ -19,9 +27,11 @@ if TYPE_CHECKING:
 def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Evaluate a run's checkpoints, and record the episode with the median return as a video with its trace."""
     settings = validated(RecordSettings, given)
+    announce(f"record {settings.title}", quiet=quiet)
     from tasks.arcade.drawing.ffmpeg import find_ffmpeg
     from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.runs.lookup import evaluation_of
+    from tasks.runs.recorded import recorded_checkpoints, unrecorded
 
     store = open_checked_store(tracking_uri)
     with validating():
@@ -30,10 +40,15 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
         run = store.run(run_id)
         evaluation = evaluation_of(run).model_copy(update=typed)
         settings = settings.model_copy(update={"run": run_id, "evaluation": evaluation})
-        store.checkpoints_at(run_id, settings.steps)
+        missing = unrecorded(store, run_id, settings.steps, again=settings.again, last=settings.last)
         if run.settings:
             rom_path(run.settings.game.rom)
         find_ffmpeg()
+    if not missing:
+        with open_terminal(as_json, quiet) as terminal:
+            videos = recorded_checkpoints(store, run_id)
+            terminal.results(_lines(run_id, videos, 0), _values(run_id, videos, {}))
+        return 0
     configure_prefect()
     with flow_session("flows.record", as_json, quiet) as terminal:
         from flows.record import RecordError
@@ -44,20 +59,23 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
         except RecordError as error:
             terminal.error(str(error), _values(error.run_id, error.videos, error.failed))
             return 1
-        lines = [*_lines(recorded), *_hints(recorded, store.run(run_id), panel=settings.video.panel)]
+        lines = [
+            *_lines(run_id, recorded.videos, len(recorded.made)),
+            *_hints(recorded, store.run(run_id), panel=settings.video.panel),
+        ]
         terminal.results(lines, _values(run_id, recorded.videos, {}))
     return 0
 
 
-def _lines(recorded: RecordedRun) -> list[str]:
-    again = "" if recorded.made else " (--again replaces them)"
+def _lines(run_id: str, videos: Sequence[RecordedCheckpoint], made: int) -> list[str]:
+    again = "" if made else " (--again replaces them)"
     return [
         *(
             f"step {video.step:>11,}  mean return {video.mean_return:8.2f} of {video.episodes} episodes"
             f" ({video.distinct_episodes} distinct)  {video.path}"
-            for video in recorded.videos
+            for video in videos
         ),
-        f"videos recorded: {len(recorded.made)}; in run {recorded.run_id}: {len(recorded.videos)}{again}",
+        f"videos recorded: {made}; in run {run_id}: {len(videos)}{again}",
     ]
 
 

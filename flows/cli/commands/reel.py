@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
 from tasks.arcade.inputs.forms import ReelSettings
 
 
@@ -11,6 +11,7 @@ from tasks.arcade.inputs.forms import ReelSettings
 def reel(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Record a run's learning progress: its checkpoints play the same seeded episode, in sequence and side by side."""
     settings = validated(ReelSettings, given)
+    announce(f"reel of {settings.title}", quiet=quiet)
     from tasks.arcade.drawing.ffmpeg import find_ffmpeg
     from tasks.runs.reel_selection import select_checkpoints
 

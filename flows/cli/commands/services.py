@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flows.cli.options import Given, Json, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
+    announce,
     configure_prefect,
     open_checked_store,
     open_terminal,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def up(given: Given) -> None:
     """Run unattended until Ctrl-C: the servers and UIs of Prefect and MLflow, and workers for the deployments."""
     settings = validated(UpSettings, given)
+    announce("start the servers of Prefect and MLflow")
     from tasks.services.backends import find_backends
     from tasks.services.child_processes import sigterm_as_ctrl_c
     from tasks.services.network_access import Access
@@ -93,6 +95,7 @@ def _print(line: str) -> None:
 def worker(given: Given) -> None:
     """Execute flow runs of another machine's `ramreel up` until Ctrl-C, if versions, ROMs and clock fit."""
     settings = validated(WorkerSettings, given)
+    announce("start a worker")
     server = settings.server or os.environ.get("PREFECT_API_URL")
     if not server:
         raise InvalidInputError("Missing --server: the address of the machine of `ramreel up`, such as lab-server:4200")
@@ -112,6 +115,7 @@ def worker(given: Given) -> None:
 
 def deploy(*, as_json: Json = False) -> None:
     """Register the deployments and automations at the Prefect server of PREFECT_API_URL, or update them."""
+    announce("register the deployments")
     configure_prefect()
     from tasks.services.deployments import register
     from tasks.services.prefect_server import configured_prefect_server
@@ -134,10 +138,13 @@ def deploy(*, as_json: Json = False) -> None:
 
 def status(*, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
     """Show running and scheduled flow runs, each game's champion, and the latest reports."""
+    announce("read the status")
     store = open_checked_store(tracking_uri)
-    configure_prefect()
+    from tasks.services.status import find_prefect_api
     from tasks.services.status import status as read_status
 
+    if find_prefect_api(store):
+        configure_prefect()
     with open_terminal(as_json) as terminal:
         found = read_status(store)
         terminal.results(_screen(found), found.model_dump(mode="json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import configure_prefect, flow_session, open_checked_store, validated, validating
+from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
 from tasks.arcade.inputs.forms import SweepSettings
 
 
@@ -11,6 +11,7 @@ from tasks.arcade.inputs.forms import SweepSettings
 def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Search for an approach's hyperparameters with Optuna; a sweep that was interrupted resumes."""
     settings = validated(SweepSettings, given)
+    announce(settings.title, quiet=quiet)
     from tasks.arcade.emulator.environment_ids import resolve, rom_path
     from tasks.arcade.tuning import search_space, storage, study
     from tasks.store import BEST_SETTINGS, study_uri

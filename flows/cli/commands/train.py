@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from flows.cli.options import OPTIONS, Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
+    announce,
     configure_prefect,
     flow_session,
     open_checked_store,
+    open_terminal,
     validated,
     validating,
 )
@@ -20,7 +23,10 @@ from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 
 if TYPE_CHECKING:
     from flows.cli.terminal import Terminal
-    from flows.train import TrainedRun
+    from tasks.store import StoredCheckpoint
+    from tasks.train import SavedCheckpoint
+
+_MEAN_RETURN = "rollout/ep_rew_mean"
 
 SettingsFile = Annotated[
     str | None,
@@ -67,6 +73,7 @@ def train(
         steps = {"steps": own.n_timesteps} if own.n_timesteps else {}
         given = steps | given | {"approach": own.approach}
     settings = validated(TrainSettings, given)
+    announce(f"train {settings.title}", quiet=quiet)
     with validating():
         run_settings(settings)
     open_checked_store(tracking_uri)
@@ -74,38 +81,54 @@ def train(
     with flow_session("flows.train", as_json, quiet) as terminal:
         from flows.train import train as flow
 
-        _print(terminal, flow(settings))
+        trained = flow(settings)
+        _print(terminal, trained.model_dump(), trained.checkpoints)
 
 
 def _resume(run: str, given: Given, tracking_uri: str | None, *, as_json: bool, quiet: bool) -> None:
-    from tasks.runs.lookup import require_resumable
+    from tasks.runs.lookup import last_checkpoint_of_finished, require_resumable
 
     if fixed := [name for name in given if name not in ResumeSettings.model_fields]:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed).replace("--env-id", "ENV")
         raise InvalidInputError(f"--resume keeps the run's own settings: leave out {names}")
     settings = validated(ResumeSettings, given | {"run": run})
+    announce(f"resume {settings.title}", quiet=quiet)
     store = open_checked_store(tracking_uri)
     with validating():
         run_id = store.resolve_run(run)
-        require_resumable(store, run_id)
+        found = require_resumable(store, run_id)
+    if last := last_checkpoint_of_finished(store, found, settings.steps):
+        with open_terminal(as_json, quiet) as terminal:
+            terminal.log(f"{found.name} was trained to step {last.step:,} before: --steps extends it")
+            values = {"run_name": found.name, "steps": last.step, "mean_return": found.metrics.get(_MEAN_RETURN)}
+            speed = {"steps_per_second": 0.0, "pipeline_share": 0.0}
+            _print(terminal, {"run_id": run_id, **values, **speed}, store.list_checkpoints(run_id))
+        return
     settings = settings.model_copy(update={"run": run_id})
     configure_prefect()
     with flow_session("flows.train", as_json, quiet) as terminal:
         from flows.train import resume as flow
 
-        _print(terminal, flow(settings))
+        trained = flow(settings)
+        _print(terminal, trained.model_dump(), trained.checkpoints)
 
 
-def _print(terminal: Terminal, trained: TrainedRun) -> None:
-    mean = "no finished episode" if trained.mean_return is None else f"mean return {trained.mean_return:.1f}"
+def _print(
+    terminal: Terminal, trained: Mapping[str, Any], checkpoints: Sequence[SavedCheckpoint | StoredCheckpoint]
+) -> None:
+    """Print a training run.
+
+    Args:
+        terminal: the terminal.
+        trained: the keys of the JSON object but those of the checkpoints.
+        checkpoints: all checkpoints of the run.
+    """
+    run_id, mean_return = trained["run_id"], trained["mean_return"]
+    mean = "no finished episode" if mean_return is None else f"mean return {mean_return:.1f}"
     terminal.results(
         [
-            f"trained {trained.run_name} ({trained.run_id}): {trained.steps:,} steps, {mean}",
-            f"checkpoints: {len(trained.checkpoints)}; to record them: ramreel record {trained.run_id[:8]}",
+            f"trained {trained['run_name']} ({run_id}): {trained['steps']:,} steps, {mean}",
+            f"checkpoints: {len(checkpoints)}; to record them: ramreel record {run_id[:8]}",
         ],
-        trained.model_dump()
-        | {
-            "checkpoints": [saved.step for saved in trained.checkpoints],
-            "checkpoint_digest": trained.checkpoints[-1].digest,
-        },
+        {**trained, "checkpoints": [saved.step for saved in checkpoints], "checkpoint_digest": checkpoints[-1].digest},
     )

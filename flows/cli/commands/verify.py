@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import open_checked_store, open_terminal, validated, validating
+from flows.cli.session import announce, open_checked_store, open_terminal, validated, validating
 from tasks.arcade.inputs.commands import VerifySettings
 
 
@@ -20,6 +20,7 @@ def verify(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
         if is_file := Path(target).is_file() or Path(target).suffix in (".json", ".mp4"):
             proofs = [verify_file(Path(target))]
         else:
+            announce(f"verify {target}", quiet=quiet)
             store = open_checked_store(tracking_uri)
             run_id = store.resolve_run(target)
             if run := store.run(run_id).settings:

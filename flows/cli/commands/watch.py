@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.cli.options import Given, Json, TrackingUri, options_of
-from flows.cli.session import InvalidInputError, open_checked_store, open_terminal, validated, validating
+from flows.cli.session import InvalidInputError, announce, open_checked_store, open_terminal, validated, validating
 from tasks.arcade.inputs.commands import WatchSettings
 
 
@@ -11,6 +11,7 @@ from tasks.arcade.inputs.commands import WatchSettings
 def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
     """Watch a checkpoint play live in a window: one emulator gives the policy its RAM and the window its frames."""
     settings = validated(WatchSettings, given)
+    announce(f"watch {settings.run}")
     from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.arcade.episodes.live_view import NoDisplayError
     from tasks.arcade.episodes.live_view import watch as play

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydantic import Field
@@ -92,12 +92,15 @@ def _digests(episodes: Sequence[EpisodeResult]) -> list[str]:
     return [episode.ram_digest for episode in episodes]
 
 
-def play_episodes(checkpoint: Checkpoint, digest: str, settings: EvaluationSettings) -> list[Trace]:
-    """Play a checkpoint's seeded evaluation episodes without rendering."""
+def play_episodes(
+    checkpoint: Checkpoint, digest: str, settings: EvaluationSettings, on_episode: Callable[[], object] = lambda: None
+) -> list[Trace]:
+    """Play a checkpoint's seeded evaluation episodes without rendering; `on_episode` is called after each."""
     agent, run = checkpoint.agent(), checkpoint.settings
     resets = evaluation_seeds(settings.seed, settings.episodes)
-    return [
-        play(
+    traces = []
+    for seed, action_seed in zip(resets, action_seeds(settings.seed, settings.episodes, run.seed), strict=True):
+        trace = play(
             agent,
             run.game,
             seed,
@@ -106,8 +109,9 @@ def play_episodes(checkpoint: Checkpoint, digest: str, settings: EvaluationSetti
             checkpoint=digest,
             checkpoint_step=checkpoint.step,
         )
-        for seed, action_seed in zip(resets, action_seeds(settings.seed, settings.episodes, run.seed), strict=True)
-    ]
+        traces.append(trace)
+        on_episode()
+    return traces
 
 
 def episode_label(selection: str, index: int, episodes: int, distinct: int) -> str:

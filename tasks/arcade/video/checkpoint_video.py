@@ -18,9 +18,11 @@ from tasks.arcade.drawing.text import with_minus_sign
 from tasks.arcade.episodes.evaluation import Evaluation, episode_label, episode_result, play_episodes
 from tasks.arcade.episodes.seeds import select_episode
 from tasks.arcade.episodes.trace import Trace, write_trace
+from tasks.arcade.progress import OnRecording
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.video.highlight import render_highlight
 from tasks.arcade.video.panel import Caption, PanelRenderer
+from tasks.arcade.video.recording_meter import RecordingMeter
 from tasks.arcade.video.render import PlainRenderer, render_video
 
 
@@ -54,6 +56,7 @@ def evaluate_and_record(
     video: VideoSettings,
     folder: Path,
     atlas: Atlas | None = None,
+    on_progress: OnRecording | None = None,
 ) -> Evaluation:
     """Play a checkpoint's evaluation episodes without rendering, and record the selected one.
 
@@ -65,6 +68,7 @@ def evaluate_and_record(
         folder: Folder for the files `VideoFiles.in_folder(folder)`, whose highlight is made on request only, and, if
             all episodes are recorded, for those of each episode's `episode_stem`.
         atlas: Atlas of the game, for outlines in panel videos (default: no outlines).
+        on_progress: Called about twice per second.
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another game.
@@ -72,18 +76,21 @@ def evaluate_and_record(
     """
     find_ffmpeg()
     checkpoint = files.read_checkpoint(directory, digest)
+    meter = RecordingMeter(settings.episodes, on_progress)
     # The policy computes one row at a time: more threads slow it down.
     with threadpool_limits(1):
-        traces = play_episodes(checkpoint, digest, settings)
+        traces = play_episodes(checkpoint, digest, settings, meter.episode)
+        selection = "median" if video.episode == "all" else video.episode
+        selected = select_episode([trace.episode_return for trace in traces], selection)
+        rendered = [*traces, traces[selected]] if video.episode == "all" else [traces[selected]]
+        meter.start_videos(sum(trace.frames for trace in rendered))
         if video.episode == "all":
             for index in range(len(traces)):
                 episode_files = VideoFiles.in_folder(folder, episode_stem(index))
-                _record_episode(checkpoint, traces, index, video, episode_files, atlas)
-        selection = "median" if video.episode == "all" else video.episode
-        selected = select_episode([trace.episode_return for trace in traces], selection)
+                _record_episode(checkpoint, traces, index, video, episode_files, atlas, meter)
         main_video = video.model_copy(update={"episode": selection})
         main_files = VideoFiles.in_folder(folder)
-        frames = _record_episode(checkpoint, traces, selected, main_video, main_files, atlas)
+        frames = _record_episode(checkpoint, traces, selected, main_video, main_files, atlas, meter)
         if video.highlight is not None:
             render_highlight(checkpoint, traces[selected], main_files.highlight, video.highlight)
     return Evaluation(
@@ -104,13 +111,15 @@ def _record_episode(
     video: VideoSettings,
     paths: VideoFiles,
     atlas: Atlas | None,
+    meter: RecordingMeter,
 ) -> int:
     """Render an episode's video, write its trace, and return the number of frames."""
     trace = traces[index]
     distinct = scores.count_distinct(trace.ram_digest for trace in traces)
     caption = caption_of(checkpoint, trace, episode_label(video.episode, index, len(traces), distinct))
     panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption, atlas=atlas)
-    rendered = render_video(trace, paths.mp4, panel if video.panel else PlainRenderer)
+    renderer = panel if video.panel else PlainRenderer
+    rendered = render_video(trace, paths.mp4, renderer, on_frame=meter.frame)
     write_trace(trace, paths.trace)
     return rendered.frames
 

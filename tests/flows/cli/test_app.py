@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.processes import started, wait_until
+from helpers.processes import error_lines, started, wait_until
 
 from flows.cli.app import run
 from tasks.store import Store, StoreError
@@ -176,8 +176,8 @@ def test_invalid_input_is_one_line_with_exit_code_2_and_nothing_is_written(
     assert run([*arguments]) == 2
     printed = capfd.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("ramreel: ")
-    assert printed.err.count("\n") == 1
+    assert error_lines(printed.err)[0].startswith("ramreel: ")
+    assert len(error_lines(printed.err)) == 1
     assert hint in printed.err
     assert {path for path in home.rglob("*") if not path.name.startswith("mlflow.db")} == before
     with pytest.raises(StoreError, match="no training run"):
@@ -197,7 +197,7 @@ def test_unwritable_home_is_named(monkeypatch: pytest.MonkeyPatch, capfd: pytest
     assert run(["train", "ALE/Pong-v5"]) == 2
     printed = capfd.readouterr().err
     assert "cannot write to /proc" in printed
-    assert printed.count("\n") == 1
+    assert len(error_lines(printed)) == 1
 
 
 @pytest.fixture
@@ -225,12 +225,12 @@ def test_home_is_not_created_when_both_servers_are_elsewhere(
 def test_unwritable_folder_of_prefects_database_is_named(elsewhere: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for home in (tmp_path / "file", Path("/proc")):
-        with started(["status"], home, elsewhere) as command:
+        with started(["notify"], home, elsewhere) as command:
             code, _, errors = command.wait()
         assert code == 2, errors
         assert f"ramreel: Cannot write to {home}/mlruns (" in errors
         assert "set RAMREEL_HOME to a writable folder, or PREFECT_API_URL to a server" in errors
-        assert errors.count("\n") == 1
+        assert len(error_lines(errors)) == 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "text file"])
@@ -245,15 +245,15 @@ def test_invalid_prefect_database_is_named(kind: str, elsewhere: dict[str, str],
         assert wait_until(lambda: command.exited, 60), command.output()
         code, _, errors = command.wait()
     assert code == 2, errors
-    assert errors.startswith(f"ramreel: Cannot use {file}, Prefect's database (")
-    assert errors.count("\n") == 1
+    assert error_lines(errors)[0].startswith(f"ramreel: Cannot use {file}, Prefect's database (")
+    assert len(error_lines(errors)) == 1
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_up_needs_a_folder_for_its_own_server_even_if_another_one_is_set(elsewhere: dict[str, str]) -> None:
     with started(["up"], Path("/proc"), elsewhere | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}) as command:
         code, _, errors = command.wait()
-    assert (code, errors.partition(" (")[0]) == (2, "ramreel: Cannot write to /proc/mlruns")
+    assert (code, error_lines(errors)[0].partition(" (")[0]) == (2, "ramreel: Cannot write to /proc/mlruns")
 
 
 def test_up_names_an_unavailable_tracking_server(

@@ -95,3 +95,34 @@ Terminal(as_json=False, quiet=False).table(["a", *"bcdefgh"], [{row!r}], ["and s
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert [line.split("  ") for line in done.stdout.splitlines()[1:]] == [row, ["and so on"]]
+
+
+RECORD = """
+from flows.cli.terminal import Terminal
+from tasks.arcade.progress import CheckpointProgress, RecordingProgress
+with Terminal(as_json=False, quiet=False) as terminal:
+    for number in (1, 2):
+        for progress in (RecordingProgress(3, 10), RecordingProgress(10, 10, 500, 2000, 1234.0), None):
+            terminal.update_recording("pong", CheckpointProgress(number, 2, progress))
+    terminal.results(["all is done"], {})
+"""
+
+
+def test_recording_shows_checkpoints_episodes_frames_and_the_time_left() -> None:
+    done = subprocess.run([sys.executable, "-c", RECORD], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == "record pong: checkpoint 1 of 2, episode 4 of 10, 0 s left\n", "one line in 10 seconds"
+    text = on_a_terminal(RECORD)
+    assert "2/2" in text
+    assert text.rstrip().endswith("all is done")
+
+
+def test_pipe_without_news_says_that_the_command_is_running() -> None:
+    program = """
+import time
+from flows.cli import terminal
+terminal._SILENT_SECONDS = 0.2
+with terminal.Terminal(as_json=False, quiet=False) as shown:
+    time.sleep(1)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("still running after 0 s\n")

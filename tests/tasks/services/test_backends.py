@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from helpers.backends import BUCKET, PASSWORD, TestBackends, backends
+from helpers.processes import error_lines
 from helpers.servers import free_port
 
 from flows.cli.app import run
@@ -55,7 +56,7 @@ def refused(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     assert run(arguments) == 2
     out, errors = capfd.readouterr()
     assert out == ""
-    assert errors.count("\n") == 1, errors
+    assert len(error_lines(errors)) == 1, errors
     assert PASSWORD not in errors
     return errors
 

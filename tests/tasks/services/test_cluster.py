@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from helpers.backends import BUCKET, PASSWORD, S3_KEYS, TestBackends, backends
-from helpers.processes import Command, started, wait_until
+from helpers.processes import Command, error_lines, started, wait_until
 from helpers.servers import free_port
 
 LOGIN = {
@@ -158,4 +158,4 @@ def test_machine_without_the_password_of_mlflow_is_refused(cluster: Cluster, tmp
         code, out, errors = box.wait()
     assert (code, out) == (2, "")
     assert "refuses the credentials: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in errors
-    assert errors.count("\n") == 1
+    assert len(error_lines(errors)) == 1

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from helpers.processes import started
+from helpers.processes import error_lines, started
 from helpers.proxy import Proxy, proxied
 from helpers.servers import Server, mlflow_server, prefect_server, running
 from prefect.client.orchestration import get_client
@@ -163,7 +163,7 @@ def test_invalid_input_of_worker_is_one_line(arguments: list[str], hint: str, tm
     with started(["worker", *arguments], tmp_path / "home") as command:
         code, out, errors = command.wait()
     assert (code, out) == (2, "")
-    assert errors.count("\n") == 1, errors
+    assert len(error_lines(errors)) == 1, errors
     assert hint in errors
     assert "correct-horse" not in errors
     assert not (tmp_path / "home").exists()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.processes import ROOT, started, wait_until
+from helpers.processes import ROOT, error_lines, started, wait_until
 from helpers.servers import Server, mlflow_server, prefect_server, running
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import SyncPrefectClient
@@ -92,7 +92,7 @@ def test_deploy_without_a_usable_server_is_one_line(tmp_path: Path, migrated: Pa
             code, out, errors = ramreel(["deploy"], tmp_path / "home", {"PREFECT_API_URL": api})
             assert (code, out) == (2, ""), errors
             assert reason in errors
-            assert errors.count("\n") == 1
+            assert len(error_lines(errors)) == 1
             assert "secret" not in errors
 
 

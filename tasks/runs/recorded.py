@@ -1,0 +1,75 @@
+"""Recorded checkpoints of a run, and those that are not recorded yet; read without Prefect."""
+
+from __future__ import annotations
+
+from tasks.arcade.episodes.evaluation import Evaluation
+from tasks.arcade.settings.base import Settings
+from tasks.store import Store, StoredCheckpoint, highlight_path
+
+
+class RecordedCheckpoint(Settings):
+    """A video in the store and its evaluation.
+
+    Attributes:
+        path: artifact path of the video.
+        trace: artifact path of the trace.
+        highlight: artifact path of its highlight; None without one.
+        choice: which episode was recorded, e.g. the median one.
+    """
+
+    step: int
+    path: str
+    trace: str
+    highlight: str | None
+    choice: str
+    episode: int
+    frames: int
+    episode_return: float
+    mean_return: float
+    episodes: int
+    distinct_episodes: int
+
+
+def unrecorded(
+    store: Store, run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool
+) -> tuple[StoredCheckpoint, ...]:
+    """Return the run's checkpoints without a video or an evaluation, or all of them with `again`.
+
+    Args:
+        store: the store.
+        run_id: the run.
+        steps: only the checkpoints at these steps (default: all).
+        again: also those that are recorded.
+        last: only the last one.
+
+    Raises:
+        StoreError: the run has no checkpoint, or not the requested one.
+    """
+    requested = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
+    recorded = {} if again else store.complete_videos(run_id)
+    return tuple(checkpoint for checkpoint in requested if checkpoint.step not in recorded)
+
+
+def recorded_checkpoint(evaluation: Evaluation, path: str, trace: str) -> RecordedCheckpoint:
+    """Combine a checkpoint's evaluation with the paths of its video and trace."""
+    return RecordedCheckpoint(
+        step=evaluation.step,
+        path=path,
+        trace=trace,
+        highlight=None if evaluation.video.highlight is None else highlight_path(evaluation.step),
+        choice=evaluation.episode_label,
+        episode=evaluation.recorded,
+        frames=evaluation.video_frames,
+        episode_return=evaluation.episodes[evaluation.recorded].episode_return,
+        mean_return=evaluation.mean_return,
+        episodes=len(evaluation.episodes),
+        distinct_episodes=evaluation.distinct_episodes,
+    )
+
+
+def recorded_checkpoints(store: Store, run_id: str) -> tuple[RecordedCheckpoint, ...]:
+    """Return the run's videos by step."""
+    return tuple(
+        recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
+        for step, video in store.complete_videos(run_id).items()
+    )
