@@ -18,6 +18,7 @@ from flows.cli.commands.atlas import atlas
 from flows.cli.commands.backup import backup, restore
 from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_pipeline, benchmark_video
 from flows.cli.commands.compare import compare
+from flows.cli.commands.doctor import doctor
 from flows.cli.commands.export import export
 from flows.cli.commands.games import games
 from flows.cli.commands.guard import guard
@@ -73,6 +74,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
         "prune": prune,
         "backup": backup,
         "restore": restore,
+        "doctor": doctor,
     },
 }
 """Group of the help → command → its function."""

@@ -50,6 +50,18 @@ def check_proxies() -> None:
             ) from None
 
 
+def describe_proxies() -> str:
+    """Check the proxies of the environment, and return which variables name one, without their addresses.
+
+    Raises:
+        ProxyError: the address of a proxy is invalid.
+    """
+    check_proxies()
+    if not (names := _configured()):
+        return "none"
+    return f"{', '.join(names)}; not for {os.environ.get('NO_PROXY') or os.environ.get('no_proxy') or 'any host'}"
+
+
 def _configured() -> dict[str, str]:
     """Return the proxies of the environment by the names of their variables."""
     return {name: value for name, value in os.environ.items() if name.lower() in _USED and value}

@@ -24,7 +24,7 @@ from tasks.store.start_runs import (
     study_uri,
 )
 from tasks.store.store import Store, open_store, store_in_use
-from tasks.store.values import RunStatus, StoredCheckpoint, StoredRun, StoredVideo
+from tasks.store.values import RunStatus, StoredCheckpoint, StoredRun, StoredVideo, TrainedGame
 
 __all__ = [
     "ATLAS",
@@ -46,6 +46,7 @@ __all__ = [
     "StoredCheckpoint",
     "StoredRun",
     "StoredVideo",
+    "TrainedGame",
     "find_home",
     "highlight_path",
     "keep_copy_of_older",

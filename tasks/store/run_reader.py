@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, one_line, raises_store_error
 from tasks.store.missing_artifacts import SETTINGS_DIGEST, has_artifacts, local_path, missing
 from tasks.store.run_writer import SETTINGS_FILE, settings_digest
-from tasks.store.values import RunStatus, StoredRun
+from tasks.store.values import RunStatus, StoredRun, TrainedGame
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -142,6 +143,23 @@ class RunReader(ArtifactStore):
         if self.address.is_fresh:
             return ()
         return _ids(queries.runs_with(self._client, tags, status, experiment, limit))
+
+    @raises_store_error
+    def trained_games(self) -> dict[str, TrainedGame]:
+        """Return the training runs of each game by environment id; empty in a fresh store."""
+        if self.address.is_fresh:
+            return {}
+        means: dict[str, list[float]] = {}
+        runs: Counter[str] = Counter()
+        for run in queries.runs_with(self._client, {"ramreel.kind": "training"}, None, None, None):
+            env_id, mean = run.data.tags.get("ramreel.env_id", ""), run.data.metrics.get("eval/mean_reward")
+            runs[env_id] += 1
+            if mean is not None:
+                means.setdefault(env_id, []).append(mean)
+        return {
+            env_id: TrainedGame(runs=n, best_mean_return=max(means.get(env_id, ()), default=None))
+            for env_id, n in runs.items()
+        }
 
     def find_run(self, settings: RunSettings, tags: Mapping[str, str]) -> str | None:
         """Return the id of the run with these settings and tags that was started last; None if there is none."""

@@ -52,6 +52,20 @@ class StoredRun(BaseModel):
         return {key.removeprefix(prefix): value for key, value in self.tags.items() if key.startswith(prefix)}
 
 
+class TrainedGame(BaseModel):
+    """The training runs of a game.
+
+    Attributes:
+        runs: number of runs, those that did not finish included.
+        best_mean_return: highest mean return of the last evaluation of a run; None without evaluations.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    runs: int
+    best_mean_return: float | None
+
+
 class StoredCheckpoint(BaseModel):
     """A complete checkpoint in the store: one MLflow logged model.
 

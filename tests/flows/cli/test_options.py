@@ -89,7 +89,7 @@ def test_help_at_80_columns_has_every_description_and_imports_nothing_heavy(comm
 
 
 def test_every_command_with_settings_has_an_input_model() -> None:
-    assert {*every_command()} - MODELS.keys() == {"approaches", "deploy", "notify", "status"}
+    assert {*every_command()} - MODELS.keys() == {"approaches", "deploy", "doctor", "notify", "status"}
 
 
 @pytest.mark.parametrize(
