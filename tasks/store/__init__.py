@@ -12,6 +12,19 @@ from tasks.store.migration import keep_copy_of_older
 from tasks.store.missing_artifacts import MissingArtifactError
 from tasks.store.pruning import prune
 from tasks.store.retention import AUTOMATIC_TAG, PRUNED_VIDEOS, PrunePlan, plan_pruning, pruned_steps, stored_size
+from tasks.store.run_summaries import (
+    EVALUATED_RETURN,
+    TRAINED,
+    TRAINING_RETURN,
+    Evaluated,
+    RunSummary,
+    evaluation_curve,
+    pages_of_summaries,
+    summaries_of_game,
+    summaries_of_running,
+    summaries_since,
+    summary_of,
+)
 from tasks.store.run_writer import resume_hint
 from tasks.store.server_command import migration_command, server_command
 from tasks.store.start_runs import (
@@ -24,6 +37,7 @@ from tasks.store.start_runs import (
     study_uri,
 )
 from tasks.store.store import Store, open_store, store_in_use
+from tasks.store.ui_pages import run_page
 from tasks.store.values import RunStatus, StoredCheckpoint, StoredRun, StoredVideo, TrainedGame
 
 __all__ = [
@@ -31,22 +45,28 @@ __all__ = [
     "AUTOMATIC_TAG",
     "BEST_SETTINGS",
     "DROP_CAUSE",
+    "EVALUATED_RETURN",
     "PRUNED_VIDEOS",
     "REPORT",
+    "TRAINED",
+    "TRAINING_RETURN",
     "Champion",
     "ChampionRegistry",
+    "Evaluated",
     "Lease",
     "LeaseError",
     "MetricWriter",
     "MissingArtifactError",
     "PrunePlan",
     "RunStatus",
+    "RunSummary",
     "Store",
     "StoreError",
     "StoredCheckpoint",
     "StoredRun",
     "StoredVideo",
     "TrainedGame",
+    "evaluation_curve",
     "find_home",
     "highlight_path",
     "keep_copy_of_older",
@@ -55,11 +75,13 @@ __all__ = [
     "newest_atlas",
     "one_line",
     "open_store",
+    "pages_of_summaries",
     "plan_pruning",
     "prune",
     "pruned_steps",
     "restore_backup",
     "resume_hint",
+    "run_page",
     "server_command",
     "shrink",
     "start_atlas",
@@ -69,6 +91,10 @@ __all__ = [
     "store_in_use",
     "stored_size",
     "study_uri",
+    "summaries_of_game",
+    "summaries_of_running",
+    "summaries_since",
+    "summary_of",
     "without_passwords",
     "write_backup",
 ]

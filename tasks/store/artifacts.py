@@ -85,6 +85,24 @@ class ArtifactStore:
         into.mkdir(parents=True, exist_ok=True)
         return Path(self._client.download_artifacts(run_id, artifact_path, str(into)))
 
+    @raises_store_error
+    def artifact_file(self, run_id: str, artifact_path: str, into: Path) -> Path:
+        """Return a file with the content of an artifact: the store's own on this machine, else one within `into`.
+
+        Raises:
+            MissingArtifactError: there is no such file in a local store.
+        """
+        folder = local_path(self.artifact_uri(run_id))
+        if folder is None:
+            return self.fetch_artifact(run_id, artifact_path, into)
+        self._check_local_file(run_id, safe_path(artifact_path))
+        return folder / artifact_path
+
+    @raises_store_error
+    def files_in(self, run_id: str, folder: str) -> tuple[str, ...]:
+        """Return the artifact paths of the files in a folder of a run; empty if there is no such folder."""
+        return tuple(file.path for file in self._client.list_artifacts(run_id, safe_path(folder)) if not file.is_dir)
+
     def _check_local_file(self, run_id: str, artifact_path: str) -> None:
         """Raise StoreError for a file that a local store does not have, or for a link that leads out of the run.
 

@@ -27,6 +27,7 @@ _ENV_ID = "ramreel.env_id"
 _STEP, _DIGEST, _MODEL = "ramreel.step", "ramreel.digest", "ramreel.model_id"
 _VERSIONS = "mlflow.modelVersions"
 _MEAN_RETURN = "eval/mean_reward"
+_VERSIONS_PAGE = 1000
 
 
 class Champion(BaseModel):
@@ -85,6 +86,27 @@ class ChampionRegistry:
         )
         found = (self._champion_of(model) for model in models)
         return tuple(sorted(filter(None, found), key=lambda champion: champion.env_id))
+
+    @raises_store_error
+    def checkpoints(self) -> dict[str, StoredCheckpoint]:
+        """Return the checkpoints of the champions by environment id, from two searches; their runs may be deleted."""
+        if self._address.is_fresh:
+            return {}
+        models = queries.pages(
+            lambda token: self._client.search_registered_models(max_results=queries.PAGE, page_token=token)
+        )
+        crowned = {
+            (model.name, int(model.aliases[ALIAS])): model.tags[_ENV_ID]
+            for model in models
+            if _ENV_ID in model.tags and ALIAS in model.aliases
+        }
+        versions = queries.pages(
+            lambda token: self._client.search_model_versions(max_results=_VERSIONS_PAGE, page_token=token)
+        )
+        found = (
+            (crowned.get((one.name, int(one.version))), one) for one in versions if crowned and _is_checkpoint(one)
+        )
+        return {env_id: _champion(env_id, version).checkpoint for env_id, version in found if env_id}
 
     @raises_store_error
     def champion(self, env_id: str) -> Champion | None:

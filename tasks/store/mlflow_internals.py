@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 DATABASE_LOGGER = "mlflow.store.db.utils"
@@ -64,6 +65,11 @@ def forget_artifact_locations() -> None:
     from mlflow.tracking._tracking_service import utils
 
     utils._artifact_repos_cache.clear()
+
+
+def latest_points(run: Run) -> dict[str, tuple[int, float]]:
+    """Return the latest (step, value) of each metric of a run; the public API returns the values only."""
+    return {point.key: (point.step, point.value) for point in run.data._metric_objs}
 
 
 def server_version(uri: str, timeout: tuple[float, float]) -> str:

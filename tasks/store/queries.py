@@ -87,6 +87,19 @@ def checkpoint_steps(client: MlflowClient, run: Run) -> Iterator[int]:
             yield int(model.tags["ramreel.step"])
 
 
+def run_pages(client: MlflowClient, query: str, size: int) -> Iterator[list[Run]]:
+    """Yield the runs of a query page by page, the one started last first."""
+    ids, token = _experiment_ids(client, None), None
+    while ids:
+        page = client.search_runs(
+            ids, query, max_results=size, order_by=["attributes.start_time DESC"], page_token=token
+        )
+        yield list(page)
+        token = page.token
+        if not token:
+            return
+
+
 def newest_atlas_run(client: MlflowClient, rom: str) -> Run | None:
     """Return the finished run with an atlas of a ROM that was started last."""
     if not _is_quotable(rom):
