@@ -24,6 +24,7 @@ from flows.cli.commands.games import games
 from flows.cli.commands.guard import guard
 from flows.cli.commands.import_runs import import_runs
 from flows.cli.commands.notify import notify
+from flows.cli.commands.open_page import open_page
 from flows.cli.commands.pipeline import pipeline
 from flows.cli.commands.prune import prune
 from flows.cli.commands.record import record
@@ -69,6 +70,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
         "worker": worker,
         "deploy": deploy,
         "status": status,
+        "open": open_page,
         "guard": guard,
         "notify": notify,
         "prune": prune,

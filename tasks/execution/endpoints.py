@@ -14,10 +14,11 @@ from tasks.store.address import Address
 
 
 class ServerAddresses(Settings):
-    """Base URLs of both servers, without a trailing slash."""
+    """Base URLs of both servers and of the gallery, without a trailing slash."""
 
     prefect: str
     mlflow: str
+    gallery: str | None = None
 
     @property
     def api(self) -> str:
@@ -66,7 +67,7 @@ def running_servers(address: Address) -> ServerAddresses | None:
     # The file outlives a `ramreel up` that was killed.
     if not found.is_of(database) or not is_healthy(f"{found.api}/health"):
         return None
-    return ServerAddresses(prefect=found.prefect, mlflow=found.mlflow)
+    return ServerAddresses(prefect=found.prefect, mlflow=found.mlflow, gallery=found.gallery)
 
 
 def prefect_database(home: Path) -> str:

@@ -1,4 +1,4 @@
-"""Links to runs and artifacts in MLflow's UI."""
+"""Links to runs and artifacts in MLflow's UI, and the address of the gallery."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from tasks.store import Store
 
 UI_ENVIRONMENT = "RAMREEL_MLFLOW_UI_URL"
 """Environment variable with the address of MLflow's UI for people, where it is not that of the flows."""
+
+GALLERY_ENVIRONMENT = "RAMREEL_GALLERY_URL"
+"""Environment variable with the address of the gallery, where `ramreel up` runs on another machine."""
 
 
 class LinkError(RamreelError):
@@ -31,6 +34,14 @@ def mlflow_url(store: Store, run_id: str, artifact_path: str | None = None) -> s
     if address := _ui_address(store):
         return address.rstrip("/") + store.ui_path(run_id, artifact_path)
     return store.artifact_uri(run_id, artifact_path)
+
+
+def gallery_address(store: Store) -> str | None:
+    """Return the URL of the gallery over a store: that of `RAMREEL_GALLERY_URL`, else of a running `ramreel up`."""
+    if address := os.environ.get(GALLERY_ENVIRONMENT):
+        return address.rstrip("/")
+    running = running_servers(store.address)
+    return running.gallery if running else None
 
 
 def _ui_address(store: Store) -> str | None:

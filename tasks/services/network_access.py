@@ -32,7 +32,7 @@ class AccessError(ServiceConfigurationError):
 
 @dataclass(frozen=True)
 class Access:
-    """The address that both servers listen on.
+    """The address that the servers listen on.
 
     Attributes:
         host: IP address or name of this machine.
@@ -58,6 +58,14 @@ class Access:
         """Host by which this machine reaches the servers."""
         address = _ip(self.host)
         return (LOOPBACK if address.version == 4 else "[::1]") if address.is_unspecified else self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names by which this machine is asked for; numeric addresses are not among them."""
+        names = [self.host, self.name, "localhost"]
+        if not self.is_loopback:
+            names += [socket.gethostname(), socket.getfqdn()]
+        return tuple(dict.fromkeys(name.lower() for name in names))
 
     @property
     def mlflow_has_password(self) -> bool:

@@ -1,4 +1,4 @@
-"""The processes of Prefect's and MLflow's servers, on the embedded store or on the backends of a cluster.
+"""The processes of the gallery and of both servers, on the embedded store or on the backends of a cluster.
 
 Uses a private part of Prefect, tried with Prefect 3.9.1: the environment variables `PREFECT__SERVER_FINAL` and
 `PREFECT__SERVER_WEBSERVER_ONLY` of `prefect server start --workers`.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.execution.endpoints import ServerAddresses
+from tasks.execution.links import UI_ENVIRONMENT
 from tasks.services.backends import Backends
 from tasks.services.child_processes import child_process
 from tasks.services.errors import ServiceConfigurationError
@@ -62,26 +63,28 @@ class ServerProcess:
 
 @dataclass(frozen=True)
 class Ports:
-    """Ports of both servers."""
+    """Ports of both servers and of the gallery."""
 
     prefect: int
     mlflow: int
+    gallery: int
 
 
 def embedded_processes(store: Store, access: Access, ports: Ports, folder: Path) -> tuple[ServerProcess, ...]:
-    """Return the servers on the embedded store; `folder` is for files of settings."""
+    """Return the gallery and the servers on the embedded store; `folder` is for files of settings."""
     assert store.address.database is not None
     users = f"sqlite:///{store.address.database.with_name('mlflow-users.db')}"
     prefect = [*_PREFECT, "server", "start", "--host", access.host, "--port", str(ports.prefect)]
     mlflow = store.server_command(access.host, ports.mlflow)
     return (
+        _gallery_server(access, ports, tracking_uri_of_workers(store, access, ports)),
         _prefect_server(access, ports, prefect, {}),
         _mlflow_server(access, ports, mlflow, access.mlflow_environment(ports.mlflow, users, folder)),
     )
 
 
 def cluster_processes(backends: Backends, access: Access, ports: Ports, folder: Path) -> tuple[ServerProcess, ...]:
-    """Return the servers on the backends of a cluster; `folder` is for files of settings.
+    """Return the gallery and the servers on the backends of a cluster; `folder` is for files of settings.
 
     Prefect's background services are a process of their own, so that they exist once, however many processes answer
     requests.
@@ -91,6 +94,7 @@ def cluster_processes(backends: Backends, access: Access, ports: Ports, folder: 
     tables = database.uri(_PSYCOPG2, MLFLOW_SCHEMA)
     mlflow = server_command(access.host, ports.mlflow, _PROCESSES, tables, backends.artifacts)
     return (
+        _gallery_server(access, ports, addresses(access.local, ports).mlflow),
         _prefect_server(access, ports, _prefect_api(access.host, ports.prefect), environment | _API_ONLY),
         _mlflow_server(access, ports, [*mlflow, "--uvicorn-opts", shlex.join(_PATIENT)], database.environment | users),
         ServerProcess(
@@ -115,8 +119,35 @@ def migrate(backends: Backends) -> None:
 
 
 def addresses(host: str, ports: Ports) -> ServerAddresses:
-    """Return the URLs of both servers at a host."""
-    return ServerAddresses(prefect=f"http://{host}:{ports.prefect}", mlflow=f"http://{host}:{ports.mlflow}")
+    """Return the URLs of both servers and of the gallery at a host."""
+    return ServerAddresses(
+        prefect=f"http://{host}:{ports.prefect}",
+        mlflow=f"http://{host}:{ports.mlflow}",
+        gallery=f"http://{host}:{ports.gallery}",
+    )
+
+
+def tracking_uri_of_workers(store: Store, access: Access, ports: Ports) -> str:
+    """Return the MLflow tracking URI of the workers, and of the gallery, on the machine of an embedded store.
+
+    Runs of other machines have their artifacts behind MLflow's server: only its clients can read them.
+    """
+    return store.address.uri if access.is_loopback else addresses(access.local, ports).mlflow
+
+
+def _gallery_server(access: Access, ports: Ports, tracking_uri: str) -> ServerProcess:
+    found = addresses(access.name, ports)
+    mlflow = os.environ.get(UI_ENVIRONMENT, found.mlflow).rstrip("/")
+    listening = ["--host", access.host, "--port", str(ports.gallery)]
+    linked = ["--prefect", found.prefect, "--mlflow", mlflow]
+    names = [option for name in access.names for option in ("--name", name)]
+    return ServerProcess(
+        "the gallery",
+        [sys.executable, "-m", "tasks.web", *listening, *linked, *names],
+        {"MLFLOW_TRACKING_URI": tracking_uri},
+        health=f"{addresses(access.local, ports).gallery}/health",
+        announcement=f"Gallery: {found.gallery}",
+    )
 
 
 def _prefect_server(

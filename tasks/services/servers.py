@@ -1,4 +1,4 @@
-"""Prefect's and MLflow's servers: on the embedded store with workers, or on the backends of a cluster without."""
+"""The gallery and both servers: on the embedded store with workers, or on the backends of a cluster without."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tasks.services.server_processes import (
     cluster_processes,
     embedded_processes,
     migrate,
+    tracking_uri_of_workers,
 )
 from tasks.services.workers import WorkerSetup, keep_workers_running, worker_environment, worker_name
 from tasks.store import Store
@@ -35,10 +36,17 @@ class PortError(ServiceConfigurationError):
     """A port is invalid or in use; the message names the option that chooses another one."""
 
 
-def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None]) -> None:
-    """Run both servers on the embedded store, and workers, until Ctrl-C or until a server exits.
+def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None], show: Callable[[str], None]) -> None:
+    """Run gallery and servers on the embedded store, and workers, until Ctrl-C or until a server exits.
 
     They end with this process, even if it is killed. Registers the deployments first. A worker that exits is replaced.
+
+    Args:
+        store: the embedded store.
+        ports: ports of the servers.
+        access: who may reach them.
+        log: receives lines for the user.
+        show: receives the URL of the gallery once all of them answer.
 
     Raises:
         PortError: a port is invalid or in use; nothing was started.
@@ -63,22 +71,17 @@ def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None]
             environment = worker_environment(servers.api, tracking_uri_of_workers(store, access, ports))
             setup = WorkerSetup(POOL, QUEUES, environment)
             with published(store.address, servers):
+                show(f"{addresses(access.name, ports).gallery}")
                 log("Press Ctrl-C to stop.")
                 keep_workers_running(setup, before_start=restart, check=partial(_raise_if_exited, children), log=log)
 
 
-def tracking_uri_of_workers(store: Store, access: Access, ports: Ports) -> str:
-    """Return the MLflow tracking URI of the workers on the machine of an embedded store.
+def serve_cluster(
+    backends: Backends, ports: Ports, access: Access, log: Callable[[str], None], show: Callable[[str], None]
+) -> None:
+    """Run gallery and servers on the backends of a cluster until Ctrl-C or until a server exits; workers join it.
 
-    Runs of other machines have their artifacts behind MLflow's server: only its clients can read them.
-    """
-    return store.address.uri if access.is_loopback else addresses(access.local, ports).mlflow
-
-
-def serve_cluster(backends: Backends, ports: Ports, access: Access, log: Callable[[str], None]) -> None:
-    """Run both servers on the backends of a cluster until Ctrl-C or until a server exits; workers join it.
-
-    Checks the backends, then migrates the databases, then registers the deployments.
+    Checks the backends, then migrates the databases, then registers the deployments. Arguments as for `serve`.
 
     Raises:
         ServiceConfigurationError: a port, a backend or a database cannot be used, or another machine serves it.
@@ -96,6 +99,7 @@ def serve_cluster(backends: Backends, ports: Ports, access: Access, log: Callabl
         processes = cluster_processes(backends, access, ports, Path(folder))
         with _running(processes, access, ports, log) as children:
             log(f"Machines join with `ramreel worker --server {access.name}:{ports.prefect}`")
+            show(f"{addresses(access.name, ports).gallery}")
             log("Press Ctrl-C to stop.")
             _watch(children, lock)
 
@@ -144,10 +148,16 @@ def _raise_if_exited(children: Sequence[ChildProcess]) -> None:
 
 
 def _check_ports(access: Access, ports: Ports) -> None:
-    for port, option in ((ports.prefect, "--prefect-port"), (ports.mlflow, "--mlflow-port")):
+    taken: dict[int, str] = {}
+    for owner, port, option in (
+        ("Prefect's", ports.prefect, "--prefect-port"),
+        ("MLflow's", ports.mlflow, "--mlflow-port"),
+        ("the gallery's", ports.gallery, "--gallery-port"),
+    ):
         _check_port(access, port, option)
-    if ports.prefect == ports.mlflow:
-        raise PortError(f"port {ports.mlflow} is Prefect's already: choose another with --mlflow-port")
+        if port in taken:
+            raise PortError(f"port {port} is {taken[port]} already: choose another with {option}")
+        taken[port] = owner
 
 
 def _check_port(access: Access, port: int, option: str) -> None:

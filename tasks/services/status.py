@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tasks.arcade.settings.base import Settings
 from tasks.execution.endpoints import ServerAddresses, running_servers
-from tasks.execution.links import mlflow_url
+from tasks.execution.links import gallery_address, mlflow_url
 from tasks.store import REPORT, Champion, ChampionRegistry, Store, without_passwords
 
 _MAX_ENTRIES = 5
@@ -53,6 +53,7 @@ class Status(Settings):
     """Status of servers, flow runs, champions and reports.
 
     Attributes:
+        gallery: URL of the gallery; None if `ramreel up` is not running.
         prefect: URL of Prefect's server, that of `PREFECT_API_URL` or of `ramreel up`; None if there is none.
         prefect_error: why Prefect's server cannot be used; None if it can, or there is none.
         mlflow: URL of MLflow's server or database, without a password; None if the store is an embedded file.
@@ -65,6 +66,7 @@ class Status(Settings):
         reports: latest reports.
     """
 
+    gallery: str | None = None
     prefect: str | None
     prefect_error: str | None = None
     mlflow: str | None
@@ -87,6 +89,7 @@ def status(store: Store) -> Status:
     api = _api(servers)
     elsewhere = None if store.address.database else store.address.redacted_uri
     stored = Status(
+        gallery=gallery_address(store),
         prefect=without_passwords(api).rstrip("/").removesuffix("/api") if api else None,
         mlflow=servers.mlflow if servers else elsewhere,
         champions=tuple(map(_champion_info, ChampionRegistry(store.address).champions())),

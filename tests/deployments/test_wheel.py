@@ -107,8 +107,8 @@ def test_installed_command_runs_from_an_empty_folder(installed: Path, tmp_path: 
     assert [path.name for path in folder.iterdir()] == ["mlruns"]
     assert list(folder.rglob("*.mp4"))
 
-    prefect, mlflow = free_port(), free_port()
-    ports = ["--prefect-port", str(prefect), "--mlflow-port", str(mlflow)]
+    prefect, mlflow, gallery = free_port(), free_port(), free_port()
+    ports = ["--prefect-port", str(prefect), "--mlflow-port", str(mlflow), "--gallery-port", str(gallery)]
     unset = {"RAMREEL_HOME": ""}
     up = Command(["up", *ports], folder, unset, program=[installed], folder=folder)
     try:
@@ -118,8 +118,9 @@ def test_installed_command_runs_from_an_empty_folder(installed: Path, tmp_path: 
             run = client.create_flow_run_from_deployment(deploy.deployments(client)["guard"].id)
             assert wait_until(lambda: client.read_flow_run(run.id).state_type in TERMINAL_STATES, every=0.5)
             assert client.read_flow_run(run.id).state_name == "Completed"
-        with urllib.request.urlopen(f"http://127.0.0.1:{mlflow}/health") as response:
-            assert response.status == 200
+        for address in (f"http://127.0.0.1:{mlflow}/health", f"http://127.0.0.1:{gallery}/static/base.css"):
+            with urllib.request.urlopen(address) as response:
+                assert response.status == 200
     finally:
         up.end()
     assert [path.name for path in folder.iterdir()] == ["mlruns"]

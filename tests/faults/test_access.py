@@ -60,7 +60,8 @@ def test_socket_listening_on_all_addresses_would_be_found() -> None:
 
 def test_up_listens_on_loopback_only_and_sends_no_telemetry(home: Path) -> None:
     prefect, mlflow = free_port(), free_port()
-    with started(["up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)], home) as up:
+    ports = {"prefect": prefect, "mlflow": mlflow, "gallery": free_port()}
+    with started(["up", *(f"--{server}-port={port}" for server, port in ports.items())], home) as up:
         assert wait_until(lambda: up.exited or "Ctrl-C" in up.output()[0])
         assert not up.exited, up.output()
         assert listening(up) == {"127.0.0.1"}

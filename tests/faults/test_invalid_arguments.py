@@ -151,7 +151,8 @@ INVALID: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     }),
     "guard": (["ALE/Pong-v5"], {"--episodes": not_between(10, 10_000), "--tracking-uri": uri}),
     "status": ([], {"--tracking-uri": uri}),
-    "up": ([], {"--prefect-port": not_between(1, 65535), "--mlflow-port": not_between(1, 65535)}),
+    "up": ([], {f"--{server}-port": not_between(1, 65535) for server in ("prefect", "mlflow", "gallery")}),
+    "open": ([], {"--tracking-uri": uri}),
     "benchmark": ([], {
         "--env": env_id, "--approach": approach, "--rounds": every, "--steps": every, "--workers": workers,
     }),

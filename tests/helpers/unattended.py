@@ -24,6 +24,7 @@ class Unattended:
     notify: str
     prefect_port: int = field(default_factory=free_port)
     mlflow_port: int = field(default_factory=free_port)
+    gallery_port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         self.command: Command | None = None
@@ -43,6 +44,7 @@ class Unattended:
     def start(self) -> list[str]:
         """Start it and wait until it is ready; return its output."""
         ports = ["--prefect-port", str(self.prefect_port), "--mlflow-port", str(self.mlflow_port)]
+        ports += ["--gallery-port", str(self.gallery_port)]
         self.command = up = Command(["up", *ports], self.home, {"RAMREEL_NOTIFY": self.notify})
         assert wait_until(lambda: up.exited or READY in up.output()[0], every=0.2)
         assert not up.exited, up.output()

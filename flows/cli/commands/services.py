@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from flows.cli.browser import open_in_browser
 from flows.cli.options import Given, Json, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 @options_of(UpSettings)
 def up(given: Given) -> None:
-    """Run unattended until Ctrl-C: the servers and UIs of Prefect and MLflow, and workers for the deployments."""
+    """Run unattended until Ctrl-C: gallery, servers and UIs of Prefect and MLflow, and workers for the deployments."""
     settings = validated(UpSettings, given)
     announce("start the servers of Prefect and MLflow")
     from tasks.services.backends import find_backends
@@ -36,17 +38,18 @@ def up(given: Given) -> None:
     from tasks.services.server_processes import Ports
     from tasks.services.servers import serve, serve_cluster
 
-    access, ports = Access(settings.host), Ports(settings.prefect_port, settings.mlflow_port)
+    access, ports = Access(settings.host), Ports(settings.prefect_port, settings.mlflow_port, settings.gallery_port)
     with validating():
         backends = find_backends(settings.model_dump(include={"database", "redis", "artifacts"}))
         access.check(insecure=settings.insecure)
     _use_own_passwords()
+    show = _show if settings.browser and sys.stdout.isatty() else _ignore
     with starting(), sigterm_as_ctrl_c():
         if backends:
             configure_prefect(serves=True)
-            serve_cluster(backends, ports, access, _print)
+            serve_cluster(backends, ports, access, _print, show)
         else:
-            serve(_embedded_store(ports), ports, access, _print)
+            serve(_embedded_store(ports), ports, access, _print, show)
 
 
 def _embedded_store(ports: Ports) -> Store:
@@ -89,6 +92,14 @@ def starting() -> Iterator[None]:
 
 def _print(line: str) -> None:
     print(line, flush=True)
+
+
+def _show(url: str) -> None:
+    open_in_browser(url)
+
+
+def _ignore(_: str) -> None:
+    pass
 
 
 @options_of(WorkerSettings)
@@ -152,6 +163,7 @@ def status(*, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
 
 def _screen(status: Status) -> list[str]:
     servers = [
+        f"Gallery: {status.gallery or 'not running; `ramreel up` starts it'}",
         f"Prefect: {status.prefect_error or status.prefect or 'not running; `ramreel up` starts it'}",
         f"MLflow:  {status.mlflow or 'not running; the store is read directly'}",
         f"workers: {status.workers}{_waiting(status)}",

@@ -118,10 +118,12 @@ class UpSettings(Settings):
 
     prefect_port: Port = Field(default=4200, description="Port of the Prefect server and UI")
     mlflow_port: Port = Field(default=5000, description="Port of the MLflow server and UI")
+    gallery_port: Port = Field(default=4300, description="Port of the gallery")
+    browser: bool = Field(default=True, description="Open the gallery in a browser, if there is one")
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="Address of this machine that both servers listen on; beyond loopback both need a password",
+        description="Address of this machine that all servers listen on; beyond loopback they need passwords",
     )
     insecure: bool = Field(default=False, description="Listen beyond loopback without passwords")
     database: str | None = Field(
@@ -134,6 +136,16 @@ class UpSettings(Settings):
     artifacts: str | None = Field(
         default=None,
         description="Place of the artifacts, such as s3://bucket/path (default: RAMREEL_ARTIFACTS, otherwise mlruns)",
+    )
+
+
+class OpenSettings(Settings):
+    """Open a page in the browser."""
+
+    target: str = Field(
+        default="gallery",
+        min_length=1,
+        description="Run, game (such as Pong), `report` for the newest comparison, `gallery`, `prefect` or `mlflow`",
     )
 
 

@@ -35,6 +35,7 @@ MODELS: dict[str, type[Settings]] = {
     "benchmark pipeline": commands.PipelineBenchmarkSettings,
     "benchmark learning": forms.LearningBenchmarkSettings,
     "up": commands.UpSettings,
+    "open": commands.OpenSettings,
     "worker": commands.WorkerSettings,
     "guard": forms.GuardSettings,
     "prune": forms.PruneSettings,

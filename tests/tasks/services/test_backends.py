@@ -98,7 +98,7 @@ def test_unusable_backends_are_refused_before_anything_starts(
     for name, value in real.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAMREEL_DATABASE", database.replace(PASSWORD, "wrong"))
-    ports = ["--prefect-port", str(free_port()), "--mlflow-port", str(free_port())]
+    ports = [f"--{server}-port={free_port()}" for server in ("prefect", "mlflow", "gallery")]
 
     def started(**others: str) -> str:
         given = {"redis": real.redis, "artifacts": f"s3://{BUCKET}/path"} | others
@@ -144,7 +144,7 @@ def test_second_up_on_one_database_is_refused(
     given = {"redis": real.redis, "artifacts": f"s3://{BUCKET}/path"}
     found = find_backends(given)
     assert found is not None
-    ports = ["--prefect-port", str(free_port()), "--mlflow-port", str(free_port())]
+    ports = [f"--{server}-port={free_port()}" for server in ("prefect", "mlflow", "gallery")]
     arguments = ["up", *ports, *(f"--{name}={value}" for name, value in given.items())]
     with found.database.locked() as lock:
         errors = refused(arguments, capfd)

@@ -34,6 +34,7 @@ class Cluster:
     up: Command
     prefect: str
     mlflow: str
+    gallery: str
     database: str
 
     @property
@@ -56,7 +57,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestBackends]:
 
 @pytest.fixture(scope="module")
 def cluster(real: TestBackends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    prefect, mlflow = free_port(), free_port()
+    prefect, mlflow, gallery = free_port(), free_port(), free_port()
     database = real.database("cluster")
     environment = {
         **real.environment,
@@ -65,11 +66,13 @@ def cluster(real: TestBackends, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
     }
     options = ["--prefect-port", str(prefect), "--mlflow-port", str(mlflow), "--redis", real.redis]
+    options += ["--gallery-port", str(gallery)]
     arguments = ["up", "--host", "127.0.0.1", *options, "--artifacts", f"s3://{BUCKET}/runs"]
     with started(arguments, tmp_path_factory.mktemp("server"), environment) as up:
         assert wait_until(lambda: up.exited or READY in up.output()[0], every=0.2)
         assert not up.exited, up.output()
-        yield Cluster(up, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}", database)
+        addresses = (f"http://127.0.0.1:{port}" for port in (prefect, mlflow, gallery))
+        yield Cluster(up, *addresses, database)
         up.ctrl_c()
         assert up.wait()[0] == 130
         assert wait_until(lambda: not up.family())
@@ -85,9 +88,10 @@ def status_code(url: str) -> int:
 
 def test_both_servers_have_schemas_of_their_own_and_passwords(cluster: Cluster) -> None:
     lines = cluster.up.output()[0].splitlines()
-    assert lines[1].split() == ["Prefect:", cluster.prefect]
-    assert lines[2].split()[:2] == ["MLflow:", cluster.mlflow]
-    assert f"`ramreel worker --server {cluster.prefect.removeprefix('http://')}`" in lines[4]
+    assert lines[1].split() == ["Gallery:", cluster.gallery]
+    assert lines[2].split() == ["Prefect:", cluster.prefect]
+    assert lines[3].split()[:2] == ["MLflow:", cluster.mlflow]
+    assert f"`ramreel worker --server {cluster.prefect.removeprefix('http://')}`" in lines[5]
     engine = sqlalchemy.create_engine(cluster.database)
     inspector = sqlalchemy.inspect(engine)
     assert {"flow_run", "deployment"} <= set(inspector.get_table_names("prefect"))
@@ -95,6 +99,7 @@ def test_both_servers_have_schemas_of_their_own_and_passwords(cluster: Cluster) 
     assert "users" in inspector.get_table_names("mlflow_users")
     assert inspector.get_table_names("public") == []
     engine.dispose()
+    assert status_code(cluster.gallery) == 401
     assert status_code(f"{cluster.prefect}/api/work_pools/ramreel") == 401
     assert status_code(f"{cluster.mlflow}/api/2.0/mlflow/experiments/search?max_results=1") == 401
 

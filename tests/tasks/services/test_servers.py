@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from tasks.services.network_access import Access
-from tasks.services.server_processes import Ports
-from tasks.services.servers import PortError, serve, tracking_uri_of_workers
+from tasks.services.server_processes import Ports, tracking_uri_of_workers
+from tasks.services.servers import PortError, serve
 from tasks.store import Store
 
 # If pytest itself runs in the background, its child processes ignore Ctrl-C.
@@ -32,9 +32,11 @@ main()
 TIMEOUT_SECONDS = 120
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
+def free_ports() -> tuple[int, int, int]:
+    with ExitStack() as taken:
+        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        prefect, mlflow, gallery = (one.getsockname()[1] for one in sockets)
+        return prefect, mlflow, gallery
 
 
 @contextmanager
@@ -51,6 +53,7 @@ class Up:
     output: list[str]
     prefect: str
     mlflow: str
+    gallery: str
 
     def family(self) -> dict[int, str]:
         """Return the command lines of its descendants by process id."""
@@ -93,12 +96,13 @@ def first_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def up(first_home: Path) -> Iterator[Up]:
-    prefect, mlflow = free_ports()
+    prefect, mlflow, gallery = free_ports()
+    ports = ["--prefect-port", str(prefect), "--mlflow-port", str(mlflow), "--gallery-port", str(gallery)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
     with ExitStack() as ending:
         process = ending.enter_context(
             subprocess.Popen(
-                [sys.executable, "-c", UP, "up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)],
+                [sys.executable, "-c", UP, "up", *ports],
                 env=environment | {"RAMREEL_HOME": str(first_home)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -107,8 +111,8 @@ def up(first_home: Path) -> Iterator[Up]:
         )
         ending.callback(process.kill)
         assert process.stdout is not None
-        output = [process.stdout.readline() for _ in range(3)]
-        yield Up(process, output, f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{mlflow}")
+        output = [process.stdout.readline() for _ in range(4)]
+        yield Up(process, output, *(f"http://127.0.0.1:{port}" for port in (prefect, mlflow, gallery)))
 
 
 def ctrl_c(up: Up) -> None:
@@ -135,8 +139,10 @@ def kill_mlflow(up: Up) -> None:
 def test_both_servers_answer_and_end_with_the_command(
     up: Up, end: Callable[[Up], None], exit_code: int, reason: str
 ) -> None:
-    assert up.output[0].split() == ["Prefect:", up.prefect]
-    assert up.output[1].split()[:2] == ["MLflow:", up.mlflow]
+    assert up.output[0].split() == ["Gallery:", up.gallery]
+    assert up.output[1].split() == ["Prefect:", up.prefect]
+    assert up.output[2].split()[:2] == ["MLflow:", up.mlflow]
+    assert "No runs yet" in get(up.gallery)
     assert get(f"{up.prefect}/api/health") == "true"
     assert get(f"{up.mlflow}/health") == "OK"
     # The UI sends its requests to this URL.
@@ -178,33 +184,30 @@ def status(pid: int, field: str) -> str:
     return next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
 
 
-@pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port"])
+@pytest.mark.parametrize("option", ["--prefect-port", "--mlflow-port", "--gallery-port"])
 def test_port_in_use_is_refused_before_anything_starts(store: Store, option: str) -> None:
     lines: list[str] = []
     with taken_port() as taken:
-        prefect, mlflow = free_ports()
-        if option == "--prefect-port":
-            prefect = taken
-        else:
-            mlflow = taken
+        ports = dict(zip(("--prefect-port", "--mlflow-port", "--gallery-port"), free_ports(), strict=True))
+        chosen = Ports(*(ports | {option: taken}).values())
         with pytest.raises(PortError, match=rf"port {taken} is in use .*: choose another with {option}"):
-            serve(store, Ports(prefect, mlflow), Access(), lines.append)
+            serve(store, chosen, Access(), lines.append, lines.append)
     assert lines == []
 
 
 @pytest.mark.parametrize("port", [0, 70_000])
 def test_invalid_port_is_refused(store: Store, port: int) -> None:
     with pytest.raises(PortError, match=f"--mlflow-port must be a port from 1 to 65535, got {port}"):
-        serve(store, Ports(free_ports()[0], port), Access(), print)
+        serve(store, Ports(free_ports()[0], port, free_ports()[1]), Access(), print, print)
 
 
 def test_servers_need_different_ports(store: Store) -> None:
-    port, _ = free_ports()
+    port, gallery, _ = free_ports()
     with pytest.raises(PortError, match=f"port {port} is Prefect's already"):
-        serve(store, Ports(port, port), Access(), print)
+        serve(store, Ports(port, port, gallery), Access(), print, print)
 
 
 @pytest.mark.parametrize(("host", "uri"), [("127.0.0.1", None), ("0.0.0.0", "http://127.0.0.1:5001")])  # noqa: S104
 def test_workers_read_the_runs_of_machines_that_join(store: Store, host: str, uri: str | None) -> None:
-    found = tracking_uri_of_workers(store, Access(host), Ports(4200, 5001))
+    found = tracking_uri_of_workers(store, Access(host), Ports(4200, 5001, 4300))
     assert found == (uri or store.address.uri)
