@@ -46,20 +46,27 @@ class Step:
     digest: str
 
 
-class _EpisodeRunner:
-    """Steps an emulator and chains the digests of its RAM."""
+class EpisodeRunner:
+    """Steps an emulator and chains the digests of its RAM.
+
+    Args:
+        emulator: A new emulator.
+        on_frame: Called at the reset and after every emulated frame.
+    """
 
     def __init__(self, emulator: Emulator, on_frame: Callable[[], object] | None = None) -> None:
         self._emulator, self._on_frame = emulator, on_frame
         self._number, self._chain = 0, b""
 
     def reset(self, seed: int) -> Step:
+        """Start the episode and return its step 0."""
         self._emulator.reset(seed)
         if self._on_frame:
             self._on_frame()
         return self._step(0, None)
 
     def step(self, action: int) -> Step:
+        """Run one step with an action."""
         reward, terminated, truncated = self._emulator.step(action, self._on_frame)
         self._number += 1
         return self._step(int(reward), episode_end(terminated, truncated))
@@ -68,6 +75,72 @@ class _EpisodeRunner:
         ram = self._emulator.ram.copy()
         self._chain = extend_digest(self._chain, ram)
         return Step(self._number, ram, reward, ended, self._emulator.episode_frames, self._chain.hex())
+
+
+class TraceRecorder:
+    """Collects the steps of one episode for its trace.
+
+    Args:
+        start: Step 0 of the episode.
+    """
+
+    def __init__(self, start: Step) -> None:
+        self._last = start
+        self._actions, self._rewards, self._human_steps = list[int](), list[int](), list[int]()
+        self._digests = [start.digest[:SHORT_DIGEST]]
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def append(self, action: int, step: Step, *, by_human: bool = False) -> None:
+        """Append an action and the step that it led to.
+
+        Args:
+            action: The action.
+            step: The step.
+            by_human: Whether a person chose the action instead of the player.
+        """
+        self._last = step
+        self._actions.append(action)
+        self._rewards.append(step.reward)
+        self._digests.append(step.digest[:SHORT_DIGEST])
+        if by_human:
+            self._human_steps.append(step.number)
+
+    def trace(
+        self,
+        game: GameSettings,
+        seed: int,
+        *,
+        action_seed: int,
+        deterministic: bool,
+        checkpoint: str | None,
+        checkpoint_step: int | None,
+    ) -> Trace:
+        """Return the trace of the steps so far; the arguments are those of `play`.
+
+        Raises:
+            ValueError: There is no step yet.
+        """
+        return Trace(
+            game=game,
+            ale_py=ale_version(),
+            rom_sha256=rom_digest(game.rom),
+            seed=seed,
+            actions=tuple(self._actions),
+            rewards=tuple(self._rewards),
+            digests=tuple(self._digests),
+            ram_digest=self._last.digest,
+            episode_return=sum(self._rewards),
+            length=len(self._actions),
+            frames=self._last.frame,
+            checkpoint=checkpoint,
+            checkpoint_step=checkpoint_step,
+            action_seed=action_seed,
+            deterministic=deterministic,
+            human_steps=tuple(self._human_steps),
+            ended=self._last.ended or "limit",
+        )
 
 
 def extend_digest(chain: bytes, ram: Ram) -> bytes:
@@ -113,33 +186,21 @@ def play(
         raise ValueError(f"max_steps must be at least 1, got {max_steps}")
     uniforms = np.random.default_rng(action_seed)
     emulator = Emulator(game, seed)
-    observe, decide, episode = ObservationBuilder(player, emulator), player.start_episode(), _EpisodeRunner(emulator)
+    observe, decide, episode = ObservationBuilder(player, emulator), player.start_episode(), EpisodeRunner(emulator)
     step = episode.reset(seed)
-    actions, rewards, digests = list[int](), list[int](), [step.digest[:SHORT_DIGEST]]
-    while step.ended is None and len(actions) != max_steps:
-        observations = observe(step.ram, episode_start=not actions)
+    recorder = TraceRecorder(step)
+    while step.ended is None and len(recorder) != max_steps:
+        observations = observe(step.ram, episode_start=step.number == 0)
         action = decide(*observations, None if deterministic else float(uniforms.random()))
         step = episode.step(action)
-        actions.append(action)
-        rewards.append(step.reward)
-        digests.append(step.digest[:SHORT_DIGEST])
-    return Trace(
-        game=game,
-        ale_py=ale_version(),
-        rom_sha256=rom_digest(game.rom),
-        seed=seed,
-        actions=tuple(actions),
-        rewards=tuple(rewards),
-        digests=tuple(digests),
-        ram_digest=step.digest,
-        episode_return=sum(rewards),
-        length=len(actions),
-        frames=step.frame,
-        checkpoint=checkpoint,
-        checkpoint_step=checkpoint_step,
+        recorder.append(action, step)
+    return recorder.trace(
+        game,
+        seed,
         action_seed=action_seed,
         deterministic=deterministic,
-        ended=step.ended or "limit",
+        checkpoint=checkpoint,
+        checkpoint_step=checkpoint_step,
     )
 
 
@@ -159,10 +220,10 @@ def replay(
     emulator = emulator or emulator_for_trace(trace)
     if problem := _incompatibility(trace, emulator):
         raise TraceError(problem)
-    return _replay(trace, _EpisodeRunner(emulator, on_frame))
+    return _replay(trace, EpisodeRunner(emulator, on_frame))
 
 
-def _replay(trace: Trace, episode: _EpisodeRunner) -> Iterator[Step]:
+def _replay(trace: Trace, episode: EpisodeRunner) -> Iterator[Step]:
     yield episode.reset(trace.seed)
     for action in trace.actions:
         yield episode.step(action)

@@ -56,6 +56,12 @@ class Trace(Settings):
     checkpoint_step: int | None = Field(ge=0, description="Training step of the checkpoint")
     action_seed: int = Field(ge=0, description="Seed of NumPy's default generator that samples the actions")
     deterministic: bool = Field(description="Whether actions were greedy instead of sampled")
+    human_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(),
+        max_length=_LONGEST,
+        exclude_if=lambda steps: not steps,
+        description="Steps, in ascending order, whose action a person chose in a live view instead of the player",
+    )
     ended: EpisodeEnd | Literal["limit"] = Field(description="Why the episode ended; limit: stopped at `max_steps`")
 
     @model_validator(mode="after")
@@ -69,6 +75,8 @@ class Trace(Settings):
             raise ValueError("episode_return is not the sum of rewards")
         if self.ram_digest[:SHORT_DIGEST] != self.digests[-1]:
             raise ValueError("ram_digest is not the last of digests")
+        if sorted(set(self.human_steps)) != list(self.human_steps) or max(self.human_steps, default=0) > self.length:
+            raise ValueError("human_steps are not steps of the episode in ascending order")
         return self
 
 

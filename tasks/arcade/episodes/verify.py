@@ -93,18 +93,21 @@ def _difference_message(differences: dict[str, str], number: int) -> str:
 def verify_decisions(trace: Trace, player: Player) -> Verification:
     """Replay a trace and compare every action with the player's decision; `verify` checks the RAM.
 
+    Actions that a person chose, by the trace, are not compared.
+
     Raises:
         TraceError: The trace cannot be replayed with the installed ale-py.
     """
     uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_for_trace(trace)
     observe, decide = ObservationBuilder(player, emulator), player.start_episode()
+    by_human = set(trace.human_steps)
     # The same number of threads as in play: how a product is split changes its last bits.
     with threadpool_limits(1):
         for step, action in zip(replay(trace, emulator=emulator), trace.actions, strict=False):
             uniform = None if trace.deterministic else float(uniforms.random())
             decided = decide(*observe(step.ram, episode_start=step.number == 0), uniform)
-            if decided != action:
-                number = step.number + 1
+            number = step.number + 1
+            if decided != action and number not in by_human:
                 problem = f"the policy decides action {decided} at step {number}, the trace has {action}"
                 return _verification(trace, number, number, problem)
     return _verification(trace, trace.length, None, "")
