@@ -26,7 +26,8 @@ class Proof(Settings):
         frames_checked: number of verified frames; 0 for a trace alone.
         first_frame: first frame that differs; None if there is none.
         bit_exact: encoding the frames again gives the same bits.
-        by_checkpoint: the checkpoint chooses every action, verified for the videos of a run.
+        by_checkpoint: the checkpoint chooses every action but those of `human_steps`, verified for the videos of a run.
+        human_steps: number of steps whose action a person chose in a live view.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Proof(Settings):
     first_frame: int | None = None
     bit_exact: bool = False
     by_checkpoint: bool = False
+    human_steps: int = 0
 
     @property
     def line(self) -> str:
@@ -47,8 +49,11 @@ class Proof(Settings):
         if self.frames_checked:
             how = "bit-exact" if self.bit_exact else "as the emulator renders them"
             parts.append(f"{self.frames_checked:,} frames {how}")
+        others = f" but {self.human_steps:,} by a person" if self.human_steps else ""
         parts.append(
-            "every action chosen by the checkpoint" if self.by_checkpoint else "actions not checked (no checkpoint)"
+            f"every action chosen by the checkpoint{others}"
+            if self.by_checkpoint
+            else "actions not checked (no checkpoint)"
         )
         return f"{self.name}: verified, {', '.join(parts)}"
 
@@ -75,16 +80,17 @@ def _verify_video_file(name: str, path: Path) -> Proof:
 
 
 def verify_run(store: Store, run_id: str) -> list[Proof]:
-    """Verify the RAM, the frames and the checkpoint's decisions of every video of a run.
+    """Verify the RAM, the frames and the checkpoint's decisions of every video of a run, kept ones included.
 
     Raises:
         TraceError: the run has no video.
     """
     videos, checkpoints = store.complete_videos(run_id), store.list_checkpoints(run_id)
+    live = store.live_videos(run_id)
     # An evaluation is stored after its video.
     pruned = set(pruned_steps(store.run(run_id).tags, PRUNED_VIDEOS))
     lost = [_missing_video(step) for step in store.evaluations(run_id) if step not in {*videos, *pruned}]
-    if not videos and not lost:
+    if not videos and not lost and not live:
         raise TraceError(f"run {run_id} has no video to verify: record some with `ramreel record {run_id[:8]}`")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}
     evaluations, contradictions = _checked_evaluations(store, run_id)
@@ -93,7 +99,14 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
         *lost,
         *(_no_proof(f"the evaluation at step {step}", reason) for step, reason in contradictions.items()),
         *(_verify_video(store, run_id, video, by_step.get(video.step), evaluations.get(video.step)) for video in every),
+        *(_verify_video(store, run_id, video, by_step.get(video.step), None) for video in live),
     ]
+
+
+def verify_live_video(store: Store, run_id: str, video: StoredVideo) -> Proof:
+    """Verify the RAM, the frames and the checkpoint's decisions of an episode that was kept from a live view."""
+    stored = {checkpoint.step: checkpoint for checkpoint in store.list_checkpoints(run_id)}.get(video.step)
+    return _verify_video(store, run_id, video, stored, None)
 
 
 def _checked_evaluations(store: Store, run_id: str) -> tuple[dict[int, Evaluation], dict[int, str]]:
@@ -140,7 +153,9 @@ def _verify_decisions(store: Store, proof: Proof, trace: Trace, stored: StoredCh
         return _failed(proof.name, trace, reason)
     loaded = files.read_checkpoint(store.fetch_checkpoint(stored, folder / "checkpoint"), stored.digest)
     decisions = _step_proof(proof.name, verify_decisions(trace, loaded.agent()))
-    return proof.model_copy(update={"by_checkpoint": True}) if decisions.ok else decisions
+    if not decisions.ok:
+        return decisions
+    return proof.model_copy(update={"by_checkpoint": True, "human_steps": len(trace.human_steps)})
 
 
 def _failed(name: str, trace: Trace, reason: str) -> Proof:

@@ -16,6 +16,7 @@ REPORT = "reports/report.html"
 
 _STEP_NAME = re.compile(r"step-(?P<step>\d{9,11})")
 _EPISODE_NAME = re.compile(r"episode-\d{2,5}")
+_LIVE_NAME = re.compile(r"live-(\d{1,10})-[0-9a-f]{8}")
 _EVALUATION_NAME = re.compile(r"step-(?P<step>\d{9,11})\.json")
 
 
@@ -60,10 +61,28 @@ def pair_videos(paths: Iterable[str]) -> dict[int, StoredVideo]:
 
 def pair_episodes(step: int, paths: Iterable[str]) -> list[StoredVideo]:
     """Return the videos of single episodes of a checkpoint among artifact paths, by name; likewise."""
+    return _pair_named(_EPISODE_NAME, step, paths)
+
+
+def live_name(seed: int, digest: str) -> str:
+    """Return the name of an episode that was kept from a live view; the digest is that of its RAM."""
+    return f"live-{seed}-{digest[:8]}"
+
+
+def pair_live_episodes(step: int, paths: Iterable[str]) -> list[StoredVideo]:
+    """Return the videos of a checkpoint that were kept from live views among artifact paths, by name; likewise."""
+    return _pair_named(_LIVE_NAME, step, paths)
+
+
+def steps_in(folders: Iterable[str]) -> tuple[int, ...]:
+    """Return the steps that artifact folders are named by, in ascending order."""
+    names = (_STEP_NAME.fullmatch(PurePosixPath(folder).name) for folder in folders)
+    return tuple(sorted({int(match["step"]) for match in names if match}))
+
+
+def _pair_named(name: re.Pattern[str], step: int, paths: Iterable[str]) -> list[StoredVideo]:
     found = {
-        stem: StoredVideo(step=step, mp4=mp4, trace=trace)
-        for stem, mp4, trace in _pairs(paths)
-        if _EPISODE_NAME.fullmatch(stem)
+        stem: StoredVideo(step=step, mp4=mp4, trace=trace) for stem, mp4, trace in _pairs(paths) if name.fullmatch(stem)
     }
     return [found[stem] for stem in sorted(found)]
 

@@ -66,6 +66,10 @@ class ArtifactStore:
         # An empty file is a discarded evaluation (`discard_evaluation`).
         return [file.path for file in files if file.file_size != 0]
 
+    def _folders(self, run_id: str, folder: str) -> list[str]:
+        """List the folders of a folder."""
+        return [file.path for file in self._client.list_artifacts(run_id, folder) if file.is_dir]
+
     def _require_artifacts(self, run_id: str) -> None:
         if self.address.database is not None:
             run = self._client.get_run(run_id)

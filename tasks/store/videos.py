@@ -15,9 +15,12 @@ from tasks.store.artifact_paths import (
     evaluated_steps,
     evaluation_path,
     highlight_path,
+    live_name,
     pair_episodes,
+    pair_live_episodes,
     pair_videos,
     step_name,
+    steps_in,
     video_at,
 )
 from tasks.store.artifacts import ArtifactStore
@@ -82,6 +85,29 @@ class VideoStore(ArtifactStore):
     def episode_videos(self, run_id: str, step: int) -> list[StoredVideo]:
         """Return the videos of single episodes of a checkpoint; empty unless all episodes were recorded."""
         return pair_episodes(step, self._files(run_id, f"{VIDEOS}/{step_name(step)}"))
+
+    def save_live_video(self, run_id: str, step: int, mp4: Path, trace: Path, *, seed: int, digest: str) -> StoredVideo:
+        """Save an episode that was kept from a live view of a checkpoint; the same episode is saved once.
+
+        Args:
+            run_id: MLflow's run id.
+            step: step of the checkpoint.
+            mp4: local file of the video; its name does not matter.
+            trace: local file of its trace, likewise.
+            seed: seed of the episode.
+            digest: digest of its RAM.
+        """
+        return self.save_video(run_id, step, mp4, trace, episode=live_name(seed, digest))
+
+    @raises_store_error
+    def live_videos(self, run_id: str) -> tuple[StoredVideo, ...]:
+        """Return the videos of a run that were kept from live views, by step and name."""
+        steps = steps_in(self._folders(run_id, VIDEOS))
+        return tuple(
+            video
+            for step in steps
+            for video in pair_live_episodes(step, self._files(run_id, f"{VIDEOS}/{step_name(step)}"))
+        )
 
     def save_evaluation(self, run_id: str, evaluation: Evaluation) -> None:
         """Save the evaluation of a checkpoint, replacing the one at the same step."""
