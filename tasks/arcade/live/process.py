@@ -80,7 +80,7 @@ class _Player:
     def __init__(self, connection: Connection, session: LiveSession, checkpoint: files.Checkpoint) -> None:
         self._connection, self._session, self._checkpoint = connection, session, checkpoint
         self._paused, self._steps_to_play, self._speed = False, 0, 1.0
-        self._queue: deque[tuple[LiveFrame, LiveState]] = deque()
+        self._queue: deque[tuple[LiveFrame, LiveState | None]] = deque()
         self._counter, self._due = 0, time.monotonic()
         self._restart()
 
@@ -126,7 +126,7 @@ class _Player:
         # Faster than the console, a viewer gets the console's rate of frames.
         stands_still = not self._plays
         if self._speed <= 1 or stands_still or self._counter % int(self._speed) == 0:
-            self._send_frame(frame, state)
+            self._send_frame(frame, state or self._session.state)
         now = time.monotonic()
         self._due += 1 / (self._session.emulator.screen_fps * self._speed)
         if self._due < now - _LATENESS:
@@ -135,9 +135,9 @@ class _Player:
     def _fill_queue(self) -> None:
         before = self._session.state
         frames = self._session.advance()
-        # A step's state is complete with its last frame.
+        # A step's state is complete with its last frame; a person may modify it until then.
         self._queue.extend((frame, before) for frame in frames[:-1])
-        self._queue.append((frames[-1], self._session.state))
+        self._queue.append((frames[-1], None))
 
     def _send_frame(self, frame: LiveFrame, state: LiveState) -> None:
         self._shown = frame
@@ -147,7 +147,7 @@ class _Player:
     def _restart(self) -> None:
         self._queue.clear()
         frames = self._session.restart()
-        self._queue.append((frames[-1], self._session.state))
+        self._queue.append((frames[-1], None))
         self._due = time.monotonic()
 
     def _obey(self, command: Command) -> None:
@@ -156,13 +156,13 @@ class _Player:
                 case "pause":
                     self._paused = True
                 case "resume":
-                    self._paused, self._due = False, time.monotonic()
+                    self._paused = False
                 case "step":
-                    self._paused, self._steps_to_play, self._due = True, 1, time.monotonic()
+                    self._paused, self._steps_to_play = True, self._steps_to_play + 1
                 case "restart":
                     self._restart()
                 case "speed":
-                    self._speed, self._due = float(command.speed), time.monotonic()
+                    self._speed = float(command.speed)
                 case "keys":
                     self._session.hold(command.keys)
                 case "write":
