@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flows.cli.options import Given, Json, TrackingUri, options_of
 from flows.cli.session import InvalidInputError, announce, open_checked_store, open_terminal, validated, validating
 from tasks.arcade.inputs.commands import WatchSettings
 
+if TYPE_CHECKING:
+    from tasks.store import Store, StoredCheckpoint
+
 
 @options_of(WatchSettings)
 def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False) -> None:
-    """Watch a checkpoint play live in a window: one emulator gives the policy its RAM and the window its frames."""
+    """Watch a checkpoint play live in a window, or in the browser with the policy's view of it, pause and takeover."""
     settings = validated(WatchSettings, given)
     announce(f"watch {settings.run}")
     from tasks.arcade.emulator.environment_ids import rom_path
@@ -22,6 +27,9 @@ def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         stored = find_checkpoint(store, settings.run, settings.checkpoint)
         checkpoint = load_checkpoint(store, stored)
         rom_path(checkpoint.settings.game.rom)
+    if settings.browser:
+        _serve(store, stored, settings, as_json)
+        return
     with open_terminal(as_json) as terminal:
         try:
             episode_return = play(
@@ -32,8 +40,23 @@ def watch(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
                 deterministic=settings.deterministic,
             )
         except NoDisplayError as error:
-            raise InvalidInputError(str(error)) from None
+            raise InvalidInputError(f"{error}, or `ramreel watch {settings.run} --browser`") from None
         terminal.results(
             [f"return {episode_return:g}, checkpoint at step {stored.step:,}"],
             {"run_id": stored.run_id, "step": stored.step, "return": episode_return},
         )
+
+
+def _serve(store: Store, stored: StoredCheckpoint, settings: WatchSettings, as_json: bool) -> None:
+    from flows.cli.browser import open_in_browser
+    from tasks.services.child_processes import sigterm_as_ctrl_c
+    from tasks.web.live_server import serve_live
+
+    with open_terminal(as_json) as terminal, sigterm_as_ctrl_c():
+
+        def announce(address: str) -> None:
+            values = {"run_id": stored.run_id, "step": stored.step, "address": address}
+            terminal.results([f"live view: {address} (until Ctrl-C)"], values)
+            open_in_browser(address)
+
+        serve_live(store, stored, settings.seed, deterministic=settings.deterministic, on_start=announce)

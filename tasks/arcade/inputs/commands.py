@@ -47,6 +47,9 @@ class WatchSettings(_CheckpointReference):
 
     seed: Seed = Field(default=0, description="Seed of the episode")
     deterministic: bool = Field(default=False, description="Play the most probable action instead of sampling")
+    browser: bool = Field(
+        default=False, description="Serve the live view for the browser, with panel and takeover, instead of a window"
+    )
 
 
 class ExportSettings(_CheckpointReference):
