@@ -9,6 +9,7 @@ import uvicorn
 
 from tasks.store import store_in_use
 from tasks.web.app import create_app
+from tasks.web.live import live_routes
 from tasks.web.settings import from_environment
 
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -27,8 +28,17 @@ def main() -> None:
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     settings = from_environment(given.prefect, given.mlflow, given.name)
-    app = create_app(store_in_use(), settings)
-    uvicorn.run(app, host=given.host, port=given.port, log_level="error", timeout_graceful_shutdown=2)
+    store = store_in_use()
+    app = create_app(store, settings, live_routes(store))
+    # A frame of a live view is compressed once, not by the WebSocket of each viewer.
+    uvicorn.run(
+        app,
+        host=given.host,
+        port=given.port,
+        log_level="error",
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=2,
+    )
 
 
 if __name__ == "__main__":
