@@ -22,6 +22,7 @@ from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.game import GameSettings
 
 _SDL_DRIVER = "SDL_VIDEODRIVER"
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
 
 
 class NoDisplayError(RamreelError):
@@ -113,11 +114,13 @@ def _open(game: GameSettings, render_mode: str) -> Iterator[RamInfo]:
         except RuntimeError as error:
             if "SDL" not in str(error):
                 raise
-            raise NoDisplayError(
-                "No display to open a window on. Use `ramreel record` to record videos instead"
-            ) from None
+            raise _no_display() from None
         with closing(RamInfo(env)) as wrapped:
             yield wrapped
+
+
+def _no_display() -> NoDisplayError:
+    return NoDisplayError("No display to open a window on. Use `ramreel record` to record videos instead")
 
 
 @contextmanager
@@ -126,6 +129,9 @@ def _require_display() -> Iterator[None]:
     if not sys.platform.startswith("linux") or _SDL_DRIVER in os.environ:
         yield
         return
+    if not any(map(os.environ.get, _DISPLAYS)):
+        # SDL would come to the same result, after lines of ALSA about the sound card that it does not find either.
+        raise _no_display()
     os.environ[_SDL_DRIVER] = "wayland,x11"
     try:
         yield
