@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
+from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.run import RunSettings
 from tasks.runs.prune_summary import readable_size
 from tasks.store import Store, stored_size
 
 _BYTES_PER_CHECKPOINT = 10 * 10**6
 """Without an earlier run: weights, training state and a video of a minute."""
+_SERVERS_NEED = 50 * 10**6
+"""Bytes in which both servers start, with the logs of their databases."""
+
+
+class FullDiskError(RamreelError):
+    """The disk of the store is full; the message is one line."""
+
+
+def require_space(store: Store) -> None:
+    """Check that the servers of an embedded store can write; their own errors do not tell of a full disk.
+
+    Raises:
+        FullDiskError: the disk is full.
+    """
+    folder = _folder(store)
+    free = shutil.disk_usage(folder).free
+    if free < _SERVERS_NEED:
+        raise FullDiskError(
+            f"the disk of {folder} is full: {readable_size(free)} free, the servers need {readable_size(_SERVERS_NEED)}"
+        )
+
+
+def _folder(store: Store) -> Path:
+    """Return the folder of an embedded store, or the first one above it that exists."""
+    artifacts = store.address.artifacts
+    assert artifacts is not None
+    return next(one for one in (artifacts, *artifacts.parents) if one.exists())
 
 
 def low_disk_warning(store: Store, settings: RunSettings) -> str:
@@ -20,7 +49,7 @@ def low_disk_warning(store: Store, settings: RunSettings) -> str:
     """
     if store.address.artifacts is None:
         return ""
-    folder = next(one for one in (store.address.artifacts, *store.address.artifacts.parents) if one.exists())
+    folder = _folder(store)
     free, checkpoints = shutil.disk_usage(folder).free, -(-settings.last_step // settings.checkpoint_every)
     needed = checkpoints * (_bytes_per_checkpoint(store, settings) or _BYTES_PER_CHECKPOINT)
     if free >= needed:

@@ -58,9 +58,11 @@ def _embedded_store(ports: Ports) -> Store:
     configure_prefect(serves=True)
     from tasks.arcade.emulator.environment_ids import check_roms_folder
     from tasks.execution.endpoints import running_servers
+    from tasks.runs.disk_space import require_space
 
     with validating():
         check_roms_folder()
+        require_space(store)
         store.server_command("127.0.0.1", ports.mlflow)
     if servers := running_servers(store.address):
         raise InvalidInputError(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from helpers.disks import may_mount, small_tmpfs
+
 from tasks.arcade.settings.run import RunSettings
-from tasks.runs.disk_space import low_disk_warning
-from tasks.store import Store, stored_size
+from tasks.runs.disk_space import FullDiskError, low_disk_warning, require_space
+from tasks.store import Store, open_store, stored_size
 from tasks.store.address import Address
 
 HUGE = {"steps": 10**10, "checkpoint_every": 1000}
@@ -35,3 +38,13 @@ def test_warning_says_how_much_is_needed(store: Store, settings: RunSettings, ru
     assert bytes_each > 2 * (checkpoint / "policy.safetensors").stat().st_size
     checkpoints = -(-huge.last_step // 1000)
     assert f"need about {checkpoints * bytes_each / 10**9:,.1f} GB" in low_disk_warning(store, huge)
+
+
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted")
+def test_servers_are_not_started_on_a_full_disk(store: Store, tmp_path: Path) -> None:
+    require_space(store)
+    with small_tmpfs(tmp_path / "small") as disk:
+        full = open_store(f"sqlite:///{disk.folder}/mlruns/mlflow.db")
+        disk.fill(10**6)
+        with pytest.raises(FullDiskError, match=r"^the disk of \S+ is full: 1\.\d MB free, the servers need 50\.0 MB$"):
+            require_space(full)
