@@ -14,7 +14,7 @@ from tasks.store.champions import delete_versions
 from tasks.store.connection import connect
 from tasks.store.database_files import shrink
 from tasks.store.errors import raises_store_error
-from tasks.store.retention import PRUNED_STATES, PRUNED_VIDEOS, PrunedFiles, PrunePlan
+from tasks.store.retention import PRUNED_STATES, PRUNED_VIDEOS, PrunedFiles, PrunePlan, pruned_steps
 from tasks.store.store import Store
 
 if TYPE_CHECKING:
@@ -48,10 +48,11 @@ def prune(store: Store, plan: PrunePlan, log: Callable[[str], None] = lambda _: 
 
 def _delete_paths(store: Store, client: MlflowClient, pruned: PrunedFiles, tag: str, paths: Iterable[str]) -> None:
     # The tag first: a video that is missing without it does not verify.
-    client.set_tag(pruned.run_id, tag, json.dumps(pruned.steps))
-    location = client.get_run(pruned.run_id).info.artifact_uri
+    run = client.get_run(pruned.run_id)
+    steps = {*pruned_steps(run.data.tags, tag), *pruned.steps}
+    client.set_tag(pruned.run_id, tag, json.dumps(sorted(steps)))
     for path in paths:
-        delete_files(store.address, location, path)
+        delete_files(store.address, run.info.artifact_uri, path)
 
 
 def _delete_for_good(store: Store, client: MlflowClient, run_ids: Iterable[str]) -> None:

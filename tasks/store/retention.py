@@ -208,15 +208,13 @@ class _Retention:
         return _run_size(self._client, self._address, run)
 
     def _videos(self, run: Run) -> PrunedFiles | None:
-        return self._files(run, PRUNED_VIDEOS, VIDEOS, lambda file: file.path.endswith(".mp4"))
+        return self._files(run, VIDEOS, lambda file: file.path.endswith(".mp4"))
 
     def _training_states(self, run: Run) -> PrunedFiles | None:
-        return self._files(run, PRUNED_STATES, "checkpoints", lambda _: True)
+        return self._files(run, "checkpoints", lambda _: True)
 
-    def _files(self, run: Run, tag: str, folder: str, is_meant: Callable[[ArtifactFile], bool]) -> PrunedFiles | None:
-        """Return files of the steps that a run need not keep; None if there are none, or they were deleted before."""
-        if tag in run.data.tags:
-            return None
+    def _files(self, run: Run, folder: str, is_meant: Callable[[ArtifactFile], bool]) -> PrunedFiles | None:
+        """Return files of the steps that a run need not keep; None if there are none."""
         steps = set(queries.checkpoint_steps(self._client, run))
         kept = self._kept_steps(run, steps)
         found = [

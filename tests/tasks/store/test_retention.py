@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import pytest
 from mlflow.entities import ViewType
 
 from tasks.arcade.inputs.forms import PruneSettings
-from tasks.store import AUTOMATIC_TAG, PRUNED_VIDEOS, ChampionRegistry, Store, plan_pruning, prune, pruned_steps
+from tasks.store import (
+    AUTOMATIC_TAG,
+    PRUNED_VIDEOS,
+    ChampionRegistry,
+    Store,
+    open_store,
+    plan_pruning,
+    prune,
+    pruned_steps,
+)
 from tasks.store.connection import connect
 from tasks.store.retention import KEEP_TAG
 
@@ -79,8 +89,6 @@ def planned(store: Store, **settings: object) -> set[str]:
 
 
 def test_fresh_store_has_nothing_to_prune(tmp_path: Path) -> None:
-    from tasks.store import open_store
-
     store = open_store(f"sqlite:///{tmp_path}/mlflow.db")
     assert plan_pruning(store, PruneSettings()).size == 0
     assert list(tmp_path.iterdir()) == []
@@ -129,6 +137,9 @@ def test_runs_keep_files_of_last_best_and_champion(store: Store, history: Histor
     assert len(traces) == 3, "from which the videos are rendered again"
     assert plan_pruning(store, PruneSettings()).size == 0
 
+    # As after a kill between the tag and the deletion.
+    store.save_video(run_id, 100, history.files / "policy.safetensors", history.files / "manifest.json")
+    assert [one.steps for one in plan_pruning(store, PruneSettings()).videos] == [(100,)]
     history.crown(young, 100)
     assert plan_pruning(store, PruneSettings(states_days=1)).training_states == ()
 
@@ -155,8 +166,6 @@ def test_deleted_runs_are_deleted_for_good_after_a_time(store: Store, history: H
         history.client.delete_run(run_id)
     assert plan_pruning(store, PruneSettings()).deleted_runs == ()
     # As if they had been deleted a month ago.
-    import sqlite3
-
     with sqlite3.connect(str(store.address.database)) as connection:
         connection.execute("UPDATE runs SET deleted_time = ?", (ago(31),))
     connection.close()
