@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: setup demo test lint docs faults e2e cluster up
+.PHONY: setup demo test lint docs faults e2e cluster year up
 
 setup: $(DEV)
 
@@ -56,6 +56,9 @@ e2e: $(DEV)
 
 cluster: $(DEV)
 	$(BIN)/python tests/cluster/run.py --exitfirst --capture=no --durations=0 --durations-min=1 tests/cluster
+
+year: $(DEV)
+	$(BIN)/python tests/year/run.py
 
 up: $(RUN)
 	$(BIN)/ramreel up
