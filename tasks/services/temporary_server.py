@@ -1,20 +1,23 @@
-"""Prefect's temporary API server, which it starts where no server is configured.
+"""Prefect's temporary API server, which Prefect itself would start where no server is configured.
 
-Uses private parts of Prefect, tried with Prefect 3.9.1: `SubprocessASGIServer`, whose instance flows reuse, with its
-method `_run_uvicorn_command`, and the environment variables `PREFECT__SERVER_EPHEMERAL` and `PREFECT__SERVER_FINAL`.
+Prefect's class for it would import the whole server into this process, which takes as long as the server's own start.
+Uses private parts of Prefect, tried with Prefect 3.9.1: the environment variables `PREFECT__SERVER_EPHEMERAL` and
+`PREFECT__SERVER_FINAL`.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
 
-from tasks.services.child_processes import STOP_SECONDS, ended_with_parent
+from tasks.execution.endpoints import is_healthy
+from tasks.services.child_processes import STOP_SECONDS, ServerError, ended_with_parent
 from tasks.services.orphans import mark_killed_runs_crashed, monitored_command, tracked_command
 
 _HOST = "127.0.0.1"
@@ -28,9 +31,14 @@ uvicorn.main()
 """
 """Garbage collection takes a fifth of the server's start, and most of its end: nothing of its imports is garbage."""
 
+_servers: list[str] = []
+"""URL of the API of the server that this process has started, if any; it runs until the process ends."""
+
 
 def uses_temporary_server() -> bool:
-    """Return whether Prefect starts a temporary server: neither environment nor profile configures another one."""
+    """Return whether flow runs use a temporary server: neither environment nor profile configures another one."""
+    if _servers:
+        return True
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
@@ -39,40 +47,72 @@ def uses_temporary_server() -> bool:
 
 @contextmanager
 def temporary_prefect_server(meanwhile: Callable[[], object]) -> Iterator[None]:
-    """Start Prefect's temporary server for a command's flow runs, unless another server is configured.
+    """Start a temporary server for a command's flow runs, unless another server is configured.
 
-    Prefect itself would start it with the first flow, and would leave it running if this process is killed.
+    Prefect would leave it running if this process is killed.
 
     Args:
         meanwhile: called while the server starts.
+
+    Raises:
+        ServerError: the server did not start.
     """
     if not uses_temporary_server():
         with monitored_command():
             yield
         return
+    if not _servers:
+        _servers.append(_start(meanwhile))
+    api = _servers[0]
     from prefect.client.orchestration import get_client
-    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    watching = ExitStack()
-    # Registered first, called last: Prefect sends its last messages, then stops its server.
-    atexit.register(watching.close)
-
-    class WatchedServer(SubprocessASGIServer):
-        def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-            process = _start_uvicorn(self.port)
-            watching.enter_context(ended_with_parent(process.pid, STOP_SECONDS))
-            meanwhile()
-            return process
-
-    # A singleton of this process: flows reuse it.
-    WatchedServer().start()
-    with get_client(sync_client=True) as client:
-        mark_killed_runs_crashed(client)
-    with tracked_command():
-        yield
+    # The settings of this context, and the environment for threads and processes without one.
+    os.environ["PREFECT_API_URL"] = api
+    with temporary_settings({PREFECT_API_URL: api}):
+        with get_client(sync_client=True) as client:
+            mark_killed_runs_crashed(client)
+        with tracked_command():
+            yield
 
 
-def _start_uvicorn(port: int | None) -> subprocess.Popen[bytes]:
+def _start(meanwhile: Callable[[], object]) -> str:
+    """Start the server, wait until it responds, and return the URL of its API."""
+    from prefect.settings import get_current_settings
+
+    stopping = ExitStack()
+    # Registered before Prefect's own, called after them: Prefect sends its last messages first.
+    atexit.register(stopping.close)
+    port = _free_port()
+    process = _start_uvicorn(port)
+    stopping.enter_context(ended_with_parent(process.pid, STOP_SECONDS))
+    stopping.callback(_stop, process)
+    meanwhile()
+    api = f"http://{_HOST}:{port}/api"
+    deadline = time.monotonic() + get_current_settings().server.ephemeral.startup_timeout_seconds
+    while not is_healthy(f"{api}/health"):
+        if process.poll() is not None:
+            raise ServerError(f"Prefect's temporary server ended with exit code {process.returncode}")
+        if time.monotonic() > deadline:
+            raise ServerError("Prefect's temporary server did not answer: set PREFECT_API_URL to one that runs")
+        time.sleep(0.05)
+    return api
+
+
+def _free_port() -> int:
+    with socket.create_server((_HOST, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    process.kill()
+    process.wait()
+
+
+def _start_uvicorn(port: int) -> subprocess.Popen[bytes]:
     """Start the server as Prefect does, but in a process group of its own.
 
     Ctrl-C and `timeout` signal a command's whole process group. Without a server Prefect would retry for minutes to
