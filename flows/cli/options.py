@@ -48,6 +48,7 @@ NAMES: Mapping[str, str] = {
     "RecordSettings.steps": "--checkpoint",
     "PipelineBenchmarkSettings.env_id": "--env",
     "PruneSettings.delete": "--yes",
+    "StartBenchmarkSettings.env_id": "--env",
     "TrainingBenchmarkSettings.env_id": "--env",
     "VideoBenchmarkSettings.env_id": "--env",
 }
@@ -102,7 +103,9 @@ PLACEHOLDERS: Mapping[str, str] = {
     "artifacts": "URI",
     "database": "URI",
     "env_ids": "ENV",
+    "hub": "FOLDER",
     "parameters": "NAME",
+    "push": "USER/NAME",
     "redis": "URL",
     "server": "ADDRESS",
 }
@@ -111,7 +114,7 @@ PLACEHOLDERS: Mapping[str, str] = {
 OPTIONS = Group("Options", sort_key=1)
 MLFLOW = Group("MLflow", sort_key=8)
 OUTPUT = Group("Output", sort_key=9)
-GROUPS: Mapping[str, Group] = {"name": MLFLOW, "experiment": MLFLOW, "to": OUTPUT}
+GROUPS: Mapping[str, Group] = {"name": MLFLOW, "experiment": MLFLOW, "to": OUTPUT, "hub": OUTPUT, "push": OUTPUT}
 
 TrackingUri = Annotated[
     str | None,

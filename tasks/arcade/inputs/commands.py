@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.arcade.inputs.fields import (
     PARSE_COUNT,
@@ -55,7 +55,24 @@ class WatchSettings(_CheckpointReference):
 class ExportSettings(_CheckpointReference):
     """Export a checkpoint to Stable-Baselines3."""
 
-    to: Path = Field(description="Path of the zip file to write")
+    to: Path | None = Field(default=None, description="Path of the zip file to write")
+    hub: Path | None = Field(
+        default=None,
+        description="Folder to write for the Hugging Face Hub: the zip, a model card with the results, and replay.mp4",
+    )
+    push: str | None = Field(
+        default=None,
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="Repository on the Hugging Face Hub to upload the folder to, as user/name; needs a token",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> Self:
+        if (self.to is None) == (self.hub is None):
+            raise ValueError("name either a zip file with --to, or a folder with --hub")
+        if self.push is not None and self.hub is None:
+            raise ValueError("--push uploads a folder: name it with --hub")
+        return self
 
 
 class ImportSettings(Settings):
@@ -183,6 +200,14 @@ class PipelineBenchmarkSettings(Settings):
     approach: ApproachName = Field(default="ppo-tuned", description="Approach that every training run trains")
     n_runs: int = Field(default=4, ge=1, le=240, description="Number of training runs per pipeline")
     steps: Steps = Field(default=65_536, description="Environment steps per training run")
+    rounds: Rounds = 3
+
+
+class StartBenchmarkSettings(Settings):
+    """Benchmark the start of commands."""
+
+    env_id: EnvId = "ALE/Pong-v5"
+    steps: Steps = Field(default=4_096, description="Environment steps of the training run of each measurement")
     rounds: Rounds = 3
 
 

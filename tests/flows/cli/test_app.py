@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from helpers.processes import error_lines, started, wait_until
+from huggingface_hub import ModelCard
+from stable_baselines3 import A2C
 
 from flows.cli.app import run
 from tasks.store import Store, StoreError
@@ -44,6 +46,7 @@ def test_commands_print_json(store: Store, tmp_path: Path, capfd: pytest.Capture
     assert recorded["failed"] == []
     assert videos[0].keys() >= {"step", "path", "episode", "frames", "return", "trace"}
     assert videos[0]["path"] == "videos/step-000001000.mp4"
+    check_that_no_flow_is_needed(trained, videos, capfd)
 
     assert run(["verify", "latest", "--json"]) == 0
     proved = last_line(capfd)
@@ -55,6 +58,8 @@ def test_commands_print_json(store: Store, tmp_path: Path, capfd: pytest.Capture
     assert ([one["by_checkpoint"] for one in proved["videos"]], alone["videos"][0]["by_checkpoint"]) == ([True], False)
     assert run(["verify", str(trace)]) == 0
     assert "actions not checked (no checkpoint)" in capfd.readouterr().out
+
+    check_hub_folder(tmp_path / "hub", videos[0], capfd)
 
     tampered = json.loads(trace.read_text())
     # A single action may change nothing: sticky actions may repeat the previous one instead.
@@ -71,10 +76,44 @@ def test_commands_print_json(store: Store, tmp_path: Path, capfd: pytest.Capture
     assert compared["runs"] == [trained["run_id"]]
     assert compared["report"] == "reports/report.html"
 
+    check_games(videos[0], capfd)
+
+
+def check_that_no_flow_is_needed(
+    trained: dict[str, object], videos: list[dict[str, object]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for command in ("record", "train"):
+            patch.delattr(f"flows.cli.commands.{command}.flow_session")
+        assert run(["record", "first", "--checkpoint", "1000", "--json"]) == 0, "nothing to record needs no flow"
+        assert last_line(capfd)["videos"] == videos
+        assert run(["train", "--resume", "first", "--json"]) == 0, "nor does a finished run"
+        assert last_line(capfd).items() >= {key: trained[key] for key in ("run_id", "steps", "checkpoints")}.items()
+
+
+def check_hub_folder(folder: Path, video: dict[str, object], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "first", "--hub", str(folder), "--json"]) == 0
+    assert last_line(capfd)["path"] == str(folder)
+    assert {path.name for path in (folder).iterdir()} == {
+        "README.md", "a2c-ale-breakout-v5.zip", "replay.mp4", "results.json",
+    }  # fmt: skip
+    card = ModelCard.load(folder / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.metric_type) == ("ALE/Breakout-v5", "mean_reward")
+    assert result.metric_value.startswith(f"{video['mean_return']:.2f} +/- ")
+    A2C.load(folder / "a2c-ale-breakout-v5.zip", device="cpu")
+
+
+def check_games(video: dict[str, object], capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["games", "pong", "--json"]) == 0
     games = last_line(capfd)["games"]
     assert isinstance(games, list)
     assert {game["env_id"] for game in games} >= {"ALE/Pong-v5", "Pong-v0", "PongNoFrameskip-v4"}
+    assert {tuple(game["actions"]) for game in games} == {("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")}
+    assert {(game["random_score"], game["human_score"]) for game in games} == {(-20.7, 14.6)}
+    assert run(["games", "ALE/Breakout-v5", "--json"]) == 0
+    (game,) = last_line(capfd)["games"]  # type: ignore[misc]
+    assert (game["runs"], game["best_mean_return"]) == (1, video["mean_return"])
 
 
 def test_failed_videos_are_in_the_json_object(
