@@ -21,6 +21,7 @@ from tasks.arcade.inputs.forms import (
 )
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
+from tasks.pipeline import summarize_pipeline
 from tasks.train import find_trained_run, missing_run
 
 
@@ -39,6 +40,7 @@ def pipeline(settings: PipelineSettings) -> ComparedRuns:
     if not run_ids:
         raise ChildRunsError(failed, len(runs))
     compared = compare(CompareSettings(runs=tuple(run_ids), name=settings.name, experiment=settings.experiment))
+    summarize_pipeline(settings.title, compared, tuple(f"{child.title}: {child.reason}" for child in failed))
     if failed:
         raise ChildRunsError(failed, len(runs), f"comparison of the others: run {compared.run_id}")
     return compared

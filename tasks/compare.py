@@ -6,13 +6,16 @@ import re
 from datetime import UTC, datetime
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
 
 from tasks.arcade import report
 from tasks.arcade.report import Comparison
+from tasks.arcade.report.formatting import pluralize
 from tasks.arcade.settings.base import Settings
 from tasks.execution import provenance
 from tasks.execution.automatic_runs import automatic_tag
+from tasks.execution.links import page_url
 from tasks.runs.comparability import RunSelection, select_runs
 from tasks.runs.report_clips import with_clips
 from tasks.runs.report_data import read_runs
@@ -56,7 +59,7 @@ def start_comparison(selection: RunSelection, name: str | None, experiment: str 
     first = store.run(selection.runs[0])
     comparison_id = store.start_comparison(
         experiment or first.experiment,
-        name or f"comparison of {len(selection.all_runs)} runs",
+        name or f"comparison of {pluralize(len(selection.all_runs), 'run')}",
         selection.all_runs,
         **provenance.origin(),
     )
@@ -76,10 +79,13 @@ def write_comparison_report(comparison_id: str, selection: RunSelection) -> Comp
         store.log_bytes(comparison_id, export(findings), path)
     for step, figures in report.metrics_by_step(findings).items():
         store.log_metrics(comparison_id, {_metric_name(key): value for key, value in figures.items()}, step)
-    rows, verdict, title = report.summary_rows(findings.groups), report.verdicts(findings)[0], findings.comparison.title
+    verdict, title = report.verdicts(findings)[0], findings.comparison.title
     describe_comparison(store, comparison_id, selection.all_runs, verdict)
-    create_table_artifact(rows, key=f"comparison-{comparison_id[:8]}", description=f"{title}: {verdict}")
-    create_markdown_artifact(markdown, key=f"report-{comparison_id[:8]}", description=title)
+    get_run_logger().info("%s", verdict)
+    link = f"[Report with curves and videos]({page_url(store, comparison_id, REPORT)})"
+    heading, _, rest = markdown.partition("\n")
+    key = f"comparison-{comparison_id[:8]}"
+    create_markdown_artifact(f"{heading}\n\n{link}\n{rest}", key=key, description=f"{title}: {verdict}")
     return ComparedRuns(
         run_id=comparison_id,
         report=REPORT,

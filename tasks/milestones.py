@@ -9,7 +9,7 @@ from prefect.artifacts import create_link_artifact
 
 from tasks.arcade.episodes.milestones import Milestone, evaluated_checkpoint, new_milestones
 from tasks.execution import events
-from tasks.execution.links import mlflow_url
+from tasks.execution.links import mlflow_url, page_url
 from tasks.notify import notify
 from tasks.store import ChampionRegistry, StoredRun, open_store
 
@@ -31,9 +31,10 @@ def log_milestones(run_id: str, step: int) -> tuple[Milestone, ...]:
     evaluated = evaluated_checkpoint(evaluation, run.settings.game.rom, best)
     events.video_recorded(*subject, video.mp4, evaluated.mean.value)
     url = mlflow_url(store, run_id, video.mp4)
-    if url.startswith("http"):
+    page = page_url(store, run_id, video.mp4)
+    if page.startswith("http"):
         text = f"{run.name}, step {step:,}"
-        create_link_artifact(url, key=f"video-{run_id[:8]}", link_text=text, description=f"Video of {text}")
+        create_link_artifact(page, key=f"video-{run_id[:8]}", link_text=text, description=f"Video of {text}")
     new = new_milestones(evaluated, _reached(run))
     for milestone in new:
         details = {"step": step, "mean_return": round(evaluated.mean.value, 3), "video": video.mp4}

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from tasks.arcade.atlas.atlas import Atlas
@@ -15,6 +15,7 @@ from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.progress import CheckpointProgress, RecordingProgress
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.video.checkpoint_video import VideoFiles, episode_stem, evaluate_and_record
+from tasks.execution.links import page_url
 from tasks.execution.progress_sink import current_sink
 from tasks.execution.retries import retry_on_process_death
 from tasks.execution.worker_processes import run_with_progress
@@ -136,20 +137,17 @@ def _save_videos(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluat
 
 @task(task_run_name="list videos")
 def create_videos_table(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> None:
-    """Create a table artifact of the run's videos."""
+    """Create an artifact with a table of the run's videos, and links to them."""
+    store = store_in_use()
+    name = store.run(run_id).name
     rows = [
-        {
-            "step": video.step,
-            "mean return": round(video.mean_return, 2),
-            "episodes": f"{video.episodes} ({video.distinct_episodes} distinct)",
-            "recorded episode": video.choice,
-            "recorded return": video.episode_return,
-            "video": video.path,
-        }
+        f"| {video.step:,} | {video.mean_return:.2f} | {video.episodes} ({video.distinct_episodes} distinct) "
+        f"| [return {video.episode_return:g}, {video.choice}]({page_url(store, run_id, video.path)}) |"
         for video in videos
     ]
-    name = store_in_use().run(run_id).name
-    create_table_artifact(rows, key=f"videos-{run_id[:8]}", description=f"Videos of {name}")
+    head = ["| step | mean return | episodes | video |", "| --: | --: | :-- | :-- |"]
+    table = "\n".join([f"# Videos of {name}", "", f"[Run in MLflow]({page_url(store, run_id)})", "", *head, *rows, ""])
+    create_markdown_artifact(table, key=f"videos-{run_id[:8]}", description=f"Videos of {name}")
 
 
 @task(task_run_name="find videos")

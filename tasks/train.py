@@ -28,7 +28,7 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.execution import events, provenance
 from tasks.execution.automatic_runs import automatic_tag
 from tasks.execution.graceful_stop import defer_sigterm
-from tasks.execution.links import mlflow_url
+from tasks.execution.links import page_url
 from tasks.execution.progress_sink import log_message
 from tasks.execution.retries import retry_on
 from tasks.notify import notify
@@ -126,9 +126,9 @@ def missing_run(settings: TrainSettings) -> StoreError:
 
 def link_run(store: Store, run_id: str, name: str) -> None:
     """Create a link artifact for the MLflow run, where a server shows it."""
-    url = mlflow_url(store, run_id)
+    url = page_url(store, run_id)
     if url.startswith("http"):
-        create_link_artifact(url, key=f"run-{run_id[:8]}", link_text=name, description=f"MLflow run {run_id}")
+        create_link_artifact(url, key=f"run-{run_id[:8]}", link_text=name, description=f"{name} in MLflow")
 
 
 @task(
@@ -183,8 +183,9 @@ def learn(
         with callback:
             if start:
                 log_message(f"{name}: resuming from step {start.checkpoint.step:,}")
-            if settings.last_step != settings.steps:
-                log_message(f"{name}: {_rounding(settings)}")
+            if settings.rounding:
+                # Commands say so before the flow run.
+                get_run_logger().info("%s: %s", name, settings.rounding)
             start_time, start_cpu = time.monotonic(), _cpu_seconds()
             end = learner.train(settings, workers, callback, start)
             seconds = time.monotonic() - start_time
@@ -194,11 +195,6 @@ def learn(
             )
         waited = callback.seconds / seconds
     return _result(store, run_id, end, waited)
-
-
-def _rounding(settings: RunSettings) -> str:
-    rollouts = f"{settings.last_step // settings.rollout_steps:,} rollouts of {settings.rollout_steps:,} steps"
-    return f"{settings.steps:,} steps are rounded up to {settings.last_step:,}, {rollouts}"
 
 
 def _save_unlearned(store: Store, run_id: str, name: str, settings: RunSettings, *, trial: bool) -> TrainingResult:

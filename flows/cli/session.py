@@ -205,30 +205,33 @@ def open_terminal(as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
 
 
 @contextmanager
-def flow_session(module: str, as_json: bool, quiet: bool = False) -> Iterator[Terminal]:
+def flow_session(module: str, as_json: bool, quiet: bool = False, *lines: str) -> Iterator[Terminal]:
     """Open the terminal and provide a Prefect server, for a flow.
 
     Args:
         module: module of the flow, imported while the server starts, as both take seconds.
         as_json: reserve standard output for one JSON object.
         quiet: report no progress.
+        lines: what is printed before the server is started; empty ones are left out.
 
     Raises:
         InvalidInputError: this machine has no shared memory for worker processes.
     """
     from tasks.execution.worker_processes import check_shared_memory
-    from tasks.services.temporary_server import temporary_prefect_server
+    from tasks.services.temporary_server import temporary_prefect_server, uses_temporary_server
     from tasks.store import without_passwords
 
     with validating():
         check_shared_memory()
-    api = os.environ.get("PREFECT_API_URL")
+    api = None if uses_temporary_server() else os.environ.get("PREFECT_API_URL")
 
     def import_flow() -> None:
         importlib.import_module(module)
         freeze_imports()
 
     with open_terminal(as_json, quiet) as terminal:
+        for line in filter(None, lines):
+            terminal.log(line)
         terminal.log(f"using Prefect at {without_passwords(api)}" if api else "starting Prefect…")
         with temporary_prefect_server(import_flow):
             yield terminal

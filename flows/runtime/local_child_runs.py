@@ -19,6 +19,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext, TagsContext
+from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 from prefect.states import Crashed, Pending
 
@@ -117,6 +118,7 @@ class _Processes:
             _set_state(self._client, flow_run.id, Pending(message="Started again by its parent."))
         slot.child, slot.flow_run_id = child, flow_run.id
         function = child.flow.fn
+        log_message(f"{child.title} starts")
         with suppress(BrokenPipeError):
             slot.pipe.send(Assignment(function.__module__, function.__name__, flow_run.id, child.settings))
 
@@ -132,8 +134,10 @@ class _Processes:
             if message.reason is not None:
                 self._failed.append(FailedChild.of(child, message.reason))
                 log_message(f"{child.title} failed: {message.reason}")
-            elif following := self._following(child):
-                self._start(slot, following)
+            else:
+                get_run_logger().info("%s completed", child.title)
+                if following := self._following(child):
+                    self._start(slot, following)
         else:
             _show(message)
 
@@ -184,7 +188,7 @@ class _Processes:
 def _show(message: Update | Line) -> None:
     sink = current_sink()
     if isinstance(message, Line):
-        sink.log(message.text)
+        log_message(message.text)
     elif isinstance(message.progress, Progress):
         sink.update(message.name, message.progress)
     else:

@@ -8,6 +8,8 @@ from tasks.arcade.errors import RamreelError
 from tasks.execution.endpoints import running_servers
 from tasks.store import Store
 
+DEFAULT_UI = "http://127.0.0.1:5000"
+"""Address of MLflow's UI of `ramreel up`, by default."""
 UI_ENVIRONMENT = "RAMREEL_MLFLOW_UI_URL"
 """Environment variable with the address of MLflow's UI for people, where it is not that of the flows."""
 
@@ -32,7 +34,7 @@ def check_ui_address() -> None:
 def mlflow_url(store: Store, run_id: str, artifact_path: str | None = None) -> str:
     """Return the URL of a run, or of an artifact, in MLflow's UI; the artifact's own URI if no server is running."""
     if address := _ui_address(store):
-        return address.rstrip("/") + store.ui_path(run_id, artifact_path)
+        return address + store.ui_path(run_id, artifact_path)
     return store.artifact_uri(run_id, artifact_path)
 
 
@@ -44,12 +46,23 @@ def gallery_address(store: Store) -> str | None:
     return running.gallery if running else None
 
 
+def page_url(store: Store, run_id: str, artifact_path: str | None = None) -> str:
+    """Return the URL of a run, or of an artifact, for an artifact in Prefect, whose UI is there while MLflow's is.
+
+    While neither is running, it is the URL under which `ramreel up` will serve it: at its default port, unless
+    `complete_links` gives it another one.
+    """
+    if store.address.database is None:
+        return mlflow_url(store, run_id, artifact_path)
+    return (_ui_address(store) or DEFAULT_UI) + store.ui_path(run_id, artifact_path)
+
+
 def _ui_address(store: Store) -> str | None:
     if address := os.environ.get(UI_ENVIRONMENT):
-        return address
+        return address.rstrip("/")
     if running := running_servers(store.address):
         return running.mlflow
-    shown = store.address.redacted_uri
+    shown = store.address.redacted_uri.rstrip("/")
     return shown if _is_url(shown) else None
 
 

@@ -134,10 +134,12 @@ def _running(
 
 
 def _register(servers: ServerAddresses, ports: Ports, log: Callable[[str], None]) -> None:
+    from tasks.services.artifact_links import complete_links
     from tasks.services.deployments import POOL, register
     from tasks.services.server_record import publish_record
 
     registration = "registered" if register(servers.api).changed else "unchanged"
+    complete_links(servers.api, servers.mlflow)
     publish_record(servers.api, mlflow_port=ports.mlflow)
     log(f"Deployments: {registration}; workers of pool {POOL} execute scheduled runs")
 

@@ -20,9 +20,11 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Pending, Running, Scheduled
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 from prefect.variables import Variable
 
 from flows.cli.session import configure_prefect
+from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.settings.approaches import APPROACHES
 from tasks.execution import events
 from tasks.services import deployments as deploy
@@ -75,7 +77,7 @@ def test_failed_requests_are_repeated_as_in_commands(
 
 def test_required_flows_are_deployed() -> None:
     flows = {"train", "pipeline", "sweep", "learning-benchmark", "record", "reel", "compare", "atlas", "guard"}
-    assert flows | {"follow-up", "retrain", "trial", "resume", "prune"} == {one["name"] for one in DECLARED}
+    assert flows | {"follow-up", "retrain", "trial", "resume", "verify", "prune"} == {one["name"] for one in DECLARED}
 
 
 def test_schedules_are_declared_and_only_the_retention_is_active() -> None:
@@ -100,6 +102,22 @@ def test_form_offers_games_and_approaches() -> None:
     assert named["enum"] == list(APPROACHES)
     assert own["$ref"].endswith("/ApproachSettings"), "or a user-defined one"
     assert form["TrainSettings.steps"]["minimum"] == 1
+
+
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
+def test_form_has_human_titles_and_no_empty_types(declared: dict[str, Any]) -> None:
+    schema = parameter_schema(flow_of(declared)).model_dump()
+    form = fields(schema)
+    assert not [name for name, field in form.items() if "_" in field.get("title", "")]
+    plain = {name: field for name, field in form.items() if "$ref" not in str(field) and "enum" not in str(field)}
+    assert not [name for name, field in plain.items() if {"type": "null"} in field.get("anyOf", ())]
+
+
+def test_flow_run_may_be_created_with_fields_that_are_not_set() -> None:
+    schema = parameter_schema(flow_of(next(one for one in DECLARED if one["name"] == "train"))).model_dump()
+    settings = TrainSettings(env_id="ALE/Pong-v5").model_dump(mode="json")
+    assert settings["n_envs"] is None
+    validate({"settings": settings}, schema, raise_on_error=True, preprocess=True)
 
 
 def test_triggers_expect_existing_events() -> None:

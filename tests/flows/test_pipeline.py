@@ -33,6 +33,7 @@ def test_two_approaches_are_trained_recorded_and_compared(store: Store, tmp_path
     )
     approaches = [store.run(run_id).params["approach.name"] for run_id in compared.runs]
     assert approaches == ["ppo-tuned", "mine"]
+    videos_of_all = [video for run_id in compared.runs for video in store.videos(run_id).values()]
     for run_id in compared.runs:
         assert evaluation_of(store.run(run_id)).episodes == 2, "every later recording evaluates alike"
         videos = store.videos(run_id)
@@ -70,7 +71,7 @@ def test_two_approaches_are_trained_recorded_and_compared(store: Store, tmp_path
     assert "mine" in markdown
     with get_client(sync_client=True) as client:
         names = {run.name: run for run in client.read_flow_runs()}
-        artifacts = {artifact.key for artifact in client.read_artifacts()}
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
     parent = next(run for name, run in names.items() if name.startswith("pipeline ALE/Breakout-v5"))
     assert parent.state_name == "Completed"
     assert names["train ALE/Breakout-v5 ppo-tuned seed 1"].parent_task_run_id is not None, "a subflow of the pipeline"
@@ -78,6 +79,10 @@ def test_two_approaches_are_trained_recorded_and_compared(store: Store, tmp_path
     assert "compare ALE/Breakout-v5 ppo-tuned seed 1, mine seed 1" in names
     assert f"comparison-{compared.run_id[:8]}" in artifacts
     assert f"videos-{compared.runs[0][:8]}" in artifacts
+    summary = artifacts[f"pipeline-{compared.run_id[:8]}"]
+    assert summary.flow_run_id == parent.id, "on the pipeline's own page"
+    for part in (compared.verdict, *compared.runs, compared.report, *(video.mp4 for video in videos_of_all)):
+        assert part in str(summary.data)
 
 
 def test_runs_with_different_game_settings_are_not_compared(small: TrainSettings, store: Store) -> None:

@@ -54,11 +54,12 @@ def pipeline(
     settings = validated(PipelineSettings, _with_settings_files(given, own))
     announce(f"pipeline {settings.title}", quiet=quiet)
     with validating():
-        for approach in settings.approaches:
-            run_settings(TrainSettings(env_id=settings.env_id, approach=approach, n_envs=settings.n_envs))
+        common = settings.model_dump(include={"env_id", "n_envs", "steps"})
+        resolved = [run_settings(TrainSettings(**common, approach=approach)) for approach in settings.approaches]
+        rounded = [f"{run.approach.name}: {run.rounding}" for run in resolved if run.rounding]
     store = open_checked_store(tracking_uri)
     configure_prefect()
-    with flow_session("flows.pipeline", as_json, quiet) as terminal:
+    with flow_session("flows.pipeline", as_json, quiet, *rounded) as terminal:
         from flows.pipeline import pipeline as flow
 
         compared = flow(settings)

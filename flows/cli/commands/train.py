@@ -75,10 +75,10 @@ def train(
     settings = validated(TrainSettings, given)
     announce(f"train {settings.title}", quiet=quiet)
     with validating():
-        run_settings(settings)
+        rounding = run_settings(settings).rounding
     open_checked_store(tracking_uri)
     configure_prefect()
-    with flow_session("flows.train", as_json, quiet) as terminal:
+    with flow_session("flows.train", as_json, quiet, rounding) as terminal:
         from flows.train import train as flow
 
         trained = flow(settings)

@@ -33,6 +33,12 @@ def _offer_approaches(schema: dict[str, Any]) -> None:
     schema["enum"] = list(APPROACHES)
 
 
+def name_kinds_of_approach(schema: dict[str, Any]) -> None:
+    """Let a form call the two kinds of an approach by different titles."""
+    for option, title in zip(schema["anyOf"], ("named", "user-defined"), strict=True):
+        option["title"] = title
+
+
 EnvId = Annotated[
     str,
     Field(

@@ -22,6 +22,7 @@ from tasks.arcade.inputs.fields import (
     Steps,
     Workers,
     approach_name,
+    name_kinds_of_approach,
     short,
 )
 from tasks.arcade.settings.base import Settings
@@ -63,7 +64,11 @@ class TrainingSettings(_GameSettings):
 
 
 class _ApproachAndSeed(_GameSettings):
-    approach: Approach = Field(default="ppo-tuned", description="Named approach, or a user-defined one")
+    approach: Approach = Field(
+        default="ppo-tuned",
+        description="Named approach, or a user-defined one",
+        json_schema_extra=name_kinds_of_approach,
+    )
     seed: Seed = Field(default=0, description="Training seed")
 
 
@@ -115,6 +120,17 @@ class RecordSettings(Settings):
         default=None, description="Record only the checkpoints at these steps (default: all checkpoints)"
     )
     last: bool = Field(default=False, description="Record only the last checkpoint")
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return short(self.run)
+
+
+class VerifyRunSettings(Settings):
+    """Verify the videos of a run."""
+
+    run: RunReference
 
     @property
     def title(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.legacy import current_names
@@ -20,6 +23,39 @@ class Settings(BaseModel):
 
     # Deferred, because every process imports all settings and uses few of them.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema of a form: titles as a person writes them, and no null beside a plain type.
+
+        Prefect's form shows a field that may be null as "None", with a menu to choose its type; a field that is left
+        out has its default all the same.
+        """
+        schema = handler(core_schema)
+        resolved = handler.resolve_ref_schema(schema)
+        resolved["title"] = _words(re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__.removesuffix("Settings")))
+        for name, declared in resolved.get("properties", {}).items():
+            info = cls.model_fields.get(name)
+            if info is None or info.title is None:
+                declared["title"] = _words(name)
+            _leave_out_null(declared)
+        return schema
+
+
+def _words(name: str) -> str:
+    """Return an identifier as words, the first of them capitalized."""
+    return name.strip("_").replace("_", " ").lower().capitalize()
+
+
+def _leave_out_null(declared: JsonSchemaValue) -> None:
+    """Describe a field that is a plain type or null as that type, without a default."""
+    options = declared.get("anyOf", [])
+    plain = [option for option in options if option.get("type") != "null"]
+    if len(plain) == 1 and len(options) == 2 and "type" in plain[0] and "enum" not in plain[0]:
+        del declared["anyOf"]
+        own = {key: value for key, value in declared.items() if value is not None}
+        declared.clear()
+        declared.update({**plain[0], **own})
 
 
 class NewerSchemaError(RamreelError, ValueError):

@@ -66,6 +66,16 @@ class RunSettings(Settings):
             return self.steps
         return -(-self.steps // self.rollout_steps) * self.rollout_steps
 
+    @property
+    def rounding(self) -> str:
+        """How `steps` are rounded up, in one line; empty if they are not."""
+        if self.last_step == self.steps:
+            return ""
+        rollouts = self.last_step // self.rollout_steps
+        plural = "rollout" if rollouts == 1 else "rollouts"
+        length = f"{self.rollout_steps:,} steps"
+        return f"{self.steps:,} steps are rounded up to {self.last_step:,}, {rollouts:,} {plural} of {length}"
+
     @field_validator("approach")
     @classmethod
     def _validate_batch_size(cls, value: ApproachSettings) -> ApproachSettings:
