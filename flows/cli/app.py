@@ -17,6 +17,13 @@ from flows.cli.commands.approaches import approaches
 from flows.cli.commands.atlas import atlas
 from flows.cli.commands.backup import backup, restore
 from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_pipeline, benchmark_video
+from flows.cli.commands.benchmark import (
+    benchmark,
+    benchmark_learning,
+    benchmark_pipeline,
+    benchmark_start,
+    benchmark_video,
+)
 from flows.cli.commands.compare import compare
 from flows.cli.commands.doctor import doctor
 from flows.cli.commands.export import export
@@ -85,6 +92,7 @@ SUBCOMMANDS: Mapping[str, Mapping[str, Command]] = {
         "video": benchmark_video,
         "pipeline": benchmark_pipeline,
         "learning": benchmark_learning,
+        "start": benchmark_start,
     },
 }
 

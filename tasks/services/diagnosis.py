@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.progress import Progress
+from tasks.arcade.report.formatting import pluralize
 from tasks.arcade.rollouts.memory_limit import available_memory
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
@@ -80,7 +81,7 @@ def _versions() -> str:
 def _machine() -> str:
     check_shared_memory()
     memory = f"{available_memory() / 2**30:.1f} GiB of memory available"
-    return f"{platform.system()} {platform.release()}, {platform.machine()}, {_counted(cores(), 'core')}, {memory}"
+    return f"{platform.system()} {platform.release()}, {platform.machine()}, {pluralize(cores(), 'core')}, {memory}"
 
 
 def _roms() -> str:
@@ -126,7 +127,7 @@ def _store() -> str:
         return f"{store.address.redacted_uri}, which the first run creates"
     version = store.server_version()
     server = f", MLflow {version}" if version else ""
-    runs = _counted(len(store.runs_tagged("ramreel.kind", "training")), "training run")
+    runs = pluralize(len(store.runs_tagged("ramreel.kind", "training")), "training run")
     return f"{store.address.redacted_uri}{server}, {runs}"
 
 
@@ -172,7 +173,7 @@ def _training() -> str:
     settings = TrainSettings(env_id=_GAME, steps=10**9, checkpoint_every=10**9)
     end = learner.train(run_settings(settings), cores(), _FewSeconds())
     return (
-        f"{end.steps_per_second:,.0f} steps/s of {settings.approach} on {_GAME}, {_counted(cores(), 'worker process')}"
+        f"{end.steps_per_second:,.0f} steps/s of {settings.approach} on {_GAME}, {pluralize(cores(), 'worker process')}"
     )
 
 
@@ -201,7 +202,3 @@ class _FewSeconds:
         # The first rollout includes the start of the workers.
         self._end = self._end or time.monotonic() + _TRAINING_SECONDS
         return time.monotonic() >= self._end
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}{'es' if noun.endswith('s') else 's'}"

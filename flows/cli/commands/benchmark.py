@@ -1,4 +1,4 @@
-"""`ramreel benchmark`, `benchmark video`, `benchmark pipeline` and `benchmark learning`."""
+"""`ramreel benchmark`, `benchmark video`, `benchmark pipeline`, `benchmark learning` and `benchmark start`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from flows.cli.session import (
     validated,
     validating,
 )
-from tasks.arcade.inputs.commands import PipelineBenchmarkSettings, TrainingBenchmarkSettings, VideoBenchmarkSettings
+from tasks.arcade.inputs.commands import (
+    PipelineBenchmarkSettings,
+    StartBenchmarkSettings,
+    TrainingBenchmarkSettings,
+    VideoBenchmarkSettings,
+)
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings
 
 
@@ -130,6 +135,34 @@ def benchmark_pipeline(given: Given, *, as_json: Json = False, quiet: Quiet = Fa
                     "rounds": speed.rounds,
                 },
             )
+
+
+@options_of(StartBenchmarkSettings)
+def benchmark_start(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure the start of commands: seconds to the first line, and CPU seconds, in a temporary store."""
+    import tempfile
+    from pathlib import Path
+
+    settings = validated(StartBenchmarkSettings, given)
+    from flows.start_benchmark import measure_start
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
+
+    with validating():
+        rom_path(resolve(settings.env_id).rom)
+    with (
+        open_terminal(as_json, quiet) as terminal,
+        tempfile.TemporaryDirectory(prefix="ramreel-", ignore_cleanup_errors=True) as home,
+    ):
+        costs = measure_start(settings, Path(home), terminal.log)
+        terminal.table(
+            [f"{settings.env_id}, {settings.steps:,} steps", "first line (s)", "seconds", "CPU seconds"],
+            [
+                [name, f"{cost.first_line:.1f}", f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}"]
+                for name, cost in costs.items()
+            ],
+            [],
+            {"commands": {name: cost.model_dump() for name, cost in costs.items()}},
+        )
 
 
 @options_of(LearningBenchmarkSettings)

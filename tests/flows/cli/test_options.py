@@ -33,6 +33,7 @@ MODELS: dict[str, type[Settings]] = {
     "benchmark": commands.TrainingBenchmarkSettings,
     "benchmark video": commands.VideoBenchmarkSettings,
     "benchmark pipeline": commands.PipelineBenchmarkSettings,
+    "benchmark start": commands.StartBenchmarkSettings,
     "benchmark learning": forms.LearningBenchmarkSettings,
     "up": commands.UpSettings,
     "open": commands.OpenSettings,
