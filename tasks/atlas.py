@@ -22,7 +22,7 @@ from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.execution import provenance
-from tasks.execution.progress_sink import current_sink
+from tasks.execution.progress_sink import current_sink, log_message
 from tasks.execution.worker_processes import process_pool
 from tasks.runs.run_description import artifact_link
 from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
@@ -88,6 +88,9 @@ def build_atlas(run_id: str, settings: AtlasSettings) -> AtlasResult:
     atlas = data.atlas
     links = artifact_link(store, run_id, PAGE, "Atlas"), artifact_link(store, run_id, POSTER, "poster")
     summary = f"Effect of every RAM byte of {atlas.game.env_id}, from {atlas.perturbations:,} perturbations"
+    if atlas.caution:
+        summary = f"{summary}\n\n{atlas.caution}"
+        log_message(atlas.caution)
     store.set_description(run_id, f"{summary}\n\n{' · '.join(links)}")
     key = f"atlas-{run_id[:8]}"
     create_markdown_artifact(render_markdown(atlas), key=key, description=f"Atlas of {atlas.game.env_id}")

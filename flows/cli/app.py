@@ -16,7 +16,6 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from flows.cli.commands.approaches import approaches
 from flows.cli.commands.atlas import atlas
 from flows.cli.commands.backup import backup, restore
-from flows.cli.commands.benchmark import benchmark, benchmark_learning, benchmark_pipeline, benchmark_video
 from flows.cli.commands.benchmark import (
     benchmark,
     benchmark_learning,

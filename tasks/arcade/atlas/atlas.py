@@ -58,6 +58,10 @@ class Region(Settings):
     height: int = Field(ge=1, le=_MAX_COORDINATE)
 
 
+ENOUGH_STATES = 32
+"""States from which the kinds of an atlas of Pong are those of one of many states."""
+
+
 class Axis(Settings):
     """Center of an object along one axis: `scale * ram[byte] + offset` pixels."""
 
@@ -135,6 +139,16 @@ class Atlas(Settings):
     size: tuple[int, int] = Field(description="(height, width) of the screen")
     entries: tuple[Entry, ...] = Field(min_length=RAM_SIZE, max_length=RAM_SIZE, description="One per byte, in order")
     objects: tuple[ScreenObject, ...]
+
+    @property
+    def caution(self) -> str:
+        """A sentence about too few states; empty if there are enough of them."""
+        if self.states >= ENOUGH_STATES:
+            return ""
+        return (
+            f"From {self.states} of at least {ENOUGH_STATES} states: most kinds are uncertain, and bytes whose effect "
+            "is rare seem to have none."
+        )
 
     def positions(self) -> tuple[ScreenPosition | None, ...]:
         """Return for each byte the position of its object or region; None if it has none or covers too much."""

@@ -23,6 +23,7 @@ from tasks.arcade.settings.game import GameSettings
 
 _SDL_DRIVER = "SDL_VIDEODRIVER"
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")
+_STDERR = 2
 
 
 class NoDisplayError(RamreelError):
@@ -110,7 +111,8 @@ def watch(
 def _open(game: GameSettings, render_mode: str) -> Iterator[RamInfo]:
     with _require_display() if render_mode == "human" else nullcontext():
         try:
-            env = make_env(game, obs_type="rgb", render_mode=render_mode)
+            with _without_native_errors():
+                env = make_env(game, obs_type="rgb", render_mode=render_mode)
         except RuntimeError as error:
             if "SDL" not in str(error):
                 raise
@@ -121,6 +123,20 @@ def _open(game: GameSettings, render_mode: str) -> Iterator[RamInfo]:
 
 def _no_display() -> NoDisplayError:
     return NoDisplayError("No display to open a window on. Use `ramreel record` to record videos instead")
+
+
+@contextmanager
+def _without_native_errors() -> Iterator[None]:
+    """Discard standard error of the block: without a sound card, ALSA writes a dozen lines there, of no consequence."""
+    sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    try:
+        with open(os.devnull, "wb") as null:  # noqa: PTH123 - a device, not a path
+            os.dup2(null.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
 
 
 @contextmanager
