@@ -40,7 +40,6 @@ NAMES: Mapping[str, str] = {
     "target": "RUN|FILE",
     "trace": "TRACE",
     "video.panel": "--panel/--plain",
-    "browser": "--browser/--no-browser",
     "AtlasSettings.run": "--run",
     "OpenSettings.target": "PAGE",
     "ImportSettings.env_id": "--env",
@@ -50,6 +49,7 @@ NAMES: Mapping[str, str] = {
     "PruneSettings.delete": "--yes",
     "StartBenchmarkSettings.env_id": "--env",
     "TrainingBenchmarkSettings.env_id": "--env",
+    "UpSettings.browser": "--browser/--no-browser",
     "VideoBenchmarkSettings.env_id": "--env",
 }
 """Field, of every model or of one → its name: without dashes an argument, with dots a repeated one, after a slash the

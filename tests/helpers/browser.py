@@ -41,6 +41,7 @@ class Tab:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket, self._number, self._session = socket, 0, ""
         self.errors: list[str] = []
+        self.requests: list[str] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1
@@ -49,6 +50,8 @@ class Tab:
         while True:
             message = json.loads(await asyncio.wait_for(self._socket.recv(), 60))
             self._collect_error(message)
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
             if message.get("id") == self._number:
                 assert "error" not in message, message
                 result: dict[str, Any] = message["result"]
@@ -67,7 +70,7 @@ class Tab:
         target = await self.call("Target.createTarget", url="about:blank")
         attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
-        for domain in ("Runtime", "Log", "Page"):
+        for domain in ("Runtime", "Log", "Page", "Network"):
             await self.call(f"{domain}.enable")
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         await self.call("Emulation.setDeviceMetricsOverride", **screen)
