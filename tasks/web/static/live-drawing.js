@@ -24,7 +24,7 @@ export function drawChart(canvas, values, name) {
   context.stroke();
   context.fillStyle = color("--soft");
   context.font = `${11 * scale}px system-ui, sans-serif`;
-  const text = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 1 });
+  const text = (value) => (Math.round(10 * value) / 10 || 0).toLocaleString("en-US").replace("-", "−");
   context.fillText(text(high), 5 * scale, 13 * scale);
   if (high !== low) context.fillText(text(low), 5 * scale, height - 5 * scale);
 }
@@ -42,7 +42,7 @@ export function drawOutline(canvas, position, ram, game) {
   const [left, right] = interval(position.x, ram, game.width), [top, bottom] = interval(position.y, ram, game.height);
   if (left >= right || top >= bottom) return;
   const x = width / game.width, y = height / game.height, margin = 3 * scale;
-  context.strokeStyle = "#ffb454";
+  context.strokeStyle = "#5cb8ff";
   context.lineWidth = 3 * scale;
   context.strokeRect(left * x - margin, top * y - margin, (right - left) * x + 2 * margin, (bottom - top) * y + 2 * margin);
 }

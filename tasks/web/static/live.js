@@ -79,6 +79,7 @@ function start(hello) {
     item.firstChild.textContent = name;
     return item;
   }));
+  $("bars").classList.toggle("many", game.actions.length > 9);
   grid.start(game.atlas, game.pixels);
 }
 
