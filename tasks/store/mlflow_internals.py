@@ -1,6 +1,6 @@
 """The parts of MLflow that are not its public API, each with its reason; tried with MLflow 3.17.2.
 
-MLflow may change them in any release: `tests/tasks/store/test_connection.py` exercises every one.
+MLflow may change them in any release: the tests in `tests/tasks/store` exercise every one.
 """
 
 from __future__ import annotations

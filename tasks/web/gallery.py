@@ -25,7 +25,7 @@ class Card:
         shown: the champion's run, else the run with the best last evaluation, else the newest one.
         evaluated: evaluation of the checkpoint that is shown; None if none was evaluated.
         normalized: its human-normalized score; None if the game has no published human score.
-        running: ids of the running training runs.
+        running: the running training runs, the one started last first.
         newest_ms: start of the newest run, in milliseconds since the epoch.
     """
 
@@ -35,7 +35,7 @@ class Card:
     is_champion: bool
     normalized: float | None
     n_runs: int
-    running: tuple[str, ...]
+    running: tuple[RunSummary, ...]
     newest_ms: int
 
     @property
@@ -85,7 +85,7 @@ def _card(env_id: str, runs: list[RunSummary], snapshot: Snapshot) -> Card:
         is_champion=crowned is not None,
         normalized=normalized_score(rom, evaluated.mean) if rom and evaluated else None,
         n_runs=len(runs),
-        running=tuple(run.run_id for run in runs if run.state == "running"),
+        running=tuple(sorted((run for run in runs if run.state == "running"), key=lambda run: -run.start_ms)),
         newest_ms=max(run.start_ms for run in runs),
     )
 
@@ -113,7 +113,7 @@ def gallery(request: Request) -> Response:
         "cards": found,
         "snapshot": snapshot,
         "age": max(0, round(time.time() - snapshot.read_at)),
-        "running": [run_id for card in found for run_id in card.running],
+        "running": [run.run_id for card in found for run in card.running],
         "n_runs": sum(card.n_runs for card in found),
         "most": MAX_RUNS if len(snapshot.runs) >= MAX_RUNS else None,
     }

@@ -6,10 +6,10 @@ import base64
 import hmac
 import ipaddress
 import secrets
-from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -70,15 +70,18 @@ class Guard:
         return None
 
     def _is_own_name(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname or ""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
         return not self._settings.hosts or name in self._settings.hosts or _is_ip_address(name)
 
     def _is_logged_in(self, headers: Headers) -> bool:
         assert self._basic is not None
         if hmac.compare_digest(headers.get("authorization", "").encode(), self._basic.encode()):
             return True
-        cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
-        return cookie is not None and hmac.compare_digest(cookie.value.encode(), self._token.encode())
+        cookie = cookie_parser(headers.get("cookie", "")).get(_COOKIE, "")
+        return hmac.compare_digest(cookie.encode(), self._token.encode())
 
 
 def _add_headers(headers: MutableHeaders) -> None:
@@ -96,4 +99,5 @@ def _is_ip_address(name: str) -> bool:
 
 
 def _is_own_origin(headers: Headers) -> bool:
-    return urlsplit(headers.get("origin", "")).netloc == headers.get("host", "")
+    origin, host = headers.get("origin", ""), headers.get("host", "")
+    return origin in (f"http://{host}", f"https://{host}")

@@ -54,10 +54,11 @@ function plot(svg, curve, box) {
 
 export function drawSpark(svg, curve) {
   svg.replaceChildren();
-  const scale = plot(svg, curve, { left: 1, top: 2, width: 238, height: 40 });
-  if (!scale || curve.training.length > 1) return;
   // Without training returns, as of some imported runs, the evaluations are the curve.
-  const line = curve.evaluated.map(([step, mean]) => `${scale.x(step)},${scale.y(mean)}`).join(" ");
+  const evaluated = curve.training.length > 1 ? [] : curve.evaluated.map(([step, mean]) => [step, mean, null, null]);
+  const scale = plot(svg, { ...curve, evaluated }, { left: 1, top: 2, width: 238, height: 40 });
+  if (!scale || !evaluated.length) return;
+  const line = evaluated.map(([step, mean]) => `${scale.x(step)},${scale.y(mean)}`).join(" ");
   svg.append(element("polyline", { class: "line", points: line }));
 }
 

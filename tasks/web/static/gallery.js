@@ -1,7 +1,7 @@
 // The gallery: videos and curves of the cards on the screen, filter and order, progress of what is being trained.
 
 import { addPoint, drawSpark, fetchCurve } from "./curve.js";
-import { followRunning } from "./running.js";
+import { followRunning, showSteps } from "./running.js";
 
 const cards = [...document.querySelectorAll(".card")];
 const curves = new Map();
@@ -84,6 +84,7 @@ if ("incomplete" in list.dataset) {
 } else {
   const status = document.getElementById("status");
   followRunning("/api/running", list.dataset.runs.split(" ").filter(Boolean), (running) => {
+    showSteps(running);
     for (const [svg, curve] of curves) {
       const run = running.get(svg.dataset.curve);
       if (curve && run && addPoint(curve, run.step, run.return)) drawSpark(svg, curve);

@@ -1,7 +1,7 @@
 // The page of a game: videos of the selected run by checkpoint, its curve and reel, the sorted table, live progress.
 
 import { addPoint, drawChart, fetchCurve, formatNumber } from "./curve.js";
-import { followRunning } from "./running.js";
+import { followRunning, showSteps } from "./running.js";
 
 const player = document.querySelector(".player"), run = player.dataset.run;
 const video = document.getElementById("video"), missing = document.getElementById("missing");
@@ -100,10 +100,7 @@ for (const header of table.querySelectorAll("th[data-key]")) {
 const known = [...body.rows].filter((row) => row.dataset.status === "running").map((row) => row.dataset.run);
 let checkpoints = null;
 followRunning(`/api/running?game=${encodeURIComponent(player.dataset.game)}`, known, (running) => {
-  for (const [id, one] of running) {
-    for (const place of document.querySelectorAll(`[data-step="${id}"]`)) place.textContent = one.step.toLocaleString("en-US");
-    for (const bar of document.querySelectorAll(`[data-progress="${id}"]`)) bar.value = one.step;
-  }
+  showSteps(running);
   const mine = running.get(run);
   if (!mine || !curve) return;
   if (addPoint(curve, mine.step, mine.return)) drawChart(chart, curve);

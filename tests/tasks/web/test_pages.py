@@ -219,6 +219,8 @@ def test_login_is_asked_for_everything_but_the_health_check(store: Store) -> Non
             answer = stranger.get(path)
             assert (answer.status_code, answer.headers["www-authenticate"][:5]) == (401, "Basic"), path
         assert stranger.get("/", auth=("lab", "wrong")).status_code == 401
+        for cookie in ("ramreel=", "ramreel=x; a=[", "[]=;", "\xff"):
+            assert stranger.get("/", headers={"Cookie": cookie.encode("latin-1")}).status_code == 401
         assert stranger.get("/health").status_code == 200
         assert "set-cookie" not in stranger.get("/health").headers
         assert stranger.get("/", auth=("lab", "secret")).status_code == 200
@@ -229,7 +231,14 @@ def test_login_is_asked_for_everything_but_the_health_check(store: Store) -> Non
 def test_names_and_origins_of_strangers_are_refused(store: Store) -> None:
     app = protected(store, WebSettings(hosts=("lab-server",)))
     with web_server(app) as pages:
-        named = {"lab-server:4300": 200, "127.0.0.1:4300": 200, "[::1]:4300": 200, "evil.example": 403, "": 403}
+        named = {
+            "lab-server:4300": 200,
+            "127.0.0.1:4300": 200,
+            "[::1]:4300": 200,
+            "evil.example": 403,
+            "": 403,
+            "[": 403,
+        }
         for host, status in named.items():
             assert pages.get("/", headers={"Host": host}).status_code == status, host
         pages.headers["Host"] = "lab-server:4300"
