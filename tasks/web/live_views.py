@@ -34,6 +34,8 @@ MAX_VIEWS = 4
 LINGER_SECONDS = 1.0
 """How long an emulator outlives its last viewer, who may only be reloading the page."""
 _TERMINATION_SECONDS = 5.0
+_TRACE_SECONDS = 30.0
+"""How long an emulator may take to answer with its trace; it has only to get a turn of the CPU."""
 _MAX_COMMANDS = 64
 """Commands that wait for an emulator; more are lost."""
 _MAX_TEXTS = 16
@@ -143,7 +145,10 @@ class LiveView:
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._traces.append(future)
         self.send(Command(do="keep"))
-        return await future
+        try:
+            return await asyncio.wait_for(future, _TRACE_SECONDS)
+        except TimeoutError:
+            raise RamreelError("The emulator does not respond: try again in a moment") from None
 
     @property
     def atlas(self) -> Atlas | None:
@@ -176,20 +181,27 @@ class LiveView:
             case "hello":
                 self._hello = json.loads(report.content) | {"atlas": describe_atlas(self.atlas)}
                 self.broadcast("hello", **self._hello)
-            case "trace":
-                self._traces.pop(0).set_result(report.content)
-            case "refusal" if self._traces:
-                self._traces.pop(0).set_exception(RamreelError(report.content.decode()))
+            case "trace" if future := self._waiting():
+                future.set_result(report.content)
+            case "refusal" if future := self._waiting():
+                future.set_exception(RamreelError(report.content.decode()))
             case "refusal":
                 self.broadcast("notice", message=report.content.decode())
             case "failure":
                 self._failure = report.content.decode()
 
+    def _waiting(self) -> asyncio.Future[bytes] | None:
+        """Return what waits for a trace longest, and forget it; None if nothing does."""
+        while self._traces:
+            if not (future := self._traces.pop(0)).done():
+                return future
+        return None
+
     def _close(self) -> None:
-        if self._failure:
-            logging.getLogger("ramreel").warning("live view: %s", self._failure)
         message = self._failure or "The emulator has ended unexpectedly: reload the page to start it again"
-        for future in self._traces:
+        if self._failure or self.viewers:
+            logging.getLogger("ramreel").warning("live view: %s", message)
+        while future := self._waiting():
             future.set_exception(RamreelError(message))
         for viewer in self.viewers:
             viewer.put_text("failure", message=message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def play_live(connection: Connection, part: Part) -> None:
         part: What to play.
     """
     os.nice(NICENESS)
+    # Ctrl-C reaches all processes of a terminal; this one ends with the server.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         # More threads slow the policy down, and change the last bits of its outputs.
         with threadpool_limits(1):

@@ -88,13 +88,16 @@ async function enqueue(data) {
   pending = data;
   if (decoding || !game) return;
   decoding = true;
-  while (pending) {
-    const frame = pending;
-    pending = undefined;
-    const stream = new Blob([frame]).stream().pipeThrough(new DecompressionStream("deflate"));
-    draw(new Uint8Array(await new Response(stream).arrayBuffer()));
+  try {
+    while (pending) {
+      const frame = pending;
+      pending = undefined;
+      const stream = new Blob([frame]).stream().pipeThrough(new DecompressionStream("deflate"));
+      draw(new Uint8Array(await new Response(stream).arrayBuffer()));
+    }
+  } finally {
+    decoding = false;
   }
-  decoding = false;
 }
 
 function draw(raw) {

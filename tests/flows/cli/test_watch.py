@@ -10,6 +10,8 @@ import httpx
 import pytest
 from helpers.processes import started, wait_until
 from helpers.web_pages import live_run
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from flows.cli.app import run
 from tasks.store import Store
@@ -25,7 +27,14 @@ def test_watch_serves_the_page_until_ctrl_c(store: Store, home: Path, tmp_path: 
         page = httpx.get(address, timeout=60)
         assert page.status_code == 200
         assert f"/live/socket?run={run_id}&amp;step=10&amp;seed=3" in page.text
-        command.ctrl_c()
+        socket = address.replace("http", "ws").replace("/live?", "/live/socket?")
+        with connect(socket, origin=address.partition("/live")[0]) as viewer:
+            while not isinstance(viewer.recv(timeout=60), bytes):
+                pass
+            command.ctrl_c()
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    viewer.recv(timeout=60)
         code, _, errors = command.wait()
     assert code == 130
     assert errors.startswith("ramreel: stopped by Ctrl-C") and errors.count("\n") == 1
