@@ -30,7 +30,7 @@ from tasks.arcade.live.process import Part, Report, play_live
 from tasks.store import Store, StoredCheckpoint, newest_atlas
 
 MAX_VIEWS = 4
-"""Live views at a time, each with an emulator: about 2% of a core at the console's own rate."""
+"""Live views at a time, each with an emulator: about 5% of a core at the console's own rate."""
 LINGER_SECONDS = 1.0
 """How long an emulator outlives its last viewer, who may only be reloading the page."""
 _TERMINATION_SECONDS = 5.0

@@ -96,6 +96,14 @@ def test_a_person_takes_over_from_the_very_state_and_the_agent_goes_on(breakout:
     assert verify_decisions(claimed, breakout.agent()).first_difference in trace.human_steps
 
 
+@pytest.mark.parametrize("human_steps", [[0], [26], [2, 1], [1, 1]])
+def test_a_trace_refuses_steps_that_it_does_not_have(breakout: Checkpoint, human_steps: list[int]) -> None:
+    trace = played(breakout, 25)
+    with pytest.raises(ValueError, match="human_steps"):
+        Trace.model_validate(trace.model_dump() | {"human_steps": human_steps})
+    assert "human_steps" not in trace.model_dump_json(), "traces without a person are as before"
+
+
 def test_a_recurrent_agent_goes_on_with_what_it_observed_of_a_persons_steps() -> None:
     checkpoint = network_checkpoint(name="recurrent-ppo")
     session = LiveSession(checkpoint, DIGEST, 7)
