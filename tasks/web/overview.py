@@ -31,7 +31,7 @@ _FRESH_SECONDS = 5
 """Age up to which nothing is read again."""
 _IDLE_PER_READING = 20
 """All runs are read again after this many times as long as reading them took: at most 5% of a core."""
-_PATIENCE_SECONDS = 0.7
+_PATIENCE_SECONDS = 0.4
 """How long a page waits for a reading; then it shows what there is."""
 _OVERLAP_MS = 60_000
 """Clocks of machines that write runs differ."""
