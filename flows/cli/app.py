@@ -24,6 +24,7 @@ from flows.cli.commands.benchmark import (
     benchmark_video,
 )
 from flows.cli.commands.compare import compare
+from flows.cli.commands.decode import decode
 from flows.cli.commands.doctor import doctor
 from flows.cli.commands.export import export
 from flows.cli.commands.games import games
@@ -66,6 +67,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
     "Analyze": {
         "compare": compare,
         "atlas": atlas,
+        "decode": decode,
         "export": export,
         "games": games,
         "approaches": approaches,

@@ -42,6 +42,7 @@ NAMES: Mapping[str, str] = {
     "video.panel": "--panel/--plain",
     "AtlasSettings.run": "--run",
     "OpenSettings.target": "PAGE",
+    "DecodeSettings.runs": "--run",
     "ImportSettings.env_id": "--env",
     "LearningBenchmarkSettings.env_ids": "--envs",
     "RecordSettings.steps": "--checkpoint",

@@ -5,6 +5,7 @@ from tasks.store.artifact_paths import REPORT, highlight_path, step_name
 from tasks.store.backup import restore_backup, write_backup
 from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
 from tasks.store.database_files import shrink
+from tasks.store.decoders import fetch_decoder, newest_decoder_run, save_decoder
 from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
@@ -32,6 +33,7 @@ from tasks.store.start_runs import (
     BEST_SETTINGS,
     newest_atlas,
     start_atlas,
+    start_decoding,
     start_import,
     start_sweep,
     study_uri,
@@ -67,12 +69,14 @@ __all__ = [
     "StoredVideo",
     "TrainedGame",
     "evaluation_curve",
+    "fetch_decoder",
     "find_home",
     "highlight_path",
     "keep_copy_of_older",
     "lease_host",
     "migration_command",
     "newest_atlas",
+    "newest_decoder_run",
     "one_line",
     "open_store",
     "pages_of_summaries",
@@ -82,9 +86,11 @@ __all__ = [
     "restore_backup",
     "resume_hint",
     "run_page",
+    "save_decoder",
     "server_command",
     "shrink",
     "start_atlas",
+    "start_decoding",
     "start_import",
     "start_sweep",
     "step_name",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.arcade.checkpoints.checkpoint import CheckpointDescription
 from tasks.arcade.checkpoints.served_policy import example_batch, has_q_values, is_recurrent, observation_shape
@@ -32,34 +33,55 @@ _PACKAGES = ("ale-py", "gymnasium", "mlflow", "numpy", "pydantic", "safetensors"
 
 
 def write_model_files(description: CheckpointDescription, model: LoggedModel, directory: Path) -> None:
-    """Write the files.
+    """Write the files of a checkpoint.
 
     Args:
         description: the checkpoint's description.
         model: its logged model.
         directory: folder to write them to.
     """
+    approach = description.settings.approach
+    example = example_batch(description.settings.game, uses_pixels=approach.features.uses_pixels)
+    write_model(model, directory, _CODE, _signature(description), example, _metadata(description))
+
+
+def write_model(
+    model: LoggedModel,
+    directory: Path,
+    code: Path,
+    signature: ModelSignature,
+    example: npt.NDArray[np.uint8],
+    metadata: dict[str, Any],
+) -> None:
+    """Write the files of any model that MLflow loads by code.
+
+    Args:
+        model: its logged model.
+        directory: folder to write them to.
+        code: code that loads the model from the folder of its `manifest.json`.
+        signature: its inputs and outputs.
+        example: an input.
+        metadata: its metadata.
+    """
     from mlflow.models import Model
 
-    approach = description.settings.approach
-    shutil.copyfile(_CODE, directory / "model.py")
+    shutil.copyfile(code, directory / "model.py")
     requirements = [f"{package}=={version(package)}" for package in _PACKAGES]
     (directory / "requirements.txt").write_text("\n".join([*requirements, ""]), "utf-8")
-    example = example_batch(description.settings.game, uses_pixels=approach.features.uses_pixels).tolist()
-    (directory / "input_example.json").write_text(json.dumps(example), "utf-8")
-    (directory / "serving_input_example.json").write_text(json.dumps({"inputs": example}), "utf-8")
+    (directory / "input_example.json").write_text(json.dumps(example.tolist()), "utf-8")
+    (directory / "serving_input_example.json").write_text(json.dumps({"inputs": example.tolist()}), "utf-8")
     mlflow_model = Model(
         artifact_path=model.artifact_location,
         model_uuid=model.model_id,
         model_id=model.model_id,
         run_id=model.source_run_id,
-        signature=_signature(description),
+        signature=signature,
         saved_input_example_info={
             "artifact_path": "input_example.json",
             "serving_input_path": "serving_input_example.json",
             "type": "ndarray",
         },
-        metadata=_metadata(description),
+        metadata=metadata,
     )
     # `mlflow.pyfunc.add_to_model` adds the same, but importing it prints a warning about MLflow's own code.
     mlflow_model.add_flavor(

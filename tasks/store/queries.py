@@ -100,11 +100,11 @@ def run_pages(client: MlflowClient, query: str, size: int) -> Iterator[list[Run]
             return
 
 
-def newest_atlas_run(client: MlflowClient, rom: str) -> Run | None:
-    """Return the finished run with an atlas of a ROM that was started last."""
+def newest_run_of_rom(client: MlflowClient, kind: str, rom: str) -> Run | None:
+    """Return the finished run of a kind, such as atlas, and of a ROM that was started last."""
     if not _is_quotable(rom):
         return None
-    query = f"tags.`ramreel.kind` = 'atlas' AND tags.`ramreel.rom` = '{rom}' AND attributes.status = 'FINISHED'"
+    query = f"tags.`ramreel.kind` = '{kind}' AND tags.`ramreel.rom` = '{rom}' AND attributes.status = 'FINISHED'"
     return next(iter(_first(client, query, 1)), None)
 
 

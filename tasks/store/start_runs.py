@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.arcade.atlas.atlas import Atlas, AtlasError, read_atlas
 from tasks.arcade.external_runs import ExternalRun
-from tasks.arcade.inputs.forms import AtlasSettings, SweepSettings
+from tasks.arcade.inputs.forms import AtlasSettings, DecodeSettings, SweepSettings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import queries
@@ -45,8 +45,37 @@ def start_atlas(
     Returns:
         MLflow's run id.
     """
+    return _start_game_run(store, settings, game, name, origin_tags("atlas", command, versions, commit))
+
+
+@raises_store_error
+def start_decoding(
+    store: Store,
+    settings: DecodeSettings,
+    game: GameSettings,
+    *,
+    name: str,
+    command: str,
+    versions: Mapping[str, str],
+    commit: str | None,
+) -> str:
+    """Start the run of a decoder, with its settings as parameters.
+
+    Returns:
+        MLflow's run id.
+    """
+    return _start_game_run(store, settings, game, name, origin_tags("decoder", command, versions, commit))
+
+
+def _start_game_run(
+    store: Store,
+    settings: AtlasSettings | DecodeSettings,
+    game: GameSettings,
+    name: str,
+    origin: Mapping[str, str],
+) -> str:
     tags = {
-        **origin_tags("atlas", command, versions, commit),
+        **origin,
         "ramreel.env_id": game.env_id,
         "ramreel.rom": game.rom,
     }
@@ -63,7 +92,7 @@ def newest_atlas(store: Store, rom: str) -> Atlas | None:
     Raises:
         StoreError: the artifact is not an atlas.
     """
-    run = queries.newest_atlas_run(connect(store.address), rom)
+    run = queries.newest_run_of_rom(connect(store.address), "atlas", rom)
     if run is None:
         return None
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:

@@ -149,6 +149,10 @@ INVALID: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
     "atlas": (["ALE/Pong-v5"], {
         "--states": episodes, "--seed": seed, "--run": reference, "--name": name, "--experiment": name,
     }),
+    "decode": (["ALE/Pong-v5"], {
+        "--pairs": not_between(2_000, 10**6), "--epochs": not_between(1, 1_000), "--seed": seed, "--run": reference,
+        "--name": name, "--experiment": name,
+    }),
     "guard": (["ALE/Pong-v5"], {"--episodes": not_between(10, 10_000), "--tracking-uri": uri}),
     "status": ([], {"--tracking-uri": uri}),
     "up": ([], {f"--{server}-port": not_between(1, 65535) for server in ("prefect", "mlflow", "gallery")}),
@@ -181,7 +185,7 @@ def test_invalid_option_is_rejected(command: str, data: st.DataObject, refused: 
     refused([*command.split(), *json_flag, *others, f"{option}={value}", "--", *required])
 
 
-GAMES = ["train", "pipeline", "sweep", "atlas", "guard"]
+GAMES = ["train", "pipeline", "sweep", "atlas", "decode", "guard"]
 RUNS = ["record", "reel", "watch", "compare", "export"]
 
 

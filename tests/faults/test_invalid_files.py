@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from flows.atlas import atlas
 from flows.compare import compare
+from flows.decode import decode
 from flows.follow_up import follow_up
 from flows.guard import guard
 from flows.learning_benchmark import learning
@@ -72,6 +73,7 @@ FLOWS: dict[str, tuple[Flow[..., Any], dict[str, Any], Callable[[Store, Any], ob
         lambda store, given: (resolve(given.env_id), searched_parameters(given)),
     ),
     "atlas": (atlas, {"env_id": "ALE/Pong-v5"}, lambda store, given: resolve(given.env_id)),
+    "decode": (decode, {"env_id": "ALE/Pong-v5"}, lambda store, given: resolve(given.env_id)),
     "guard": (guard, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id or "x")),
     "retrain": (retrain, {"env_id": "ALE/Pong-v5"}, lambda store, given: require_champion(store, given.env_id)),
 }

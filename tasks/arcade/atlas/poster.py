@@ -55,7 +55,7 @@ def write_poster(data: AtlasData, path: Path) -> None:
 
 def draw_poster(data: AtlasData) -> Rgb:
     """Draw the poster of an atlas: uint8 of shape (height, width, 3), RGB."""
-    drawing = _Drawing(_WIDTH, _HEIGHT)
+    drawing = Drawing(_WIDTH, _HEIGHT)
     _draw_game(drawing, data)
     _draw_header(drawing, data.atlas)
     background = _gray(resize(data.frame, *_CELL))
@@ -67,7 +67,7 @@ def draw_poster(data: AtlasData) -> Rgb:
     return drawing.rgb
 
 
-class _Drawing:
+class Drawing:
     """An image with drawing primitives."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -121,7 +121,7 @@ def _dilated(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return wide
 
 
-def _draw_cell(drawing: _Drawing, x: int, y: int, entry: Entry, heat_map: Rgb, atlas: Atlas) -> None:
+def _draw_cell(drawing: Drawing, x: int, y: int, entry: Entry, heat_map: Rgb, atlas: Atlas) -> None:
     width, height = _CELL
     color, no_effect = COLORS[entry.kind], entry.kind == "none"
     drawing.fill(x, y, width, _CAPTION, _CARD)
@@ -155,7 +155,7 @@ def _scaled(region: Region, size: tuple[int, int], into: tuple[int, int]) -> tup
     return left, top, max(3, right - left), max(3, bottom - top)
 
 
-def _draw_game(drawing: _Drawing, data: AtlasData) -> None:
+def _draw_game(drawing: Drawing, data: AtlasData) -> None:
     """Draw the enlarged screen with its objects and displays outlined and labeled."""
     atlas = data.atlas
     drawing.paste(resize(data.frame.repeat(4, axis=0).repeat(4, axis=1), *_GAME), _MARGIN, _MARGIN)
@@ -210,7 +210,7 @@ def _touch(one: Region, other: Region) -> bool:
     )
 
 
-def _draw_header(drawing: _Drawing, atlas: Atlas) -> None:
+def _draw_header(drawing: Drawing, atlas: Atlas) -> None:
     x, y = _MARGIN + _GAME[0] + 56, _MARGIN
     title = f"{atlas.game.env_id}: effect of each byte of RAM on the screen"
     drawing.write(title, x, y - 10, "Inter-SemiBold", 54, _BRIGHT)
@@ -227,7 +227,7 @@ def _draw_header(drawing: _Drawing, atlas: Atlas) -> None:
     _draw_objects(drawing, atlas, x + 1400, y + 198)
 
 
-def _draw_legend(drawing: _Drawing, atlas: Atlas, x: int, y: int) -> None:
+def _draw_legend(drawing: Drawing, atlas: Atlas, x: int, y: int) -> None:
     for number, (kind, description) in enumerate(KINDS.items()):
         n = sum(entry.kind == kind for entry in atlas.entries)
         top = y + 47 * number
@@ -237,7 +237,7 @@ def _draw_legend(drawing: _Drawing, atlas: Atlas, x: int, y: int) -> None:
         drawing.write(description, x + 310, top, "Inter-Medium", 26, _SOFT, 1070)
 
 
-def _draw_objects(drawing: _Drawing, atlas: Atlas, x: int, y: int) -> None:
+def _draw_objects(drawing: Drawing, atlas: Atlas, x: int, y: int) -> None:
     names = [one.name for one in atlas.objects]
     lines = [(name, _summarize(entry for entry in atlas.entries if entry.object == name)) for name in names]
     for kind in ("score", "lives", "timer"):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tasks.arcade.decoding.picture_features import PackedScreen, pack_colors
 from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram, Screen, Snapshot
 from tasks.arcade.settings.game import GameSettings
 
@@ -109,7 +110,7 @@ class Follower:
             reloaded: Whether the environment loaded its ROM again, as Gymnasium's does when it is reset with a seed.
                 Otherwise some games keep a part of their state.
         """
-        observed = _packed(screen)
+        observed = pack_colors(screen)
         if reloaded or not self._hypotheses:
             self._emulator = _one_frame_emulator(self._settings)
             self._emulator.reset()
@@ -129,14 +130,14 @@ class Follower:
             action: Index of the action that the environment was given.
             screen: Its screen after the step: uint8 of shape `screen_shape`, RGB.
         """
-        observed = _packed(screen)
+        observed = pack_colors(screen)
         survivors = _Survivors()
         for hypothesis in self._hypotheses:
             for executed, log_probability in self._successors(hypothesis, action):
                 self._add(survivors, observed, executed, log_probability)
         return self._keep(survivors)
 
-    def _add(self, survivors: _Survivors, observed: npt.NDArray[np.int32], action: int, log_probability: float) -> None:
+    def _add(self, survivors: _Survivors, observed: PackedScreen, action: int, log_probability: float) -> None:
         """Add the emulator's state, if its screen is the observed one or none is so far."""
         distance = self._distance(observed)
         if distance and survivors.matching:
@@ -189,12 +190,12 @@ class Follower:
         for _ in range(frames):
             self._emulator.step(action)
 
-    def _distance(self, observed: npt.NDArray[np.int32]) -> int:
+    def _distance(self, observed: PackedScreen) -> int:
         """Return the number of pixels in which the emulator's screen differs from the observed one."""
         indices = self._emulator.screen_indices(self._indices)
         colors = self._palette.take(indices)
         if colors.min() < 0:
-            self._palette[indices] = _packed(self._emulator.screen())
+            self._palette[indices] = pack_colors(self._emulator.screen())
             colors = self._palette.take(indices)
         return int(np.count_nonzero(colors != observed))
 
@@ -213,10 +214,3 @@ class Follower:
 def _one_frame_emulator(settings: GameSettings) -> Emulator:
     """Return an emulator of one frame per step without sticky actions: the follower chooses each frame's action."""
     return Emulator(settings.model_copy(update={"frame_skip": 1, "repeat_action_probability": 0.0}))
-
-
-def _packed(screen: Screen) -> npt.NDArray[np.int32]:
-    """Return RGB as 0xRRGGBB: int32 of shape (height, width)."""
-    wide = screen.astype(np.int32)
-    packed: npt.NDArray[np.int32] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-    return packed

@@ -261,6 +261,29 @@ class AtlasSettings(Settings):
         return f"{self.env_id}, {self.states} states"
 
 
+class DecodeSettings(Settings):
+    """Train a decoder that reads the RAM of a game from its pictures."""
+
+    env_id: EnvId
+    pairs: Annotated[int, Field(ge=2_000, le=10**6), PARSE_COUNT] = Field(
+        default=60_000, description="Pairs of picture and RAM to play, for training, validation and test"
+    )
+    epochs: int = Field(default=15, ge=1, le=1_000, description="Passes of the network over the training episodes")
+    runs: tuple[str, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Runs whose checkpoints play besides random actions (default: the game's newest training run)",
+    )
+    seed: Seed = Field(default=0, description="Seed of the episodes played, of their split and of the training")
+    name: Name | None = Field(default=None, description="Run name of the decoder in MLflow")
+    experiment: Experiment = None
+
+    @property
+    def title(self) -> str:
+        """Title of the flow run."""
+        return f"{self.env_id}, {self.pairs:,} pairs"
+
+
 class ReelSettings(Settings):
     """Record the learning progress of a run, or of two runs side by side."""
 

@@ -28,6 +28,7 @@ MODELS: dict[str, type[Settings]] = {
     "watch": commands.WatchSettings,
     "compare": forms.CompareSettings,
     "atlas": forms.AtlasSettings,
+    "decode": forms.DecodeSettings,
     "export": commands.ExportSettings,
     "games": commands.GamesSettings,
     "benchmark": commands.TrainingBenchmarkSettings,
