@@ -13,11 +13,12 @@ from prefect.artifacts import create_markdown_artifact
 
 from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.decoding.decoder import Decoder
-from tasks.arcade.decoding.jobs import DECODER_FOLDER, StoredAgent, gather_part, train_decoder
+from tasks.arcade.decoding.jobs import DECODER_FOLDER, StoredAgent, gather_part, play_part, train_decoder
 from tasks.arcade.decoding.page import render_html, render_markdown
 from tasks.arcade.decoding.pairs import Pairs
 from tasks.arcade.decoding.poster import write_poster
 from tasks.arcade.decoding.report import DecodingReport, summarize
+from tasks.arcade.decoding.returns import SOURCES, RamSource
 from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import DecodeSettings
 from tasks.arcade.rollouts.worker_pool import cores
@@ -41,11 +42,13 @@ _PARTS = 4
 """Independent parts of the play, each with its own seed; fixed, so that a decoder does not depend on the CPU cores."""
 _PLAYERS = 3
 """Checkpoints of a run that play: evenly over its steps, the last one included."""
-FIGURES = "decoder/figures.json"
-"""Artifact path of a decoder's figures within its run; its page, table and picture are in the same folder."""
-PAGE = "decoder/figures.html"
-TABLE = "decoder/figures.md"
-POSTER = "decoder/figures.png"
+FIGURES = "decoding/figures.json"
+"""Artifact path of a decoder's figures within its run; its page, table and picture are in the same folder.
+
+The folder is not called like the model: MLflow's client would look for its files in the model, at another address."""
+PAGE = "decoding/figures.html"
+TABLE = "decoding/figures.md"
+POSTER = "decoding/figures.png"
 
 
 class DecodeResult(Settings):
@@ -102,6 +105,8 @@ def train_and_log_decoder(run_id: str, settings: DecodeSettings) -> DecodeResult
         parts = _gather(settings, agents, folder)
         players = ("random", *(one.digest for one in stored))
         decoder, report, digest = _train(settings, parts, players, folder)
+        if stored and not _plays_pixels(store, stored[-1].run_id):
+            report = report.model_copy(update={"returns": _play(settings, agents[-1], folder)})
         model_id = save_decoder(store, run_id, decoder, folder / DECODER_FOLDER, digest)
         _save_figures(store, run_id, report, folder)
     summary = summarize(report)
@@ -166,6 +171,26 @@ def _train(
         for line in iter(lines.get, None):
             current_sink().log(line)
         return future.result()
+
+
+def _plays_pixels(store: Store, run_id: str) -> bool:
+    trained = store.run(run_id).settings
+    return trained is None or trained.approach.features.uses_pixels
+
+
+def _play(settings: DecodeSettings, agent: StoredAgent, folder: Path) -> dict[RamSource, tuple[float, ...]]:
+    """Return the returns of a checkpoint by the RAM that it observes, on seeds that no pair was played with."""
+    game, seed = (
+        resolve(settings.env_id),
+        int(np.random.SeedSequence(settings.seed, spawn_key=(4,)).generate_state(1)[0]),
+    )
+    current_sink().log(f"playing {settings.episodes} episodes each from {', '.join(SOURCES[:-1])} RAM, and at random")
+    with process_pool(min(cores(), len(SOURCES)), folder) as pool:
+        futures = {
+            source: pool.submit(play_part, game, agent, folder, source, settings.episodes, seed // 2)
+            for source in SOURCES
+        }
+        return {source: future.result() for source, future in futures.items()}
 
 
 def _save_figures(store: Store, run_id: str, report: DecodingReport, folder: Path) -> None:

@@ -150,8 +150,8 @@ INVALID: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
         "--states": episodes, "--seed": seed, "--run": reference, "--name": name, "--experiment": name,
     }),
     "decode": (["ALE/Pong-v5"], {
-        "--pairs": not_between(2_000, 10**6), "--epochs": not_between(1, 1_000), "--seed": seed, "--run": reference,
-        "--name": name, "--experiment": name,
+        "--pairs": not_between(2_000, 10**6), "--epochs": not_between(1, 1_000), "--episodes": not_between(1, 1_000),
+        "--seed": seed, "--run": reference, "--name": name, "--experiment": name,
     }),
     "guard": (["ALE/Pong-v5"], {"--episodes": not_between(10, 10_000), "--tracking-uri": uri}),
     "status": ([], {"--tracking-uri": uri}),

@@ -18,9 +18,11 @@ from tasks.arcade.inputs.forms import DecodeSettings, TrainSettings
 from tasks.store import Store, StoreError, fetch_decoder, newest_decoder_run
 
 
-def test_decoder_is_trained_logged_and_loaded(small: TrainSettings, store: Store, tmp_path: Path) -> None:
+def test_decoder_is_trained_logged_and_loaded(
+    small: TrainSettings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained = train(small).run_id
-    made = decode(DecodeSettings(env_id="ALE/Breakout-v5", pairs=2000, epochs=1))
+    made = decode(DecodeSettings(env_id="ALE/Breakout-v5", pairs=2000, epochs=1, episodes=1))
     digests = [checkpoint.digest for checkpoint in store.list_checkpoints(trained)]
     assert made.players == ("random", *digests), "the newest training run of the game plays"
     assert store.run(made.run_id).status == "FINISHED"
@@ -28,11 +30,14 @@ def test_decoder_is_trained_logged_and_loaded(small: TrainSettings, store: Store
     assert newest_decoder_run(store, "pong") is None
     for path in (made.page, made.table, made.poster):
         assert store.fetch_artifact(made.run_id, path, tmp_path).stat().st_size > 1000
+    assert not Path("mlflow.db").exists(), "MLflow's client looked for them at its default address"
     report = DecodingReport.model_validate_json(store.fetch_artifact(made.run_id, made.figures, tmp_path).read_bytes())
     assert store.run(made.run_id).metrics["decoder/varying"] == len(report.varying) > 20
+    assert set(report.returns) == {"true", "followed", "decoded", "random"}
+    assert all(len(returns) == 1 for returns in report.returns.values())
     decoder = read_decoder(fetch_decoder(store, made.run_id, tmp_path / "decoder"), made.digest)
     screens = example_batch(decoder.description.game)
-    mlflow.set_tracking_uri(store.address.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.address.uri)
     model = mlflow.pyfunc.load_model(f"models:/{made.model_id}")
     found = model.predict(screens)
     ram, confidence = decode_screens(decoder, screens)

@@ -21,8 +21,8 @@ def decode(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
     from tasks.arcade.emulator.environment_ids import resolve, rom_path
 
     with validating():
-        rom = resolve(settings.env_id).rom
-        rom_path(rom)
+        game = resolve(settings.env_id)
+        rom_path(game.rom)
     store = open_checked_store(tracking_uri)
     run_ids = []
     for run in settings.runs:
@@ -30,8 +30,10 @@ def decode(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
             run_id = store.resolve_run(run)
             trained = store.run(run_id).settings
             store.checkpoints_at(run_id)
-        if trained is None or trained.game.rom != rom:
-            raise InvalidInputError(f"Run {run} does not play {settings.env_id}: choose a run trained on it")
+        if trained is None or trained.game != game.model_copy(update={"env_id": trained.game.env_id}):
+            raise InvalidInputError(
+                f"Run {run} does not play {settings.env_id} with its settings: choose a run trained on it"
+            )
         run_ids.append(run_id)
     settings = settings.model_copy(update={"runs": tuple(run_ids)})
     configure_prefect()

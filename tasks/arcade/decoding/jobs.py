@@ -10,10 +10,11 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
-from tasks.arcade.decoding.decoder import Decoder, write_decoder
+from tasks.arcade.decoding.decoder import Decoder, read_decoder, write_decoder
 from tasks.arcade.decoding.fit import fit_decoder, split_by_episode
 from tasks.arcade.decoding.pairs import Pairs, gather_pairs, join_pairs
 from tasks.arcade.decoding.report import DecodingReport, measure_decoder
+from tasks.arcade.decoding.returns import RamSource, play_returns
 from tasks.arcade.settings.game import GameSettings
 
 DECODER_FOLDER = "decoder"
@@ -75,3 +76,16 @@ def train_decoder(
         spent = time.process_time() - begin + sum(seconds for _, seconds in parts)
         report = measure_decoder(decoder, pairs, split, players, spent)
     return decoder, report, write_decoder(decoder, folder / DECODER_FOLDER)
+
+
+def play_part(
+    game: GameSettings, agent: StoredAgent, folder: Path, source: RamSource, episodes: int, seed: int
+) -> tuple[float, ...]:
+    """Play episodes with a checkpoint on RAM and the decoder of `folder/decoder`; return their returns.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged.
+    """
+    with threadpool_limits(1):
+        player = read_checkpoint(agent.directory, agent.digest).agent()
+        return play_returns(game, player, read_decoder(folder / DECODER_FOLDER), source, episodes, seed)

@@ -16,7 +16,9 @@ from tasks.arcade.decoding.decoder import ByteDecoding, DecodedEpisode, Decoder
 from tasks.arcade.decoding.fit import Split
 from tasks.arcade.decoding.labels import labels_of
 from tasks.arcade.decoding.pairs import Pairs
+from tasks.arcade.decoding.returns import RamSource
 from tasks.arcade.emulator.emulator import RAM_SIZE
+from tasks.arcade.scores.estimates import Estimate, estimate, mean
 from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.settings.game import GameSettings
 
@@ -77,6 +79,21 @@ class DecodingReport(Settings):
     cpu_seconds: float = Field(description="CPU time of gathering, training and testing")
     ms_per_picture: float = Field(description="CPU time of decoding one picture, in milliseconds")
     bytes: tuple[ByteReport, ...] = Field(min_length=RAM_SIZE, max_length=RAM_SIZE)
+    returns: dict[RamSource, tuple[float, ...]] = Field(
+        default={},
+        description="Returns of a policy on RAM, one per episode, by what it observes: true, followed or decoded RAM; "
+        "random: random actions. The same seeds each",
+    )
+
+    @property
+    def return_kept(self) -> dict[RamSource, float]:
+        """Share of the policy's mean return over random play that followed and decoded RAM keep."""
+        if not self.returns:
+            return {}
+        means = {source: float(np.mean(returns)) for source, returns in self.returns.items()}
+        gain = means["true"] - means["random"]
+        kept: tuple[RamSource, ...] = ("followed", "decoded")
+        return {source: (means[source] - means["random"]) / gain for source in kept} if gain > 0 else {}
 
     @property
     def varying(self) -> tuple[ByteReport, ...]:
@@ -107,6 +124,8 @@ class DecodingReport(Settings):
         }
         if self.label_f1 is not None:
             found["atari_ari_f1"] = self.label_f1
+        found |= {f"return_{source}": np.mean(returns) for source, returns in self.returns.items()}
+        found |= {f"return_kept_{source}": kept for source, kept in self.return_kept.items()}
         return {name: float(value) for name, value in found.items()}
 
 
@@ -252,4 +271,18 @@ def summarize(report: DecodingReport) -> tuple[str, ...]:
     ]
     if report.label_f1 is not None:
         lines.append(f"AtariARI labels: mean F1 {report.label_f1:.3f} (published probes: 0.6 to 0.75 by category)")
+    if report.returns:
+        estimates = {source: estimate(returns, mean) for source, returns in report.returns.items()}
+        shown = ", ".join(f"{source} {_format_estimate(one)}" for source, one in estimates.items())
+        lines.append(
+            f"mean return of {len(report.returns['true'])} episodes by the RAM that the policy observes: {shown}"
+        )
+    if report.return_kept:
+        kept = ", ".join(f"{share:.0%} by {source} RAM" for source, share in report.return_kept.items())
+        lines.append(f"of the return over random play are kept: {kept}")
     return tuple(lines)
+
+
+def _format_estimate(one: Estimate) -> str:
+    interval = "" if one.low is None or one.high is None else f" [{one.low:.1f}, {one.high:.1f}]"
+    return f"{one.value:.1f}{interval}"

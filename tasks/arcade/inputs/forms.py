@@ -274,6 +274,12 @@ class DecodeSettings(Settings):
         max_length=20,
         description="Runs whose checkpoints play besides random actions (default: the game's newest training run)",
     )
+    episodes: int = Field(
+        default=10,
+        ge=1,
+        le=1_000,
+        description="Evaluation episodes in which a checkpoint on RAM plays from true, followed and decoded RAM each",
+    )
     seed: Seed = Field(default=0, description="Seed of the episodes played, of their split and of the training")
     name: Name | None = Field(default=None, description="Run name of the decoder in MLflow")
     experiment: Experiment = None
