@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.decoders import small_decoder
+
+from tasks.arcade.decoding.decoder import write_decoder
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -29,6 +32,10 @@ def test_use_from_python(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert namespace["compared"].report == "reports/report.html"
 
 
-def test_pictures_to_ram(capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_to_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_decoder(small_decoder()[0], tmp_path / "decoder")
+    monkeypatch.chdir(tmp_path)
     run_code_blocks("pixels.md")
-    assert capsys.readouterr().out == "(128,) uint8 Box(0, 255, (128,), uint8) 1.0 False\n"
+    followed, decoded = capsys.readouterr().out.splitlines()
+    assert followed == "(128,) uint8 Box(0, 255, (128,), uint8) 1.0 False"
+    assert decoded.startswith("(128,) ")
