@@ -18,7 +18,7 @@ from flows.train import resume, train
 from tasks.arcade.inputs.forms import RecordSettings, ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.evaluation import EvaluationSettings
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, open_store
 
@@ -49,7 +49,7 @@ def store(disk: Disk, migrated: Path, at_home: Path, monkeypatch: pytest.MonkeyP
     return open_store()
 
 
-class Filling:
+class Filling(ProgressSink):
     """A progress sink that fills the disk after the first checkpoint."""
 
     def __init__(self, disk: Disk, left: int) -> None:

@@ -18,7 +18,7 @@ from helpers.servers import Server, mlflow_server, prefect_server, running
 from flows.train import resume, train
 from tasks.arcade.inputs.forms import ResumeSettings, TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.store import Store, StoreError, open_store
 
 OUTAGE_SECONDS = 60
@@ -41,7 +41,7 @@ def prefect(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-class Outage:
+class Outage(ProgressSink):
     """A progress sink that kills a server during training, starts it again, and keeps the progress in between."""
 
     def __init__(self, server: Server) -> None:

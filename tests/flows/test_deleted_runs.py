@@ -18,7 +18,7 @@ from tasks.arcade.inputs.forms import GuardSettings, RecordSettings, ResumeSetti
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.champion import challenge
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.store import ChampionRegistry, Store, StoreError
 from tasks.store.connection import connect
 
@@ -55,7 +55,7 @@ def deletion(request: pytest.FixtureRequest) -> Delete:
     return chosen
 
 
-class Deleting:
+class Deleting(ProgressSink):
     """A progress sink that deletes the run once it has a checkpoint, or a checkpoint once it has a video."""
 
     def __init__(self, store: Store, deletion: Delete) -> None:

@@ -21,12 +21,12 @@ from flows.runtime.machine_share import MachineShare
 from flows.train import train
 from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.progress import Progress
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.store import Store
 from tasks.train import find_trained_run
 
 
-class Sink:
+class Sink(ProgressSink):
     """Progress of the child runs; calls a function once a run has got to a step."""
 
     def __init__(self) -> None:

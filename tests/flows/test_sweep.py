@@ -20,7 +20,7 @@ from flows.train import resume, train
 from tasks.arcade.inputs.forms import ResumeSettings, SweepSettings, TrainSettings
 from tasks.arcade.progress import Progress
 from tasks.execution import events
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.store import Store, open_store
 
 SWEEP = ["sweep", "ALE/Breakout-v5", "--approach", "a2c", "--parameters", "learning_rate,n_steps", "--steps", "2000"]
@@ -62,7 +62,7 @@ def test_trials_emit_no_events(small: TrainSettings, store: Store, capfd: pytest
         assert trial["run_id"] not in {payload["run_id"] for payload in payloads(event)}
 
 
-class KilledTrial:
+class KilledTrial(ProgressSink):
     """A progress sink that kills the process of a sweep's first trial once, in the middle of it."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from tasks.arcade.rollouts.worker_pool import WorkerError
 from tasks.arcade.settings.approaches import UnknownApproachError, approach
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution.graceful_stop import defer_sigterm
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.execution.run_status import active_run
 from tasks.runs.lookup import load_checkpoint
 from tasks.store import LeaseError, Store, StoreError
@@ -92,7 +92,7 @@ print(json.dumps([trace.length, trace.ram_digest]))
     assert json.loads(outputs[0])[0] > 20
 
 
-class FaultInjector:
+class FaultInjector(ProgressSink):
     """A progress sink that injects a fault after step 600."""
 
     def __init__(self, inject: Callable[[], None]) -> None:

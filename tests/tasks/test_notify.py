@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import LogSort
 
 from tasks import notify
-from tasks.execution.progress_sink import use_sink
+from tasks.execution.progress_sink import ProgressSink, use_sink
 
 SECRET = "s3cr3t-t0ken"  # noqa: S105 - a dummy
 
@@ -25,7 +25,7 @@ def everything_at_home(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notify._log_once.cache_clear()
 
 
-class Recorder:
+class Recorder(ProgressSink):
     """A progress sink that keeps the log lines."""
 
     def __init__(self) -> None:
