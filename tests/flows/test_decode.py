@@ -18,9 +18,7 @@ from tasks.arcade.inputs.forms import DecodeSettings, TrainSettings
 from tasks.store import Store, StoreError, fetch_decoder, newest_decoder_run
 
 
-def test_decoder_is_trained_logged_and_loaded(
-    small: TrainSettings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decoder_is_trained_logged_and_loaded(small: TrainSettings, store: Store, tmp_path: Path) -> None:
     trained = train(small).run_id
     made = decode(DecodeSettings(env_id="ALE/Breakout-v5", pairs=2000, epochs=1, episodes=1))
     digests = [checkpoint.digest for checkpoint in store.list_checkpoints(trained)]
@@ -37,8 +35,12 @@ def test_decoder_is_trained_logged_and_loaded(
     assert all(len(returns) == 1 for returns in report.returns.values())
     decoder = read_decoder(fetch_decoder(store, made.run_id, tmp_path / "decoder"), made.digest)
     screens = example_batch(decoder.description.game)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.address.uri)
-    model = mlflow.pyfunc.load_model(f"models:/{made.model_id}")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(store.address.uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{made.model_id}")
+    finally:
+        mlflow.set_tracking_uri(before)
     found = model.predict(screens)
     ram, confidence = decode_screens(decoder, screens)
     np.testing.assert_array_equal(found["ram"], ram)

@@ -35,5 +35,6 @@ def test_machine_without_shared_memory_is_named_before_anything_starts(home: Pat
         env={**os.environ, "RAMREEL_HOME": str(home)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.startswith("ramreel: Worker processes need shared memory, but /dev/shm cannot be used (")
+    error = ended.stderr.splitlines()[-1]
+    assert error.startswith("ramreel: Worker processes need shared memory, but /dev/shm cannot be used (")
     assert not (home / "mlruns" / "prefect.db").exists()

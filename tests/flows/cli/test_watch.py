@@ -37,7 +37,7 @@ def test_watch_serves_the_page_until_ctrl_c(store: Store, home: Path, tmp_path: 
                     viewer.recv(timeout=60)
         code, _, errors = command.wait()
     assert code == 130
-    assert errors.startswith("ramreel: stopped by Ctrl-C") and errors.count("\n") == 1
+    assert errors.splitlines()[-1].startswith("ramreel: stopped by Ctrl-C") and errors.count("ramreel: ") == 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a display")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter
 from prefect.settings import PREFECT_API_URL
 
 from tasks.execution.links import page_url
@@ -28,7 +29,8 @@ def test_links_are_completed_at_another_port(prefect_server: None, store: Store,
     assert complete_links(api, "http://127.0.0.1:5000") == 0, "the address is right"
     complete_links(api, "http://127.0.0.1:5123")
     with get_client(sync_client=True) as client:
-        data: dict[object, str] = {one.id: str(one.data) for one in client.read_artifacts()}
+        ours = ArtifactFilter.model_validate({"id": {"any_": [linked, written]}})
+        data: dict[object, str] = {one.id: str(one.data) for one in client.read_artifacts(artifact_filter=ours)}
     completed = url.replace(":5000", ":5123")
     assert completed in data[linked]
     assert data[written] == f"[Report]({completed}) and [elsewhere](https://example.org)"

@@ -116,7 +116,7 @@ def test_unusable_backends_are_refused_before_anything_starts(
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ports[1] = str(port)
+        ports[1] = f"--mlflow-port={port}"
         assert f"port {port} is in use" in started()
     ports[1] = str(free_port())
     monkeypatch.setitem(sys.modules, "boto3", None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from helpers.processes import wait_until
 from helpers.web_server import web_server
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -188,7 +189,7 @@ def test_remote_store_is_read_through_its_server(server_store: Store, settings: 
     server_store.log_bytes(run_id, bytes(range(200)), "videos/a.mp4")
     server_store.log_metrics(run_id, {"eval/mean_reward": 3.0}, 1000)
     with web_server(create_app(server_store, UIS)) as pages:
-        assert f"/runs/{run_id}/clip?step=1000" in pages.get("/").text
+        assert wait_until(lambda: f"/runs/{run_id}/clip?step=1000" in pages.get("/").text)
         assert run_id in pages.get("/games/ALE/Tennis-v5").text
         part = pages.get(f"/runs/{run_id}/artifacts/videos/a.mp4", headers={"Range": "bytes=10-19"})
         assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
