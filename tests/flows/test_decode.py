@@ -18,7 +18,9 @@ from tasks.arcade.inputs.forms import DecodeSettings, TrainSettings
 from tasks.store import Store, StoreError, fetch_decoder, newest_decoder_run
 
 
-def test_decoder_is_trained_logged_and_loaded(small: TrainSettings, store: Store, tmp_path: Path) -> None:
+def test_decoder_is_trained_logged_and_loaded(
+    small: TrainSettings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained = train(small).run_id
     made = decode(DecodeSettings(env_id="ALE/Breakout-v5", pairs=2000, epochs=1, episodes=1))
     digests = [checkpoint.digest for checkpoint in store.list_checkpoints(trained)]
@@ -35,12 +37,13 @@ def test_decoder_is_trained_logged_and_loaded(small: TrainSettings, store: Store
     assert all(len(returns) == 1 for returns in report.returns.values())
     decoder = read_decoder(fetch_decoder(store, made.run_id, tmp_path / "decoder"), made.digest)
     screens = example_batch(decoder.description.game)
-    before = mlflow.get_tracking_uri()
+    # MLflow sets the variable as well, which is undone with the test.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.address.uri)
     mlflow.set_tracking_uri(store.address.uri)
     try:
         model = mlflow.pyfunc.load_model(f"models:/{made.model_id}")
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
     found = model.predict(screens)
     ram, confidence = decode_screens(decoder, screens)
     np.testing.assert_array_equal(found["ram"], ram)
