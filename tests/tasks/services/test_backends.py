@@ -118,7 +118,7 @@ def test_unusable_backends_are_refused_before_anything_starts(
         port = taken.getsockname()[1]
         ports[1] = f"--mlflow-port={port}"
         assert f"port {port} is in use" in started()
-    ports[1] = str(free_port())
+    ports[1] = f"--mlflow-port={free_port()}"
     monkeypatch.setitem(sys.modules, "boto3", None)
     assert "missing packages: boto3; install them with pip install 'ramreel[cluster]'" in started()
 
