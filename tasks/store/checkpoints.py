@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tasks.store import queries
 from tasks.store.artifact_paths import step_name, training_state_path
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.logged_models import new_logged_model
 from tasks.store.missing_artifacts import local_path, missing
 from tasks.store.mlflow_model import describe_model, write_model_files
 from tasks.store.values import DESCRIPTION_TAG, StoredCheckpoint
@@ -54,24 +54,16 @@ class CheckpointStore(ArtifactStore):
         Returns:
             The logged model's id.
         """
-        from mlflow.entities import LoggedModelOutput
-
         for folder in (directory, training):
             _refuse_empty(folder)
         client = self._client
         tags = {"ramreel.step": str(step), "ramreel.digest": digest, "ramreel.schema": str(SCHEMA)}
         if description:
             tags[DESCRIPTION_TAG] = describe_model(description)
-        model = client.create_logged_model(
-            experiment_id=client.get_run(run_id).info.experiment_id,
-            name=step_name(step),
-            source_run_id=run_id,
-            tags=tags,
-            params=dict(params or {}),
-            model_type="ramreel-checkpoint",
-        )
-        model_id = str(model.model_id)
-        try:
+        with new_logged_model(
+            client, run_id, step, name=step_name(step), model_type="ramreel-checkpoint", tags=tags, params=params
+        ) as model:
+            model_id = str(model.model_id)
             client.log_model_artifacts(model_id, str(directory))
             if description:
                 with tempfile.TemporaryDirectory(prefix="ramreel-") as model_files:
@@ -79,12 +71,6 @@ class CheckpointStore(ArtifactStore):
                     client.log_model_artifacts(model_id, model_files)
             if training is not None:
                 client.log_artifacts(run_id, str(training), training_state_path(step))
-            client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
-            client.finalize_logged_model(model_id, "READY")
-        except BaseException:
-            with contextlib.suppress(Exception):
-                client.finalize_logged_model(model_id, "FAILED")
-            raise
         return model_id
 
     @raises_store_error

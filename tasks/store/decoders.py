@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from tasks.arcade.settings.base import SCHEMA
 from tasks.store import queries
 from tasks.store.connection import connect
 from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.logged_models import new_logged_model
 from tasks.store.missing_artifacts import local_path, missing
 from tasks.store.mlflow_model import write_model
 from tasks.store.store import Store
@@ -42,35 +42,21 @@ def save_decoder(store: Store, run_id: str, decoder: Decoder, directory: Path, d
     Returns:
         The logged model's id.
     """
-    from mlflow.entities import LoggedModelOutput
-
     client = connect(store.address)
     env_id = decoder.description.game.env_id
-    model = client.create_logged_model(
-        experiment_id=client.get_run(run_id).info.experiment_id,
-        name="decoder",
-        source_run_id=run_id,
-        tags={
-            "ramreel.digest": digest,
-            "ramreel.schema": str(SCHEMA),
-            DESCRIPTION_TAG: f"Decoder of {env_id}.\n\n**Input:** the screens of an episode from its start, RGB.\n\n"
-            "**Output:** the 128 bytes of RAM at each of them, and the probability of each byte.",
-        },
-        model_type=_MODEL_TYPE,
-    )
-    model_id = str(model.model_id)
-    try:
+    tags = {
+        "ramreel.digest": digest,
+        "ramreel.schema": str(SCHEMA),
+        DESCRIPTION_TAG: f"Decoder of {env_id}.\n\n**Input:** the screens of an episode from its start, RGB.\n\n"
+        "**Output:** the 128 bytes of RAM at each of them, and the probability of each byte.",
+    }
+    with new_logged_model(client, run_id, 0, name="decoder", model_type=_MODEL_TYPE, tags=tags) as model:
+        model_id = str(model.model_id)
         client.log_model_artifacts(model_id, str(directory))
         with tempfile.TemporaryDirectory(prefix="ramreel-") as files:
             example = example_batch(decoder.description.game)
             write_model(model, Path(files), _CODE, _signature(decoder), example, {"env_id": env_id})
             client.log_model_artifacts(model_id, files)
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
-        client.finalize_logged_model(model_id, "READY")
-    except BaseException:
-        with contextlib.suppress(Exception):
-            client.finalize_logged_model(model_id, "FAILED")
-        raise
     return model_id
 
 
@@ -85,16 +71,15 @@ def fetch_decoder(store: Store, run_id: str, into: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
     client = connect(store.address)
-    models = client.search_logged_models(
-        [client.get_run(run_id).info.experiment_id], f"source_run_id = '{run_id}'", max_results=10
-    )
+    models = queries.logged_models(client, client.get_run(run_id))
     ready = [model for model in models if str(model.status) == "READY" and model.model_type == _MODEL_TYPE]
     if not ready:
         raise StoreError(f"run {run_id} has no decoder: `ramreel decode ENV` makes runs that have one")
-    local = local_path(ready[0].artifact_location)
+    newest = ready[-1]
+    local = local_path(newest.artifact_location)
     if local is not None and not local.exists():
         raise missing(f"the decoder of run {run_id}", local)
-    return Path(download_artifacts(ready[0].artifact_location, dst_path=str(into), tracking_uri=store.address.uri))
+    return Path(download_artifacts(newest.artifact_location, dst_path=str(into), tracking_uri=store.address.uri))
 
 
 @raises_store_error
