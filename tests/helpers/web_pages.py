@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
 from starlette.routing import BaseRoute
 
 from helpers.episodes import network_checkpoint
-from helpers.processes import wait_until
+from helpers.web_server import web_address
 from tasks.arcade.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from tasks.store import Store
 from tasks.web.app import create_app
@@ -22,18 +19,8 @@ from tasks.web.settings import WebSettings
 @contextmanager
 def serving_pages(store: Store, routes: Sequence[BaseRoute]) -> Iterator[str]:
     """Serve the pages with further routes, and yield host and port."""
-    app = create_app(store, WebSettings(hosts=("127.0.0.1",)), routes)
-    config = uvicorn.Config(app, log_level="error", ws_per_message_deflate=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            assert wait_until(lambda: server.started or not thread.is_alive())
-            yield f"127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with web_address(create_app(store, WebSettings(hosts=("127.0.0.1",)), routes)) as address:
+        yield address
 
 
 def live_run(store: Store, folder: Path, checkpoint: Checkpoint | None = None) -> str:

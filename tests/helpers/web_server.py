@@ -15,17 +15,26 @@ from helpers.processes import wait_until
 
 
 @contextmanager
-def web_server(app: Starlette) -> Iterator[httpx.Client]:
-    """Serve an application on loopback, and yield a client of it that follows redirects."""
+def web_address(app: Starlette) -> Iterator[str]:
+    """Serve an application on loopback, and yield host and port."""
+    config = uvicorn.Config(app, log_level="error", ws_per_message_deflate=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
-            assert wait_until(lambda: server.started)
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            with httpx.Client(base_url=address, trust_env=False, follow_redirects=True, timeout=60) as client:
-                yield client
+            assert wait_until(lambda: server.started or not thread.is_alive())
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
+
+
+@contextmanager
+def web_server(app: Starlette) -> Iterator[httpx.Client]:
+    """Serve an application on loopback, and yield a client of it that follows redirects."""
+    with (
+        web_address(app) as address,
+        httpx.Client(base_url=f"http://{address}", trust_env=False, follow_redirects=True, timeout=60) as client,
+    ):
+        yield client

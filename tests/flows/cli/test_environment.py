@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.disks import may_mount
-from helpers.processes import ROOT, started
+from helpers.processes import ROOT, error_lines, started
 
 TRAIN = ["train", "ALE/Breakout-v5", "--approach", "random", "--steps", "100", "--json"]
 
@@ -35,6 +35,6 @@ def test_machine_without_shared_memory_is_named_before_anything_starts(home: Pat
         env={**os.environ, "RAMREEL_HOME": str(home)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stderr
-    error = ended.stderr.splitlines()[-1]
+    (error,) = error_lines(ended.stderr)
     assert error.startswith("ramreel: Worker processes need shared memory, but /dev/shm cannot be used (")
     assert not (home / "mlruns" / "prefect.db").exists()
