@@ -25,7 +25,7 @@ from tasks.execution import provenance
 from tasks.execution.progress_sink import current_sink, log_message
 from tasks.execution.worker_processes import process_pool
 from tasks.runs.run_description import artifact_link
-from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_atlas
+from tasks.store import ATLAS, Store, StoredCheckpoint, open_store, start_game_run
 
 _PARTS = 8
 """Independent parts of the play, each with its own seed; fixed, so that the atlas does not depend on the CPU cores."""
@@ -59,8 +59,9 @@ def start_atlas_run(settings: AtlasSettings) -> str:
     """
     game = resolve(settings.env_id)
     rom_path(game.rom)
-    return start_atlas(
+    return start_game_run(
         open_store(),
+        "atlas",
         settings,
         game,
         name=settings.name or f"atlas of {settings.env_id}",

@@ -34,7 +34,7 @@ from tasks.store import (
     newest_atlas,
     open_store,
     save_decoder,
-    start_decoding,
+    start_game_run,
     store_in_use,
 )
 
@@ -78,8 +78,9 @@ def start_decoder_run(settings: DecodeSettings) -> str:
     """
     game = resolve(settings.env_id)
     rom_path(game.rom)
-    return start_decoding(
+    return start_game_run(
         open_store(),
+        "decoder",
         settings,
         game,
         name=settings.name or f"decoder of {settings.env_id}",

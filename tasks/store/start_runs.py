@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from tasks.arcade.atlas.atlas import Atlas, AtlasError, read_atlas
 from tasks.arcade.external_runs import ExternalRun
@@ -30,52 +31,24 @@ _MAX_PARAM = 6000
 
 
 @raises_store_error
-def start_atlas(
+def start_game_run(
     store: Store,
-    settings: AtlasSettings,
-    game: GameSettings,
-    *,
-    name: str,
-    command: str,
-    versions: Mapping[str, str],
-    commit: str | None,
-) -> str:
-    """Start the run of an atlas, with the atlas settings as parameters.
-
-    Returns:
-        MLflow's run id.
-    """
-    return _start_game_run(store, settings, game, name, origin_tags("atlas", command, versions, commit))
-
-
-@raises_store_error
-def start_decoding(
-    store: Store,
-    settings: DecodeSettings,
-    game: GameSettings,
-    *,
-    name: str,
-    command: str,
-    versions: Mapping[str, str],
-    commit: str | None,
-) -> str:
-    """Start the run of a decoder, with its settings as parameters.
-
-    Returns:
-        MLflow's run id.
-    """
-    return _start_game_run(store, settings, game, name, origin_tags("decoder", command, versions, commit))
-
-
-def _start_game_run(
-    store: Store,
+    kind: Literal["atlas", "decoder"],
     settings: AtlasSettings | DecodeSettings,
     game: GameSettings,
+    *,
     name: str,
-    origin: Mapping[str, str],
+    command: str,
+    versions: Mapping[str, str],
+    commit: str | None,
 ) -> str:
+    """Start the run of an atlas or a decoder of a game, with its settings as parameters.
+
+    Returns:
+        MLflow's run id.
+    """
     tags = {
-        **origin,
+        **origin_tags(kind, command, versions, commit),
         "ramreel.env_id": game.env_id,
         "ramreel.rom": game.rom,
     }
