@@ -84,7 +84,7 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
             store.resume_run(existing, settings)
         return existing
     automatic = automatic_tag()
-    _tell_of_low_disk(store, settings, notifies=bool(automatic))
+    _report_low_disk(store, settings, notifies=bool(automatic))
     run_id = store.start_run(
         settings,
         name=name,
@@ -101,10 +101,10 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
     return run_id
 
 
-def _tell_of_low_disk(store: Store, settings: RunSettings, *, notifies: bool) -> None:
+def _report_low_disk(store: Store, settings: RunSettings, *, notifies: bool) -> None:
     if warning := low_disk_warning(store, settings):
         log_message(warning)
-        # Of a run that nobody started nobody reads the log.
+        # No user watches the log of a run that an automation started.
         if notifies:
             notify("ramreel: low disk space", warning)
 

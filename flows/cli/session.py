@@ -81,7 +81,7 @@ def writable(path: Path, kind: str) -> Path:
 
 
 def announce(line: str, *, quiet: bool = False) -> None:
-    """Print what a command does, before it imports for seconds; a command whose imports are done says nothing."""
+    """Print what a command does before its imports, which take seconds; print nothing if they are done."""
     if "mlflow" not in sys.modules:
         Terminal(as_json=False, quiet=quiet).log(f"{line}…")
 

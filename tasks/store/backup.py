@@ -133,7 +133,7 @@ def _write(file: Path, suffix: str, manifest: BackupManifest, members: Mapping[s
 
 
 def _wait_until_written(source: Path) -> None:
-    """Wait until nobody has written a file for a moment; one that is dated in the future is not waited for."""
+    """Wait until a file has not been modified for a moment; a modification time in the future is ignored."""
     while 0 <= (age := time.time() - source.stat().st_mtime) < _SETTLE_SECONDS:
         time.sleep(_SETTLE_SECONDS - age)
 

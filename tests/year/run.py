@@ -122,7 +122,7 @@ class Year:
         return began, time.monotonic() - start
 
     def _rows(self) -> tuple[dict[str, int], dict[str, int]]:
-        # Events are written a few seconds after what they tell of.
+        # Prefect writes events with a delay of a few seconds.
         time.sleep(10)
         return last_rows(self.prefect), last_rows(self.mlflow)
 

@@ -108,7 +108,7 @@ class ByteModel:
         return normalized
 
     def confidence(self, probability: float) -> float:
-        """Return how often a value with this probability is right."""
+        """Return the calibrated accuracy of a value with this probability."""
         return float(np.interp(probability, self.calibration[0], self.calibration[1]))
 
 

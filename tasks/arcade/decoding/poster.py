@@ -1,4 +1,4 @@
-"""Picture of a decoder's figures: the 128 bytes in a grid, colored by what pictures tell of them."""
+"""Picture of a decoder's figures: the 128 bytes in a grid, colored by how far pictures determine them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_poster(report: DecodingReport, atlas: Atlas | None, path: Path) -> Non
 def draw_poster(report: DecodingReport, atlas: Atlas | None) -> npt.NDArray[np.uint8]:
     """Draw the figures of a decoder: uint8 of shape (height, width, 3), RGB."""
     drawing = Drawing(_WIDTH, _HEIGHT)
-    title = f"{report.game.env_id}: bytes of the RAM that pictures tell"
+    title = f"{report.game.env_id}: RAM bytes that pictures determine"
     drawing.write(title, _MARGIN, 20, "Inter-SemiBold", 28, _BRIGHT)
     x = _MARGIN
     for kind in KINDS:
