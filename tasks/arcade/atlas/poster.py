@@ -12,11 +12,9 @@ import numpy.typing as npt
 from tasks.arcade.atlas.atlas import KINDS, Atlas, Entry, Kind, Region
 from tasks.arcade.atlas.build import AtlasData
 from tasks.arcade.drawing.images import resize, write_png
-from tasks.arcade.drawing.text import Font, text_coverage, truncate_text
+from tasks.arcade.drawing.poster_image import BRIGHT, CARD, PAGE, SOFT, Color, PosterImage, Rgb
+from tasks.arcade.drawing.text import text_coverage
 from tasks.arcade.emulator.emulator import RAM_SIZE
-
-Color = tuple[int, int, int]
-Rgb = npt.NDArray[np.uint8]
 
 # The Okabe-Ito palette, distinguishable with color blindness; motion has a darker shade of its axis.
 COLORS: dict[Kind, Color] = {
@@ -31,11 +29,6 @@ COLORS: dict[Kind, Color] = {
     "screen": (148, 108, 220),
     "none": (70, 78, 92),
 }
-_PAGE: Color = (14, 17, 22)
-_CARD: Color = (25, 30, 38)
-_BRIGHT: Color = (234, 238, 244)
-_SOFT: Color = (152, 162, 176)
-
 _COLUMNS, _ROWS = 16, 8
 _CELL = (240, 180)
 _CAPTION, _GAP, _MARGIN = 36, 12, 40
@@ -55,7 +48,7 @@ def write_poster(data: AtlasData, path: Path) -> None:
 
 def draw_poster(data: AtlasData) -> Rgb:
     """Draw the poster of an atlas: uint8 of shape (height, width, 3), RGB."""
-    drawing = Drawing(_WIDTH, _HEIGHT)
+    drawing = PosterImage(_WIDTH, _HEIGHT)
     _draw_game(drawing, data)
     _draw_header(drawing, data.atlas)
     background = _gray(resize(data.frame, *_CELL))
@@ -65,33 +58,6 @@ def draw_poster(data: AtlasData) -> Rgb:
         y = _TOP + row * (_CAPTION + _CELL[1] + _GAP)
         _draw_cell(drawing, x, y, entry, _heat_map(data, entry, background), data.atlas)
     return drawing.rgb
-
-
-class Drawing:
-    """An image with drawing primitives."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.rgb = np.full((height, width, 3), _PAGE, np.uint8)
-
-    def fill(self, x: int, y: int, width: int, height: int, color: Color) -> None:
-        self.rgb[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = color
-
-    def paste(self, rgb: Rgb, x: int, y: int) -> None:
-        self.rgb[y : y + rgb.shape[0], x : x + rgb.shape[1]] = rgb
-
-    def outline(self, x: int, y: int, width: int, height: int, color: Color, thickness: int) -> None:
-        self.fill(x, y, width, thickness, color)
-        self.fill(x, y + height - thickness, width, thickness, color)
-        self.fill(x, y, thickness, height, color)
-        self.fill(x + width - thickness, y, thickness, height, color)
-
-    def write(self, text: str, x: int, y: int, font: Font, size: int, color: Color, width: int = _WIDTH) -> int:
-        """Write one line of text with its upper left corner at (x, y), truncated to a width; return its right end."""
-        ink = text_coverage(truncate_text(text, font, size, width), font, size).astype(float)[..., None] / 255
-        height, across = ink.shape[:2]
-        under = self.rgb[y : y + height, x : x + across]
-        under[:] = np.rint(under * (1 - ink[: under.shape[0], : under.shape[1]]) + np.array(color) * ink)
-        return int(x + across)
 
 
 def _gray(rgb: Rgb) -> npt.NDArray[np.float64]:
@@ -104,7 +70,7 @@ def _heat_map(data: AtlasData, entry: Entry, background: npt.NDArray[np.float64]
     """Return a byte's heat map over the darkened screen."""
     heat = data.heat[entry.byte]
     if entry.kind == "none" or not heat.any():
-        dark = np.rint(background * 0.14 + np.array(_CARD) * 0.5)
+        dark = np.rint(background * 0.14 + np.array(CARD) * 0.5)
         return np.broadcast_to(dark, (*background.shape[:2], 3)).astype(np.uint8)
     brightest = np.quantile(heat[heat > 0], _BRIGHTEST)
     small = np.rint(np.sqrt(np.clip(_dilated(heat) / brightest, 0, 1)) * 255).astype(np.uint8)
@@ -121,20 +87,20 @@ def _dilated(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return wide
 
 
-def _draw_cell(drawing: Drawing, x: int, y: int, entry: Entry, heat_map: Rgb, atlas: Atlas) -> None:
+def _draw_cell(drawing: PosterImage, x: int, y: int, entry: Entry, heat_map: Rgb, atlas: Atlas) -> None:
     width, height = _CELL
     color, no_effect = COLORS[entry.kind], entry.kind == "none"
-    drawing.fill(x, y, width, _CAPTION, _CARD)
+    drawing.fill(x, y, width, _CAPTION, CARD)
     drawing.paste(heat_map, x, y + _CAPTION)
     if no_effect:
         drawing.write(str(entry.byte), x + 14, y + 4, "JetBrainsMono-Medium", 21, COLORS["none"])
         return
     drawing.fill(x, y, 5, _CAPTION, color)
-    drawing.write(str(entry.byte), x + 14, y + 4, "JetBrainsMono-Bold", 21, _BRIGHT)
+    drawing.write(str(entry.byte), x + 14, y + 4, "JetBrainsMono-Bold", 21, BRIGHT)
     label = f"{entry.object}: {entry.kind}" if entry.object else entry.kind
     drawing.write(label, x + 60, y + 6, "Inter-SemiBold", 19, color, 124)
     confidence = f"{entry.confidence:.0%}"
-    drawing.write(confidence, x + width - 8 - _text_width(confidence, 16), y + 8, "JetBrainsMono-Medium", 16, _SOFT)
+    drawing.write(confidence, x + width - 8 - _text_width(confidence, 16), y + 8, "JetBrainsMono-Medium", 16, SOFT)
     if entry.relation == "follows":
         drawing.write("follows", x + 10, y + _CAPTION + height - 30, "Inter-Medium", 18, color)
     if entry.region is not None and entry.kind != "screen":
@@ -155,7 +121,7 @@ def _scaled(region: Region, size: tuple[int, int], into: tuple[int, int]) -> tup
     return left, top, max(3, right - left), max(3, bottom - top)
 
 
-def _draw_game(drawing: Drawing, data: AtlasData) -> None:
+def _draw_game(drawing: PosterImage, data: AtlasData) -> None:
     """Draw the enlarged screen with its objects and displays outlined and labeled."""
     atlas = data.atlas
     drawing.paste(resize(data.frame.repeat(4, axis=0).repeat(4, axis=1), *_GAME), _MARGIN, _MARGIN)
@@ -167,7 +133,7 @@ def _draw_game(drawing: Drawing, data: AtlasData) -> None:
         label_x = min(x, _MARGIN + _GAME[0] - label_width)
         label_y = y - 26 if y - 26 >= _MARGIN else y + height + 8
         drawing.fill(label_x, label_y, label_width, 26, color)
-        drawing.write(label, label_x + 6, label_y + 2, "Inter-SemiBold", 18, _PAGE)
+        drawing.write(label, label_x + 6, label_y + 2, "Inter-SemiBold", 18, PAGE)
 
 
 def _labels(data: AtlasData) -> Iterable[tuple[str, Region, Color]]:
@@ -210,10 +176,10 @@ def _touch(one: Region, other: Region) -> bool:
     )
 
 
-def _draw_header(drawing: Drawing, atlas: Atlas) -> None:
+def _draw_header(drawing: PosterImage, atlas: Atlas) -> None:
     x, y = _MARGIN + _GAME[0] + 56, _MARGIN
     title = f"{atlas.game.env_id}: effect of each byte of RAM on the screen"
-    drawing.write(title, x, y - 10, "Inter-SemiBold", 54, _BRIGHT)
+    drawing.write(title, x, y - 10, "Inter-SemiBold", 54, BRIGHT)
     play = "random play" if atlas.player == "random" else f"play of checkpoint {atlas.player[:12]}"
     for number, line in enumerate(
         (
@@ -222,30 +188,30 @@ def _draw_header(drawing: Drawing, atlas: Atlas) -> None:
             "A heat map shows the pixels that a byte changes; the percentage is the confidence in the byte's kind.",
         )
     ):
-        drawing.write(line, x, y + 64 + 36 * number, "Inter-Medium", 28, _SOFT)
+        drawing.write(line, x, y + 64 + 36 * number, "Inter-Medium", 28, SOFT)
     _draw_legend(drawing, atlas, x, y + 198)
     _draw_objects(drawing, atlas, x + 1400, y + 198)
 
 
-def _draw_legend(drawing: Drawing, atlas: Atlas, x: int, y: int) -> None:
+def _draw_legend(drawing: PosterImage, atlas: Atlas, x: int, y: int) -> None:
     for number, (kind, description) in enumerate(KINDS.items()):
         n = sum(entry.kind == kind for entry in atlas.entries)
         top = y + 47 * number
         drawing.fill(x, top + 5, 26, 26, COLORS[kind])
-        drawing.write(f"{n:3}", x + 40, top, "JetBrainsMono-Bold", 28, _BRIGHT)
-        drawing.write(kind, x + 112, top, "Inter-SemiBold", 28, COLORS[kind] if kind != "none" else _SOFT)
-        drawing.write(description, x + 310, top, "Inter-Medium", 26, _SOFT, 1070)
+        drawing.write(f"{n:3}", x + 40, top, "JetBrainsMono-Bold", 28, BRIGHT)
+        drawing.write(kind, x + 112, top, "Inter-SemiBold", 28, COLORS[kind] if kind != "none" else SOFT)
+        drawing.write(description, x + 310, top, "Inter-Medium", 26, SOFT, 1070)
 
 
-def _draw_objects(drawing: Drawing, atlas: Atlas, x: int, y: int) -> None:
+def _draw_objects(drawing: PosterImage, atlas: Atlas, x: int, y: int) -> None:
     names = [one.name for one in atlas.objects]
     lines = [(name, _summarize(entry for entry in atlas.entries if entry.object == name)) for name in names]
     for kind in ("score", "lives", "timer"):
         numbers = [entry.byte for entry in atlas.entries if entry.kind == kind]
         lines += [(kind, f"bytes {ranges(numbers)}")] if numbers else []
     for number, (name, summary) in enumerate(lines[:10]):
-        drawing.write(name, x, y + 47 * number, "Inter-SemiBold", 28, _BRIGHT)
-        drawing.write(summary, x + 110, y + 47 * number, "Inter-Medium", 26, _SOFT, _WIDTH - _MARGIN - x - 110)
+        drawing.write(name, x, y + 47 * number, "Inter-SemiBold", 28, BRIGHT)
+        drawing.write(summary, x + 110, y + 47 * number, "Inter-Medium", 26, SOFT, _WIDTH - _MARGIN - x - 110)
 
 
 def _summarize(entries: Iterable[Entry]) -> str:
