@@ -34,6 +34,17 @@ KINDS: dict[Kind, str] = {
 }
 """Description of every kind of byte."""
 
+Encoding = Literal["constant", "bits", "states", "counter", "number", "other"]
+ENCODINGS: dict[Encoding, str] = {
+    "constant": "never changes",
+    "bits": "bit mask: nearly every change flips one bit, and several bits change, e.g. rows of invaders or pellets",
+    "states": "at most eight values, e.g. a direction, a mode, or the color of a field",
+    "counter": "nearly every change adds the same number",
+    "number": "mostly changes by small amounts, as positions and velocities do",
+    "other": "changes in none of these ways, e.g. a random generator, or a pointer to a shape",
+}
+"""Description of every encoding."""
+
 Relation = Literal["moves", "shows", "follows", "nothing"]
 
 
@@ -119,6 +130,9 @@ class Entry(Settings):
     visible: float = Field(ge=0, le=1, description="Share of the states in which changing the byte changed the screen")
     region: Region | None = Field(description="Affected part of the screen (null: none)")
     object: str | None = Field(default=None, description="Name of the object the byte moves or follows")
+    encoding: Encoding | None = Field(
+        default=None, description="How the byte's value changes during play (null: not measured)"
+    )
 
 
 class Atlas(Settings):

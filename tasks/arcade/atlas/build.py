@@ -20,6 +20,7 @@ from tasks.arcade.atlas.classify import (
     pool_results,
 )
 from tasks.arcade.atlas.dynamics import ByteDynamics, byte_dynamics
+from tasks.arcade.atlas.encoding import byte_encodings
 from tasks.arcade.atlas.objects import (
     MIN_HITS,
     TOLERANCE,
@@ -66,8 +67,9 @@ def assemble_atlas(results: Sequence[PerturbationResult], game: GameSettings, se
     axes = movement_axes(effects)
     objects = find_objects(pooled, effects, axes)
     correlated = correlated_bytes(pooled, objects, effects)
-    dynamics = byte_dynamics([one.trajectory for one in results])
-    entries = _EntryBuilder(pooled, effects, axes, objects, correlated, dynamics).entries()
+    trajectories = [one.trajectory for one in results]
+    entries = _EntryBuilder(pooled, effects, axes, objects, correlated, byte_dynamics(trajectories)).entries()
+    encodings = byte_encodings(trajectories)
     atlas = Atlas(
         game=game.model_copy(update={"frame_skip": 1, "repeat_action_probability": 0.0}),
         ale_py=ale_version(),
@@ -79,7 +81,9 @@ def assemble_atlas(results: Sequence[PerturbationResult], game: GameSettings, se
         perturbations=sum(one.perturbations for one in results),
         discarded_states=sum(one.discarded_states for one in results),
         size=pooled.size,
-        entries=entries,
+        entries=tuple(
+            entry.model_copy(update={"encoding": encoding}) for entry, encoding in zip(entries, encodings, strict=True)
+        ),
         objects=tuple(one.value for one in objects if one.is_located),
     )
     detections = [~np.isnan(one.boxes[:, 0]) for one in objects]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from tasks.arcade.atlas.atlas import KINDS, Atlas, Region
+from tasks.arcade.atlas.atlas import ENCODINGS, KINDS, Atlas, Region
 from tasks.arcade.report.html import render_template
 
 
@@ -25,7 +25,7 @@ def render_html(atlas: Atlas, poster: bytes) -> str:
 
 def _render(template: str, atlas: Atlas, **values: str) -> str:
     without_effect = [entry.byte for entry in atlas.entries if entry.kind == "none"]
-    context = {"atlas": atlas, "kinds": KINDS, "without_effect": without_effect, **values}
+    context = {"atlas": atlas, "kinds": KINDS, "encodings": ENCODINGS, "without_effect": without_effect, **values}
     return render_template(template, context, {"region": _format_region})
 
 
