@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 from pydantic import ValidationError
 
 from tasks.arcade.settings.base import Settings
+from tasks.store import find_home
 from tasks.store.address import Address
 
 
@@ -73,6 +75,14 @@ def running_servers(address: Address) -> ServerAddresses | None:
 def prefect_database(home: Path) -> str:
     """Return the connection URL of the embedded Prefect database."""
     return f"sqlite+aiosqlite:///{home / 'mlruns' / 'prefect.db'}"
+
+
+def embedded_prefect_database() -> Path | None:
+    """Return the file of Prefect's database; None if it is not the embedded one, which this home's commands use."""
+    home = find_home()
+    if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL") != prefect_database(home):
+        return None
+    return home / "mlruns" / "prefect.db"
 
 
 def _file(address: Address) -> Path | None:

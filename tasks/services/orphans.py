@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.execution.endpoints import prefect_database
-from tasks.store import find_home
+from tasks.execution.endpoints import embedded_prefect_database
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -70,8 +68,6 @@ def mark_killed_runs_crashed(client: SyncPrefectClient) -> None:
 
 
 def _lock_file() -> Path | None:
-    """Return the lock file; None if Prefect's database is not the embedded one, which only this home's commands use."""
-    home = find_home()
-    if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL") != prefect_database(home):
-        return None
-    return home / "mlruns" / "commands.lock"
+    """Return the lock file of the commands of this home; None if Prefect's database is not the embedded one."""
+    database = embedded_prefect_database()
+    return database.with_name("commands.lock") if database else None

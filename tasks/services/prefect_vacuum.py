@@ -15,10 +15,10 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.execution.endpoints import prefect_database
+from tasks.execution.endpoints import embedded_prefect_database
 from tasks.services.child_processes import child_process
 from tasks.services.errors import ServiceConfigurationError
-from tasks.store import find_home, shrink
+from tasks.store import shrink
 
 _PERIOD = "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD"
 RETENTION: Mapping[str, str] = {
@@ -71,10 +71,8 @@ def delete_old_flow_runs() -> None:
 
 def _embedded_database() -> Path | None:
     """Return Prefect's database if it is the embedded one and exists."""
-    home = find_home()
-    database = home / "mlruns" / "prefect.db"
-    embedded = os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL") == prefect_database(home)
-    return database if embedded and database.exists() else None
+    database = embedded_prefect_database()
+    return database if database and database.exists() else None
 
 
 async def vacuum() -> None:

@@ -14,9 +14,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 
-from tasks.execution.endpoints import is_healthy
+from filelock import FileLock
+
+from tasks.execution.endpoints import embedded_prefect_database, is_healthy
 from tasks.services.child_processes import STOP_SECONDS, ServerError, ended_with_parent
 from tasks.services.orphans import mark_killed_runs_crashed, monitored_command, tracked_command
 
@@ -83,20 +85,30 @@ def _start(meanwhile: Callable[[], object]) -> str:
     stopping = ExitStack()
     # Registered before Prefect's own, called after them: Prefect sends its last messages first.
     atexit.register(stopping.close)
-    port = _free_port()
-    process = _start_uvicorn(port)
-    stopping.enter_context(ended_with_parent(process.pid, STOP_SECONDS))
-    stopping.callback(_stop, process)
-    meanwhile()
-    api = f"http://{_HOST}:{port}/api"
-    deadline = time.monotonic() + get_current_settings().server.ephemeral.startup_timeout_seconds
-    while not is_healthy(f"{api}/health"):
-        if process.poll() is not None:
-            raise ServerError(f"Prefect's temporary server ended with exit code {process.returncode}")
-        if time.monotonic() > deadline:
-            raise ServerError("Prefect's temporary server did not answer: set PREFECT_API_URL to one that runs")
-        time.sleep(0.05)
+    with _one_at_a_time():
+        port = _free_port()
+        process = _start_uvicorn(port)
+        stopping.enter_context(ended_with_parent(process.pid, STOP_SECONDS))
+        stopping.callback(_stop, process)
+        meanwhile()
+        api = f"http://{_HOST}:{port}/api"
+        deadline = time.monotonic() + get_current_settings().server.ephemeral.startup_timeout_seconds
+        while not is_healthy(f"{api}/health"):
+            if process.poll() is not None:
+                raise ServerError(f"Prefect's temporary server ended with exit code {process.returncode}")
+            if time.monotonic() > deadline:
+                raise ServerError("Prefect's temporary server did not answer: set PREFECT_API_URL to one that runs")
+            time.sleep(0.05)
     return api
+
+
+def _one_at_a_time() -> AbstractContextManager[object]:
+    """Return a lock under which the commands of one home start their servers.
+
+    A starting server writes to its database for seconds; of several, some would find it locked for too long and end.
+    """
+    database = embedded_prefect_database()
+    return FileLock(f"{database}.lock") if database else nullcontext()
 
 
 def _free_port() -> int:

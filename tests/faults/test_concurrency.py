@@ -64,6 +64,13 @@ def test_concurrent_commands_finish_and_lose_nothing(at_home: Path, alone: tuple
         assert flow_runs == (N_TRAININGS + N_RECORDINGS,)
 
 
+def test_commands_that_start_at_the_same_time_in_a_new_home_all_succeed(home: Path) -> None:
+    with ExitStack() as stack:
+        commands = [stack.enter_context(started(["guard", "--json"], home)) for _ in range(6)]
+        for command in commands:
+            result_of(command)
+
+
 def result_of(command: Command) -> dict[str, object]:
     code, out, errors = command.wait()
     assert code == 0, errors
