@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -10,6 +12,7 @@ from tasks.arcade.inputs.forms import TrainSettings
 from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.report.learning_table import LearningScore, frames_of, steps_to_milestones
 from tasks.arcade.settings.base import Settings
+from tasks.execution.machine import MACHINE_TAG
 from tasks.runs.lookup import ROOT_FLOW_RUN_TAG
 from tasks.store import open_store
 
@@ -56,5 +59,8 @@ def learning_score(run_id: str) -> LearningScore:
         frames=frames_of(evaluation.step, run.settings.game),
         episodes=len(evaluation.episodes),
         final=evaluation.metrics()["eval/mean_reward"],
+        commit=run.tags.get("ramreel.commit"),
+        machine=run.tags.get(MACHINE_TAG),
+        date=datetime.fromtimestamp(run.end_ms / 1000, UTC).date() if run.end_ms else None,
         reached=steps_to_milestones(run.settings.game.rom, store.history(run_id, "rollout/ep_rew_mean")),
     )

@@ -29,6 +29,7 @@ from tasks.execution import events, provenance
 from tasks.execution.automatic_runs import automatic_tag
 from tasks.execution.graceful_stop import defer_sigterm
 from tasks.execution.links import page_url
+from tasks.execution.machine import MACHINE_TAG, machine
 from tasks.execution.progress_sink import log_message
 from tasks.execution.retries import retry_on
 from tasks.notify import notify
@@ -93,6 +94,7 @@ def start_run(settings: RunSettings, name: str, experiment: str | None, tags: Ma
         tags={
             **(tags or {}),
             "ramreel.flow_run_id": flow_run.id,
+            MACHINE_TAG: machine(),
             ROOT_FLOW_RUN_TAG: flow_run.root_flow_run_id,
             **automatic,
         },

@@ -12,6 +12,7 @@ every flag, and not for a field that is either a name or a model (`TrainSettings
 from __future__ import annotations
 
 import inspect
+import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -123,6 +124,14 @@ TrackingUri = Annotated[
         metavar="URI",
         help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, otherwise mlruns/mlflow.db)",
         group=MLFLOW,
+    ),
+]
+Table = Annotated[
+    pathlib.Path | None,
+    Parameter(
+        metavar="FILE",
+        help="CSV file to add the results to; a table of all results in it is written next to it as Markdown",
+        group=OUTPUT,
     ),
 ]
 Json = Annotated[

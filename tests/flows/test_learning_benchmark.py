@@ -1,10 +1,24 @@
 """The learning benchmark trains the missing runs, scores them, and lists them with published scores."""
 
+from datetime import UTC, datetime
+
 from flows.learning_benchmark import learning
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings
 from tasks.arcade.report.learning_table import learning_table, steps_to_milestones
+from tasks.execution.machine import machine
+from tasks.execution.progress_sink import ProgressSink, use_sink
 from tasks.runs.lookup import evaluation_of
 from tasks.store import Store
+
+
+class Lines(ProgressSink):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.logged: list[str] = []
+
+    def log(self, line: str) -> None:
+        self.logged.append(line)
 
 
 def test_benchmark_scores_last_checkpoints_and_continues(store: Store) -> None:
@@ -13,10 +27,16 @@ def test_benchmark_scores_last_checkpoints_and_continues(store: Store) -> None:
         episodes=3,
     )  # fmt: skip
     first = learning(settings.model_copy(update={"seeds": (1,)}))
-    both = learning(settings)
+    lines = Lines()
+    with use_sink(lines):
+        both = learning(settings)
+    assert "1 of 2 runs to train" in lines.logged
+    assert "1 of 1 run, about 0 s left" in lines.logged
     assert both[0] == first[0], "an existing run is not trained again"
     assert [score.seed for score in both] == [1, 2]
     assert both[0].episodes == 3
+    assert both[0].machine == machine()
+    assert both[0].date == datetime.now(UTC).date()
     assert evaluation_of(store.run(both[0].run_id)).episodes == 3, "every later recording evaluates alike"
     evaluation = store.fetch_evaluation(both[0].run_id, both[0].steps)
     assert both[0].final == sum(evaluation.returns) / 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
+from flows.cli.options import Given, Json, Quiet, Table, TrackingUri, options_of
 from flows.cli.session import (
     InvalidInputError,
     announce,
@@ -167,16 +167,24 @@ def benchmark_start(given: Given, *, as_json: Json = False, quiet: Quiet = False
 
 @options_of(LearningBenchmarkSettings)
 def benchmark_learning(
-    given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = False, quiet: Quiet = False
+    given: Given,
+    *,
+    tracking_uri: TrackingUri = None,
+    table: Table = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Measure final performance: approaches over games and seeds, with published scores; an interrupted one resumes."""
     from tasks.arcade.inputs.forms import TrainSettings
     from tasks.arcade.inputs.resolve import run_settings
+    from tasks.arcade.report.learning_files import read_scores, write_scores
     from tasks.arcade.report.learning_table import learning_summary, learning_table
 
     settings = validated(LearningBenchmarkSettings, given)
     announce(f"benchmark {settings.title}", quiet=quiet)
     with validating():
+        if table is not None:
+            read_scores(table)
         for env_id in settings.env_ids:
             for approach in settings.approaches:
                 run_settings(TrainSettings(env_id=env_id, approach=approach))
@@ -190,7 +198,9 @@ def benchmark_learning(
             scores, error = flow(settings), None
         except LearningBenchmarkError as raised:
             scores, error = raised.scores, raised
-        values = {"runs": [score.model_dump() for score in scores]}
+        values = {"runs": [score.model_dump(mode="json") for score in scores]}
+        if table is not None and scores:
+            terminal.log(f"results: {table}, {write_scores(table, scores)}")
         if scores and not (error and as_json):
             terminal.table(*learning_table(scores), learning_summary(scores), values)
         if error:

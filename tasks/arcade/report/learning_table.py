@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,6 +25,9 @@ class LearningScore(Settings):
         frames: emulated frames of training with sticky actions as in `scores_at`; None with others, or if the frame
             skip is random.
         final: mean unclipped return of the last checkpoint's evaluation episodes.
+        commit: commit of the code that trained it; None if unknown.
+        machine: processor and CPU cores of the machine that trained it; None if unknown.
+        date: day on which its training ended, UTC; None if unknown.
         reached: step at which the mean of the last 100 training episodes first reached each milestone return of the
             game, or None.
     """
@@ -37,6 +41,9 @@ class LearningScore(Settings):
     frames: int | None
     episodes: int
     final: float
+    commit: str | None = None
+    machine: str | None = None
+    date: datetime.date | None = None
     reached: dict[str, int | None]
 
 
@@ -89,10 +96,13 @@ def learning_table(scores: Sequence[LearningScore]) -> tuple[list[str], list[lis
 
 
 def learning_summary(scores: Sequence[LearningScore]) -> list[str]:
-    """Return a sentence per approach: its median human-normalized score over several games, next to published ones."""
+    """Return a sentence per approach: its median human-normalized score over several games, next to published ones.
+
+    Runs of different lengths are different approaches here.
+    """
     sentences = []
-    for approach in dict.fromkeys(score.approach for score in scores):
-        groups = [group for group in _groups(scores) if group[0].approach == approach]
+    for approach, steps in dict.fromkeys((score.approach, score.steps) for score in scores):
+        groups = [group for group in _groups(scores) if (group[0].approach, group[0].steps) == (approach, steps)]
         games = tuple(group[0].rom for group in groups)
         normalized = [normalized_score(group[0].rom, _mean(group)) for group in groups]
         known = [value for value in normalized if value is not None]
@@ -100,6 +110,7 @@ def learning_summary(scores: Sequence[LearningScore]) -> list[str]:
             continue
         median = float(np.median(known))
         sentence = f"{approach}: median human-normalized score {median:.2f} over {len(games)} games"
+        sentence += f" after {steps:,} steps" if len({score.steps for score in scores}) > 1 else ""
         all_frames = {group[0].frames for group in groups}
         frames = all_frames.pop() if len(all_frames) == 1 else None
         published = median_normalized_at(games, frames) if frames else {}
@@ -114,9 +125,11 @@ def learning_summary(scores: Sequence[LearningScore]) -> list[str]:
 
 
 def _groups(scores: Sequence[LearningScore]) -> list[list[LearningScore]]:
-    """Return the scores of each game and approach, one per seed."""
-    keys = dict.fromkeys((score.env_id, score.approach) for score in scores)
-    return [[score for score in scores if (score.env_id, score.approach) == key] for key in keys]
+    """Return the scores of each game, approach and number of steps, one per seed."""
+    groups: dict[tuple[str, str, int], list[LearningScore]] = {}
+    for score in scores:
+        groups.setdefault((score.env_id, score.approach, score.steps), []).append(score)
+    return list(groups.values())
 
 
 def _mean(group: Sequence[LearningScore]) -> float:
