@@ -105,11 +105,13 @@ PLACEHOLDERS: Mapping[str, str] = {
     "artifacts": "URI",
     "database": "URI",
     "env_ids": "ENV",
+    "highlight": "SECONDS",
     "hub": "FOLDER",
     "parameters": "NAME",
     "push": "USER/NAME",
     "redis": "URL",
     "server": "ADDRESS",
+    "to": "FILE",
 }
 """Placeholders of values, where they are neither a number's type nor the option's own name."""
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import Json
+from flows.cli.options import OPTIONS, Json
 from flows.cli.session import InvalidInputError, announce, configure_prefect, flow_session
 
-Test = Annotated[bool, Parameter(name="--test", help="Send a test message to each receiver")]
+Test = Annotated[bool, Parameter(name="--test", help="Send a test message to each receiver", group=OPTIONS)]
 
 
 def notify(*, test: Test = False, as_json: Json = False) -> int:
