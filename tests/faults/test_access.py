@@ -97,9 +97,10 @@ def test_passwords_are_in_no_log_no_run_and_no_parameter(
         address = mlflow.address.replace("//", f"//somebody:{PASSWORD}@")
         settings = {"RAMREEL_NOTIFY": receiver, "PREFECT_API_URL": prefect.address}
         commands = [
-            train_arguments(tmp_path),
+            [*train_arguments(tmp_path), "--name", "one"],
+            [*train_arguments(tmp_path), "--name", "other"],
             ["record", "latest", "--episodes", "1", "--plain"],
-            ["compare", "latest"],
+            ["compare", "one", "other"],
         ]
         for arguments in commands:
             with started([*arguments, "--tracking-uri", address, "--json"], home, settings) as command:
@@ -111,7 +112,7 @@ def test_passwords_are_in_no_log_no_run_and_no_parameter(
             assert PASSWORD not in "".join(command.output())
     with closing(sqlite3.connect(tmp_path / "mlflow/mlflow.db")) as store:
         stored_commands = [row[0] for row in store.execute("SELECT value FROM tags WHERE key = 'ramreel.command'")]
-    assert len(stored_commands) == 2
+    assert len(stored_commands) == 3
     assert all("--tracking-uri http://127.0.0.1" in command for command in stored_commands)
     files = [path for folder in (home, tmp_path / "mlflow", tmp_path / "prefect") for path in folder.rglob("*")]
     containing = [path for path in files if path.is_file() and PASSWORD.encode() in path.read_bytes()]

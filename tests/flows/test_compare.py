@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.processes import error_lines
+from helpers.processes import error_lines, started
 
 from flows.cli.app import run
 from flows.compare import compare
@@ -48,7 +48,7 @@ def test_exit_code_is_3_if_the_runs_are_worse(
     assert run(["compare", *new, *against, "--json", "--name", "held"]) == 3
     compared = json_output(capfd)
     assert compared["verdict"] == f"ppo (baseline) is better than ppo: {CERTAIN}"
-    assert compared["worse"] is True
+    assert (compared["worse"], compared["report"]) == (True, "reports/report.html")
     assert len(compared["runs"]) == 8  # type: ignore[arg-type]
     for name in ("report.html", "report.md", "numbers.csv", "numbers.parquet"):
         assert store.fetch_artifact(str(compared["run_id"]), f"reports/{name}", tmp_path).stat().st_size > 500
@@ -98,6 +98,17 @@ def test_games_are_compared_only_when_normalized(
     assert len(error_lines(refused)) == 1
     assert run(["compare", "on pong", "on breakout", "--normalized", "--json"]) == 0
     assert json_output(capfd)["verdict"] == "ppo: interquartile mean human-normalized score 0.31 (1 seed)"
+
+
+def test_one_run_is_refused_before_a_server_is_started(
+    home: Path, store: Store, settings: RunSettings, evaluated_run: EvaluatedRun
+) -> None:
+    run_id = evaluated_run(store, settings, {10: [1.0, 2.0]}, "alone")
+    with started(["compare", "alone", run_id[:8]], home) as command:
+        code, out, errors = command.wait()
+    refusal = "ramreel: 'alone' is the only run to compare: name another one, or a baseline with --against"
+    assert (code, out, error_lines(errors)) == (2, "", [refusal])
+    assert not (home / "mlruns/prefect.db").exists()
 
 
 def test_clips_are_added_without_repeating_the_statistics(small: TrainSettings, store: Store) -> None:

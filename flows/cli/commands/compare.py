@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
-from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
+from flows.cli.session import (
+    InvalidInputError,
+    announce,
+    configure_prefect,
+    flow_session,
+    open_checked_store,
+    validated,
+    validating,
+)
 from tasks.arcade.inputs.forms import CompareSettings
 
 if TYPE_CHECKING:
@@ -33,6 +41,9 @@ def compare(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = F
         champion = settings.against == (CHAMPION,)
         baseline = settings.against if champion else tuple(map(store.resolve_run, settings.against))
         selected = select_runs(store, run_ids, baseline, normalized=settings.normalized)
+    if len(selected.all_runs) == 1:
+        name = store.run(selected.runs[0]).name
+        raise InvalidInputError(f"{name!r} is the only run to compare: name another one, or a baseline with --against")
     settings = settings.model_copy(
         update={"runs": selected.runs, "against": baseline if champion else selected.baseline}
     )

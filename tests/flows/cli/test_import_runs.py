@@ -14,8 +14,10 @@ from helpers.sb3_zips import pickled, write_zip
 from stable_baselines3 import A2C
 
 from flows.cli.app import run
+from flows.compare import compare
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
 from tasks.arcade.episodes.playing import play
+from tasks.arcade.inputs.forms import CompareSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import Store
 
@@ -117,8 +119,8 @@ def test_contradictions_are_printed_stored_and_reported(
     assert kept.external is not None
     assert (kept.external.game.frame_skip, kept.external.notes) == (4, (note,))
     assert store.history(kept.run_id, "rollout/ep_len_mean") == [(10, 10.0), (20, 10.0)]
-    assert run(["compare", kept.run_id, "--json"]) == 0
-    markdown = store.fetch_artifact(str(said(capfd)["run_id"]), "reports/report.md", tmp_path).read_text()
+    comparison = compare(CompareSettings(runs=(kept.run_id,)))
+    markdown = store.fetch_artifact(comparison.run_id, "reports/report.md", tmp_path).read_text()
     assert f"{note}." in markdown
 
 
