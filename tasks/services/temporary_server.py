@@ -136,7 +136,14 @@ def _start_uvicorn(port: int) -> subprocess.Popen[bytes]:
     # Without --app-dir the server would import from the working directory first.
     command = ["--app-dir", str(prefect.__module_path__.parent), "--host", _HOST, "--port", str(port)]
     options = ["--log-level", "error", "--lifespan", "on", "--factory", "prefect.server.api.server:create_app"]
-    flags = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+    flags = {
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        # A fifth of the start; the server on which someone creates a block registers their types itself.
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "0",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",
+    }
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _UVICORN, *command, *options],
         env=os.environ | flags | get_current_settings().to_environment_variables(exclude_unset=True),
