@@ -27,6 +27,7 @@ from flows.cli.commands.compare import compare
 from flows.cli.commands.decode import decode
 from flows.cli.commands.doctor import doctor
 from flows.cli.commands.export import export
+from flows.cli.commands.follow import follow
 from flows.cli.commands.games import games
 from flows.cli.commands.guard import guard
 from flows.cli.commands.import_runs import import_runs
@@ -68,6 +69,7 @@ COMMANDS: Mapping[str, Mapping[str, Command]] = {
         "compare": compare,
         "atlas": atlas,
         "decode": decode,
+        "follow": follow,
         "export": export,
         "games": games,
         "approaches": approaches,

@@ -44,6 +44,8 @@ NAMES: Mapping[str, str] = {
     "AtlasSettings.run": "--run",
     "OpenSettings.target": "PAGE",
     "DecodeSettings.runs": "--run",
+    "FollowSettings.env_id": "--env",
+    "FollowSettings.path": "VIDEO",
     "ImportSettings.env_id": "--env",
     "LearningBenchmarkSettings.env_ids": "--envs",
     "RecordSettings.steps": "--checkpoint",

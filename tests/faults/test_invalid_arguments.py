@@ -153,6 +153,10 @@ INVALID: dict[str, tuple[list[str], dict[str, st.SearchStrategy[str]]]] = {
         "--pairs": not_between(2_000, 10**6), "--epochs": not_between(1, 1_000), "--episodes": not_between(1, 1_000),
         "--seed": seed, "--run": reference, "--name": name, "--experiment": name,
     }),
+    "follow": (["nosuch.mp4"], {
+        "--env": env_id, "--frame-skip": not_between(1, 60), "--max-lost": not_between(1, 1_000),
+        "--to": st.sampled_from(["/", "no/such/x.json", "x" * 300, ".."]),
+    }),
     "guard": (["ALE/Pong-v5"], {"--episodes": not_between(10, 10_000), "--tracking-uri": uri}),
     "status": ([], {"--tracking-uri": uri}),
     "up": ([], {f"--{server}-port": not_between(1, 65535) for server in ("prefect", "mlflow", "gallery")}),
@@ -178,7 +182,7 @@ def test_invalid_option_is_rejected(command: str, data: st.DataObject, refused: 
     value = data.draw(options[option], label="value")
     json_flag = data.draw(st.sampled_from([[], ["--json"]])) if command != "up" else []
     others = ["--to", "model.zip"] if command == "export" and option != "--to" else []
-    if command == "import" and option != "--env":
+    if command in ("follow", "import") and option != "--env":
         others = ["--env", "ALE/Pong-v5"]
     if option == "--resume":
         required = []
@@ -199,10 +203,10 @@ def test_unknown_environment_is_rejected(command: str, word: str, refused: Refus
 
 @many_examples
 @given(word=reference, more=st.lists(arguments, max_size=2))
-@pytest.mark.parametrize("command", [*RUNS, "verify", "render", "import"])
+@pytest.mark.parametrize("command", [*RUNS, "verify", "render", "import", "follow"])
 def test_unknown_run_or_file_is_rejected(command: str, word: str, more: list[str], refused: Refused) -> None:
-    to = {"export": ["--to", "model.zip"], "import": ["--env", "ALE/Pong-v5"]}.get(command, [])
-    refused([command, *to, "--", word, *(more if command in ("reel", "compare") else [])])
+    to = {"export": ["--to", "model.zip"]} | {name: ["--env", "ALE/Pong-v5"] for name in ("import", "follow")}
+    refused([command, *to.get(command, []), "--", word, *(more if command in ("reel", "compare") else [])])
 
 
 @many_examples

@@ -22,18 +22,21 @@ class ScreenColors:
         self._indices: Screen = np.zeros((0, 0), np.uint8)
 
     def indices(self, emulator: Emulator) -> Screen:
-        """Return the screen as palette indices, all of which are known: uint8 of shape (height, width).
-
-        The array is overwritten by the next call.
-        """
+        """Return the screen as palette indices: uint8 of shape (height, width), overwritten by the next call."""
         if self._indices.shape != emulator.screen_size:
             self._indices = np.zeros(emulator.screen_size, np.uint8)
-        indices = emulator.screen_indices(self._indices)
-        if self.palette.take(indices).min() < 0:
-            self.palette[indices] = pack_colors(emulator.screen())
+        return emulator.screen_indices(self._indices)
+
+    def learn(self, emulator: Emulator) -> None:
+        """Learn the colors of the screen that `indices` returned last."""
+        if self.palette.take(self._indices).min() < 0:
+            self.palette[self._indices] = pack_colors(emulator.screen())
             self.n_known = int(np.count_nonzero(self.palette >= 0))
-        return indices
 
     def packed(self, emulator: Emulator) -> PackedScreen:
         """Return the screen as 0xRRGGBB: int32 of shape (height, width)."""
-        return self.palette.take(self.indices(emulator))
+        colors = self.palette.take(self.indices(emulator))
+        if colors.min() < 0:
+            self.learn(emulator)
+            colors = self.palette.take(self._indices)
+        return colors

@@ -115,6 +115,31 @@ class VerifySettings(Settings):
     target: str = Field(description="Run whose videos are verified, or the file of a video or a trace")
 
 
+class FollowSettings(Settings):
+    """Follow a video."""
+
+    path: Path = Field(description="Video of one episode from its reset: the game's screen alone; MP4, MKV, AVI or GIF")
+    env_id: EnvId
+    frame_skip: int | None = Field(
+        default=None,
+        ge=1,
+        le=60,
+        description="Frames per step of the agent, including those that a wrapper skipped (default: that of the "
+        "environment)",
+    )
+    full_action_space: bool = Field(
+        default=False, description="Consider all 18 actions instead of the game's minimal action set"
+    )
+    max_lost: int = Field(
+        default=10, ge=1, le=1_000, description="Pictures in a row that no state may explain before following stops"
+    )
+    to: Path | None = Field(
+        default=None,
+        description="Trace file to write, with the RAM as .npz beside it (default: the video's name and .trace.json, "
+        "in the working directory)",
+    )
+
+
 class BackupSettings(Settings):
     """Back up the store."""
 

@@ -29,6 +29,7 @@ MODELS: dict[str, type[Settings]] = {
     "compare": forms.CompareSettings,
     "atlas": forms.AtlasSettings,
     "decode": forms.DecodeSettings,
+    "follow": commands.FollowSettings,
     "export": commands.ExportSettings,
     "games": commands.GamesSettings,
     "benchmark": commands.TrainingBenchmarkSettings,
