@@ -23,9 +23,11 @@ from tasks.record import (
     create_videos_table,
     describe_recorded_run,
     find_atlas,
+    find_pixels,
     list_videos,
     note_failure,
     record_checkpoint,
+    record_checkpoint_from_pixels,
 )
 from tasks.runs.recorded import RecordedCheckpoint
 from tasks.store import StoreError, one_line, open_store
@@ -35,7 +37,7 @@ class RecordedRun(Settings):
     """The videos of a run.
 
     Attributes:
-        videos: all videos of the run.
+        videos: all videos of the run, or all from pixels by the method.
         made: steps of the videos that were made now.
         outlined: whether these have outlines from an atlas.
     """
@@ -67,40 +69,47 @@ class RecordError(RamreelError):
     task_runner=ThreadPoolTaskRunner(max_workers=cores()),  # type: ignore[arg-type]
 )
 def record(settings: RecordSettings) -> RecordedRun:
-    """Record every checkpoint that has no video yet, in parallel on all cores.
+    """Record every checkpoint that has no video yet, from pixels if so set, in parallel on all cores.
 
     Raises:
-        StoreError: no run matches, or it has no checkpoint.
+        StoreError: no run matches, or it has no checkpoint, or none that can play from pixels.
+        DecoderError: the decoder is damaged, or of another game.
         RecordError: some checkpoints could not be recorded; the others were.
     """
     refuse_crash_loop()
-    run_id = resolve_run(settings.run)
-    again = f"`ramreel record {run_id[:8]}` records the other checkpoints"
+    run_id, method = resolve_run(settings.run), settings.method if settings.from_pixels else None
+    option = " --from-pixels" if method else ""
+    again = f"`ramreel record {run_id[:8]}{option}` records the other checkpoints"
     with when_stopped(f"stopped recording run {run_id}: {again}"), open_store().recording_lease(run_id):
-        checkpoints = checkpoints_to_record(run_id, settings.steps, settings.again, settings.last)
+        decoder = resolve_run(settings.decoder) if settings.decoder else None
+        pixels = find_pixels(run_id, settings.method, decoder) if settings.from_pixels else None
+        checkpoints = checkpoints_to_record(run_id, settings.steps, settings.again, settings.last, method)
         atlas = find_atlas(run_id) if checkpoints and settings.video.panel else None
-        futures = {
-            checkpoint.step: record_checkpoint.submit(
-                *(checkpoint, settings.evaluation, settings.video, atlas), number=number, total=len(checkpoints)
+        futures: dict[int, PrefectFuture[RecordedCheckpoint]] = {}
+        for number, checkpoint in enumerate(checkpoints, 1):
+            common = (checkpoint, settings.evaluation, settings.video, atlas)
+            place = (number, len(checkpoints))
+            futures[checkpoint.step] = (
+                record_checkpoint_from_pixels.submit(*common, pixels, *place)
+                if pixels
+                else record_checkpoint.submit(*common, *place)
             )
-            for number, checkpoint in enumerate(checkpoints, 1)
-        }
         failed = dict[int, str]()
         for step, future in futures.items():
             if reason := failure_reason(future):
                 failed[step] = reason
-            else:
+            elif pixels is None:
                 # While later checkpoints play: a recorded checkpoint is not recorded again if this process is killed.
                 log_milestones(run_id, step)
-    videos = list_videos(run_id)
-    create_videos_table(run_id, videos)
+    videos = list_videos(run_id, method)
+    create_videos_table(run_id, videos, method)
     if failed:
         error = RecordError(run_id, videos, failed, len(checkpoints))
         # A store that cannot take the reason must not hide it: a full disk fails twice.
         with suppress(StoreError):
             note_failure(run_id, str(error))
         raise error
-    clear_failure(run_id, settings.last)
+    clear_failure(run_id, settings.last, method)
     describe_recorded_run(run_id)
     return RecordedRun(run_id=run_id, videos=videos, made=tuple(futures), outlined=atlas is not None)
 

@@ -13,9 +13,18 @@ from prefect.artifacts import create_markdown_artifact
 
 from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.decoding.decoder import Decoder
-from tasks.arcade.decoding.jobs import DECODER_FOLDER, StoredAgent, gather_part, play_part, train_decoder
+from tasks.arcade.decoding.jobs import (
+    DECODER_FOLDER,
+    StoredAgent,
+    follow_part,
+    gather_part,
+    play_part,
+    train_decoder,
+)
+from tasks.arcade.decoding.measure_following import FollowingReport
 from tasks.arcade.decoding.page import render_html, render_markdown
 from tasks.arcade.decoding.pairs import Pairs
+from tasks.arcade.decoding.play_from_pixels import PixelSource
 from tasks.arcade.decoding.poster import write_poster
 from tasks.arcade.decoding.report import DecodingReport, summarize
 from tasks.arcade.decoding.returns import SOURCES, RamSource
@@ -23,6 +32,7 @@ from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import DecodeSettings
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.execution import provenance
 from tasks.execution.progress_sink import current_sink
 from tasks.execution.worker_processes import process_pool
@@ -106,8 +116,10 @@ def train_and_log_decoder(run_id: str, settings: DecodeSettings) -> DecodeResult
         parts = _gather(settings, agents, folder)
         players = ("random", *(one.digest for one in stored))
         decoder, report, digest = _train(settings, parts, players, folder)
+        report = report.model_copy(update={"following": _follow(settings, agents, folder)})
         if stored and not _plays_pixels(store, stored[-1].run_id):
-            report = report.model_copy(update={"returns": _play(settings, agents[-1], folder)})
+            source = PixelSource("decode", folder / DECODER_FOLDER, digest)
+            report = report.model_copy(update={"returns": _play(settings, agents[-1], source, folder)})
         model_id = save_decoder(store, run_id, decoder, folder / DECODER_FOLDER, digest)
         _save_figures(store, run_id, report, folder)
     summary = summarize(report)
@@ -179,19 +191,27 @@ def _plays_pixels(store: Store, run_id: str) -> bool:
     return trained is None or trained.approach.features.uses_pixels
 
 
-def _play(settings: DecodeSettings, agent: StoredAgent, folder: Path) -> dict[RamSource, tuple[float, ...]]:
+def _follow(settings: DecodeSettings, agents: list[StoredAgent], folder: Path) -> FollowingReport:
+    current_sink().log("following the pictures of the last checkpoint" if agents else "following random play")
+    with process_pool(1, folder) as pool:
+        agent = agents[-1] if agents else None
+        return pool.submit(follow_part, resolve(settings.env_id), agent, _test_seed(settings)).result()
+
+
+def _play(
+    settings: DecodeSettings, agent: StoredAgent, decoder: PixelSource, folder: Path
+) -> dict[RamSource, tuple[float, ...]]:
     """Return the returns of a checkpoint by the RAM that it observes, on seeds that no pair was played with."""
-    game, seed = (
-        resolve(settings.env_id),
-        int(np.random.SeedSequence(settings.seed, spawn_key=(4,)).generate_state(1)[0]),
-    )
+    evaluation = EvaluationSettings(episodes=settings.episodes, seed=_test_seed(settings))
     current_sink().log(f"playing {settings.episodes} episodes each from {', '.join(SOURCES[:-1])} RAM, and at random")
     with process_pool(min(cores(), len(SOURCES)), folder) as pool:
-        futures = {
-            source: pool.submit(play_part, game, agent, folder, source, settings.episodes, seed // 2)
-            for source in SOURCES
-        }
+        futures = {source: pool.submit(play_part, agent, decoder, source, evaluation) for source in SOURCES}
         return {source: future.result() for source, future in futures.items()}
+
+
+def _test_seed(settings: DecodeSettings) -> int:
+    """Return a seed for play that no pair was played with."""
+    return int(np.random.SeedSequence(settings.seed, spawn_key=(4,)).generate_state(1)[0]) // 2
 
 
 def _save_figures(store: Store, run_id: str, report: DecodingReport, folder: Path) -> None:

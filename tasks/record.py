@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from prefect import task
@@ -10,20 +12,29 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from tasks.arcade.atlas.atlas import Atlas
+from tasks.arcade.decoding.play_from_pixels import PixelSource
+from tasks.arcade.decoding.returns import describe_returns
 from tasks.arcade.emulator.environment_ids import rom_digest, rom_path
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.progress import CheckpointProgress, RecordingProgress
-from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, PixelMethod, VideoSettings
 from tasks.arcade.video.checkpoint_video import VideoFiles, episode_stem, evaluate_and_record
+from tasks.arcade.video.pixels_video import evaluate_from_pixels
 from tasks.execution.links import page_url
 from tasks.execution.progress_sink import current_sink
 from tasks.execution.retries import retry_on_process_death
 from tasks.execution.worker_processes import run_with_progress
 from tasks.runs.lookup import evaluation_of
-from tasks.runs.recorded import RecordedCheckpoint, recorded_checkpoint, recorded_checkpoints, unrecorded
+from tasks.runs.pixels import PixelsRequest, fetch_source, request_pixels
+from tasks.runs.recorded import (
+    RecordedCheckpoint,
+    recorded_checkpoint,
+    recorded_checkpoints,
+    recorded_from_pixels,
+    unrecorded,
+)
 from tasks.runs.run_description import describe_training
 from tasks.store import (
-    Store,
     StoredCheckpoint,
     StoredVideo,
     StoreError,
@@ -35,9 +46,13 @@ from tasks.store import (
 
 @task(task_run_name="find checkpoints to record")
 def checkpoints_to_record(
-    run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool = False
+    run_id: str,
+    steps: tuple[int, ...] | None,
+    again: bool,
+    last: bool = False,
+    pixels: PixelMethod | None = None,
 ) -> tuple[StoredCheckpoint, ...]:
-    """Return the run's checkpoints without a video or an evaluation, or all of them with `again`.
+    """Return the run's checkpoints without a video or an evaluation, from pixels if so, or all of them with `again`.
 
     Raises:
         StoreError: the run has no checkpoint, or not the requested one.
@@ -46,7 +61,18 @@ def checkpoints_to_record(
     store = open_store()
     if run := store.run(run_id).settings:
         rom_path(run.game.rom)
-    return unrecorded(store, run_id, steps, again, last)
+    return unrecorded(store, run_id, steps, again, last, pixels)
+
+
+@task(task_run_name="find decoder")
+def find_pixels(run_id: str, method: PixelMethod, decoder: str | None) -> PixelsRequest:
+    """Return how the run's checkpoints play from pixels.
+
+    Raises:
+        StoreError: the run's policy observes pixels, or there is no decoder.
+        DecoderError: the decoder is damaged, or of another game.
+    """
+    return request_pixels(open_store(), run_id, method, decoder)
 
 
 @task(task_run_name="find atlas")
@@ -109,7 +135,9 @@ def record_checkpoint(
         arguments = (directory, checkpoint.digest, settings, video, folder, atlas)
         result = run_with_progress(folder, show_progress, evaluate_and_record, *arguments)
         store.discard_evaluation(checkpoint.run_id, checkpoint.step)
-        stored = _save_videos(store, checkpoint, result, folder)
+        stored = _save_videos(partial(store.save_video, checkpoint.run_id, checkpoint.step), result, folder)
+        if result.video.highlight is not None:
+            store.save_highlight(checkpoint.run_id, checkpoint.step, VideoFiles.in_folder(folder).highlight)
     store.log_metrics(checkpoint.run_id, result.metrics(), checkpoint.step, checkpoint.model_id)
     # Last: a checkpoint with an evaluation has everything else.
     store.save_evaluation(checkpoint.run_id, result)
@@ -122,38 +150,95 @@ def record_checkpoint(
     return recorded
 
 
-def _save_videos(store: Store, checkpoint: StoredCheckpoint, evaluation: Evaluation, folder: Path) -> StoredVideo:
-    run_id, step = checkpoint.run_id, checkpoint.step
+@task(
+    task_run_name="record checkpoint at step {checkpoint.step} from pixels",
+    retries=1,
+    retry_delay_seconds=1,
+    retry_condition_fn=retry_on_process_death,
+)
+def record_checkpoint_from_pixels(
+    checkpoint: StoredCheckpoint,
+    evaluation: EvaluationSettings | None,
+    video: VideoSettings,
+    atlas: Atlas | None,
+    pixels: PixelsRequest,
+    number: int = 1,
+    total: int = 1,
+) -> RecordedCheckpoint:
+    """Play a checkpoint on RAM from pixels and record an episode, beside its play from the RAM itself.
+
+    Args:
+        checkpoint: the checkpoint.
+        evaluation: evaluation settings (default: those of the training run).
+        video: which episode is recorded, and what the video shows.
+        atlas: atlas for the outlines; None: no outlines.
+        pixels: how RAM is read from pixels.
+        number: which of the checkpoints to record it is, from 1.
+        total: how many they are.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        DecoderError: the decoder is damaged.
+        VideoError: the video could not be encoded.
+    """
+    store = store_in_use()
+    run = store.run(checkpoint.run_id)
+
+    def show_progress(progress: RecordingProgress | None) -> None:
+        current_sink().update_recording(run.name, CheckpointProgress(number, total, progress))
+
+    with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
+        folder = Path(name)
+        directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
+        decoder = fetch_source(store, pixels.decoder, folder / "decoder") if pixels.decoder else None
+        source = decoder if decoder and pixels.method == "decode" else PixelSource(pixels.method)
+        arguments = (directory, checkpoint.digest, evaluation or evaluation_of(run), video, folder, atlas)
+        result = run_with_progress(folder, show_progress, evaluate_from_pixels, *arguments, source, decoder)
+        save = partial(store.save_pixels_video, checkpoint.run_id, checkpoint.step, pixels.method)
+        stored = _save_videos(save, result.evaluation, folder)
+    store.log_metrics(checkpoint.run_id, result.metrics(), checkpoint.step, checkpoint.model_id)
+    # Last: a checkpoint with an evaluation has everything else.
+    store.save_pixels_evaluation(checkpoint.run_id, result)
+    for line in (f"step {checkpoint.step:,}", *describe_returns(result.returns)):
+        get_run_logger().info(line)
+    show_progress(None)
+    mean = result.evaluation.mean_return
+    current_sink().log(f"{run.name}: recorded step {checkpoint.step:,} from pixels: mean return {mean:.1f}")
+    return recorded_from_pixels(result, stored.mp4, stored.trace)
+
+
+def _save_videos(save: Callable[..., StoredVideo], evaluation: Evaluation, folder: Path) -> StoredVideo:
+    """Save the videos of a folder by a function of MP4, trace and, if it is one of all, the episode's name."""
     if evaluation.video.episode == "all":
         for number in range(len(evaluation.episodes)):
             name = episode_stem(number)
             files = VideoFiles.in_folder(folder, name)
-            store.save_video(run_id, step, files.mp4, files.trace, episode=name)
+            save(files.mp4, files.trace, episode=name)
     files = VideoFiles.in_folder(folder)
-    if evaluation.video.highlight is not None:
-        store.save_highlight(run_id, step, files.highlight)
-    return store.save_video(run_id, step, files.mp4, files.trace)
+    return save(files.mp4, files.trace)
 
 
 @task(task_run_name="list videos")
-def create_videos_table(run_id: str, videos: tuple[RecordedCheckpoint, ...]) -> None:
+def create_videos_table(run_id: str, videos: tuple[RecordedCheckpoint, ...], pixels: PixelMethod | None = None) -> None:
     """Create an artifact with a table of the run's videos, and links to them."""
     store = store_in_use()
-    name = store.run(run_id).name
+    name = store.run(run_id).name + (f" from pixels ({pixels})" if pixels else "")
     rows = [
         f"| {video.step:,} | {video.mean_return:.2f} | {video.episodes} ({video.distinct_episodes} distinct) "
         f"| [return {video.episode_return:g}, {video.choice}]({page_url(store, run_id, video.path)}) |"
         for video in videos
     ]
     head = ["| step | mean return | episodes | video |", "| --: | --: | :-- | :-- |"]
-    table = "\n".join([f"# Videos of {name}", "", f"[Run in MLflow]({page_url(store, run_id)})", "", *head, *rows, ""])
-    create_markdown_artifact(table, key=f"videos-{run_id[:8]}", description=f"Videos of {name}")
+    returns = [f"- step {video.step:,}: {line}" for video in videos for line in describe_returns(video.returns)]
+    lines = [f"# Videos of {name}", "", f"[Run in MLflow]({page_url(store, run_id)})", "", *head, *rows, "", *returns]
+    key = f"videos-{run_id[:8]}" + (f"-{pixels}" if pixels else "")
+    create_markdown_artifact("\n".join([*lines, ""]), key=key, description=f"Videos of {name}")
 
 
 @task(task_run_name="find videos")
-def list_videos(run_id: str) -> tuple[RecordedCheckpoint, ...]:
-    """Return the run's videos by step."""
-    return recorded_checkpoints(store_in_use(), run_id)
+def list_videos(run_id: str, pixels: PixelMethod | None = None) -> tuple[RecordedCheckpoint, ...]:
+    """Return the run's videos by step: those from RAM, or those from pixels by a method."""
+    return recorded_checkpoints(store_in_use(), run_id, pixels)
 
 
 @task(task_run_name="describe run {run_id}")
@@ -169,8 +254,8 @@ def note_failure(run_id: str, reason: str) -> None:
 
 
 @task(task_run_name="clear failure")
-def clear_failure(run_id: str, last: bool) -> None:
+def clear_failure(run_id: str, last: bool, pixels: PixelMethod | None = None) -> None:
     """Remove the reason of a former failure once every checkpoint, or the last one with `last`, has its video."""
     store = store_in_use()
-    if not unrecorded(store, run_id, None, again=False, last=last):
+    if not unrecorded(store, run_id, None, again=False, last=last, pixels=pixels):
         store.clear_failure_reason(run_id)

@@ -106,6 +106,7 @@ PLACEHOLDERS: Mapping[str, str] = {
     "approaches": "NAME",
     "artifacts": "URI",
     "database": "URI",
+    "decoder": "RUN",
     "env_ids": "ENV",
     "highlight": "SECONDS",
     "hub": "FOLDER",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
+from tasks.arcade.decoding.pixels_evaluation import PixelsEvaluation
+from tasks.arcade.decoding.returns import RamSource
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.settings.base import Settings
-from tasks.store import Store, StoredCheckpoint, highlight_path
+from tasks.arcade.settings.evaluation import PixelMethod
+from tasks.store import Store, StoredCheckpoint, StoredVideo, highlight_path
 
 
 class RecordedCheckpoint(Settings):
@@ -15,6 +20,8 @@ class RecordedCheckpoint(Settings):
         trace: artifact path of the trace.
         highlight: artifact path of its highlight; None without one.
         choice: which episode was recorded, e.g. the median one.
+        returns: of a video from pixels the returns, one per episode, by the RAM that the policy observed; empty of
+            others.
     """
 
     step: int
@@ -28,10 +35,16 @@ class RecordedCheckpoint(Settings):
     mean_return: float
     episodes: int
     distinct_episodes: int
+    returns: dict[RamSource, tuple[float, ...]] = Field(default={})
 
 
 def unrecorded(
-    store: Store, run_id: str, steps: tuple[int, ...] | None, again: bool, last: bool
+    store: Store,
+    run_id: str,
+    steps: tuple[int, ...] | None,
+    again: bool,
+    last: bool,
+    pixels: PixelMethod | None = None,
 ) -> tuple[StoredCheckpoint, ...]:
     """Return the run's checkpoints without a video or an evaluation, or all of them with `again`.
 
@@ -41,12 +54,13 @@ def unrecorded(
         steps: only the checkpoints at these steps (default: all).
         again: also those that are recorded.
         last: only the last one.
+        pixels: those without a video from pixels by this method (default: without a video from RAM).
 
     Raises:
         StoreError: the run has no checkpoint, or not the requested one.
     """
     requested = store.checkpoints_at(run_id, steps)[-1 if last else 0 :]
-    recorded = {} if again else store.complete_videos(run_id)
+    recorded = {} if again else _complete_videos(store, run_id, pixels)
     return tuple(checkpoint for checkpoint in requested if checkpoint.step not in recorded)
 
 
@@ -67,9 +81,27 @@ def recorded_checkpoint(evaluation: Evaluation, path: str, trace: str) -> Record
     )
 
 
-def recorded_checkpoints(store: Store, run_id: str) -> tuple[RecordedCheckpoint, ...]:
-    """Return the run's videos by step."""
+def recorded_from_pixels(evaluation: PixelsEvaluation, path: str, trace: str) -> RecordedCheckpoint:
+    """Combine a checkpoint's evaluation from pixels with the paths of its video and trace."""
+    recorded = recorded_checkpoint(evaluation.evaluation, path, trace)
+    return recorded.model_copy(update={"returns": evaluation.returns})
+
+
+def recorded_checkpoints(
+    store: Store, run_id: str, pixels: PixelMethod | None = None
+) -> tuple[RecordedCheckpoint, ...]:
+    """Return the run's videos by step: those from RAM, or those from pixels by a method."""
+    videos = _complete_videos(store, run_id, pixels)
+    if pixels is None:
+        return tuple(
+            recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
+            for step, video in videos.items()
+        )
     return tuple(
-        recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
-        for step, video in store.complete_videos(run_id).items()
+        recorded_from_pixels(store.fetch_pixels_evaluation(run_id, step, pixels), video.mp4, video.trace)
+        for step, video in videos.items()
     )
+
+
+def _complete_videos(store: Store, run_id: str, pixels: PixelMethod | None) -> dict[int, StoredVideo]:
+    return store.complete_videos(run_id) if pixels is None else store.complete_pixels_videos(run_id, pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from tasks.arcade.decoding.returns import SOURCES
 from tasks.store import REPORT, Store, StoredRun, StoreError, resume_hint
 
 REPORT_TAG = "ramreel.report"
@@ -16,7 +17,7 @@ def describe_training(store: Store, run_id: str) -> None:
     if run.status != "FINISHED" or run.kind not in ("training", "imported"):
         return
     # Such as of a video that could not be made.
-    parts = [run.tags.get("ramreel.reason", ""), _result(run), _links(store, run)]
+    parts = [run.tags.get("ramreel.reason", ""), _result(run), _result_from_pixels(run), _links(store, run)]
     if run.kind == "training" and run.settings and run.settings.approach.algorithm.learns:
         parts.append(f"{resume_hint(run_id)} with more `--steps`")
     store.set_description(run_id, "\n\n".join(filter(None, parts)))
@@ -44,6 +45,12 @@ def _result(run: StoredRun) -> str:
         episodes = run.metrics.get("eval/episodes")
         return f"Mean return {evaluated:.1f}" + (f" of {episodes:.0f} episodes" if episodes else "")
     return "" if training is None else f"Mean return {training:.1f} of the last episodes of training"
+
+
+def _result_from_pixels(run: StoredRun) -> str:
+    means = {source: run.metrics.get(f"from_pixels/return_{source}") for source in SOURCES}
+    shown = ", ".join(f"{source} {mean:.1f}" for source, mean in means.items() if mean is not None)
+    return f"Mean return from pixels, by the RAM that the policy observes: {shown}" if shown else ""
 
 
 def _links(store: Store, run: StoredRun) -> str:

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
+from tasks.arcade.decoding.decoder import DecoderError
+from tasks.arcade.decoding.returns import SOURCE_OF, RamSource
 from tasks.arcade.drawing.video_format import VideoError
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
@@ -14,6 +16,7 @@ from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import read_embedded_trace
 from tasks.arcade.video.verify import verify_frames
 from tasks.runs.consistency import metric_contradictions, trace_contradiction
+from tasks.runs.pixels import reader_of
 from tasks.store import PRUNED_VIDEOS, Store, StoredCheckpoint, StoredVideo, StoreError, pruned_steps
 
 
@@ -28,6 +31,7 @@ class Proof(Settings):
         bit_exact: encoding the frames again gives the same bits.
         by_checkpoint: the checkpoint chooses every action but those of `human_steps`, verified for the videos of a run.
         human_steps: number of steps whose action a person chose in a live view.
+        observed: RAM that the checkpoint observed where it was not the emulator's: followed or decoded.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Proof(Settings):
     bit_exact: bool = False
     by_checkpoint: bool = False
     human_steps: int = 0
+    observed: RamSource | None = None
 
     @property
     def line(self) -> str:
@@ -50,8 +55,9 @@ class Proof(Settings):
             how = "bit-exact" if self.bit_exact else "as the emulator renders them"
             parts.append(f"{self.frames_checked:,} frames {how}")
         others = f" but {self.human_steps:,} by a person" if self.human_steps else ""
+        source = f" on RAM {self.observed} from pixels" if self.observed else ""
         parts.append(
-            f"every action chosen by the checkpoint{others}"
+            f"every action chosen by the checkpoint{source}{others}"
             if self.by_checkpoint
             else "actions not checked (no checkpoint)"
         )
@@ -86,11 +92,11 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
         TraceError: the run has no video.
     """
     videos, checkpoints = store.complete_videos(run_id), store.list_checkpoints(run_id)
-    live = store.live_videos(run_id)
+    live, from_pixels = store.live_videos(run_id), _videos_from_pixels(store, run_id)
     # An evaluation is stored after its video.
     pruned = set(pruned_steps(store.run(run_id).tags, PRUNED_VIDEOS))
     lost = [_missing_video(step) for step in store.evaluations(run_id) if step not in {*videos, *pruned}]
-    if not videos and not lost and not live:
+    if not videos and not lost and not live and not from_pixels:
         raise TraceError(f"run {run_id} has no video to verify: record some with `ramreel record {run_id[:8]}`")
     by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}
     evaluations, contradictions = _checked_evaluations(store, run_id)
@@ -100,6 +106,17 @@ def verify_run(store: Store, run_id: str) -> list[Proof]:
         *(_no_proof(f"the evaluation at step {step}", reason) for step, reason in contradictions.items()),
         *(_verify_video(store, run_id, video, by_step.get(video.step), evaluations.get(video.step)) for video in every),
         *(_verify_video(store, run_id, video, by_step.get(video.step), None) for video in live),
+        *(_verify_video(store, run_id, video, by_step.get(video.step), one) for video, one in from_pixels),
+    ]
+
+
+def _videos_from_pixels(store: Store, run_id: str) -> list[tuple[StoredVideo, Evaluation]]:
+    """Return the videos from pixels of a run, each with its evaluation."""
+    return [
+        (video, store.fetch_pixels_evaluation(run_id, step, method).evaluation)
+        for method in SOURCE_OF
+        for step in store.pixels_evaluations(run_id, method)
+        for video in store.pixels_videos(run_id, step, method)
     ]
 
 
@@ -143,7 +160,7 @@ def _verify_video(
                 return _failed(video.mp4, trace, contradiction)
             proof = _verify_video_file(video.mp4, mp4)
             return _verify_decisions(store, proof, trace, stored, folder) if proof.ok else proof
-        except (TraceError, VideoError, files.CheckpointError) as error:
+        except (TraceError, VideoError, files.CheckpointError, DecoderError) as error:
             return _no_proof(video.mp4, str(error))
 
 
@@ -152,10 +169,12 @@ def _verify_decisions(store: Store, proof: Proof, trace: Trace, stored: StoredCh
         reason = f"the run does not have checkpoint {str(trace.checkpoint)[:12]}, which the trace names"
         return _failed(proof.name, trace, reason)
     loaded = files.read_checkpoint(store.fetch_checkpoint(stored, folder / "checkpoint"), stored.digest)
-    decisions = _step_proof(proof.name, verify_decisions(trace, loaded.agent()))
+    read_ram = reader_of(store, trace, folder / "decoder")
+    decisions = _step_proof(proof.name, verify_decisions(trace, loaded.agent(), read_ram))
     if not decisions.ok:
         return decisions
-    return proof.model_copy(update={"by_checkpoint": True, "human_steps": len(trace.human_steps)})
+    observed = SOURCE_OF[trace.from_pixels.method] if trace.from_pixels else None
+    return proof.model_copy(update={"by_checkpoint": True, "human_steps": len(trace.human_steps), "observed": observed})
 
 
 def _failed(name: str, trace: Trace, reason: str) -> Proof:

@@ -5,7 +5,7 @@ from tasks.store.artifact_paths import REPORT, highlight_path, step_name
 from tasks.store.backup import restore_backup, write_backup
 from tasks.store.champions import DROP_CAUSE, Champion, ChampionRegistry
 from tasks.store.database_files import shrink
-from tasks.store.decoders import fetch_decoder, newest_decoder_run, save_decoder
+from tasks.store.decoders import decoder_digest, decoder_run_of_digest, fetch_decoder, newest_decoder_run, save_decoder
 from tasks.store.errors import StoreError, one_line, without_passwords
 from tasks.store.lease import Lease, LeaseError, lease_host
 from tasks.store.metric_writer import MetricWriter
@@ -67,6 +67,8 @@ __all__ = [
     "StoredRun",
     "StoredVideo",
     "TrainedGame",
+    "decoder_digest",
+    "decoder_run_of_digest",
     "evaluation_curve",
     "fetch_decoder",
     "find_home",

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
+from tasks.arcade.settings.evaluation import PixelMethod
 from tasks.store.errors import StoreError
 from tasks.store.values import StoredVideo
 
 VIDEOS = "videos"
 EVALUATIONS = "evaluations"
+PIXELS_EVALUATIONS = "evaluations-from-pixels"
 REPORT = "reports/report.html"
 """Artifact path of the HTML report of a comparison or a sweep."""
 
@@ -72,6 +74,22 @@ def live_name(seed: int, digest: str) -> str:
 def pair_live_episodes(step: int, paths: Iterable[str]) -> list[StoredVideo]:
     """Return the videos of a checkpoint that were kept from live views among artifact paths, by name; likewise."""
     return _pair_named(_LIVE_NAME, step, paths)
+
+
+def pixels_name(method: PixelMethod, episode: str | None = None) -> str:
+    """Return the name of a checkpoint's video from pixels, or of the video of one of its episodes from pixels."""
+    return f"from-pixels-{method}" + (f"-{episode}" if episode else "")
+
+
+def pixels_evaluation_path(step: int, method: PixelMethod) -> str:
+    """Return the path of a checkpoint's evaluation from pixels."""
+    return f"{PIXELS_EVALUATIONS}/{method}/{step_name(step)}.json"
+
+
+def pair_pixels_episodes(step: int, method: PixelMethod, paths: Iterable[str]) -> list[StoredVideo]:
+    """Return the videos of a checkpoint from pixels among artifact paths, by name; likewise."""
+    name = re.compile(rf"{pixels_name(method)}(-{_EPISODE_NAME.pattern})?")
+    return _pair_named(name, step, paths)
 
 
 def steps_in(folders: Iterable[str]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from tasks.store.store import Store
 from tasks.store.values import DESCRIPTION_TAG
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
     from mlflow.models import ModelSignature
 
 _CODE = Path(__file__).with_name("decoder_model_code.py")
@@ -70,16 +73,46 @@ def fetch_decoder(store: Store, run_id: str, into: Path) -> Path:
     """
     from mlflow.artifacts import download_artifacts
 
-    client = connect(store.address)
-    models = queries.logged_models(client, client.get_run(run_id))
-    ready = [model for model in models if str(model.status) == "READY" and model.model_type == _MODEL_TYPE]
-    if not ready:
-        raise StoreError(f"run {run_id} has no decoder: `ramreel decode ENV` makes runs that have one")
-    newest = ready[-1]
-    local = local_path(newest.artifact_location)
+    location = _newest_model(store, run_id).artifact_location
+    local = local_path(location)
     if local is not None and not local.exists():
         raise missing(f"the decoder of run {run_id}", local)
-    return Path(download_artifacts(newest.artifact_location, dst_path=str(into), tracking_uri=store.address.uri))
+    return Path(download_artifacts(location, dst_path=str(into), tracking_uri=store.address.uri))
+
+
+@raises_store_error
+def decoder_digest(store: Store, run_id: str) -> str:
+    """Return the digest of the decoder of a run.
+
+    Raises:
+        StoreError: the run has no decoder.
+    """
+    return str(_newest_model(store, run_id).tags["ramreel.digest"])
+
+
+@raises_store_error
+def decoder_run_of_digest(store: Store, rom: str, digest: str) -> str | None:
+    """Return the run id of the decoder of a ROM with a digest, or None."""
+    client = connect(store.address)
+    for run in queries.runs_with(client, {"ramreel.kind": "decoder", "ramreel.rom": rom}, "FINISHED", None, None):
+        if any(model.tags.get("ramreel.digest") == digest for model in _models(client, run)):
+            return str(run.info.run_id)
+    return None
+
+
+def _newest_model(store: Store, run_id: str) -> LoggedModel:
+    client = connect(store.address)
+    models = list(_models(client, client.get_run(run_id)))
+    if not models:
+        raise StoreError(f"run {run_id} has no decoder: `ramreel decode ENV` makes runs that have one")
+    return models[-1]
+
+
+def _models(client: MlflowClient, run: Run) -> Iterator[LoggedModel]:
+    """Yield the complete decoders of a run, the oldest first."""
+    for model in queries.logged_models(client, run):
+        if str(model.status) == "READY" and model.model_type == _MODEL_TYPE:
+            yield model
 
 
 @raises_store_error

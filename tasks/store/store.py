@@ -9,10 +9,10 @@ from tasks.store.checkpoints import CheckpointStore
 from tasks.store.connection import check, server_version
 from tasks.store.errors import StoreError, raises_store_error
 from tasks.store.lease import RECORDING_TAG, Lease
+from tasks.store.pixels_videos import PixelsVideoStore
 from tasks.store.run_reader import RunReader
 from tasks.store.run_writer import RunWriter
 from tasks.store.server_command import server_command
-from tasks.store.videos import VideoStore
 
 
 @raises_store_error
@@ -41,7 +41,7 @@ def store_in_use() -> Store:
 
 
 @dataclass(frozen=True)
-class Store(RunReader, RunWriter, CheckpointStore, VideoStore):
+class Store(RunReader, RunWriter, CheckpointStore, PixelsVideoStore):
     """All data of runs in MLflow. Cheap to create, copy and pickle: each method sends requests to MLflow.
 
     Every method raises `StoreError`, one line, if MLflow fails or is unavailable, or if a disk is full.

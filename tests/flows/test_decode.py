@@ -33,6 +33,9 @@ def test_decoder_is_trained_logged_and_loaded(
     assert not Path("mlflow.db").exists(), "MLflow's client looked for them at its default address"
     report = DecodingReport.model_validate_json(store.fetch_artifact(made.run_id, made.figures, tmp_path).read_bytes())
     assert store.run(made.run_id).metrics["decoder/varying"] == len(report.varying) > 20
+    assert report.following is not None
+    assert report.following.exact > 0.8
+    assert report.following.lost == 0
     assert set(report.returns) == {"true", "followed", "decoded", "random"}
     assert all(len(returns) == 1 for returns in report.returns.values())
     decoder = read_decoder(fetch_decoder(store, made.run_id, tmp_path / "decoder"), made.digest)

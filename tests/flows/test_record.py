@@ -1,5 +1,6 @@
 """Every checkpoint has a verified video, and is recorded once."""
 
+import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -13,6 +14,7 @@ from flows.cli.app import run
 from flows.record import RecordedCheckpoint, RecordedRun, RecordError, failure_reason, record
 from flows.train import train
 from tasks.arcade.inputs.forms import AtlasSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.resolve import run_settings
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.video.embedded_trace import EmbeddedTrace, read_embedded_trace
 from tasks.runs.verify import verify_run
@@ -53,6 +55,50 @@ def test_highlight_is_recorded_on_request(small: TrainSettings, store: Store, tm
     assert list(store.videos(run_id)) == [512], "it is no video of a checkpoint"
     assert [proof.ok for proof in verify_run(store, run_id)] == [True]
     assert run(["record", run_id, "--highlight", "0"]) == 2
+
+
+def test_checkpoint_plays_from_pixels(
+    small: TrainSettings, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_id = train(small).run_id
+    arguments = ["record", run_id, "--from-pixels", "--checkpoint", "1024", "--episodes", "2", "--json"]
+    assert run(arguments) == 0
+    output = capfd.readouterr().out.strip().splitlines()[-1]
+    (video,) = json.loads(output)["videos"]
+    assert video["path"] == "videos/step-000001024/from-pixels-follow.mp4"
+    returns = video["returns"]
+    assert {source: len(values) for source, values in returns.items()} == {"true": 2, "followed": 2, "random": 2}
+    embedded, _ = read_embedded_trace(store.fetch_artifact(run_id, video["path"], tmp_path))
+    assert embedded.trace.from_pixels is not None
+    assert embedded.trace.from_pixels.method == "follow"
+    assert store.run(run_id).metrics["from_pixels/return_followed"] == sum(returns["followed"]) / 2
+    assert "Mean return from pixels" in store.run(run_id).tags["mlflow.note.content"]
+    assert store.evaluations(run_id) == (), "it is not the evaluation of the checkpoint"
+    (proof,) = verify_run(store, run_id)
+    assert (proof.ok, proof.by_checkpoint, proof.observed) == (True, True, "followed")
+    assert run(arguments[:-1]) == 0
+    assert "videos recorded: 0" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from-pixels", "--method", "decode"], "there is no decoder of ALE/Breakout-v5: `ramreel decode"),
+        (["--from-pixels", "--method", "guess"], "--method: "),
+        (["--from-pixels", "--decoder", "nosuch"], "nosuch"),
+        (["--method", "decode"], "add from-pixels"),
+        (["--from-pixels", "--highlight", "5"], "leave out highlight or from-pixels"),
+    ],
+)
+def test_pixels_that_cannot_be_read_are_rejected(
+    arguments: list[str], message: str, small: TrainSettings, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = run_settings(small)
+    run_id = store.start_run(settings, name="run", command="ramreel train", versions={}, commit=None)
+    assert run(["record", run_id, *arguments]) == 2
+    error = capfd.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def decoded_frames(mp4: Path) -> int:

@@ -31,6 +31,7 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
     from tasks.arcade.drawing.ffmpeg import find_ffmpeg
     from tasks.arcade.emulator.environment_ids import rom_path
     from tasks.runs.lookup import evaluation_of
+    from tasks.runs.pixels import request_pixels
     from tasks.runs.recorded import recorded_checkpoints, unrecorded
 
     store = open_checked_store(tracking_uri)
@@ -40,13 +41,18 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
         run = store.run(run_id)
         evaluation = evaluation_of(run).model_copy(update=typed)
         settings = settings.model_copy(update={"run": run_id, "evaluation": evaluation})
-        missing = unrecorded(store, run_id, settings.steps, again=settings.again, last=settings.last)
+        method = settings.method if settings.from_pixels else None
+        if method is not None:
+            decoder = store.resolve_run(settings.decoder) if settings.decoder else None
+            request_pixels(store, run_id, method, decoder)
+            settings = settings.model_copy(update={"decoder": decoder})
+        missing = unrecorded(store, run_id, settings.steps, settings.again, settings.last, method)
         if run.settings:
             rom_path(run.settings.game.rom)
         find_ffmpeg()
     if not missing:
         with open_terminal(as_json, quiet) as terminal:
-            videos = recorded_checkpoints(store, run_id)
+            videos = recorded_checkpoints(store, run_id, method)
             terminal.results(_lines(run_id, videos, 0), _values(run_id, videos, {}))
         return 0
     configure_prefect()
@@ -68,6 +74,8 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
 
 
 def _lines(run_id: str, videos: Sequence[RecordedCheckpoint], made: int) -> list[str]:
+    from tasks.arcade.decoding.returns import describe_returns
+
     again = "" if made else " (--again replaces them)"
     return [
         *(
@@ -75,6 +83,7 @@ def _lines(run_id: str, videos: Sequence[RecordedCheckpoint], made: int) -> list
             f" ({video.distinct_episodes} distinct)  {video.path}"
             for video in videos
         ),
+        *(f"step {video.step:,}: {line}" for video in videos for line in describe_returns(video.returns)),
         f"videos recorded: {made}; in run {run_id}: {len(videos)}{again}",
     ]
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
-from tasks.arcade.decoding.decoder import Decoder, read_decoder, write_decoder
+from tasks.arcade.decoding.decoder import Decoder, write_decoder
 from tasks.arcade.decoding.fit import fit_decoder, split_by_episode
+from tasks.arcade.decoding.measure_following import FOLLOWED_STEPS, FollowingReport, measure_following
 from tasks.arcade.decoding.pairs import Pairs, gather_pairs, join_pairs
+from tasks.arcade.decoding.play_from_pixels import PixelSource
+from tasks.arcade.decoding.play_returns import play_returns
 from tasks.arcade.decoding.report import DecodingReport, measure_decoder
-from tasks.arcade.decoding.returns import RamSource, play_returns
+from tasks.arcade.decoding.returns import RamSource
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.game import GameSettings
 
 DECODER_FOLDER = "decoder"
@@ -79,13 +83,23 @@ def train_decoder(
 
 
 def play_part(
-    game: GameSettings, agent: StoredAgent, folder: Path, source: RamSource, episodes: int, seed: int
+    agent: StoredAgent, decoder: PixelSource, source: RamSource, settings: EvaluationSettings
 ) -> tuple[float, ...]:
-    """Play episodes with a checkpoint on RAM and the decoder of `folder/decoder`; return their returns.
+    """Play the evaluation episodes of a checkpoint on RAM and return their returns.
 
     Raises:
         CheckpointError: The checkpoint is damaged.
     """
     with threadpool_limits(1):
-        player = read_checkpoint(agent.directory, agent.digest).agent()
-        return play_returns(game, player, read_decoder(folder / DECODER_FOLDER), source, episodes, seed)
+        return play_returns(read_checkpoint(agent.directory, agent.digest), settings, source, decoder)
+
+
+def follow_part(game: GameSettings, agent: StoredAgent | None, seed: int) -> FollowingReport:
+    """Follow the pictures of a checkpoint's play, or of random play, and return how exactly.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged.
+    """
+    with threadpool_limits(1):
+        player = read_checkpoint(agent.directory, agent.digest).agent() if agent else None
+        return measure_following(game, player, FOLLOWED_STEPS, seed)

@@ -15,10 +15,10 @@ from sklearn.metrics import f1_score
 from tasks.arcade.decoding.decoder import ByteDecoding, DecodedEpisode, Decoder
 from tasks.arcade.decoding.fit import Split
 from tasks.arcade.decoding.labels import labels_of
+from tasks.arcade.decoding.measure_following import FollowingReport
 from tasks.arcade.decoding.pairs import Pairs
-from tasks.arcade.decoding.returns import RamSource
+from tasks.arcade.decoding.returns import RamSource, describe_returns, return_metrics
 from tasks.arcade.emulator.emulator import RAM_SIZE
-from tasks.arcade.scores.estimates import Estimate, estimate, mean
 from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.settings.game import GameSettings
 
@@ -79,21 +79,14 @@ class DecodingReport(Settings):
     cpu_seconds: float = Field(description="CPU time of gathering, training and testing")
     ms_per_picture: float = Field(description="CPU time of decoding one picture, in milliseconds")
     bytes: tuple[ByteReport, ...] = Field(min_length=RAM_SIZE, max_length=RAM_SIZE)
+    following: FollowingReport | None = Field(
+        default=None, description="Figures of a second emulator that follows the pictures instead"
+    )
     returns: dict[RamSource, tuple[float, ...]] = Field(
         default={},
         description="Returns of a policy on RAM, one per episode, by what it observes: true, followed or decoded RAM; "
         "random: random actions. The same seeds each",
     )
-
-    @property
-    def return_kept(self) -> dict[RamSource, float]:
-        """Share of the policy's mean return over random play that followed and decoded RAM keep."""
-        if not self.returns:
-            return {}
-        means = {source: float(np.mean(returns)) for source, returns in self.returns.items()}
-        gain = means["true"] - means["random"]
-        kept: tuple[RamSource, ...] = ("followed", "decoded")
-        return {source: (means[source] - means["random"]) / gain for source in kept} if gain > 0 else {}
 
     @property
     def varying(self) -> tuple[ByteReport, ...]:
@@ -124,8 +117,13 @@ class DecodingReport(Settings):
         }
         if self.label_f1 is not None:
             found["atari_ari_f1"] = self.label_f1
-        found |= {f"return_{source}": np.mean(returns) for source, returns in self.returns.items()}
-        found |= {f"return_kept_{source}": kept for source, kept in self.return_kept.items()}
+        if self.following is not None:
+            found |= {
+                "followed_exact": self.following.exact,
+                "followed_lost": self.following.lost,
+                "followed_ms_per_step": self.following.ms_per_step,
+            }
+        found |= return_metrics(self.returns)
         return {name: float(value) for name, value in found.items()}
 
 
@@ -271,18 +269,14 @@ def summarize(report: DecodingReport) -> tuple[str, ...]:
     ]
     if report.label_f1 is not None:
         lines.append(f"AtariARI labels: mean F1 {report.label_f1:.3f} (published probes: 0.6 to 0.75 by category)")
-    if report.returns:
-        estimates = {source: estimate(returns, mean) for source, returns in report.returns.items()}
-        shown = ", ".join(f"{source} {_format_estimate(one)}" for source, one in estimates.items())
-        lines.append(
-            f"mean return of {len(report.returns['true'])} episodes by the RAM that the policy observes: {shown}"
-        )
-    if report.return_kept:
-        kept = ", ".join(f"{share:.0%} by {source} RAM" for source, share in report.return_kept.items())
-        lines.append(f"of the return over random play are kept: {kept}")
-    return tuple(lines)
+    if report.following is not None:
+        lines.append(_summarize_following(report.following))
+    return (*lines, *describe_returns(report.returns))
 
 
-def _format_estimate(one: Estimate) -> str:
-    interval = "" if one.low is None or one.high is None else f" [{one.low:.1f}, {one.high:.1f}]"
-    return f"{one.value:.1f}{interval}"
+def _summarize_following(following: FollowingReport) -> str:
+    wrong = f"; wrong in the others: byte {', '.join(map(str, following.wrong_bytes))}" if following.wrong_bytes else ""
+    return (
+        f"a second emulator that follows the pictures has all 128 bytes right in {following.exact:.2%} of "
+        f"{following.steps:,} steps{wrong}; lost in {following.lost}; {following.ms_per_step:.1f} ms per step"
+    )

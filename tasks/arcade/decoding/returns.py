@@ -1,73 +1,52 @@
-"""Returns of a policy that was trained on RAM when it plays from true, decoded and followed RAM."""
+"""Returns of a policy that was trained on RAM when it plays from true, followed and decoded RAM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
-from tasks.arcade.decoding.decoder import DecodedEpisode, Decoder
-from tasks.arcade.decoding.follower import Follower
-from tasks.arcade.emulator.emulator import Emulator, Ram
-from tasks.arcade.policies.agent import Agent
-from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.scores.estimates import Estimate, estimate, mean
+from tasks.arcade.settings.evaluation import PixelMethod
 
 RamSource = Literal["true", "followed", "decoded", "random"]
 SOURCES: tuple[RamSource, ...] = ("true", "followed", "decoded", "random")
 """What the policy observes; `random` plays random actions instead."""
+SOURCE_OF: Mapping[PixelMethod, RamSource] = {"follow": "followed", "decode": "decoded"}
+METHOD_OF: Mapping[RamSource, PixelMethod] = {source: method for method, source in SOURCE_OF.items()}
 
-_Observer = Callable[[int | None], Ram]
-"""Returns the observed RAM after an action; None is the reset."""
-
-
-def play_returns(
-    game: GameSettings, agent: Agent, decoder: Decoder, source: RamSource, episodes: int, seed: int
-) -> tuple[float, ...]:
-    """Play whole episodes and return their returns; the seeds are the same for every source.
-
-    Args:
-        game: Emulator settings.
-        agent: Agent on RAM.
-        decoder: Decoder of the game.
-        source: What the agent observes.
-        episodes: Number of episodes.
-        seed: Seed of resets and actions.
-    """
-    emulator = Emulator(game)
-    observe = _observer(emulator, decoder, source)
-    return tuple(_play(emulator, agent, observe, source, seed + number) for number in range(episodes))
+Returns = Mapping[RamSource, tuple[float, ...]]
+"""Returns, one per episode, by what the policy observes; the same seeds each."""
 
 
-def _observer(emulator: Emulator, decoder: Decoder, source: RamSource) -> _Observer:
-    if source == "decoded":
-        episode = DecodedEpisode(decoder)
-
-        def decode(action: int | None) -> Ram:
-            screen = emulator.screen()
-            return (episode.reset(screen) if action is None else episode.step(screen)).ram
-
-        return decode
-    if source == "followed":
-        follower = Follower(emulator.settings)
-
-        def follow(action: int | None) -> Ram:
-            screen = emulator.screen()
-            return (follower.reset(screen) if action is None else follower.step(action, screen)).ram
-
-        return follow
-    return lambda _: emulator.ram.copy()
+def return_kept(returns: Returns) -> dict[RamSource, float]:
+    """Return the share of the policy's mean return over random play that followed and decoded RAM keep."""
+    means = {source: float(np.mean(values)) for source, values in returns.items()}
+    if not {"true", "random"} <= means.keys() or (gain := means["true"] - means["random"]) <= 0:
+        return {}
+    return {source: (means[source] - means["random"]) / gain for source in METHOD_OF if source in means}
 
 
-def _play(emulator: Emulator, agent: Agent, observe: _Observer, source: RamSource, seed: int) -> float:
-    rng, select = np.random.default_rng(seed), agent.start_episode()
-    emulator.reset(seed)
-    ram = previous = observe(None)
-    total, ended = 0.0, False
-    while not ended:
-        uniform = float(rng.random())
-        action = int(uniform * emulator.n_actions) if source == "random" else select(ram, previous, uniform)
-        reward, terminated, truncated = emulator.step(action)
-        total, ended = total + reward, terminated or truncated
-        previous, ram = ram, observe(action)
-    return total
+def describe_returns(returns: Returns) -> tuple[str, ...]:
+    """Return the mean returns with their intervals, and what followed and decoded RAM keep, as lines for a terminal."""
+    if not returns:
+        return ()
+    shown = ", ".join(f"{source} {_format(estimate(returns[source], mean))}" for source in SOURCES if source in returns)
+    episodes = len(next(iter(returns.values())))
+    lines = [f"mean return of {episodes} episodes by the RAM that the policy observes: {shown}"]
+    if kept := return_kept(returns):
+        shares = ", ".join(f"{share:.0%} by {source} RAM" for source, share in kept.items())
+        lines.append(f"of the return over random play are kept: {shares}")
+    return tuple(lines)
+
+
+def return_metrics(returns: Returns) -> dict[str, float]:
+    """Return the mean returns and what is kept of them as metrics: `return_true`, `return_kept_followed`, ..."""
+    found = {f"return_{source}": float(np.mean(values)) for source, values in returns.items()}
+    return found | {f"return_kept_{source}": share for source, share in return_kept(returns).items()}
+
+
+def _format(one: Estimate) -> str:
+    interval = "" if one.low is None or one.high is None else f" [{one.low:.1f}, {one.high:.1f}]"
+    return f"{one.value:.1f}{interval}"

@@ -113,15 +113,21 @@ def _hex_bytes() -> Floats:
 
 
 class RamGrid:
-    """The 128 bytes in 8 rows of 16 cells: each value as two hexadecimal digits and as brightness.
+    """The 128 bytes in rows of cells: each value as two hexadecimal digits and as brightness.
 
-    Changed bytes glow; bytes that the decision depends on have a border.
+    Bytes that changed, or differ, glow; bytes that the decision depends on have a border.
+
+    Args:
+        canvas: Canvas to draw on.
+        box: Box of all cells.
+        columns: Cells per row.
     """
 
-    def __init__(self, canvas: Canvas, box: Box) -> None:
+    def __init__(self, canvas: Canvas, box: Box, columns: int = 16) -> None:
         luma, chroma = canvas.planes(box)
-        self._luma = luma.reshape(8, CELL_SIZE, 16, CELL_SIZE)
-        self._chroma = chroma.reshape(2, 8, CELL_SIZE // 2, 16, CELL_SIZE // 2)
+        self._columns, rows = columns, 128 // columns
+        self._luma = luma.reshape(rows, CELL_SIZE, columns, CELL_SIZE)
+        self._chroma = chroma.reshape(2, rows, CELL_SIZE // 2, columns, CELL_SIZE // 2)
         # Of each drawn cell: value, level of the glow, level of the border.
         self._drawn = np.full((128, 3), -1, np.int16)
 
@@ -130,7 +136,7 @@ class RamGrid:
 
         Args:
             ram: uint8 of shape (128,).
-            glow: Recency of each byte's last change, 0 to 1.
+            glow: Recency of each byte's last change, 0 to 1, or 1 where it differs.
             saliency: How much the decision depends on each byte, 0 to 1.
         """
         drawn, exact = self._drawn[:, 2], saliency * _BORDER_LEVELS
@@ -149,7 +155,7 @@ class RamGrid:
         digits = np.where(fill[:, :1] > 110, _ycbcr(BACKGROUND)[0], _ycbcr(BRIGHT)[0] - 20)
         tiles = fill[:, 0, None, None] + (digits - fill[:, :1])[..., None] * _hex_bytes()[ram[stale]]
         _draw_borders(tiles, border[:, 0], _BORDER)
-        row, column = stale // 16, stale % 16
+        row, column = np.divmod(stale, self._columns)
         self._luma[row, :, column, :] = tiles.astype(np.uint8)
         for plane, color, border_color in zip(self._chroma, fill[:, 1:].T, border[:, 1:].T, strict=True):
             blocks = np.repeat(color, (CELL_SIZE // 2) ** 2).reshape(-1, CELL_SIZE // 2, CELL_SIZE // 2)
@@ -163,8 +169,12 @@ def _draw_borders(tiles: Floats, colors: Floats, width: int) -> None:
     tiles[:, :, :width] = tiles[:, :, -width:] = colors[:, None, None]
 
 
+_MIN_BAR_HEIGHT = 22
+"""Height of a bar with a name in the larger font."""
+
+
 class ActionBars:
-    """One bar per action, the chosen one highlighted; up to nine actions in one column, more in two.
+    """One bar per action, the chosen one highlighted; up to nine actions in one column if it has room, more in two.
 
     Attributes:
         names: Names of the actions.
@@ -172,7 +182,7 @@ class ActionBars:
 
     def __init__(self, canvas: Canvas, box: Box, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        columns = 1 if len(names) <= 9 else 2
+        columns = 1 if len(names) <= min(9, box.height // _MIN_BAR_HEIGHT) else 2
         rows = -(-len(names) // columns)
         height = min(box.height // rows, 40) // 2 * 2
         width = (box.width - 16 * (columns - 1)) // columns // 2 * 2

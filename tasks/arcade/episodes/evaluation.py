@@ -93,14 +93,26 @@ def _digests(episodes: Sequence[EpisodeResult]) -> list[str]:
 
 
 def play_episodes(
-    checkpoint: Checkpoint, digest: str, settings: EvaluationSettings, on_episode: Callable[[], object] = lambda: None
+    checkpoint: Checkpoint,
+    digest: str | None,
+    settings: EvaluationSettings,
+    on_episode: Callable[[], object] = lambda: None,
+    play_episode: Callable[..., Trace] = play,
 ) -> list[Trace]:
-    """Play a checkpoint's seeded evaluation episodes without rendering; `on_episode` is called after each."""
+    """Play a checkpoint's seeded evaluation episodes without rendering.
+
+    Args:
+        checkpoint: The checkpoint.
+        digest: Its digest, for the traces.
+        settings: Evaluation settings.
+        on_episode: Called after each episode.
+        play_episode: Plays an episode; called like `play` (default: `play` itself).
+    """
     agent, run = checkpoint.agent(), checkpoint.settings
     resets = evaluation_seeds(settings.seed, settings.episodes)
     traces = []
     for seed, action_seed in zip(resets, action_seeds(settings.seed, settings.episodes, run.seed), strict=True):
-        trace = play(
+        trace = play_episode(
             agent,
             run.game,
             seed,

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from tasks.arcade.atomic_write import atomic_file
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, Settings, parse_json
+from tasks.arcade.settings.evaluation import PixelMethod
 from tasks.arcade.settings.game import GameSettings
 
 _LONGEST = 1_000_000
@@ -29,6 +30,16 @@ ShortDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 
 class TraceError(RamreelError, ValueError):
     """A trace cannot be read, or cannot be replayed with the installed ale-py."""
+
+
+class ReadFromPixels(Settings):
+    """The RAM that a player observed, where it was read from the screens instead of the emulator."""
+
+    method: PixelMethod
+    decoder: Sha256 | None = Field(description="Digest of the decoder (null: none)")
+    digests: tuple[ShortDigest, ...] = Field(
+        max_length=_LONGEST + 1, description="First 8 hex digits of the SHA-256 chain over the observed RAM, likewise"
+    )
 
 
 class Trace(Settings):
@@ -62,6 +73,11 @@ class Trace(Settings):
         exclude_if=lambda steps: not steps,
         description="Steps, in ascending order, whose action a person chose in a live view instead of the player",
     )
+    from_pixels: ReadFromPixels | None = Field(
+        default=None,
+        exclude_if=lambda observed: observed is None,
+        description="Observed RAM, if the player observed what was read from the screens (default: the RAM itself)",
+    )
     ended: EpisodeEnd | Literal["limit"] = Field(description="Why the episode ended; limit: stopped at `max_steps`")
 
     @model_validator(mode="after")
@@ -71,6 +87,8 @@ class Trace(Settings):
             raise ValueError("length, actions, rewards and digests disagree on the number of steps")
         if not self.length <= self.frames <= self.game.max_episode_frames:
             raise ValueError("frames is not between the number of steps and max_episode_frames")
+        if self.from_pixels is not None and len(self.from_pixels.digests) != len(self.digests):
+            raise ValueError("from_pixels and digests disagree on the number of steps")
         if sum(self.rewards) != self.episode_return:
             raise ValueError("episode_return is not the sum of rewards")
         if self.ram_digest[:SHORT_DIGEST] != self.digests[-1]:

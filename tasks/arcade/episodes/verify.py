@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade.emulator.environment_ids import ale_version
 from tasks.arcade.emulator.frame_stack import ObservationBuilder
 from tasks.arcade.emulator.gymnasium_env import make_env
+from tasks.arcade.episodes.observed_ram import ObservationError, ObservedRam, ReadRam
 from tasks.arcade.episodes.playing import (
     Player,
     Step,
@@ -90,22 +91,32 @@ def _difference_message(differences: dict[str, str], number: int) -> str:
     return f"{message} in {' and in '.join(name for name in differences if differences[name])}"
 
 
-def verify_decisions(trace: Trace, player: Player) -> Verification:
+def verify_decisions(trace: Trace, player: Player, read_ram: ReadRam | None = None) -> Verification:
     """Replay a trace and compare every action with the player's decision; `verify` checks the RAM.
 
     Actions that a person chose, by the trace, are not compared.
 
+    Args:
+        trace: The trace.
+        player: The player.
+        read_ram: Reads the RAM that the player observed from the screens; required if the trace says so. What is read
+            is compared, too.
+
     Raises:
-        TraceError: The trace cannot be replayed with the installed ale-py.
+        TraceError: The trace cannot be replayed with the installed ale-py, or `read_ram` is missing.
     """
     uniforms, emulator = np.random.default_rng(trace.action_seed), emulator_for_trace(trace)
     observe, decide = ObservationBuilder(player, emulator), player.start_episode()
-    by_human = set(trace.human_steps)
+    observed, by_human = ObservedRam(emulator, read_ram), set(trace.human_steps)
     # The same number of threads as in play: how a product is split changes its last bits.
     with threadpool_limits(1):
         for step, action in zip(replay(trace, emulator=emulator), trace.actions, strict=False):
+            try:
+                ram = observed(step, trace)
+            except ObservationError as error:
+                return _verification(trace, step.number, step.number, str(error))
             uniform = None if trace.deterministic else float(uniforms.random())
-            decided = decide(*observe(step.ram, episode_start=step.number == 0), uniform)
+            decided = decide(*observe(ram, episode_start=step.number == 0), uniform)
             number = step.number + 1
             if decided != action and number not in by_human:
                 problem = f"the policy decides action {decided} at step {number}, the trace has {action}"

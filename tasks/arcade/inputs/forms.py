@@ -26,7 +26,7 @@ from tasks.arcade.inputs.fields import (
     short,
 )
 from tasks.arcade.settings.base import Settings
-from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
+from tasks.arcade.settings.evaluation import EvaluationSettings, PixelMethod, VideoSettings
 
 FRESH_EPISODES = 30
 """Evaluation episodes where checkpoints of different runs are compared, on seeds that none of them was selected on."""
@@ -120,6 +120,28 @@ class RecordSettings(Settings):
         default=None, description="Record only the checkpoints at these steps (default: all checkpoints)"
     )
     last: bool = Field(default=False, description="Record only the last checkpoint")
+    from_pixels: bool = Field(
+        default=False,
+        description="Let a policy on RAM play from pictures: a second video, with the RAM read from them beside the "
+        "emulator's, and returns from true, followed and decoded RAM",
+    )
+    method: PixelMethod = Field(
+        default="follow",
+        description="How RAM is read from pixels: follow, by a second emulator that follows pictures and actions, or "
+        "decode, by a trained decoder",
+    )
+    decoder: str | None = Field(
+        default=None,
+        description="Run of the decoder with which RAM is read from pixels (default: the newest decoder of the game)",
+    )
+
+    @model_validator(mode="after")
+    def _pixels_are_asked_for(self) -> Self:
+        if not self.from_pixels and (self.decoder is not None or self.method != "follow"):
+            raise ValueError("method and decoder say how RAM is read from pixels: add from-pixels, or leave them out")
+        if self.from_pixels and self.video.highlight is not None:
+            raise ValueError("a highlight is made of a video from RAM: leave out highlight or from-pixels")
+        return self
 
     @property
     def title(self) -> str:

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from tasks.arcade.settings.base import Settings
 
+PixelMethod = Literal["follow", "decode"]
+"""How RAM is obtained from pictures: a second emulator follows them, or a trained decoder reads them."""
+
 
 class EvaluationSettings(Settings):
     """How a checkpoint is evaluated: whole seeded episodes, on seeds that training never uses."""

@@ -13,9 +13,12 @@ from tasks.arcade import scores
 from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
+from tasks.arcade.decoding.play_from_pixels import PixelSource, play_from_pixels
+from tasks.arcade.decoding.returns import SOURCE_OF
 from tasks.arcade.drawing.ffmpeg import find_ffmpeg
 from tasks.arcade.drawing.text import with_minus_sign
 from tasks.arcade.episodes.evaluation import Evaluation, episode_label, episode_result, play_episodes
+from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.seeds import select_episode
 from tasks.arcade.episodes.trace import Trace, write_trace
 from tasks.arcade.progress import OnRecording
@@ -56,6 +59,7 @@ def evaluate_and_record(
     video: VideoSettings,
     folder: Path,
     atlas: Atlas | None = None,
+    pixels: PixelSource | None = None,
     on_progress: OnRecording | None = None,
 ) -> Evaluation:
     """Play a checkpoint's evaluation episodes without rendering, and record the selected one.
@@ -68,18 +72,21 @@ def evaluate_and_record(
         folder: Folder for the files `VideoFiles.in_folder(folder)`, whose highlight is made on request only, and, if
             all episodes are recorded, for those of each episode's `episode_stem`.
         atlas: Atlas of the game, for outlines in panel videos (default: no outlines).
+        pixels: How the RAM that the policy observes is read from pictures (default: it is the emulator's).
         on_progress: Called about twice per second.
 
     Raises:
         CheckpointError: The checkpoint is damaged or belongs to another game.
+        DecoderError: The decoder of `pixels` is damaged or belongs to another game.
         VideoError: A video could not be rendered; no file of it is left behind.
     """
     find_ffmpeg()
     checkpoint = files.read_checkpoint(directory, digest)
     meter = RecordingMeter(settings.episodes, on_progress)
+    play_episode = partial(play_from_pixels, source=pixels) if pixels else play
     # The policy computes one row at a time: more threads slow it down.
     with threadpool_limits(1):
-        traces = play_episodes(checkpoint, digest, settings, meter.episode)
+        traces = play_episodes(checkpoint, digest, settings, meter.episode, play_episode)
         selection = "median" if video.episode == "all" else video.episode
         selected = select_episode([trace.episode_return for trace in traces], selection)
         rendered = [*traces, traces[selected]] if video.episode == "all" else [traces[selected]]
@@ -87,10 +94,10 @@ def evaluate_and_record(
         if video.episode == "all":
             for index in range(len(traces)):
                 episode_files = VideoFiles.in_folder(folder, episode_stem(index))
-                _record_episode(checkpoint, traces, index, video, episode_files, atlas, meter)
+                _record_episode(checkpoint, traces, index, video, episode_files, atlas, pixels, meter)
         main_video = video.model_copy(update={"episode": selection})
         main_files = VideoFiles.in_folder(folder)
-        frames = _record_episode(checkpoint, traces, selected, main_video, main_files, atlas, meter)
+        frames = _record_episode(checkpoint, traces, selected, main_video, main_files, atlas, pixels, meter)
         if video.highlight is not None:
             render_highlight(checkpoint, traces[selected], main_files.highlight, video.highlight)
     return Evaluation(
@@ -111,13 +118,15 @@ def _record_episode(
     video: VideoSettings,
     paths: VideoFiles,
     atlas: Atlas | None,
+    pixels: PixelSource | None,
     meter: RecordingMeter,
 ) -> int:
     """Render an episode's video, write its trace, and return the number of frames."""
     trace = traces[index]
     distinct = scores.count_distinct(trace.ram_digest for trace in traces)
     caption = caption_of(checkpoint, trace, episode_label(video.episode, index, len(traces), distinct))
-    panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption, atlas=atlas)
+    read_ram = pixels.reader(checkpoint.settings.game).read if pixels else None
+    panel = partial(PanelRenderer, checkpoint=checkpoint, caption=caption, atlas=atlas, read_ram=read_ram)
     renderer = panel if video.panel else PlainRenderer
     rendered = render_video(trace, paths.mp4, renderer, on_frame=meter.frame)
     write_trace(trace, paths.trace)
@@ -140,6 +149,10 @@ def caption_of(checkpoint: Checkpoint, trace: Trace, label: str) -> Caption:
     }[trace.ended]
     return Caption(
         title="  ·  ".join((settings.game.env_id, settings.approach.name, f"step {checkpoint.step:,}")),
-        details="  ·  ".join((label, f"seed {trace.seed}")),
+        details="  ·  ".join((label, f"seed {trace.seed}", *_observed(trace))),
         result="  ·  ".join((f"return {with_minus_sign(f'{trace.episode_return:,}')}", ended)),
     )
+
+
+def _observed(trace: Trace) -> tuple[str, ...]:
+    return () if trace.from_pixels is None else (f"RAM {SOURCE_OF[trace.from_pixels.method]} from pixels",)

@@ -8,48 +8,70 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal
 
 from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.drawing.canvas import Box, Canvas
 from tasks.arcade.drawing.game_view import GameView
-from tasks.arcade.drawing.stacked_frames import StackedFrames
-from tasks.arcade.drawing.text import text_coverage, with_minus_sign
+from tasks.arcade.drawing.text import with_minus_sign
 from tasks.arcade.drawing.widgets import (
     BACKGROUND,
     BRIGHT,
-    CHANGED,
-    FAINT,
     SALIENT,
     SOFT,
     VALUE,
     ActionBars,
     Label,
-    RamGrid,
     ScaledChart,
 )
 from tasks.arcade.emulator.emulator import Emulator
-from tasks.arcade.emulator.frame_stack import Observation, ObservationBuilder
+from tasks.arcade.emulator.frame_stack import ObservationBuilder
+from tasks.arcade.episodes.observed_ram import ObservedRam, ReadRam
 from tasks.arcade.episodes.playing import Step
 from tasks.arcade.episodes.trace import Trace
+from tasks.arcade.video.observation_views import (
+    HEADING_WIDTH,
+    LEFT,
+    ObservationView,
+    PixelsView,
+    RamView,
+    ReadRamView,
+    draw_heading,
+)
+from tasks.arcade.video.observation_views import WIDTH as PANEL_WIDTH
 from tasks.arcade.video.outlines import Outliner, Outlines
 from tasks.arcade.video.policy_view import PolicyView
 
 WIDTH, HEIGHT = 1280, 720
 GAME = Box(20, 20, 840, 630)
 """Box of the game: 4:3, and for the usual 210 lines three of the video's per line of the game."""
-_LEFT, _WIDTH = 884, 376
-"""Left edge and width of the panel."""
-_HEADING_WIDTH = 216
 ENDING_SECONDS = 2.0
 """How long the end of an episode stands with its result."""
-_GLOW = (1.0, 0.5, 0.5, 0.5)
-"""Glow of a byte that changed in this step, one step before, two steps before, ..."""
 _HEADINGS = {"probabilities": "ACTION PROBABILITIES", "q-values": "Q-VALUES"}
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a panel shows what is below the observation.
+
+    Attributes:
+        actions: Top of the policy's outputs.
+        bars: Height of their bars.
+        value: Top of the value estimate.
+        score: Top of the score.
+        charts: Whether there is a chart below value and score.
+    """
+
+    actions: int
+    bars: int
+    value: int
+    score: int
+    charts: bool
+
+
+_WITH_CHARTS = _Layout(actions=246, bars=198, value=480, score=596, charts=True)
+_BELOW_TWO_GRIDS = _Layout(actions=452, bars=150, value=640, score=674, charts=False)
 
 
 @dataclass(frozen=True)
@@ -78,44 +100,73 @@ class PanelRenderer:
         checkpoint: Checkpoint that played the episode.
         caption: Caption under the game.
         atlas: Atlas of the game, for outlines (default: no outlines).
+        read_ram: Reads the RAM that the policy observed from the screens, which is shown beside the emulator's; without
+            the charts of value and score (default: the policy observed the emulator's).
     """
 
     kind: Literal["plain", "panel"] = "panel"
     sample_aspect_ratio = Fraction(1)
     ending_seconds: float = ENDING_SECONDS
-    coarse_region: tuple[int, int, int, int] | None = (_LEFT - 16, 0, WIDTH - _LEFT + 16, HEIGHT)
+    coarse_region: tuple[int, int, int, int] | None = (LEFT - 16, 0, WIDTH - LEFT + 16, HEIGHT)
 
     def __init__(
-        self, emulator: Emulator, checkpoint: Checkpoint, caption: Caption, atlas: Atlas | None = None
+        self,
+        emulator: Emulator,
+        checkpoint: Checkpoint,
+        caption: Caption,
+        atlas: Atlas | None = None,
+        read_ram: ReadRam | None = None,
     ) -> None:
         self.canvas = Canvas(WIDTH, HEIGHT, BACKGROUND)
         self.view = GameView(self.canvas, GAME, emulator.screen_size)
         self._fps = emulator.screen_fps
         self._policy = PolicyView(checkpoint)
+        self._observed_ram = ObservedRam(emulator, read_ram)
         self._observe = ObservationBuilder(self._policy.agent, emulator)
         uses_pixels = self._policy.agent.uses_pixels
         usable_atlas = None if uses_pixels else atlas
         self._outliner = Outliner(self.view, usable_atlas)
         self._score = 0
-        self._draw_texts(caption)
-        view_class = _PixelsView if uses_pixels else _RamView
-        self._observation: _ObservationView = view_class(self.canvas, usable_atlas is not None)
-        self._bars = ActionBars(self.canvas, Box(_LEFT, 274, _WIDTH, 198), emulator.action_names)
-        self._value_chart = ScaledChart(self.canvas, Box(_LEFT, 512, _WIDTH, 72), VALUE, 0.2, _format_value)
-        self._score_chart = ScaledChart(self.canvas, Box(_LEFT, 628, _WIDTH, 72), BRIGHT, 1.0, _format_score)
+        layout = _BELOW_TWO_GRIDS if read_ram else _WITH_CHARTS
+        self._draw_caption(caption)
+        self._draw_headings(layout)
+        self._observation: ObservationView
+        if uses_pixels:
+            self._observation = PixelsView(self.canvas)
+        elif read_ram:
+            self._observation = ReadRamView(self.canvas)
+        else:
+            self._observation = RamView(self.canvas, usable_atlas is not None)
+        bars = Box(LEFT, layout.actions + 28, PANEL_WIDTH, layout.bars)
+        self._bars = ActionBars(self.canvas, bars, emulator.action_names)
+        self._charts: tuple[ScaledChart, ScaledChart] | None = None
+        if layout.charts:
+            value, score = (Box(LEFT, y + 32, PANEL_WIDTH, 72) for y in (layout.value, layout.score))
+            self._charts = (
+                ScaledChart(self.canvas, value, VALUE, 0.2, _format_value),
+                ScaledChart(self.canvas, score, BRIGHT, 1.0, _format_score),
+            )
 
-    def _draw_texts(self, caption: Caption) -> None:
+    def _draw_caption(self, caption: Caption) -> None:
         canvas, details = self.canvas, Box(20, 686, 840, 28)
         Label(canvas, Box(20, 656, 610, 30), "Inter-SemiBold", 22, BRIGHT).set(caption.title)
         Label(canvas, details, "Inter-Medium", 18, SOFT).set(caption.details)
         self._result, self._result_label = caption.result, Label(canvas, details, "Inter-SemiBold", 20, BRIGHT)
         self._clock = Label(canvas, Box(630, 656, 230, 30), "JetBrainsMono-Medium", 18, SOFT, align="right")
-        for y, text in ((246, _HEADINGS[self._policy.outputs]), (480, "VALUE ESTIMATE"), (596, "SCORE")):
-            _draw_heading(canvas, y, text)
-        x, width = _LEFT + _HEADING_WIDTH, _WIDTH - _HEADING_WIDTH
-        self._action_label = Label(canvas, Box(x, 246, width, 24), "JetBrainsMono-Bold", 18, SALIENT, "right")
-        self._value_label = Label(canvas, Box(x, 476, width, 32), "JetBrainsMono-Bold", 24, VALUE, "right")
-        self._score_label = Label(canvas, Box(x, 592, width, 32), "JetBrainsMono-Bold", 24, BRIGHT, "right")
+
+    def _draw_headings(self, layout: _Layout) -> None:
+        canvas = self.canvas
+        headings = ((layout.actions, _HEADINGS[self._policy.outputs]), (layout.value, "VALUE ESTIMATE"))
+        for y, text in (*headings, (layout.score, "SCORE")):
+            draw_heading(canvas, y, text)
+        x, width = LEFT + HEADING_WIDTH, PANEL_WIDTH - HEADING_WIDTH
+        self._action_label = Label(
+            canvas, Box(x, layout.actions, width, 24), "JetBrainsMono-Bold", 18, SALIENT, "right"
+        )
+        self._value_label = Label(canvas, Box(x, layout.value - 4, width, 32), "JetBrainsMono-Bold", 24, VALUE, "right")
+        self._score_label = Label(
+            canvas, Box(x, layout.score - 4, width, 32), "JetBrainsMono-Bold", 24, BRIGHT, "right"
+        )
 
     @property
     def outlines(self) -> Outlines | None:
@@ -129,7 +180,8 @@ class PanelRenderer:
     def update(self, step: Step, trace: Trace) -> None:
         """Draw the observation after a step and the decision made on it, or after the last step the result."""
         self._score += step.reward
-        self._score_chart.append(float(self._score))
+        if self._charts:
+            self._charts[1].append(float(self._score))
         self._score_label.set(_format_score(self._score))
         seconds = int(step.frame / self._fps)
         number = min(step.number + 1, trace.length)
@@ -138,13 +190,15 @@ class PanelRenderer:
             self._result_label.set(self._result)
             return
         action = trace.actions[step.number]
-        observation, previous = self._observe(step.ram, episode_start=step.number == 0)
+        ram = self._observed_ram(step, trace)
+        observation, previous = self._observe(ram, episode_start=step.number == 0)
         readout = self._policy(observation, previous, action)
-        self._observation.draw(observation, previous, readout.saliency)
+        self._observation.draw(step.ram, observation, previous, readout.saliency)
         self._outliner.update(step.ram, readout.saliency)
         self._bars.draw(readout.bar_lengths, readout.bar_labels, action)
         self._action_label.set(self._bars.names[action])
-        self._value_chart.append(readout.value)
+        if self._charts:
+            self._charts[0].append(readout.value)
         self._value_label.set(_format_value(readout.value))
 
 
@@ -155,60 +209,3 @@ def _format_value(value: float) -> str:
 
 def _format_score(score: float) -> str:
     return with_minus_sign(f"{score:,.0f}")
-
-
-def _draw_heading(canvas: Canvas, y: int, text: str) -> None:
-    Label(canvas, Box(_LEFT, y, _HEADING_WIDTH, 24), "Inter-SemiBold", 16, SOFT).set(text)
-
-
-class _ObservationView(Protocol):
-    """Draws the policy's observation."""
-
-    def draw(self, observation: Observation, previous: Observation, saliency: npt.NDArray[np.float64]) -> None:
-        """Draw an observation, its change since the previous one, and the saliency of each byte."""
-        ...
-
-
-class _RamView:
-    """Draws the RAM, byte by byte."""
-
-    def __init__(self, canvas: Canvas, outlined: bool) -> None:
-        _draw_heading(canvas, 16, "RAM")
-        self._draw_legend(canvas, "salient, outlined" if outlined else "salient")
-        for column in range(16):
-            box = Box(_LEFT + 24 + 22 * column, 42, 22, 14)
-            Label(canvas, box, "JetBrainsMono-Medium", 10, FAINT, "center").set(f"{column:X}")
-        for row in range(8):
-            box = Box(_LEFT, 62 + 22 * row, 20, 14)
-            Label(canvas, box, "JetBrainsMono-Medium", 10, FAINT).set(f"{row:X}0")
-        self._grid = RamGrid(canvas, Box(_LEFT + 24, 58, 352, 176))
-        self._steps_since_change = np.full(128, len(_GLOW))
-
-    def _draw_legend(self, canvas: Canvas, salient: str) -> None:
-        x = _LEFT + _WIDTH
-        for text, color in ((salient, SALIENT), ("changed", CHANGED)):
-            width = text_coverage(text, "Inter-Medium", 16).shape[1] // 2 * 2 + 2
-            Label(canvas, Box(x - width, 16, width, 24), "Inter-Medium", 16, SOFT, "right").set(text)
-            x -= width + 18
-            canvas.fill(Box(x, 22, 12, 12), color)
-            if color == SALIENT:
-                canvas.fill(Box(x + 2, 24, 8, 8), BACKGROUND)
-            x -= 14
-
-    def draw(self, observation: Observation, previous: Observation, saliency: npt.NDArray[np.float64]) -> None:
-        self._steps_since_change = np.where(observation != previous, 0, self._steps_since_change + 1)
-        glow = np.array([*_GLOW, 0.0])[np.minimum(self._steps_since_change, len(_GLOW))]
-        self._grid.draw(observation, glow, saliency)
-
-
-class _PixelsView:
-    """Draws the stacked frames of a policy on pixels."""
-
-    def __init__(self, canvas: Canvas, outlined: bool) -> None:
-        _draw_heading(canvas, 16, "FRAME STACK")
-        box = Box(_LEFT + _HEADING_WIDTH, 16, _WIDTH - _HEADING_WIDTH, 24)
-        Label(canvas, box, "Inter-Medium", 16, SOFT, "right").set("newest, last four")
-        self._frames = StackedFrames(canvas, _LEFT, 54)
-
-    def draw(self, observation: Observation, previous: Observation, saliency: npt.NDArray[np.float64]) -> None:
-        self._frames.draw(observation)

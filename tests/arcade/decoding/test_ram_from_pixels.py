@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers.unreadable import UnreadableState
 
 from tasks.arcade.decoding.follower import Follower
 from tasks.arcade.decoding.wrapper import RamFromPixels
@@ -70,20 +71,6 @@ def test_confidence_is_the_share_of_right_bytes() -> None:
     assert set(np.flatnonzero(unsure.any(axis=0))) == {70}
     assert agree[~unsure].all()
     assert abs(agree[unsure].mean() - confidence[unsure].mean()) < 0.15
-
-
-class UnreadableState:
-    """ALE's interface without anything that tells the emulator's state."""
-
-    ALLOWED = frozenset({"act", "reset_game", "game_over", "game_truncated", "getScreenRGB", "lives"})
-    COUNTERS = frozenset({"getEpisodeFrameNumber", "getFrameNumber"})
-
-    def __init__(self, ale: Any) -> None:
-        self._ale = ale
-
-    def __getattr__(self, name: str) -> Any:
-        assert name in self.ALLOWED | self.COUNTERS, f"{name} was called"
-        return getattr(self._ale, name)
 
 
 def test_the_environments_state_is_never_read() -> None:
