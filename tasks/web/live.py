@@ -18,7 +18,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.fields import is_run_id
 from tasks.arcade.live.messages import Command
-from tasks.store import TRAINED, RunSummary, Store, StoredCheckpoint, StoreError, summary_of
+from tasks.store import REPORT, TRAINED, RunSummary, Store, StoredCheckpoint, StoreError, run_page, summary_of
+from tasks.web.addresses import artifact_address
 from tasks.web.game_names import game_page, game_title
 from tasks.web.live_episodes import keep_episode, verify_episode
 from tasks.web.live_views import MAX_VIEWS, LiveView, LiveViews, Viewer, ViewKey
@@ -79,7 +80,9 @@ def _page(request: Request) -> Response:
         "games": dict(sorted(games.items())),
         "keys": _KEYS,
         "max_seed": _MAX_SEED,
-        "mlflow_run": settings.mlflow_page(store.ui_path(choice.run.run_id)),
+        "mlflow": settings.mlflow_page(run_page(choice.run.experiment_id, choice.run.run_id)),
+        "prefect": settings.flow_run_page(choice.run.flow_run_id),
+        "report": choice.run.report and artifact_address(choice.run.report, REPORT),
     }
     return render_page(request, "live.html.j2", values)
 

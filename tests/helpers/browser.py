@@ -15,8 +15,21 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from helpers.processes import TIMEOUT_SECONDS
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+_POINT = """\
+(element) => {
+  if (!element) return null;
+  element.scrollIntoView({ block: "center", behavior: "instant" });
+  const { left, top, width, height } = element.getClientRects()[0] ?? {};
+  if (!width) return null;
+  const x = left + width / 2, y = top + height / 2, found = document.elementFromPoint(x, y);
+  return element.contains(found) ? { x, y } : null;
+}"""
+"""Returns the middle of an element; null while it is not there, or covered."""
 
 
 @contextmanager
@@ -40,6 +53,7 @@ class Tab:
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket, self._number, self._session = socket, 0, ""
+        self._pointer: dict[str, float] = {}
         self.errors: list[str] = []
         self.requests: list[str] = []
 
@@ -48,7 +62,7 @@ class Tab:
         session = {"sessionId": self._session} if self._session else {}
         await self._socket.send(json.dumps({"id": self._number, "method": method, "params": params} | session))
         while True:
-            message = json.loads(await asyncio.wait_for(self._socket.recv(), 60))
+            message = json.loads(await asyncio.wait_for(self._socket.recv(), TIMEOUT_SECONDS))
             self._collect_error(message)
             if message.get("method") == "Network.requestWillBeSent":
                 self.requests.append(message["params"]["request"]["url"])
@@ -79,7 +93,7 @@ class Tab:
 
     async def enter_frame(self) -> None:
         """Continue in the sandboxed frame of the page, which is a process of its own."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + TIMEOUT_SECONDS
         while True:
             targets = (await self.call("Target.getTargets"))["targetInfos"]
             if frames := [one["targetId"] for one in targets if one["type"] == "iframe"]:
@@ -90,13 +104,41 @@ class Tab:
         self._session = attached["sessionId"]
         await self.until("document.readyState === 'complete'")
 
-    async def value(self, expression: str) -> Any:
-        result = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, userGesture=True)
+    async def value(self, expression: str, *, awaits: bool = False) -> Any:
+        """Return the value of an expression, or with `awaits` that of the promise that it returns."""
+        options = {"returnByValue": True, "userGesture": True, "awaitPromise": awaits}
+        result = await self.call("Runtime.evaluate", expression=expression, **options)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
+    async def click(self, element: str) -> None:
+        """Click an element, given as a JavaScript expression, with the mouse."""
+        await self.press(element)
+        await self.release()
+
+    async def press(self, element: str) -> None:
+        """Press the mouse's button on an element that nothing covers."""
+        await self.until(f"({_POINT})({element}) !== null")
+        self._pointer = await self.value(f"({_POINT})({element})")
+        await self._mouse("mouseMoved")
+        await self._mouse("mousePressed", button="left", clickCount=1)
+
+    async def release(self) -> None:
+        """Release the mouse's button where it was pressed."""
+        await self._mouse("mouseReleased", button="left", clickCount=1)
+
+    async def _mouse(self, kind: str, **params: Any) -> None:
+        await self.call("Input.dispatchMouseEvent", type=kind, **self._pointer, **params)
+
+    async def back(self, address: str) -> None:
+        """Go back to the page that was left last at an address, as the browser's button does."""
+        history = await self.call("Page.getNavigationHistory")
+        entry = next(one for one in reversed(history["entries"]) if one["url"].startswith(address))
+        await self.call("Page.navigateToHistoryEntry", entryId=entry["id"])
+        await self.until(f"location.href === {entry['url']!r} && document.readyState === 'complete'")
+
     async def until(self, expression: str) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + TIMEOUT_SECONDS
         while not await self.value(expression):
             assert time.monotonic() < end, f"timed out: {expression}"
             await asyncio.sleep(0.05)
