@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import kubernetes_validate
 import pytest
 import yaml
 from command_reference import parse_command_line
+from helpers.servers import Server, free_port, running
 from prefect.client.schemas.objects import Flow, FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
@@ -133,6 +137,29 @@ def test_commands_of_ramreel_exist() -> None:
     assert sorted(words[0] for words in commands) == ["deploy", "deploy", "worker", "worker"]
     for words in commands:
         parse_command_line(words)
+
+
+def test_gallery_starts_and_asks_for_the_password(migrated: Path, tmp_path: Path) -> None:
+    (manifest,) = [
+        one for one in MANIFESTS if one["metadata"]["name"] == "ramreel-gallery" and one["kind"] != "Service"
+    ]
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    commands = [COMPOSE["services"]["gallery"]["command"], container["args"]]
+    for number, command in enumerate(commands):
+        assert command[0] == "python" and {"--host=0.0.0.0", "--port=4300"} < {*command}
+        port, folder = free_port(), tmp_path / str(number)
+        folder.mkdir()
+        shutil.copy(migrated, folder / "mlflow.db")
+        environment = {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "PREFECT_SERVER_API_AUTH_STRING": "lab:secret",
+        }
+        ours = {"--host=0.0.0.0": "--host=127.0.0.1", "--port=4300": f"--port={port}"}
+        arguments = [sys.executable, *(ours.get(one, one) for one in command[1:])]
+        address = f"http://127.0.0.1:{port}"
+        with running(Server(arguments, folder, address, "/health", environment | {"PYTHONPATH": str(ROOT)})):
+            assert httpx.get(address, timeout=60).status_code == 401
+            assert httpx.get(address, auth=("lab", "secret"), timeout=60).status_code == 200
 
 
 def test_only_the_worker_queues_are_checked_for_health() -> None:
