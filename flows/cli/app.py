@@ -19,6 +19,7 @@ from flows.cli.commands.backup import backup, restore
 from flows.cli.commands.benchmark import (
     benchmark,
     benchmark_learning,
+    benchmark_live,
     benchmark_pipeline,
     benchmark_start,
     benchmark_video,
@@ -96,6 +97,7 @@ SUBCOMMANDS: Mapping[str, Mapping[str, Command]] = {
         "pipeline": benchmark_pipeline,
         "learning": benchmark_learning,
         "start": benchmark_start,
+        "live": benchmark_live,
     },
 }
 

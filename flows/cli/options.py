@@ -49,6 +49,7 @@ NAMES: Mapping[str, str] = {
     "ImportSettings.env_id": "--env",
     "LearningBenchmarkSettings.env_ids": "--envs",
     "RecordSettings.steps": "--checkpoint",
+    "LiveBenchmarkSettings.env_id": "--env",
     "PipelineBenchmarkSettings.env_id": "--env",
     "PruneSettings.delete": "--yes",
     "StartBenchmarkSettings.env_id": "--env",

@@ -1,8 +1,9 @@
-"""`ramreel benchmark`, `benchmark video`, `benchmark pipeline`, `benchmark learning` and `benchmark start`."""
+"""`ramreel benchmark`, and its subcommands `video`, `pipeline`, `learning`, `start` and `live`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from flows.cli.options import Given, Json, Quiet, Table, TrackingUri, options_of
 from flows.cli.session import (
@@ -16,6 +17,7 @@ from flows.cli.session import (
     validating,
 )
 from tasks.arcade.inputs.commands import (
+    LiveBenchmarkSettings,
     PipelineBenchmarkSettings,
     StartBenchmarkSettings,
     TrainingBenchmarkSettings,
@@ -23,25 +25,17 @@ from tasks.arcade.inputs.commands import (
 )
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings
 
+if TYPE_CHECKING:
+    from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings
+
 
 @options_of(TrainingBenchmarkSettings)
 def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
     """Measure training speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
     settings = validated(TrainingBenchmarkSettings, given)
-    from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings, measure_training
-    from tasks.arcade.emulator.environment_ids import resolve, rom_path
-    from tasks.arcade.rollouts.worker_pool import cores
-    from tasks.arcade.settings.approaches import approach
+    from tasks.arcade.benchmarks.training_speed import measure_training
 
-    with validating():
-        resolved = TrainingSpeedSettings(
-            game=resolve(settings.env_id),
-            approach=approach(settings.approach),
-            workers=settings.workers or cores(),
-            rounds=settings.rounds,
-            steps=settings.steps,
-        )
-        rom_path(resolved.game.rom)
+    resolved = _resolved(settings)
     with open_terminal(as_json, quiet) as terminal:
         speed = measure_training(resolved, terminal.log)
         terminal.table(
@@ -163,6 +157,52 @@ def benchmark_start(given: Given, *, as_json: Json = False, quiet: Quiet = False
             [],
             {"commands": {name: cost.model_dump() for name, cost in costs.items()}},
         )
+
+
+@options_of(LiveBenchmarkSettings)
+def benchmark_live(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure the cost of a live view: speed of a training run alone, and beside a live view that is being watched."""
+    import tempfile
+    from pathlib import Path
+
+    settings = validated(LiveBenchmarkSettings, given)
+    resolved = _resolved(settings)
+    from flows.live_benchmark import measure_live
+
+    with open_terminal(as_json, quiet) as terminal, tempfile.TemporaryDirectory(prefix="ramreel-") as home:
+        cost = measure_live(resolved, Path(home), terminal.log)
+        terminal.table(
+            [f"{settings.env_id}, {settings.approach}", "steps/s (median)", "lowest", "highest"],
+            _rows(cost.medians, cost.rounds),
+            [
+                f"a training run beside a live view has {cost.of_alone:.3f} of its speed alone; the viewer received "
+                f"{min(cost.frames_per_second):.1f} to {max(cost.frames_per_second):.1f} frames/s"
+            ],
+            {
+                "of_alone": cost.of_alone,
+                "medians": cost.medians,
+                "rounds": cost.rounds,
+                "frames_per_second": cost.frames_per_second,
+            },
+        )
+
+
+def _resolved(settings: TrainingBenchmarkSettings | LiveBenchmarkSettings) -> TrainingSpeedSettings:
+    from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
+    from tasks.arcade.rollouts.worker_pool import cores
+    from tasks.arcade.settings.approaches import approach
+
+    with validating():
+        resolved = TrainingSpeedSettings(
+            game=resolve(settings.env_id),
+            approach=approach(settings.approach),
+            workers=settings.workers or cores(),
+            rounds=settings.rounds,
+            steps=settings.steps,
+        )
+        rom_path(resolved.game.rom)
+    return resolved
 
 
 @options_of(LearningBenchmarkSettings)

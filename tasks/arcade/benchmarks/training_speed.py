@@ -156,6 +156,11 @@ def measure_training(settings: TrainingSpeedSettings, log: Callable[[str], None]
     return TrainingSpeed(settings=settings, rounds=by_name, rollout_shares=tuple(rollout_timer.shares))
 
 
+def measure_ramreel(settings: TrainingSpeedSettings) -> float:
+    """Return the steps per second of ramreel alone, in one round."""
+    return _measure_ramreel(_RolloutTimer(), settings)
+
+
 class _RolloutTimer(BaseCallback):
     """Callback that measures the time spent on rollouts.
 

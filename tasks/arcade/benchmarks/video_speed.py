@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.wrappers import RecordVideo
 from threadpoolctl import threadpool_limits
 
+from tasks.arcade.benchmarks.untrained import untrained_checkpoint
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.drawing.ffmpeg import find_ffmpeg
 from tasks.arcade.drawing.mp4_encoder import encoding_arguments
@@ -30,12 +30,9 @@ from tasks.arcade.episodes.playing import emulator_for_trace, play, replay
 from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.commands import CONTENDER_FRAMES, ROUNDS, ContenderFrames, Rounds
-from tasks.arcade.policies.algorithms import policy_weight_shapes
-from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
-from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.panel import Caption, PanelRenderer
 from tasks.arcade.video.render import FrameRenderer, PlainRenderer, render_video, replay_frames, video_format
 
@@ -148,7 +145,7 @@ def _check_moviepy() -> None:
 
 def _make_workload(settings: VideoSpeedSettings, folder: Path) -> _Workload:
     """Play an episode with an untrained network, whose video costs as much as that of a trained one."""
-    checkpoint, skip = _untrained_checkpoint(settings.game), settings.game.frame_skip
+    checkpoint, skip = untrained_checkpoint(settings.game, approach("ppo-tuned")), settings.game.frame_skip
     steps = settings.frames // (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) // 2)
     agent = checkpoint.agent()
     for seed in range(_MAX_SEEDS):
@@ -156,14 +153,6 @@ def _make_workload(settings: VideoSpeedSettings, folder: Path) -> _Workload:
         if trace.length == steps:
             return _Workload(checkpoint, trace, folder)
     raise ValueError(f"frames: no episode of {settings.game.env_id} has {settings.frames} frames: choose fewer")
-
-
-def _untrained_checkpoint(game: GameSettings) -> Checkpoint:
-    settings, emulator, rng = approach("ppo-tuned"), Emulator(game), np.random.default_rng(0)
-    shapes = policy_weight_shapes(settings, emulator.n_actions)
-    weights = {name: (rng.normal(size=shape) / 16).astype(np.float32) for name, shape in shapes.items()}
-    run = RunSettings(game=game, approach=settings, seed=0, steps=1, checkpoint_every=1)
-    return Checkpoint(run, 0, emulator.action_names, weights, Statistics.empty())
 
 
 def _timed(trace: Trace, work: Callable[[], object]) -> float:
