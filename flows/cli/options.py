@@ -55,6 +55,7 @@ NAMES: Mapping[str, str] = {
     "StartBenchmarkSettings.env_id": "--env",
     "TrainingBenchmarkSettings.env_id": "--env",
     "UpSettings.browser": "--browser/--no-browser",
+    "WatchSettings.browser": "--browser/--no-browser",
     "VideoBenchmarkSettings.env_id": "--env",
 }
 """Field, of every model or of one → its name: without dashes an argument, with dots a repeated one, after a slash the

@@ -1,15 +1,13 @@
-"""Gymnasium's own environment (ale-py's `AtariEnv`) for the same settings, and the RAM behind it."""
+"""Gymnasium's own environment (ale-py's `AtariEnv`) for the same settings."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import ale_py
 import gymnasium
-import numpy as np
 
-from tasks.arcade.emulator.emulator import Ram, silence_ale
-from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, base_id
+from tasks.arcade.emulator.emulator import silence_ale
+from tasks.arcade.emulator.environment_ids import base_id
 from tasks.arcade.settings.game import GameSettings
 
 
@@ -33,15 +31,3 @@ def make_env(settings: GameSettings, obs_type: str = "ram", render_mode: str | N
         difficulty=settings.difficulty,
         max_num_frames_per_episode=settings.max_episode_frames,
     )
-
-
-def ram_of(env: gymnasium.Env[Any, Any]) -> Ram:
-    """Return a copy of the RAM behind a Gymnasium environment: uint8 of shape (128,).
-
-    Raises:
-        UnknownEnvironmentError: The environment is not one of ale-py's.
-    """
-    emulator = getattr(env.unwrapped, "ale", None)
-    if not isinstance(emulator, ale_py.ALEInterface):
-        raise UnknownEnvironmentError(f"{env} has no Atari RAM. Use an environment of ale-py, e.g. ALE/Pong-v5")
-    return np.asarray(emulator.getRAM())

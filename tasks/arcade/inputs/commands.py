@@ -47,9 +47,7 @@ class WatchSettings(_CheckpointReference):
 
     seed: Seed = Field(default=0, description="Seed of the episode")
     deterministic: bool = Field(default=False, description="Play the most probable action instead of sampling")
-    browser: bool = Field(
-        default=False, description="Serve the live view for the browser, with panel and takeover, instead of a window"
-    )
+    browser: bool = Field(default=True, description="Open the live view in a browser, if there is one")
 
 
 class ExportSettings(_CheckpointReference):

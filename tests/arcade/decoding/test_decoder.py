@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 from helpers.checkpoints import forge_manifest
-from helpers.decoders import small_decoder
+from helpers.decoders import ram_of, small_decoder
 
 from tasks.arcade.decoding.decoder import DecodedEpisode, Decoder, DecoderError, read_decoder, write_decoder
 from tasks.arcade.decoding.fit import fit_decoder, split_by_episode
@@ -19,7 +19,6 @@ from tasks.arcade.decoding.served_decoder import decode_screens
 from tasks.arcade.decoding.wrapper import RamFromPixels
 from tasks.arcade.emulator.emulator import Emulator, silence_ale
 from tasks.arcade.emulator.environment_ids import resolve
-from tasks.arcade.emulator.gymnasium_env import ram_of
 
 PLAYER_X = 72
 

@@ -8,13 +8,13 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers.decoders import ram_of
 from helpers.unreadable import UnreadableState
 
 from tasks.arcade.decoding.follower import Follower
 from tasks.arcade.decoding.wrapper import RamFromPixels
 from tasks.arcade.emulator.emulator import Emulator, silence_ale
 from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, resolve
-from tasks.arcade.emulator.gymnasium_env import ram_of
 
 Bytes = npt.NDArray[np.uint8]
 
