@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
-import uvicorn
-
 from tasks.store import store_in_use
 from tasks.web.app import create_app
 from tasks.web.live import live_routes
+from tasks.web.server import listen, make_server
 from tasks.web.settings import from_environment
 
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -30,15 +29,8 @@ def main() -> None:
     settings = from_environment(given.prefect, given.mlflow, given.name)
     store = store_in_use()
     app = create_app(store, settings, live_routes(store))
-    # A frame of a live view is compressed once, not by the WebSocket of each viewer.
-    uvicorn.run(
-        app,
-        host=given.host,
-        port=given.port,
-        log_level="error",
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=2,
-    )
+    with listen(given.host, given.port) as listening:
+        make_server(app, shutdown_seconds=2).run(sockets=[listening])
 
 
 if __name__ == "__main__":

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from urllib.parse import urlencode
-
-import uvicorn
 
 from tasks.execution.endpoints import running_servers
 from tasks.store import Store, StoredCheckpoint
 from tasks.web.app import create_app
 from tasks.web.live import live_routes
+from tasks.web.server import listen, make_server
 from tasks.web.settings import from_environment
 
 _HOST = "127.0.0.1"
@@ -35,8 +33,6 @@ def serve_live(
     )
     app = create_app(store, settings, live_routes(store))
     query = {"run": checkpoint.run_id, "step": checkpoint.step, "seed": seed} | ({"greedy": 1} if deterministic else {})
-    # A frame is compressed once, not by the WebSocket of each viewer.
-    config = uvicorn.Config(app, log_level="error", ws_per_message_deflate=False, timeout_graceful_shutdown=1)
-    with socket.create_server((_HOST, 0)) as listening:
+    with listen(_HOST, 0) as listening:
         on_start(f"http://{_HOST}:{listening.getsockname()[1]}/live?{urlencode(query)}")
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(app).run(sockets=[listening])

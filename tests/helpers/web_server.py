@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 
 from helpers.processes import wait_until
+from tasks.web.server import listen, make_server
 
 
 @contextmanager
 def web_address(app: Starlette) -> Iterator[str]:
     """Serve an application on loopback, and yield host and port."""
-    config = uvicorn.Config(app, log_level="error", ws_per_message_deflate=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    server = make_server(app)
+    with listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:

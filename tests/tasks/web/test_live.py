@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import multiprocessing as mp
+import socket as socket_module
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +19,23 @@ import pytest
 from helpers.episodes import network_checkpoint
 from helpers.processes import wait_until
 from helpers.web_pages import live_run, serving_pages
+from helpers.web_server import web_address
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tasks.arcade.checkpoints.checkpoint import unlearned_checkpoint
 from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
+from tasks.arcade.settings.approaches import approach
+from tasks.arcade.settings.run import RunSettings
 from tasks.runs.verify import verify_run
 from tasks.store import Store
+from tasks.web.app import create_app
 from tasks.web.live import live_routes
+from tasks.web.settings import WebSettings
 
 SIZE = (210, 160)
 
@@ -136,6 +144,8 @@ def test_a_kept_episode_with_a_persons_steps_is_verified(site: Site, store: Stor
         socket.send(json.dumps({"do": "keys", "keys": {}}))
         while frame_after(socket, 4)[0]["human"]:
             pass
+        # Saving takes longer than the episode may.
+        socket.send(json.dumps({"do": "pause"}))
         socket.send(json.dumps({"do": "keep"}))
         kept = received(socket, "kept")
         socket.send(json.dumps({"do": "write", "byte": 72, "value": 99}))
@@ -176,6 +186,17 @@ def test_fifty_viewers_share_one_emulator_which_ends_after_the_last_one(site: Si
     assert wait_until(lambda: not emulators())
 
 
+def test_a_slow_viewer_loses_frames_and_then_gets_the_latest(site: Site) -> None:
+    steps = 90
+    with connect(site.socket(2), origin=site.origin) as slow, connect(site.socket(2), origin=site.origin) as other:
+        first = frame_after(slow, 0)[0]["step"]
+        frame_after(other, steps)
+        frames = 0
+        while (message := slow.recv(timeout=60)) and (isinstance(message, str) or decode(message)[0]["step"] < steps):
+            frames += isinstance(message, bytes)
+    assert frames < 4 * (steps - first) - 40
+
+
 def test_beyond_the_maximum_a_viewer_gets_a_sentence_and_another_ones_view_is_shared(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,6 +217,48 @@ def test_an_emulator_that_is_killed_ends_the_view_with_a_sentence(site: Site) ->
         frame_after(socket, 0)
         emulators()[0].kill()
         assert "ended unexpectedly" in received(socket, "failure")["message"]
+
+
+def test_a_checkpoint_that_is_not_there_is_a_sentence_and_a_line_in_the_log(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "ramreel"):
+        assert "has no checkpoint at step '11'" in failure(site, step=11)
+    assert ["\n" in record.message for record in caplog.records] == [False]
+
+
+def test_an_approach_without_a_network_can_be_watched(store: Store, tmp_path: Path) -> None:
+    game = resolve("ALE/Breakout-v5")
+    settings = RunSettings(game=game, approach=approach("random"), seed=0, steps=10, checkpoint_every=10)
+    run_id = live_run(store, tmp_path, unlearned_checkpoint(settings))
+    with serving_pages(store, live_routes(store)) as host:
+        site = Site(host, run_id)
+        with connect(site.socket(step=settings.steps), origin=site.origin) as socket:
+            assert frame_after(socket, 1)[0]["digest"]
+
+
+def test_beyond_loopback_the_socket_needs_the_login_and_a_name_of_the_server(store: Store, tmp_path: Path) -> None:
+    run_id = live_run(store, tmp_path)
+    with web_address(create_app(store, WebSettings(login="lab:secret"), live_routes(store))) as host:
+        site = Site(host, run_id)
+        with pytest.raises(InvalidStatus), connect(site.socket(), origin=site.origin):
+            pass
+        cookie = httpx.get(site.origin, auth=("lab", "secret"), timeout=60).headers["set-cookie"].partition(";")[0]
+        with connect(site.socket(), origin=site.origin, additional_headers={"Cookie": cookie}) as socket:
+            frame_after(socket, 0)
+    with web_address(create_app(store, WebSettings(hosts=("lab-server",)), live_routes(store))) as host:
+        port = host.partition(":")[2]
+        # A page of another host whose name resolves to this machine has the origin that it asks for.
+        rebound, named = (f"ws://{name}:{port}/live/socket?run={run_id}" for name in ("evil.example", "lab-server"))
+        with pytest.raises(InvalidStatus), connect(rebound, origin=f"http://evil.example:{port}", sock=dial(host)):
+            pass
+        with connect(named, origin=f"http://lab-server:{port}", sock=dial(host)) as socket:
+            frame_after(socket, 0)
+
+
+def dial(address: str) -> socket_module.socket:
+    host, _, port = address.partition(":")
+    return socket_module.create_connection((host, int(port)))
 
 
 @pytest.mark.parametrize("origin", [None, "http://elsewhere.example"])
