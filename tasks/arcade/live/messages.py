@@ -36,8 +36,8 @@ def encode_frame(frame: LiveFrame, palette: Palette, state: LiveState, extra: di
     """Return a frame as bytes, compressed by zlib.
 
     Layout: length of the JSON (uint32, little-endian), the JSON, then as uint8 the RAM after the last complete step
-    (128), the saliency of each byte (128, 0 to 255), the RAM before the frame (128), R, G, B of 256 colors (768), and
-    the indices of the screen, row by row.
+    (128), the saliency of each byte (128, 0 to 255), the RAM before the frame (128), R, G, B of 256 colors (768), the
+    audio (512), and the indices of the screen, row by row.
 
     Args:
         frame: The frame.
@@ -54,6 +54,7 @@ def encode_frame(frame: LiveFrame, palette: Palette, state: LiveState, extra: di
         saliency.tobytes(),
         frame.ram.tobytes(),
         palette.rgb.tobytes(),
+        frame.sound.tobytes(),
         frame.screen.tobytes(),
     )
     return zlib.compress(b"".join(parts), _LEVEL)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
-from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram, Screen
+from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram, Samples, Screen
 from tasks.arcade.emulator.frame_stack import Observation, ObservationBuilder
 from tasks.arcade.episodes.playing import EpisodeRunner, Step, TraceRecorder
 from tasks.arcade.episodes.trace import Trace
@@ -36,10 +36,12 @@ class LiveFrame:
     Attributes:
         screen: Indices of the console's palette, uint8 of shape (height, width).
         ram: RAM before the frame, uint8 of shape (128,), which an atlas maps to positions in it.
+        sound: Audio of the frame, uint8 of shape (512,); 128 is silence.
     """
 
     screen: Screen
     ram: Ram
+    sound: Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class LiveSession:
 
     def restart(self) -> list[LiveFrame]:
         """Start the episode, with its seed, and return the frame of the reset."""
-        self.emulator = Emulator(self._game, self._seed)
+        self.emulator = Emulator(self._game, self._seed, sound=True)
         view = PolicyView(self._checkpoint)
         self._view, self._uniforms = view, np.random.default_rng(self._seed)
         self._observe, self._select = ObservationBuilder(view.agent, self.emulator), view.agent.start_episode()
@@ -105,7 +107,7 @@ class LiveSession:
     def _keep_frame(self) -> None:
         screen = self.emulator.screen_indices(np.empty(self.emulator.screen_size, np.uint8))
         self.palette.learn(screen, self.emulator)
-        self._frames.append(LiveFrame(screen, self._ram_before.copy()))
+        self._frames.append(LiveFrame(screen, self._ram_before.copy(), self.emulator.sound()))
         self.emulator.read_ram(self._ram_before)
 
     def _take_frames(self) -> list[LiveFrame]:

@@ -1,9 +1,10 @@
 // The live view: draws the frames of a WebSocket and sends what a viewer does. Layout of a frame:
 // tasks/arcade/live/messages.py.
 import { RamGrid } from "./live-ram.js";
+import { LiveSound } from "./live-sound.js";
 import { drawChart, drawOutline } from "./live-drawing.js";
 
-const BYTES = 128, COLORS = 768, HISTORY = 600;
+const BYTES = 128, COLORS = 768, SAMPLES = 512, HISTORY = 600;
 const KEYS = { ArrowLeft: "left", ArrowUp: "up", ArrowDown: "down", ArrowRight: "right", " ": "fire",
   a: "left", w: "up", s: "down", d: "right" };
 const $ = (id) => document.getElementById(id);
@@ -15,6 +16,8 @@ function send(command) {
 }
 
 const grid = new RamGrid($("ram"), $("byte"), (byte, value) => send({ do: "write", byte, value }), () => outline());
+
+const sound = new LiveSound($("sound"));
 
 function connect() {
   const address = new URL(view.dataset.socket, location.href);
@@ -81,6 +84,7 @@ function start(hello) {
   }));
   $("bars").classList.toggle("many", game.actions.length > 9);
   grid.start(game.atlas, game.pixels);
+  sound.start(game.fps, SAMPLES);
 }
 
 // A frame that arrives while another one is decoded replaces the one that waits.
@@ -105,11 +109,12 @@ function draw(raw) {
   const json = JSON.parse(new TextDecoder().decode(raw.subarray(4, 4 + length)));
   let at = 4 + length;
   const take = (size) => raw.subarray(at, (at += size));
-  const ram = take(BYTES), saliency = take(BYTES), before = take(BYTES), palette = take(COLORS);
+  const ram = take(BYTES), saliency = take(BYTES), before = take(BYTES), palette = take(COLORS), samples = take(SAMPLES);
   paint(take(game.width * game.height), palette);
   const isNew = !state || json.step !== state.step || json.tampered !== state.tampered;
   state = { ...json, ram, saliency, before };
   if (isNew || state.paused) showState();
+  if (state.speed === 1 && !state.paused) sound.play(samples);
   outline();
   frames += 1;
   view.dataset.frames = frames;
@@ -173,7 +178,7 @@ function releaseAll() {
 }
 
 const isTyping = (target) => target.closest?.("input, select, textarea, [role=grid]");
-const shortcuts = { p: "pause", n: "step", r: "restart", k: "keep" };
+const shortcuts = { p: "pause", n: "step", r: "restart", k: "keep", m: "sound" };
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;

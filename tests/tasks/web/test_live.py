@@ -26,7 +26,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tasks.arcade.checkpoints.checkpoint import unlearned_checkpoint
-from tasks.arcade.emulator.emulator import Emulator
+from tasks.arcade.emulator.emulator import SAMPLES_PER_FRAME, Emulator
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.episodes.playing import play
 from tasks.arcade.settings.approaches import approach
@@ -71,10 +71,10 @@ def emulators() -> list[Any]:
 
 
 def decode(message: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return the JSON of a frame and its screen."""
+    """Return the JSON of a frame, and its audio and screen."""
     raw = zlib.decompress(message)
     length = int.from_bytes(raw[:4], "little")
-    return json.loads(raw[4 : 4 + length]), raw[-SIZE[0] * SIZE[1] :]
+    return json.loads(raw[4 : 4 + length]), raw[-SIZE[0] * SIZE[1] - SAMPLES_PER_FRAME :]
 
 
 def received(socket: Any, kind: str) -> dict[str, Any]:
@@ -93,10 +93,10 @@ def frame_after(socket: Any, step: int, paused: bool = False) -> tuple[dict[str,
         message = socket.recv(timeout=60)
         if not isinstance(message, bytes):
             continue
-        state, screen = decode(message)
+        state, shown = decode(message)
         completes, last = state["step"] != last, state["step"]
         if state["step"] >= step and completes and state["paused"] >= paused:
-            return state, screen
+            return state, shown
 
 
 def failure(site: Site, **changes: int) -> str:
@@ -116,7 +116,7 @@ def test_the_last_frame_is_that_of_an_emulator_that_plays_the_same_episode(site:
         paused_at = frame_after(socket, 5, paused=True)[0]["step"]
         for _ in range(3):
             socket.send(json.dumps({"do": "step"}))
-        state, screen = frame_after(socket, paused_at + 3, paused=True)
+        state, shown = frame_after(socket, paused_at + 3, paused=True)
     played = play(
         checkpoint.agent(),
         checkpoint.settings.game,
@@ -126,11 +126,11 @@ def test_the_last_frame_is_that_of_an_emulator_that_plays_the_same_episode(site:
         max_steps=state["step"],
     )
     assert state["digest"] == played.ram_digest
-    emulator = Emulator(played.game, 7)
+    emulator = Emulator(played.game, 7, sound=True)
     emulator.reset(7)
     for action in played.actions:
         emulator.step(action)
-    assert screen == emulator.screen_indices(np.empty(SIZE, np.uint8)).tobytes()
+    assert shown == emulator.sound().tobytes() + emulator.screen_indices(np.empty(SIZE, np.uint8)).tobytes()
 
 
 def test_a_kept_episode_with_a_persons_steps_is_verified(site: Site, store: Store) -> None:

@@ -24,6 +24,15 @@ FRAMES = "+(document.querySelector('#live').dataset.frames ?? 0)"
 FOREIGN = (
     "performance.getEntriesByType('resource').map((one) => one.name).filter((one) => !one.startsWith(location.origin))"
 )
+COUNT_SOUNDS = """\
+(() => {
+  const start = AudioBufferSourceNode.prototype.start;
+  window.sounds = 0;
+  AudioBufferSourceNode.prototype.start = function (when) {
+    window.sounds += this.buffer.getChannelData(0).some((sample) => sample);
+    return start.call(this, when);
+  };
+})()"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -55,6 +64,9 @@ def test_a_person_watches_plays_keeps_and_verifies(host: str, store: Store, run_
         start, before = time.monotonic(), await tab.value(FRAMES)
         await asyncio.sleep(3)
         counted["rate"] = (await tab.value(FRAMES) - before) / (time.monotonic() - start)
+        await tab.value(COUNT_SOUNDS)
+        await press(tab, "m")
+        await tab.until("document.querySelector('#sound').ariaPressed === 'true' && window.sounds > 0")
         await key(tab, "keyDown", "ArrowRight")
         await tab.until("document.querySelector('#tag').textContent === 'You play'")
         await tab.until(f"{PADDLE} > 180")
@@ -75,7 +87,7 @@ def test_a_person_watches_plays_keeps_and_verifies(host: str, store: Store, run_
         assert await tab.value(OVERFLOW) <= 0
 
     with chromium(tmp_path / "profile") as browser:
-        assert visit(browser, f"http://{host}/live?run={run_id}&seed=3", 1280, drive) == []
+        assert visit(browser, f"http://{host}/live?run={run_id}&seed=2", 1280, drive) == []
     (proof,) = verify_run(store, run_id)
     assert proof.ok and proof.human_steps > 0
     assert proof.line in counted["line"]
