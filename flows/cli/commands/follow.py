@@ -24,12 +24,10 @@ _MAX_SETS = 4
 def follow(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> int:
     """Reconstruct RAM and actions of an episode from its video, which needs no trace; writes a trace and .npz."""
     settings = validated(FollowSettings, given)
-    path = settings.to or Path(f"{settings.path.stem}.trace.json")
-    ram_path = path.with_name(f"{path.name.removesuffix('.json').removesuffix('.trace')}.npz")
-    for one in (path, ram_path):
-        writable(one, "trace")
-        if settings.to is None and one.exists():
-            raise InvalidInputError(f"{one} exists already: choose another file with --to")
+    path = writable(settings.to or Path(f"{settings.path.stem}.trace.json"), "trace")
+    ram_path = writable(path.with_name(f"{path.name.removesuffix('.json').removesuffix('.trace')}.npz"), "file")
+    if settings.to is None and (taken := next((one for one in (path, ram_path) if one.exists()), None)):
+        raise InvalidInputError(f"{taken} exists already: choose another file with --to")
     announce(f"follow {settings.path}", quiet=quiet)
     from tasks.arcade.drawing.video_format import VideoError
     from tasks.arcade.emulator.environment_ids import resolve, rom_path

@@ -92,7 +92,8 @@ def write_ram(followed: FollowedVideo, path: Path) -> None:
             temporary,
             ram=history.ram,
             confidence=history.confidence,
-            frames=history.frames,
+            # After the end of an episode no further frames are emulated.
+            frames=np.minimum(history.frames, followed.trace.frames),
             pictures=followed.pictures,
             lost=followed.lost,
             actions=history.actions,
