@@ -279,7 +279,7 @@ def _start(path: Path, scan: _Scan, game: GameSettings) -> tuple[Resampler, Colo
     if worst > _COARSEST / _COARSER:
         raise NotFollowedError(
             f"{path} does not begin at the start of {game.env_id}: its first picture ({width}x{height}) differs by "
-            f"{worst:.0f} of 255, where encoding may explain {_COARSEST // _COARSER}. Expected the game's screen "
+            f"{worst:.1f} of 255, where encoding may explain {_COARSEST // _COARSER}. Expected the game's screen "
             f"({columns}x{lines}) from the reset"
         )
     return resample, color_space, worst

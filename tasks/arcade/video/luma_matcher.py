@@ -15,7 +15,7 @@ from tasks.arcade.video.verify import TOLERANCE
 
 _BLOCK = (10, 8)
 """Height and width of a block in pixels of the game; the heights of all screens, 210 and 250, are multiples of ten."""
-_LEAST_NOISE = 4.0
+_LEAST_NOISE = 1.0
 """Difference of a block that is assumed to be due to encoding at least, as root mean square."""
 _MEMORY = 0.95
 """Weight of the pictures so far in the mean difference."""
