@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.forms import GuardSettings
+from tasks.arcade.plural_forms import pluralize
 from tasks.champion import ChampionStatus, check_champion, games_with_champions
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.store import one_line
@@ -23,7 +24,7 @@ class GuardError(RamreelError):
         self.statuses, self.failed = statuses, failed
         reasons = "; ".join(f"{env_id}: {reason}" for env_id, reason in failed.items())
         total = len(failed) + len(statuses)
-        super().__init__(f"{len(failed)} of {total} champions could not be checked: {reasons}")
+        super().__init__(f"{len(failed)} of {pluralize(total, 'champion')} could not be checked: {reasons}")
 
 
 @flow(name="guard", flow_run_name="guard {settings.title}")

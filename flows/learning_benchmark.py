@@ -13,7 +13,8 @@ from flows.runtime.child_run import ChildRun, ChildRunsError, FailedChild
 from flows.runtime.child_runs import run_children
 from flows.train import resume, train
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings, RecordSettings, ResumeSettings, TrainSettings
-from tasks.arcade.report.formatting import format_duration, pluralize
+from tasks.arcade.plural_forms import pluralize
+from tasks.arcade.report.formatting import format_duration
 from tasks.arcade.report.learning_table import LearningScore
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.execution.crash_loop import refuse_crash_loop

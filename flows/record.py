@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.inputs.forms import RecordSettings
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.execution.crash_loop import refuse_crash_loop
@@ -59,7 +60,7 @@ class RecordError(RamreelError):
     def __init__(self, run_id: str, videos: tuple[RecordedCheckpoint, ...], failed: dict[int, str], total: int) -> None:
         self.run_id, self.videos, self.failed = run_id, videos, failed
         reasons = "; ".join(f"step {step}: {reason}" for step, reason in failed.items())
-        super().__init__(f"{len(failed)} of {total} videos failed: {reasons}")
+        super().__init__(f"{len(failed)} of {pluralize(total, 'video')} failed: {reasons}")
 
 
 @flow(

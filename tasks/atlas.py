@@ -18,6 +18,7 @@ from tasks.arcade.atlas.perturb_checkpoint import perturb_checkpoint, silence_st
 from tasks.arcade.atlas.poster import write_poster
 from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import AtlasSettings
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
@@ -119,7 +120,8 @@ def _perturb(
         for number, future in enumerate(as_completed(futures), 1):
             result = future.result()
             current_sink().log(
-                f"{number} of {len(parts)} parts: {len(result.rams)} states, {result.perturbations:,} perturbations"
+                f"{number} of {pluralize(len(parts), 'part')}: {pluralize(len(result.rams), 'state')}, "
+                f"{pluralize(result.perturbations, 'perturbation')}"
             )
         return [future.result() for future in futures]
 

@@ -10,8 +10,8 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from tasks.arcade import report
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report import Comparison
-from tasks.arcade.report.formatting import pluralize
 from tasks.arcade.settings.base import Settings
 from tasks.execution import provenance
 from tasks.execution.automatic_runs import automatic_tag

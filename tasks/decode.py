@@ -30,6 +30,7 @@ from tasks.arcade.decoding.report import DecodingReport, summarize
 from tasks.arcade.decoding.returns import SOURCES, RamSource
 from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import DecodeSettings
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings
@@ -203,7 +204,8 @@ def _play(
 ) -> dict[RamSource, tuple[float, ...]]:
     """Return the returns of a checkpoint by the RAM that it observes, on seeds that no pair was played with."""
     evaluation = EvaluationSettings(episodes=settings.episodes, seed=_test_seed(settings))
-    current_sink().log(f"playing {settings.episodes} episodes each from {', '.join(SOURCES[:-1])} RAM, and at random")
+    episodes = pluralize(settings.episodes, "episode")
+    current_sink().log(f"playing {episodes} each from {', '.join(SOURCES[:-1])} RAM, and at random")
     with process_pool(min(cores(), len(SOURCES)), folder) as pool:
         futures = {source: pool.submit(play_part, agent, decoder, source, evaluation) for source in SOURCES}
         return {source: future.result() for source, future in futures.items()}

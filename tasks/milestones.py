@@ -8,6 +8,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact
 
 from tasks.arcade.episodes.milestones import Milestone, evaluated_checkpoint, new_milestones
+from tasks.arcade.plural_forms import pluralize
 from tasks.execution import events
 from tasks.execution.links import mlflow_url, page_url
 from tasks.notify import notify
@@ -44,7 +45,7 @@ def log_milestones(run_id: str, step: int) -> tuple[Milestone, ...]:
     if new:
         game = run.settings.game.env_id
         lines = [f"{run.name} {milestone.message}." for milestone in new]
-        figures = f"Step {step:,}, mean return {evaluated.mean} of {evaluated.mean.n} episodes."
+        figures = f"Step {step:,}, mean return {evaluated.mean} of {pluralize(evaluated.mean.n, 'episode')}."
         notify(f"ramreel: {game}: {new[0].message}", "\n".join([*lines, figures, f"Video: {url}"]))
     return new
 

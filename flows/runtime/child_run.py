@@ -9,6 +9,7 @@ from typing import Any
 from prefect import Flow
 
 from tasks.arcade.errors import RamreelError
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.settings.base import Settings
 
 
@@ -57,4 +58,5 @@ class ChildRunsError(RamreelError):
 
     def __init__(self, failed: Sequence[FailedChild], total: int, rest: str = "") -> None:
         reasons = "; ".join(f"{child.title}: {child.reason}" for child in failed)
-        super().__init__(f"{len(failed)} of {total} runs did not complete: {reasons}{rest and f'; {rest}'}")
+        found = f"{len(failed)} of {pluralize(total, 'run')} did not complete"
+        super().__init__(f"{found}: {reasons}{rest and f'; {rest}'}")

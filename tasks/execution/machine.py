@@ -6,7 +6,7 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.arcade.report.formatting import pluralize
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.rollouts.worker_pool import cores
 
 MACHINE_TAG = "ramreel.machine"

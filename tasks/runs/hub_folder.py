@@ -15,6 +15,7 @@ from slugify import slugify
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.learner import export
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.policies.algorithms import algorithm_of
 from tasks.execution import provenance
 from tasks.store import Store, StoredCheckpoint, StoreError
@@ -112,8 +113,8 @@ def model_card(checkpoint: Checkpoint, evaluation: Evaluation, name: str) -> str
         f"# {algorithm} on {env_id}, from {observation}",
         f"{approach.description}, trained for {checkpoint.step:,} steps with ramreel; its policy observes "
         f"{observation}, never the picture in `{REPLAY}`.",
-        f"Mean return {mean} of {len(evaluation.episodes)} whole episodes ({evaluation.distinct_episodes} distinct), "
-        f"with {sticky}: {RESULTS}.",
+        f"Mean return {mean} of {pluralize(len(evaluation.episodes), 'whole episode')} "
+        f"({evaluation.distinct_episodes} distinct), with {sticky}: {RESULTS}.",
         _LOADED.format(module=module, algorithm=algorithm, zip=name),
         "The observation is that of `gymnasium.wrappers.FrameStackObservation(env, 2)` over `obs_type=\"ram\"`."
         if not approach.features.uses_pixels

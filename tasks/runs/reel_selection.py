@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.reel import select_evenly
 from tasks.runs.comparability import select_runs
@@ -34,7 +35,7 @@ class ReelSelection(Settings):
     def summary(self) -> str:
         """Number of checkpoints shown of each run."""
         return "; ".join(
-            f"{side.name}: {len(side.checkpoints)} of {side.available} checkpoints"
+            f"{side.name}: {len(side.checkpoints)} of {pluralize(side.available, 'checkpoint')}"
             f"{', evenly spaced' if len(side.checkpoints) < side.available else ''}"
             for side in self.sides
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from tasks.arcade.decoding.returns import SOURCES
+from tasks.arcade.plural_forms import pluralize
 from tasks.store import REPORT, Store, StoredRun, StoreError, resume_hint
 
 REPORT_TAG = "ramreel.report"
@@ -43,7 +44,7 @@ def _result(run: StoredRun) -> str:
     evaluated, training = run.metrics.get("eval/mean_reward"), run.metrics.get("rollout/ep_rew_mean")
     if evaluated is not None:
         episodes = run.metrics.get("eval/episodes")
-        return f"Mean return {evaluated:.1f}" + (f" of {episodes:.0f} episodes" if episodes else "")
+        return f"Mean return {evaluated:.1f}" + (f" of {pluralize(int(episodes), 'episode')}" if episodes else "")
     return "" if training is None else f"Mean return {training:.1f} of the last episodes of training"
 
 

@@ -12,6 +12,7 @@ from tasks.arcade.drawing.video_format import VideoError
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import Verification, verify, verify_decisions
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import read_embedded_trace
 from tasks.arcade.video.verify import verify_frames
@@ -50,7 +51,7 @@ class Proof(Settings):
     def line(self) -> str:
         if not self.ok:
             return f"{self.name}: NOT verified: {self.reason}"
-        parts = [f"{self.steps_checked:,} steps identical"]
+        parts = [f"{pluralize(self.steps_checked, 'step')} identical"]
         if self.frames_checked:
             how = "bit-exact" if self.bit_exact else "as the emulator renders them"
             parts.append(f"{self.frames_checked:,} frames {how}")

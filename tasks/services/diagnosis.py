@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from tasks.arcade.errors import RamreelError
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.progress import Progress
-from tasks.arcade.report.formatting import pluralize
 from tasks.arcade.rollouts.memory_limit import available_memory
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import Settings

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tasks.arcade import scores
+from tasks.arcade.plural_forms import pluralize
 from tasks.store import StoreError
 from tasks.web.game_names import game_page, game_title
 from tasks.web.settings import WebSettings
@@ -87,4 +88,5 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "score": scores.format_score,
     "game_title": game_title,
     "game_page": game_page,
+    "pluralize": pluralize,
 }

@@ -100,7 +100,7 @@ def test_recording_fails_with_the_reason_and_continues_when_there_is_space(
     (first,) = store.complete_videos(run_id).values()
     video = store.fetch_artifact(run_id, first.mp4, tmp_path / "before").read_bytes()
     disk.fill(len(video) // 2)
-    with pytest.raises(RecordError, match=r"1 of 1 videos failed: step 512: ") as failed:
+    with pytest.raises(RecordError, match=r"1 of 1 video failed: step 512: ") as failed:
         record(RecordSettings(run=run_id, evaluation=evaluation))
     assert re.search(REASON, failed.value.failed[512])
     assert [made.step for made in failed.value.videos] == [256]

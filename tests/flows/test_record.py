@@ -186,17 +186,17 @@ def test_failing_encoder_is_reported_and_leaves_no_video(
 ) -> None:
     run_id = train(small).run_id
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
-    with pytest.raises(RecordError, match="1 of 1 videos failed"):
+    with pytest.raises(RecordError, match="1 of 1 video failed"):
         record(RecordSettings(run=run_id, evaluation=ONE, steps=(512,)))
     assert store.videos(run_id) == {}
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
     record(RecordSettings(run=run_id, evaluation=ONE, steps=(1024,)))
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
-    with pytest.raises(RecordError, match="1 of 1 videos failed"):
+    with pytest.raises(RecordError, match="1 of 1 video failed"):
         # The existing video was not requested.
         record(RecordSettings(run=run_id, evaluation=ONE, steps=(512,)))
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
-    assert "1 of 1 videos failed: step 512" in store.run(run_id).tags["ramreel.reason"], "still missing"
+    assert "1 of 1 video failed: step 512" in store.run(run_id).tags["ramreel.reason"], "still missing"
     assert record(RecordSettings(run=run_id, evaluation=ONE)).made == (512,)
     tags = store.run(run_id).tags
     assert "ramreel.reason" not in tags

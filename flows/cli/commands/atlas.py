@@ -13,6 +13,7 @@ from flows.cli.session import (
     validating,
 )
 from tasks.arcade.inputs.forms import AtlasSettings
+from tasks.arcade.plural_forms import pluralize
 
 
 @options_of(AtlasSettings)
@@ -41,7 +42,7 @@ def atlas(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         drawn = flow(settings)
         kinds = ", ".join(f"{n} {kind}" for kind, n in drawn.kinds.items())
         lines = [
-            f"{drawn.states} states, {drawn.perturbations:,} changed bytes: {kinds}",
+            f"{pluralize(drawn.states, 'state')}, {pluralize(drawn.perturbations, 'changed byte')}: {kinds}",
             f"picture: {store.artifact_uri(drawn.run_id, drawn.poster)}",
             "`ramreel up` shows it in the browser",
         ]

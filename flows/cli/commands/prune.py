@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import configure_prefect, open_checked_store, open_terminal, validated
 from tasks.arcade.inputs.forms import PruneSettings
+from tasks.arcade.plural_forms import pluralize
 
 
 @options_of(PruneSettings)
@@ -19,7 +20,7 @@ def prune(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         from tasks.store import plan_pruning, prune
 
         plan, flow_runs = plan_pruning(store, settings), count_old_flow_runs()
-        lines = [f"{flow_runs:,} flow runs in Prefect", *plan_lines(plan, deleted=settings.delete)]
+        lines = [f"{pluralize(flow_runs, 'flow run')} in Prefect", *plan_lines(plan, deleted=settings.delete)]
         if settings.delete:
             prune(store, plan, terminal.log)
             delete_old_flow_runs()

@@ -16,6 +16,7 @@ from flows.cli.session import (
     validating,
 )
 from tasks.arcade.inputs.forms import RecordSettings
+from tasks.arcade.plural_forms import pluralize
 
 if TYPE_CHECKING:
     from flows.record import RecordedRun
@@ -79,7 +80,7 @@ def _lines(run_id: str, videos: Sequence[RecordedCheckpoint], made: int) -> list
     again = "" if made else " (--again replaces them)"
     return [
         *(
-            f"step {video.step:>11,}  mean return {video.mean_return:8.2f} of {video.episodes} episodes"
+            f"step {video.step:>11,}  mean return {video.mean_return:8.2f} of {pluralize(video.episodes, 'episode')}"
             f" ({video.distinct_episodes} distinct)  {video.path}"
             for video in videos
         ),

@@ -188,7 +188,8 @@ def _waiting(status: Status) -> str:
     """Return what to do where flow runs wait in vain."""
     if not status.waiting:
         return ""
-    return f"; {status.waiting} flow runs are due: start one with `ramreel up` or `ramreel worker`"
+    due = "1 flow run is" if status.waiting == 1 else f"{status.waiting} flow runs are"
+    return f"; {due} due: start a worker with `ramreel up` or `ramreel worker`"
 
 
 def _place(run: FlowRunInfo) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
 from tasks.arcade.inputs.forms import SweepSettings
+from tasks.arcade.plural_forms import pluralize
 
 
 @options_of(SweepSettings)
@@ -32,7 +33,7 @@ def sweep(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
         if swept.best:
             values = ", ".join(f"{name} {value}" for name, value in swept.best.params.items())
             lines = [
-                f"best of {len(swept.trials)} trials: mean return {swept.best.value:.1f} with {values}",
+                f"best of {pluralize(len(swept.trials), 'trial')}: mean return {swept.best.value:.1f} with {values}",
                 f"settings file to train it with other seeds: {store.artifact_uri(swept.run_id, BEST_SETTINGS)}",
                 *lines,
             ]

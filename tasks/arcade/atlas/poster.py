@@ -15,6 +15,7 @@ from tasks.arcade.drawing.images import resize, write_png
 from tasks.arcade.drawing.poster_image import BRIGHT, CARD, PAGE, SOFT, Color, PosterImage, Rgb
 from tasks.arcade.drawing.text import text_coverage
 from tasks.arcade.emulator.emulator import RAM_SIZE
+from tasks.arcade.plural_forms import pluralize
 
 # The Okabe-Ito palette, distinguishable with color blindness; motion has a darker shade of its axis.
 COLORS: dict[Kind, Color] = {
@@ -183,7 +184,7 @@ def _draw_header(drawing: PosterImage, atlas: Atlas) -> None:
     play = "random play" if atlas.player == "random" else f"play of checkpoint {atlas.player[:12]}"
     for number, line in enumerate(
         (
-            f"{atlas.perturbations:,} perturbations of single bytes in {atlas.states} states of {play};",
+            f"{atlas.perturbations:,} perturbations of single bytes in {pluralize(atlas.states, 'state')} of {play};",
             "each time the next frames were compared with the unperturbed ones.",
             "A heat map shows the pixels that a byte changes; the percentage is the confidence in the byte's kind.",
         )

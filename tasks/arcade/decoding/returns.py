@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.scores.estimates import Estimate, estimate, mean
 from tasks.arcade.settings.evaluation import PixelMethod
 
@@ -33,8 +34,8 @@ def describe_returns(returns: Returns) -> tuple[str, ...]:
     if not returns:
         return ()
     shown = ", ".join(f"{source} {_format(estimate(returns[source], mean))}" for source in SOURCES if source in returns)
-    episodes = len(next(iter(returns.values())))
-    lines = [f"mean return of {episodes} episodes by the RAM that the policy observes: {shown}"]
+    episodes = pluralize(len(next(iter(returns.values()))), "episode")
+    lines = [f"mean return of {episodes} by the RAM that the policy observes: {shown}"]
     if kept := return_kept(returns):
         shares = ", ".join(f"{share:.0%} by {source} RAM" for source, share in kept.items())
         lines.append(f"of the return over random play are kept: {shares}")

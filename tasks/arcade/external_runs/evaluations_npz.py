@@ -17,6 +17,7 @@ from tasks.arcade.external_runs.runs import (
     printable_path,
     require_finite,
 )
+from tasks.arcade.plural_forms import pluralize
 
 _ARRAYS = ("timesteps", "results", "ep_lengths")
 _MAX_BYTES = 200_000_000
@@ -55,7 +56,7 @@ def read_evaluations(files: list[Path]) -> RawLog:
     source = Source(
         file=printable_path(file),
         kind="rl-baselines3-zoo evaluations",
-        taken=f"{len(evaluations)} evaluations of {results.shape[1]} episodes",
+        taken=f"{pluralize(len(evaluations), 'evaluation')} of {pluralize(results.shape[1], 'episode')}",
     )
     return RawLog((source,), evaluations=tuple(evaluations))
 

@@ -25,6 +25,7 @@ from tasks.arcade.inputs.fields import (
     name_kinds_of_approach,
     short,
 )
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings, PixelMethod, VideoSettings
 
@@ -259,7 +260,8 @@ class LearningBenchmarkSettings(Settings):
     @property
     def title(self) -> str:
         """Title of the flow run."""
-        return f"{len(self.env_ids)} games, {', '.join(self.approaches)}, seeds {', '.join(map(str, self.seeds))}"
+        games, seeds = pluralize(len(self.env_ids), "game"), ", ".join(map(str, self.seeds))
+        return f"{games}, {', '.join(self.approaches)}, seeds {seeds}"
 
 
 class AtlasSettings(Settings):
@@ -280,7 +282,7 @@ class AtlasSettings(Settings):
     @property
     def title(self) -> str:
         """Title of the flow run."""
-        return f"{self.env_id}, {self.states} states"
+        return f"{self.env_id}, {pluralize(self.states, 'state')}"
 
 
 class DecodeSettings(Settings):
@@ -473,4 +475,4 @@ class PruneSettings(Settings):
     @property
     def title(self) -> str:
         """Title of the flow run."""
-        return f"runs after {self.runs_days} days"
+        return f"runs after {pluralize(self.runs_days, 'day')}"

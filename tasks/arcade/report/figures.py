@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.arcade import scores
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report import learning_curve_plots, summary_plots
 from tasks.arcade.report.data import WINDOW_EPISODES, CheckpointRow, RunView
 from tasks.arcade.report.findings import Findings
-from tasks.arcade.report.formatting import format_interval, pluralize
+from tasks.arcade.report.formatting import format_interval
 from tasks.arcade.report.groups import Group
 from tasks.arcade.report.learning_curve_plots import ApproachCurves, CurvePoint, RunCurve, StepsPlot
 from tasks.arcade.report.plot_elements import LineStyle, ReferenceLine
@@ -349,7 +350,7 @@ def _evaluation_points(group: Group, run: RunView) -> Iterable[CurvePoint]:
     for row in sorted(run.checkpoints, key=lambda row: row.step):
         mean, *ends = group.scaled(run, [row.mean, *(end for end in (row.low, row.high) if end is not None)])
         low, high = ends or (None, None)
-        hover = f"mean {mean_interval(row)}, {row.episodes} episodes ({row.distinct_episodes} distinct)"
+        hover = f"mean {mean_interval(row)}, {pluralize(row.episodes, 'episode')} ({row.distinct_episodes} distinct)"
         yield CurvePoint(row.step, mean, low, high, hover)
 
 

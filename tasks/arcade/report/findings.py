@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.arcade import scores
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report.data import Comparison, VideoView
-from tasks.arcade.report.formatting import format_interval, pluralize
+from tasks.arcade.report.formatting import format_interval
 from tasks.arcade.report.groups import Group, groups
 from tasks.arcade.report.tables import differing_parameters
 from tasks.arcade.scores import Verdict
@@ -155,7 +156,8 @@ def _about_episodes(ranked: Sequence[Group]) -> list[str]:
     sentences = []
     if duplicates := sum(group.episodes - group.distinct_episodes for group in ranked):
         episodes = sum(group.episodes for group in ranked)
-        sentences.append(f"{duplicates} of {episodes} episodes are duplicates: their RAM is identical at every step.")
+        are = "is a duplicate of another: its" if duplicates == 1 else "are duplicates: their"
+        sentences.append(f"{duplicates} of {episodes} episodes {are} RAM is identical at every step.")
     if len(steps := {row.step for group in ranked if group.learned for row in group.final_rows}) > 1:
         sentences.append(f"The last checkpoints are at different steps, {min(steps):,} to {max(steps):,}.")
     return sentences

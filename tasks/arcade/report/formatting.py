@@ -20,8 +20,3 @@ def format_duration(seconds: float | None) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
-
-
-def pluralize(count: int, noun: str, plural: str | None = None) -> str:
-    """`1 seed`, `3 seeds`, `1,000 episodes`; `plural` overrides the regular form."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

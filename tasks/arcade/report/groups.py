@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from tasks.arcade import scores
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report.data import CheckpointRow, Comparison, RunView, best_checkpoint
-from tasks.arcade.report.formatting import pluralize
 from tasks.arcade.scores import Estimate, FloatArray
 from tasks.arcade.scores.published import REFERENCES
 

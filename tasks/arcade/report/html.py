@@ -7,6 +7,8 @@ from typing import Any
 
 import jinja2
 
+from tasks.arcade.plural_forms import pluralize
+
 
 def render_template(
     template: str,
@@ -30,5 +32,5 @@ def render_template(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= filters
+    environment.filters |= {"pluralize": pluralize, **filters}
     return environment.get_template(template).render(**values)

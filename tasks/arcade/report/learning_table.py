@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.scores.published import MILESTONE_RETURNS, REFERENCES
 from tasks.arcade.scores.published_scores import (
     STICKY_PROBABILITY,
@@ -109,7 +110,7 @@ def learning_summary(scores: Sequence[LearningScore]) -> list[str]:
         if len(groups) < 2 or len(known) < len(groups):
             continue
         median = float(np.median(known))
-        sentence = f"{approach}: median human-normalized score {median:.2f} over {len(games)} games"
+        sentence = f"{approach}: median human-normalized score {median:.2f} over {pluralize(len(games), 'game')}"
         sentence += f" after {steps:,} steps" if len({score.steps for score in scores}) > 1 else ""
         all_frames = {group[0].frames for group in groups}
         frames = all_frames.pop() if len(all_frames) == 1 else None
@@ -117,7 +118,7 @@ def learning_summary(scores: Sequence[LearningScore]) -> list[str]:
         if published:
             ahead = sum(median > other for other in published.values())
             sentence += (
-                f", ahead of {ahead} of {len(published)} published agents after {frames:,} frames "
+                f", ahead of {ahead} of {pluralize(len(published), 'published agent')} after {frames:,} frames "
                 f"(best: {_best(published, '.2f')})"
             )
         sentences.append(sentence)

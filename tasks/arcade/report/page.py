@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.arcade import scores
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report.data import Comparison, VideoView, best_checkpoint
 from tasks.arcade.report.embedded_videos import fit_video_budget
 from tasks.arcade.report.figures import figures, mean_interval, sample_sizes
 from tasks.arcade.report.findings import Findings, cautions, verdicts, worse
-from tasks.arcade.report.formatting import format_duration, format_interval, pluralize
+from tasks.arcade.report.formatting import format_duration, format_interval
 from tasks.arcade.report.html import render_template
 from tasks.arcade.report.plotly_html import plotly_js
 from tasks.arcade.report.tables import (

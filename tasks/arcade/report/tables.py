@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report.data import Cost, RunView, best_checkpoint
-from tasks.arcade.report.formatting import format_duration, pluralize
+from tasks.arcade.report.formatting import format_duration
 from tasks.arcade.report.groups import Group
 from tasks.arcade.scores import Verdict, format_number, format_p_value, format_score
 from tasks.arcade.scores.published import REFERENCES

@@ -8,6 +8,7 @@ from math import comb, prod
 
 import numpy as np
 
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.scores.estimates import CONFIDENCE, Estimate, Returns, validate_returns
 from tasks.arcade.scores.formatting import format_number, format_p_value, format_score
 from tasks.arcade.scores.over_games import Games, games_p_value, games_probability
@@ -104,7 +105,7 @@ def compare_over_games(name_a: str, a: Games, name_b: str, b: Games, seed: int =
     """
     probability, p_value = games_probability(a, b, seed), games_p_value(a, b, seed)
     names, sizes = (name_a, name_b), (min(map(len, a)), min(map(len, b)))
-    games = "1 game" if len(a) == 1 else f"{len(a)} games"
+    games = pluralize(len(a), "game")
     if min(sizes) == 1:
         means = tuple(format_score(float(np.mean([_pooled_mean(game) for game in side]))) for side in (a, b))
         evidence = f"human-normalized, {games}, {_episodes(a, b)}"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.settings.algorithms import AlgorithmSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.features import FeatureSettings
@@ -72,9 +73,9 @@ class RunSettings(Settings):
         if self.last_step == self.steps:
             return ""
         rollouts = self.last_step // self.rollout_steps
-        plural = "rollout" if rollouts == 1 else "rollouts"
+        of = pluralize(rollouts, "rollout")
         length = f"{self.rollout_steps:,} steps"
-        return f"{self.steps:,} steps are rounded up to {self.last_step:,}, {rollouts:,} {plural} of {length}"
+        return f"{self.steps:,} steps are rounded up to {self.last_step:,}, {of} of {length}"
 
     @field_validator("approach")
     @classmethod

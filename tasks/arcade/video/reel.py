@@ -12,6 +12,7 @@ from pathlib import Path
 from tasks.arcade.drawing.canvas import RgbImage
 from tasks.arcade.drawing.mp4_encoder import Mp4Encoder
 from tasks.arcade.episodes.playing import emulator_for_trace
+from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.reel_cells import EpisodeGroup, ReelEpisode, ReelSegment
 from tasks.arcade.video.reel_layout import AGENTS, ReelLayout
@@ -164,6 +165,6 @@ def _metadata(groups: Sequence[Sequence[ReelEpisode]]) -> dict[str, str]:
     names = " and ".join(dict.fromkeys(episode.name for episode in episodes))
     digests = " ".join(episode.trace.ram_digest[:16] for episode in episodes)
     return {
-        "title": f"{episodes[0].trace.game.env_id}, {names}: {len(episodes)} checkpoints",
+        "title": f"{episodes[0].trace.game.env_id}, {names}: {pluralize(len(episodes), 'checkpoint')}",
         "comment": f"ramreel: seed {episodes[0].trace.seed}, RAM digests {digests}",
     }

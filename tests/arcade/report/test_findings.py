@@ -224,7 +224,7 @@ def test_cautions_name_limits_of_the_results(run: Run, compared: Compared) -> No
         "Only one seed: ppo, dqn. The variance between seeds is unknown, so there is no interval.",
         "Fewer than 5 seeds: random. Intervals may be too narrow: in simulations, 95% intervals of 3 seeds covered the "
         "true value in 78 to 100% of cases, and those of 2 seeds in 56 to 100%.",
-        "1 of 15 episodes are duplicates: their RAM is identical at every step.",
+        "1 of 15 episodes is a duplicate of another: its RAM is identical at every step.",
         "The last checkpoints are at different steps, 70,000 to 100,000.",
         "The runs use different environments: ALE/Breakout-v5, ALE/Pong-v5.",
         "The runs of random differ in parameters other than the seed: approach.algorithm.gamma, n.",

@@ -126,8 +126,8 @@ def test_failed_videos_are_in_the_json_object(
     values = json.loads(line)
     assert [failed["step"] for failed in values["failed"]] == [1000]
     assert values["videos"] == []
-    assert "1 of 1 videos failed" in values["error"]
-    assert "ramreel: 1 of 1 videos failed" in printed.err
+    assert "1 of 1 video failed" in values["error"]
+    assert "ramreel: 1 of 1 video failed" in printed.err
 
 
 def test_resuming_a_user_defined_approach_does_not_need_its_file(
