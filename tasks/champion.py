@@ -26,16 +26,17 @@ from tasks.store import DROP_CAUSE, Champion, ChampionRegistry, Store, StoreErro
 
 
 class ChampionStatus(Settings):
-    """Status of a registered checkpoint.
+    """Status of a checkpoint.
 
     Attributes:
+        version: number of its model version; None for that of a baseline, which is not registered.
         summary: result of the challenge or the check.
         dropped: whether it plays worse than when it was crowned.
         crowned: whether it is the champion of its game.
     """
 
     env_id: str
-    version: int
+    version: int | None
     run_id: str
     step: int
     summary: str
@@ -47,6 +48,8 @@ class ChampionStatus(Settings):
 def challenge(run_id: str) -> ChampionStatus:
     """Register the best checkpoint of a run; it becomes the champion if it beats the current one on fresh seeds.
 
+    Approaches that do not learn are baselines: their checkpoints are neither registered nor crowned.
+
     Raises:
         StoreError: no checkpoint of the run has been evaluated.
     """
@@ -54,6 +57,10 @@ def challenge(run_id: str) -> ChampionStatus:
     registry, run, checkpoint = ChampionRegistry(store.address), store.run(run_id), best_checkpoint_of(store, run_id)
     assert run.settings is not None
     env_id = run.settings.game.env_id
+    if not run.settings.approach.algorithm.learns:
+        summary = f"{run.name} is a baseline, which cannot become the champion"
+        log_message(summary)
+        return ChampionStatus(env_id=env_id, version=None, run_id=run_id, step=checkpoint.step, summary=summary)
     champion = registry.champion(env_id)
     if champion and champion.checkpoint == checkpoint:
         return _status(champion, f"{run.name} is already the champion", crowned=True)
