@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers.episodes import network_checkpoint
-from helpers.processes import wait_until
+from helpers.processes import TIMEOUT_SECONDS, wait_until
 from helpers.web_pages import live_run, serving_pages
 from helpers.web_server import web_address
 from websockets.asyncio.client import ClientConnection
@@ -80,7 +80,7 @@ def decode(message: bytes) -> tuple[dict[str, Any], bytes]:
 def received(socket: Any, kind: str) -> dict[str, Any]:
     """Return the next message of a kind."""
     while True:
-        message = socket.recv(timeout=60)
+        message = socket.recv(timeout=TIMEOUT_SECONDS)
         if isinstance(message, str) and (found := json.loads(message))["type"] == kind:
             assert isinstance(found, dict)
             return found
@@ -90,7 +90,7 @@ def frame_after(socket: Any, step: int, paused: bool = False) -> tuple[dict[str,
     """Return the first frame that completes a step from the given one on."""
     last = -1
     while True:
-        message = socket.recv(timeout=60)
+        message = socket.recv(timeout=TIMEOUT_SECONDS)
         if not isinstance(message, bytes):
             continue
         state, shown = decode(message)
@@ -160,7 +160,7 @@ def test_a_kept_episode_with_a_persons_steps_is_verified(site: Site, store: Stor
         f"{site.origin}/live/verify",
         params={"run": site.run_id, "path": kept["path"]},
         headers={"origin": site.origin},
-        timeout=60,
+        timeout=TIMEOUT_SECONDS,
     )
     assert answer.json() == {"ok": True, "line": proof.line}
 
@@ -192,7 +192,9 @@ def test_a_slow_viewer_loses_frames_and_then_gets_the_latest(site: Site) -> None
         first = frame_after(slow, 0)[0]["step"]
         frame_after(other, steps)
         frames = 0
-        while (message := slow.recv(timeout=60)) and (isinstance(message, str) or decode(message)[0]["step"] < steps):
+        for message in slow:
+            if isinstance(message, bytes) and decode(message)[0]["step"] >= steps:
+                break
             frames += isinstance(message, bytes)
     assert frames < 4 * (steps - first) - 40
 
