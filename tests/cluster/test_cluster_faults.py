@@ -36,8 +36,7 @@ def alone(settings: dict[str, Any], home: Path) -> str:
 
 def assert_finished_once(cluster: Cluster, flow_run: UUID, settings: dict[str, Any]) -> None:
     """Assert that a training flow run ends in one MLflow run with every checkpoint."""
-    assert eventually(lambda: cluster.state(flow_run) in ("Completed", "Failed", "Cancelled")), cluster.state(flow_run)
-    assert cluster.state(flow_run) == "Completed"
+    assert cluster.ends(flow_run) == "Completed"
     runs = cluster.store.runs_tagged("ramreel.root_flow_run_id", str(flow_run))
     assert len(runs) == 1
     steps = cluster.steps(flow_run)

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
@@ -31,6 +32,7 @@ LOGIN = {
     "MLFLOW_TRACKING_USERNAME": "admin",
     "MLFLOW_TRACKING_PASSWORD": PASSWORD,
 }
+ENDED = ("Completed", "Failed", "Cancelled")
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 _POSTGRESQL = """\
 set -e
@@ -71,8 +73,15 @@ class Cluster:
         """Start a machine that joins the cluster."""
         command = [sys.executable, "-m", "flows", "worker", "--server", self.machines["server"].address]
         name = f"box{number}"
-        self.machines[name] = start_machine(self.folder, name, 10 + number, command, LOGIN | QUIET)
+        study = {"RAMREEL_STUDY_DATABASE": _database(self.machines["postgresql"])}
+        self.machines[name] = start_machine(self.folder, name, 10 + number, command, LOGIN | QUIET | study)
         return self.machines[name]
+
+    @property
+    def laptop(self) -> dict[str, str]:
+        """Environment of a command on this machine that uses both servers."""
+        server = self.machines["server"].address
+        return {"PREFECT_API_URL": f"http://{server}:4200/api", "MLFLOW_TRACKING_URI": f"http://{server}:5000"}
 
     def run(self, deployment: str, settings: dict[str, object]) -> UUID:
         """Start a flow run of a deployment."""
@@ -85,6 +94,18 @@ class Cluster:
     def box_of(self, flow_run: UUID) -> Machine:
         """Return the machine that executes a flow run."""
         return self.machines[str(self.flow_run(flow_run).labels["prefect.worker.name"]).split()[0]]
+
+    def children(self, deployment: str, parent: UUID) -> list[FlowRun]:
+        """Return the child runs of a parent."""
+        return self.client.read_flow_runs(
+            deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [deployment]}}),
+            flow_run_filter=FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [parent]}}),
+        )
+
+    def ends(self, flow_run: UUID) -> str:
+        """Wait until a flow run has ended, and return its state."""
+        assert eventually(lambda: self.state(flow_run) in ENDED), self.state(flow_run)
+        return self.state(flow_run)
 
     def trained_by(self, flow_run: UUID) -> str | None:
         """Return the MLflow run of a training flow run."""
@@ -110,6 +131,10 @@ class Cluster:
         began = time.monotonic()
         yield
         self.table.append((fault, outcome, time.monotonic() - began))
+
+
+def _database(postgresql: Machine) -> str:
+    return f"postgresql+psycopg2://lab:{PASSWORD}@{postgresql.address}/ramreel"
 
 
 def eventually(condition: Any) -> bool:
@@ -150,7 +175,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         environment = {
             **S3_KEYS,
             "MLFLOW_S3_ENDPOINT_URL": f"http://{machines['s3'].address}:9000",
-            "RAMREEL_DATABASE": f"postgresql+psycopg2://lab:{PASSWORD}@{machines['postgresql'].address}/ramreel",
+            "RAMREEL_DATABASE": _database(machines["postgresql"]),
             "RAMREEL_REDIS": f"redis://{machines['redis'].address}",
             "PREFECT_SERVER_API_AUTH_STRING": LOGIN["PREFECT_API_AUTH_STRING"],
             "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
