@@ -201,7 +201,8 @@ class RunReader(ArtifactStore):
                 return self.fetch_artifact(run_id, path, Path(folder)).read_bytes()
             except StoreError:
                 if path in (file.path for file in self._client.list_artifacts(run_id)):
-                    raise
+                    # It was stored meanwhile, or cannot be read.
+                    return self.fetch_artifact(run_id, path, Path(folder)).read_bytes()
         # An import stores its file last, after the settings of a run that can be played.
         if run.info.status == "FINISHED" if path == EXTERNAL_RUN_FILE else has_artifacts(run):
             location = f"{run.info.artifact_uri}/{path}"

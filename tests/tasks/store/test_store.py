@@ -6,6 +6,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -528,3 +529,13 @@ class TestVideos:
         with pytest.raises(StoreError) as error:
             store.fetch_evaluation(run_id, 700)
         assert "is not an evaluation" in message_of(error)
+
+
+def test_run_that_starts_while_runs_are_read_is_none_that_lost_its_settings(
+    store: Store, settings: RunSettings, start: Start
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(lambda: [start(store, settings) for _ in range(20)])
+        while not starting.done():
+            list(store.iter_runs(store.runs_tagged("ramreel.kind", "training")[:2]))
+    assert len(set(starting.result())) == 20
