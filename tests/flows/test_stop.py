@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,12 +89,22 @@ def test_stop_in_the_first_rollout_has_nothing_to_save(home: Path, store: Store,
     assert (run.status, store.list_checkpoints(run.run_id), collected(store)) == ("KILLED", (), [])
 
 
+@contextmanager
+def inherited_hangup(handler: signal.Handlers) -> Iterator[None]:
+    """Let commands that start within the block handle SIGHUP so, however the tests were started."""
+    previous = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 @pytest.mark.parametrize("stop", [terminate, hang_up])
 def test_stop_does_not_wait_for_a_long_optimization(
     stop: Callable[[Command], None], home: Path, store: Store, tmp_path: Path
 ) -> None:
     approach = write_approach(tmp_path, "ppo", "n_steps = 512\nbatch_size = 64\nn_epochs = 500\n")
-    with started(train_command(approach, 1_000_000), home) as command:
+    with inherited_hangup(signal.SIG_DFL), started(train_command(approach, 1_000_000), home) as command:
         assert wait_until(lambda: 1024 in collected(store) or command.exited), command.output()
         stop(command)
     run = store.run(store.resolve_run("latest"))
@@ -102,12 +113,8 @@ def test_stop_does_not_wait_for_a_long_optimization(
 
 def test_hangup_that_nohup_ignores_stops_nothing(home: Path, tmp_path: Path) -> None:
     approach = write_approach(tmp_path, "ppo", "n_steps = 64\nbatch_size = 64\nn_epochs = 1\n")
-    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with started(train_command(approach, 256), home) as command:
-            assert wait_until(lambda: command.children("spawn_main"))
-            os.killpg(command.process.pid, signal.SIGHUP)
-            code, _, errors = command.wait()
-    finally:
-        signal.signal(signal.SIGHUP, previous)
+    with inherited_hangup(signal.SIG_IGN), started(train_command(approach, 256), home) as command:
+        assert wait_until(lambda: command.children("spawn_main"))
+        os.killpg(command.process.pid, signal.SIGHUP)
+        code, _, errors = command.wait()
     assert code == 0, errors
