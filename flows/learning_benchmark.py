@@ -47,9 +47,9 @@ def learning(settings: LearningBenchmarkSettings) -> tuple[LearningScore, ...]:
         _train_settings(settings, *chosen) for chosen in product(settings.env_ids, settings.approaches, settings.seeds)
     ]
     existing = {run.run_name: found for run in runs if (found := find_existing_run(run))}
-    unfinished_runs = [run for run in runs if run.run_name not in existing or not existing[run.run_name].finished]
-    log_message(f"{len(unfinished_runs)} of {pluralize(len(runs), 'run')} to train")
-    time_left = _TimeLeft(len(unfinished_runs))
+    to_train = [run for run in runs if run.run_name not in existing or not existing[run.run_name].finished]
+    log_message(f"{len(to_train)} of {pluralize(len(runs), 'run')} to train")
+    time_left = _TimeLeft(len(to_train))
     failed = run_children([_missing_steps(run, existing.get(run.run_name), time_left) for run in runs])
     unfinished = {child.key for child in failed}
     scores = tuple(learning_score(_run_id(run)) for run in runs if run.run_name not in unfinished)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing as mp
-import socket
 import sys
 import time
 import zlib
@@ -24,7 +23,7 @@ from tasks.arcade.benchmarks.untrained import untrained_checkpoint
 from tasks.arcade.checkpoints.checkpoint import write_checkpoint
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import Settings
-from tasks.services.child_processes import child_process
+from tasks.services.child_processes import child_process, free_port
 from tasks.store import Store, open_store
 
 ALONE, WATCHED = "alone", "beside a live view"
@@ -105,8 +104,7 @@ def _live_path(store: Store, settings: TrainingSpeedSettings, home: Path) -> str
 
 @contextmanager
 def _web_server(store: Store) -> Iterator[str]:
-    with socket.create_server((_HOST, 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port(_HOST)
     command = [sys.executable, "-m", "tasks.web", "--host", _HOST, "--port", str(port), "--name", _HOST]
     environment = {"MLFLOW_TRACKING_URI": store.address.uri, "PREFECT_SERVER_API_AUTH_STRING": ""}
     with child_process("the web server", command, environment) as child:

@@ -124,11 +124,7 @@ def record_checkpoint(
     """
     store = store_in_use()
     run = store.run(checkpoint.run_id)
-    settings = evaluation or evaluation_of(run)
-
-    def show_progress(progress: RecordingProgress | None) -> None:
-        current_sink().update_recording(run.name, CheckpointProgress(number, total, progress))
-
+    settings, show_progress = evaluation or evaluation_of(run), _progress_display(run.name, number, total)
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
@@ -183,16 +179,13 @@ def record_checkpoint_from_pixels(
     """
     store = store_in_use()
     run = store.run(checkpoint.run_id)
-
-    def show_progress(progress: RecordingProgress | None) -> None:
-        current_sink().update_recording(run.name, CheckpointProgress(number, total, progress))
-
+    settings, show_progress = evaluation or evaluation_of(run), _progress_display(run.name, number, total)
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
         decoder = fetch_source(store, pixels.decoder, folder / "decoder") if pixels.decoder else None
         source = decoder if decoder and pixels.method == "decode" else PixelSource(pixels.method)
-        arguments = (directory, checkpoint.digest, evaluation or evaluation_of(run), video, folder, atlas)
+        arguments = (directory, checkpoint.digest, settings, video, folder, atlas)
         result = run_with_progress(folder, show_progress, evaluate_from_pixels, *arguments, source, decoder)
         save = partial(store.save_pixels_video, checkpoint.run_id, checkpoint.step, pixels.method)
         stored = _save_videos(save, result.evaluation, folder)
@@ -205,6 +198,15 @@ def record_checkpoint_from_pixels(
     mean = result.evaluation.mean_return
     current_sink().log(f"{run.name}: recorded step {checkpoint.step:,} from pixels: mean return {mean:.1f}")
     return recorded_from_pixels(result, stored.mp4, stored.trace)
+
+
+def _progress_display(name: str, number: int, total: int) -> Callable[[RecordingProgress | None], None]:
+    """Return a function that shows the progress of one of a run's checkpoints; None: it is recorded."""
+
+    def show(progress: RecordingProgress | None) -> None:
+        current_sink().update_recording(name, CheckpointProgress(number, total, progress))
+
+    return show
 
 
 def _save_videos(save: Callable[..., StoredVideo], evaluation: Evaluation, folder: Path) -> StoredVideo:

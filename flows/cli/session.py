@@ -117,15 +117,14 @@ def configure_prefect(*, serves: bool = False) -> None:
     """
     with validating():
         check_proxies()
-    from tasks.execution.endpoints import prefect_database
+    from tasks.execution.endpoints import embedded_prefect_database, prefect_database
     from tasks.store import find_home, keep_copy_of_older
 
     home = find_home() / "mlruns"
-    database = prefect_database(find_home())
     defaults = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
+        "PREFECT_API_DATABASE_CONNECTION_URL": prefect_database(find_home()),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         # With exponential backoff, an unavailable server is retried for about four minutes.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
@@ -142,7 +141,8 @@ def configure_prefect(*, serves: bool = False) -> None:
     _keep_prefect_files(home)
     from tasks.services.temporary_server import uses_temporary_server
 
-    if not (serves or uses_temporary_server()) or os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] != database:
+    database = embedded_prefect_database()
+    if database is None or not (serves or uses_temporary_server()):
         return
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -154,9 +154,9 @@ def configure_prefect(*, serves: bool = False) -> None:
             f"Cannot write to {home} ({error.strerror}), the folder of Prefect's database: set RAMREEL_HOME to a "
             "writable folder, or PREFECT_API_URL to a server"
         ) from None
-    _check_database(home / "prefect.db")
+    _check_database(database)
     with validating():
-        keep_copy_of_older(home / "prefect.db", "prefect")
+        keep_copy_of_older(database, "prefect")
 
 
 def _keep_prefect_files(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -125,6 +126,12 @@ def ended_with_parent(target: int, stop_seconds: int) -> Iterator[None]:
     finally:
         watcher.kill()
         watcher.communicate()
+
+
+def free_port(host: str) -> int:
+    """Return a port of an address of this machine that no server uses."""
+    with socket.create_server((host, 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @contextmanager

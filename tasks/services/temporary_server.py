@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from filelock import FileLock
 
 from tasks.execution.endpoints import embedded_prefect_database, is_healthy
-from tasks.services.child_processes import STOP_SECONDS, ServerError, ended_with_parent
+from tasks.services.child_processes import STOP_SECONDS, ServerError, ended_with_parent, free_port
 from tasks.services.orphans import mark_killed_runs_crashed, monitored_command, tracked_command
 
 _HOST = "127.0.0.1"
@@ -86,7 +85,7 @@ def _start(meanwhile: Callable[[], object]) -> str:
     # Registered before Prefect's own, called after them: Prefect sends its last messages first.
     atexit.register(stopping.close)
     with _one_at_a_time():
-        port = _free_port()
+        port = free_port(_HOST)
         process = _start_uvicorn(port)
         stopping.enter_context(ended_with_parent(process.pid, STOP_SECONDS))
         stopping.callback(_stop, process)
@@ -109,11 +108,6 @@ def _one_at_a_time() -> AbstractContextManager[object]:
     """
     database = embedded_prefect_database()
     return FileLock(f"{database}.lock") if database else nullcontext()
-
-
-def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -187,7 +187,7 @@ def benchmark_live(given: Given, *, as_json: Json = False, quiet: Quiet = False)
         )
 
 
-def _resolved(settings: TrainingBenchmarkSettings | LiveBenchmarkSettings) -> TrainingSpeedSettings:
+def _resolved(settings: TrainingBenchmarkSettings) -> TrainingSpeedSettings:
     from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings
     from tasks.arcade.emulator.environment_ids import resolve, rom_path
     from tasks.arcade.rollouts.worker_pool import cores

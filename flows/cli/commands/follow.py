@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def follow(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> int:
         write_trace(followed.trace, path)
         write_ram(followed, ram_path)
         values = _values(followed) | {"trace": str(path), "ram": str(ram_path), "steps_per_second": speed}
-        lines = [*_lines(followed), f"{path}: trace · {ram_path}: RAM and actions · {speed:.0f} steps/s"]
+        lines = [*_lines(followed, values), f"{path}: trace · {ram_path}: RAM and actions · {speed:.0f} steps/s"]
         if followed.lost_at is None:
             terminal.results(lines, values)
             return 0
@@ -101,8 +102,7 @@ def _values(followed: FollowedVideo) -> dict[str, Any]:
     }
 
 
-def _lines(followed: FollowedVideo) -> list[str]:
-    values = _values(followed)
+def _lines(followed: FollowedVideo, values: Mapping[str, Any]) -> list[str]:
     kind = "frames" if followed.every_frame else "steps"
     listed = list(values["action_sets"].items())
     shown = ", ".join(f"{names} {n:,}" for names, n in listed[:_MAX_SETS])
@@ -111,8 +111,7 @@ def _lines(followed: FollowedVideo) -> list[str]:
     bytes_ = ", ".join(map(str, uncertain[:12])) + (", ..." if len(uncertain) > 12 else "")
     lines = [
         f"{values['steps']:,} {kind} of {followed.n_pictures:,} pictures, return {followed.trace.episode_return:,}, "
-        f"{'limit' if followed.trace.ended == 'limit' else followed.trace.ended}; "
-        f"{followed.mean_hypotheses:.1f} states kept on average",
+        f"{followed.trace.ended}; {followed.mean_hypotheses:.1f} states kept on average",
         f"RAM: {values['sure_bytes']:.2%} of all bytes with a confidence of at least .99"
         + (f"; the others are among bytes {bytes_}" if uncertain else ""),
         f"actions: one is determined in {values['sure_actions']:.1%} of {kind}; {shown}"

@@ -234,16 +234,12 @@ class StartBenchmarkSettings(Settings):
     rounds: Rounds = 3
 
 
-class LiveBenchmarkSettings(Settings):
+class LiveBenchmarkSettings(TrainingBenchmarkSettings):
     """Benchmark the cost of a live view."""
 
-    env_id: EnvId = "ALE/Pong-v5"
     approach: ApproachName = Field(
         default="ppo-tuned", description="Approach that is trained, and that plays in the live view"
     )
-    rounds: Rounds = ROUNDS
-    steps: ContenderSteps = CONTENDER_STEPS
-    workers: Workers = None
 
 
 class VideoBenchmarkSettings(Settings):

@@ -8,8 +8,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tasks.arcade.atomic_write import atomic_file
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.report.learning_table import LearningScore, learning_summary, learning_table
@@ -37,7 +35,7 @@ def read_scores(path: Path) -> tuple[LearningScore, ...]:
     try:
         rows = list(csv.DictReader(io.StringIO(decode_text(path.read_bytes())), strict=True))
         return tuple(_score(row) for row in rows)
-    except (OSError, ValueError, KeyError, csv.Error, ValidationError):
+    except (OSError, ValueError, KeyError, csv.Error):
         expected = ", ".join(_COLUMNS)
         raise LearningFileError(f"{path} is not a file of `ramreel benchmark learning`: it has {expected}") from None
 
@@ -77,9 +75,9 @@ def _markdown(scores: Sequence[LearningScore]) -> str:
     header, rows = learning_table(scores)
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join(f"| {' | '.join(row)} |" for row in lines)
-    origins = dict.fromkeys(
+    origins = [
         f"- commit {score.commit or 'unknown'}, {score.machine or 'unknown machine'}, {score.date or 'unknown date'}: "
         f"{score.env_id}, {score.approach}, seed {score.seed}, {score.steps:,} steps, {score.episodes} episodes"
         for score in scores
-    )
+    ]
     return "\n\n".join([table, *learning_summary(scores), "Trained by:", "\n".join(origins)]) + "\n"
