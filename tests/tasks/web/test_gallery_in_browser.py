@@ -42,7 +42,9 @@ FITS = "document.documentElement.scrollWidth <= innerWidth"
 SHOWN = """\
 (async () => {
   const { step, digest } = document.getElementById("live").dataset, screen = document.getElementById("screen");
-  const { data } = screen.getContext("2d").getImageData(0, 0, screen.width, screen.height);
+  const copy = new OffscreenCanvas(screen.width, screen.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(screen, 0, 0);
+  const { data } = copy.getImageData(0, 0, screen.width, screen.height);
   const hash = await crypto.subtle.digest("SHA-256", data.filter((_, index) => index % 4 < 3));
   return [+step, digest, [...new Uint8Array(hash)].map((byte) => byte.toString(16).padStart(2, "0")).join("")];
 })()"""
