@@ -68,7 +68,8 @@ def small_approach(name: str = "ppo-tuned", *, pipelined: bool = False, **change
         )
     if isinstance(algorithm, PpoSettings):
         narrow = tuple(layer.model_copy(update={"channels": 4}) for layer in algorithm.network.convolutions)
-        network = NetworkSettings(convolutions=narrow, pi=(16,), vf=(16,), layer_norm=algorithm.network.layer_norm)
+        kept = {name: getattr(algorithm.network, name) for name in ("layer_norm", "value_embeddings")}
+        network = NetworkSettings(convolutions=narrow, pi=(16,), vf=(16,), **kept)
         algorithm = algorithm.model_copy(
             update={"network": network, "batch_size": 64, "n_epochs": 2, "pipelined": pipelined}
         )

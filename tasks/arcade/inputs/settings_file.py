@@ -36,6 +36,7 @@ _FILE_KEYS = ("approach", "name", "description", "n_timesteps", "policy")
 _APPROACH_KEYS = ("n_envs", "reward")
 _NETWORK_KEYS = ("net_arch", "activation_fn", "layer_norm")
 _LAYERS = ("body", "pi", "vf")
+_EMBEDDINGS = "value_embeddings"
 _LSTM_UNITS = "lstm_hidden_size"
 _LSTM_CONSTANTS = {
     "n_lstm_layers": (1, "1, each LSTM has one layer"),
@@ -184,9 +185,12 @@ def _q_network(base: OffPolicySettings, value: object) -> dict[str, Any]:
 def _network(base: NetworkSettings, value: object) -> NetworkSettings:
     table = _table("policy_kwargs", value)
     recurrent = isinstance(base, RecurrentNetworkSettings)
-    known = [*_NETWORK_KEYS, _LSTM_UNITS, *_LSTM_CONSTANTS] if recurrent else _NETWORK_KEYS
+    own = [_LSTM_UNITS, *_LSTM_CONSTANTS] if recurrent else [_EMBEDDINGS]
+    known = [*_NETWORK_KEYS, *own]
     _require_known(table, known, "key of policy_kwargs", within="policy_kwargs.")
     changes = _activations(table) | (_lstm(table) if recurrent else {})
+    if _EMBEDDINGS in table:
+        changes[_EMBEDDINGS] = table[_EMBEDDINGS]
     if "net_arch" in table:
         layers = table["net_arch"]
         # As in Stable-Baselines3, a list gives policy and value function separate layers of these widths.

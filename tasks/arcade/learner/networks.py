@@ -5,8 +5,9 @@ Stable-Baselines3 scales images to [0, 1] and flattens them, so convolutions are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -17,6 +18,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
+from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.learner.onednn_linear import Linear, linear
 from tasks.arcade.learner.parallel_networks import parallel_forward
@@ -26,6 +28,8 @@ from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings, Re
 
 _MAX_ACTIVE_SHARE = 0.9
 """Share of active features above which dropping the others costs more time than it saves."""
+_EMBEDDING_DEVIATION = 0.05
+"""Of the initial embeddings: the sum of 128 of them has the deviation 0.6, about that of the other inputs' part."""
 _WIDTH_STEP = 16
 """The number of active features is rounded up to a multiple of this: oneDNN compiles and caches kernels per width."""
 
@@ -47,6 +51,25 @@ class FirstLayer(Linear):
         return linear(rows, self.weight.index_select(1, self.active), self.bias)
 
 
+class EmbeddedLayer(FirstLayer):
+    """First linear layer that adds the embeddings of the last 128 features, indices of rows of a table.
+
+    Attributes:
+        values: the table, float32 of shape (n_values + 1, n_out); row 0, of values without an embedding, stays 0.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_values: int) -> None:
+        super().__init__(n_in - RAM_SIZE, n_out)
+        table = _EMBEDDING_DEVIATION * torch.randn(n_values + 1, n_out)
+        table[0] = 0
+        self.values = nn.Parameter(table)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        indices = rows[:, -RAM_SIZE:].long()
+        embedded = nn.functional.embedding_bag(indices, self.values, mode="sum", padding_idx=0)
+        return super().forward(rows[:, :-RAM_SIZE].contiguous()) + embedded
+
+
 @contextmanager
 def active_features_only(policy: nn.Module, buffer: RolloutBuffer) -> Iterator[None]:
     """Drop the features that are 0 throughout a rollout while training on it: most games use few of their bytes.
@@ -57,11 +80,13 @@ def active_features_only(policy: nn.Module, buffer: RolloutBuffer) -> Iterator[N
     """
     whole, flat = buffer.observations, buffer.generator_ready
     first = [layer for layer in policy.modules() if isinstance(layer, FirstLayer)]
-    active = _active(whole) if first else None
-    if active is None or len(active) > _MAX_ACTIVE_SHARE * whole.shape[-1]:
+    n_indices = RAM_SIZE if any(isinstance(layer, EmbeddedLayer) for layer in first) else 0
+    n_dense = whole.shape[-1] - n_indices
+    active = _active(whole[..., :n_dense]) if first else None
+    if active is None or len(active) > _MAX_ACTIVE_SHARE * n_dense:
         yield
         return
-    buffer.observations = whole.take(active, axis=-1)
+    buffer.observations = whole.take([*active, *range(n_dense, whole.shape[-1])], axis=-1)
     for layer in first:
         layer.active = torch.from_numpy(active)
     try:
@@ -92,7 +117,9 @@ class ActorCritic(nn.Module):
         gets_features = not (settings.convolutions or isinstance(settings, RecurrentNetworkSettings))
         # Without hidden layers, Stable-Baselines3's own output layer gets the features, and needs all of them.
         has_first_layers = settings.body or (settings.pi and settings.vf)
-        first = self.first if gets_features and has_first_layers else self.later
+        first: Callable[[int, int], nn.Module] = self.first if gets_features and has_first_layers else self.later
+        if settings.value_embeddings:
+            first = partial(EmbeddedLayer, n_values=settings.value_embeddings)
         self.body, hidden = mlp(size, settings.body, settings, first, self.later)
         first = self.later if settings.body else first
         self.policy_net, self.latent_dim_pi = mlp(hidden, settings.pi, settings, first, self.later)
@@ -129,7 +156,7 @@ def mlp(
     n_in: int,
     widths: tuple[int, ...],
     settings: NetworkSettings | QNetworkSettings,
-    first: type[nn.Linear] = Linear,
+    first: Callable[[int, int], nn.Module] = Linear,
     later: type[nn.Linear] = Linear,
 ) -> tuple[nn.Sequential, int]:
     """Return hidden layers of these widths, and the width of the last one."""

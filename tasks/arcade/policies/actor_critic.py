@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.policies.convolutions import Convolutions, convolution_shapes, output_shape
 from tasks.arcade.policies.features import FeatureArray
@@ -27,6 +28,8 @@ Weights = Mapping[str, Floats]
 
 _NORM_EPSILON = np.float32(1e-5)
 _CONVOLUTIONS = "mlp_extractor.convolutions"
+VALUES = "values"
+"""Name of the table of value embeddings within the first layer."""
 
 
 class Policy(Protocol):
@@ -139,8 +142,12 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
     """Return name and shape of every array of an actor-critic network."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def add(name: str, widths: tuple[int, ...], n_in: int) -> int:
+    def add(name: str, widths: tuple[int, ...], n_in: int, embeddings: int) -> int:
         for width, (linear, norm) in zip(widths, _names(name, widths, settings.layer_norm), strict=True):
+            if embeddings:
+                # Row 0 is that of values without an embedding.
+                shapes[f"{linear}.{VALUES}"] = (embeddings + 1, width)
+                n_in, embeddings = n_in - RAM_SIZE, 0
             shapes[f"{linear}.weight"], shapes[f"{linear}.bias"] = (width, n_in), (width,)
             if norm:
                 shapes[f"{norm}.weight"] = shapes[f"{norm}.bias"] = (width,)
@@ -150,9 +157,10 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
     if settings.convolutions:
         shapes |= convolution_shapes(_CONVOLUTIONS, settings.convolutions, STACK_SHAPE[0])
         n_features = prod(output_shape(settings.convolutions, STACK_SHAPE))
-    hidden = add("mlp_extractor.body", settings.body, n_features)
-    n_pi = add("mlp_extractor.policy_net", settings.pi, hidden)
-    n_vf = add("mlp_extractor.value_net", settings.vf, hidden)
+    hidden = add("mlp_extractor.body", settings.body, n_features, settings.value_embeddings)
+    embeddings = 0 if settings.body else settings.value_embeddings
+    n_pi = add("mlp_extractor.policy_net", settings.pi, hidden, embeddings)
+    n_vf = add("mlp_extractor.value_net", settings.vf, hidden, embeddings)
     shapes["action_net.weight"], shapes["action_net.bias"] = (n_actions, n_pi), (n_actions,)
     shapes["value_net.weight"], shapes["value_net.bias"] = (1, n_vf), (1,)
     return shapes
@@ -203,7 +211,12 @@ class _LayerBuilder:
             out += bias
             return out
 
-        return layer
+        table = self._weights.get(f"{name}.{VALUES}")
+        return (
+            layer
+            if table is None
+            else _embedded(layer, table - table.mean(axis=1, keepdims=True) if centered else table)
+        )
 
     def _norm(self, name: str) -> Layer:
         gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
@@ -217,6 +230,17 @@ class _LayerBuilder:
             return centered
 
         return layer
+
+
+def _embedded(dense: Layer, table: Floats) -> Layer:
+    """Return a layer that adds the embeddings of the last 128 features, indices of rows of the table."""
+
+    def layer(rows: Floats) -> Floats:
+        out = dense(rows[..., :-RAM_SIZE])
+        out += table[rows[..., -RAM_SIZE:].astype(np.intp)].sum(axis=-2)
+        return out
+
+    return layer
 
 
 def _apply_rowwise(layers: list[Layer], rows: Floats) -> Floats:

@@ -7,7 +7,8 @@ workers that collected them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 from typing import Self
 
 import numpy as np
@@ -26,6 +27,9 @@ _SMALLEST_DEVIATION = 0.05
 _MOST_ACTIONS = 18
 _LONGEST_MOVE = 32
 """A larger change between two steps counts as a jump: a new episode, or another object in the same byte."""
+_N_VALUES = 256
+_MIN_POSITIONS = 8
+"""Fewer different values are the states of something, not its positions."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class WarmupStatistics:
         moved_squares: sum of their squares over all actions, int64 of shape (128,).
         changes: number of changes of each byte without a jump, int64 of shape (128,).
         jumps: number of jumps of each byte, int64 of shape (128,).
+        seen: the values of each byte, one bit per value, int64 of shape (128, 4).
     """
 
     count: int
@@ -51,6 +56,7 @@ class WarmupStatistics:
     moved_squares: npt.NDArray[np.int64]
     changes: npt.NDArray[np.int64]
     jumps: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.int64]
 
     @classmethod
     def empty(cls) -> Self:
@@ -73,6 +79,7 @@ class WarmupStatistics:
             self.moved_squares + np.square(moves).sum(axis=0).astype(np.int64),
             self.changes + (moves != 0).sum(axis=0),
             self.jumps + jumps.sum(axis=0),
+            self.seen | _value_bits(rams.reshape(-1, RAM_SIZE)),
         )
 
     def moving_bytes(self, most: int) -> tuple[int, ...]:
@@ -81,10 +88,34 @@ class WarmupStatistics:
         The others follow by how often they change. Counters (constant increments) are left out, and all but one of a
         group of highly correlated bytes.
         """
-        mean, moves = self.total / self.count, max(int(self.actions.sum()), 1)
-        covariance = self.products / self.count - np.outer(mean, mean)
-        deviation = np.sqrt(np.maximum(np.diag(covariance), 1e-9))
-        alike = np.abs(covariance / np.outer(deviation, deviation))
+        chosen, controlled = self._smooth_bytes()
+        return tuple((controlled + [byte for byte in chosen if byte not in controlled])[:most])
+
+    def controlled_bytes(self, most: int) -> tuple[int, ...]:
+        """Return up to `most` smoothly moving bytes that are controlled by the actions, the most controlled first."""
+        return tuple(self._smooth_bytes()[1][:most])
+
+    def position_bytes(self, most: int) -> tuple[int, ...]:
+        """Return up to `most` bytes that can hold positions, also of what stands still, falls or is shot again.
+
+        A bomb's x is constant while it falls, and jumps when the next one is dropped: by its changes it is no position.
+        Those with the most different values come first. Left out are bytes of fewer than eight values, random
+        generators (frequent changes, mostly jumps), counters (constant increments), and all but one of a group of
+        highly correlated bytes.
+        """
+        moves, deviation, alike = max(int(self.actions.sum()), 1), self._deviation, self._correlations
+        drift = self.moved.sum(axis=0) / moves
+        variance = self.moved_squares / moves - np.square(drift)
+        all_changes = (self.changes + self.jumps) / moves
+        is_generator = (all_changes > 0.3) & (self.jumps / moves > 0.3 * all_changes)
+        is_counter = (all_changes > 0.9) & (variance < 0.5)
+        n_values = np.bitwise_count(self.seen.view(np.uint64)).sum(axis=1)
+        varied = (n_values >= _MIN_POSITIONS) & (deviation > 3) & ~is_generator & ~is_counter
+        return tuple(_distinct(np.flatnonzero(varied)[np.argsort(-n_values[varied], kind="stable")], alike)[:most])
+
+    def _smooth_bytes(self) -> tuple[list[int], list[int]]:
+        """Return the smoothly moving bytes, and those among them that are controlled by the actions."""
+        moves, deviation, alike = max(int(self.actions.sum()), 1), self._deviation, self._correlations
         changes, drift = self.changes / moves, self.moved.sum(axis=0) / moves
         speed = self.moved_squares / moves
         variance = speed - np.square(drift)
@@ -92,12 +123,42 @@ class WarmupStatistics:
         smooth = lively & (speed < 0.3 * np.square(deviation)) & (self.jumps < 0.2 * self.changes)
         by_action = self.moved / np.maximum(self.actions, 1)[:, None] - drift
         control = (self.actions[:, None] / moves * np.square(by_action)).sum(axis=0) / np.maximum(variance, 1e-9)
-        chosen: list[int] = []
-        for byte in np.argsort(-changes, kind="stable"):
-            if smooth[byte] and all(alike[byte, other] < 0.99 for other in chosen):
-                chosen.append(int(byte))
-        led = sorted((byte for byte in chosen if control[byte] > 0.02), key=lambda byte: -control[byte])[:4]
-        return tuple((led + [byte for byte in chosen if byte not in led])[:most])
+        most_frequent_first = np.argsort(-changes, kind="stable")
+        chosen = _distinct(most_frequent_first[smooth[most_frequent_first]], alike)
+        controlled = sorted((byte for byte in chosen if control[byte] > 0.02), key=lambda byte: -control[byte])
+        return chosen, controlled[:4]
+
+    @property
+    def _covariance(self) -> npt.NDArray[np.float64]:
+        mean = self.total / self.count
+        covariance: npt.NDArray[np.float64] = self.products / self.count - np.outer(mean, mean)
+        return covariance
+
+    @property
+    def _deviation(self) -> npt.NDArray[np.float64]:
+        return np.sqrt(np.maximum(np.diag(self._covariance), 1e-9))
+
+    @property
+    def _correlations(self) -> npt.NDArray[np.float64]:
+        """Absolute correlation of each pair of bytes, shape (128, 128)."""
+        deviation = self._deviation
+        return np.abs(self._covariance / np.outer(deviation, deviation))
+
+
+def _value_bits(rams: Rams) -> npt.NDArray[np.int64]:
+    """Return the values of each byte in RAM of n steps, one bit per value: int64 of shape (128, 4)."""
+    seen = np.zeros((RAM_SIZE, _N_VALUES), np.bool_)
+    seen[np.arange(RAM_SIZE), rams] = True
+    return np.packbits(seen, axis=1).view(np.int64)
+
+
+def _distinct(candidates: npt.NDArray[np.intp], alike: npt.NDArray[np.float64]) -> list[int]:
+    """Return the candidates, in order, without those that are highly correlated with an earlier one."""
+    chosen: list[int] = []
+    for byte in candidates:
+        if all(alike[byte, other] < 0.99 for other in chosen):
+            chosen.append(int(byte))
+    return chosen
 
 
 _WARMUP_SHAPES: dict[str, tuple[int, ...]] = {
@@ -108,12 +169,14 @@ _WARMUP_SHAPES: dict[str, tuple[int, ...]] = {
     "moved_squares": (RAM_SIZE,),
     "changes": (RAM_SIZE,),
     "jumps": (RAM_SIZE,),
+    "seen": (RAM_SIZE, 4),
 }
+_SELECTIONS = ("moving_bytes", "controlled_bytes", "position_bytes")
 _SHAPES: dict[str, tuple[int, ...]] = {
     "count": (1,),
     "total": (RAM_SIZE,),
     "squares": (RAM_SIZE,),
-    "moving_bytes": (RAM_SIZE,),
+    **dict.fromkeys(_SELECTIONS, (RAM_SIZE,)),
     "warmup.count": (1,),
     **{f"warmup.{name}": shape for name, shape in _WARMUP_SHAPES.items()},
 }
@@ -121,14 +184,18 @@ _SHAPES: dict[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class Statistics:
-    """Running sums over every RAM observed in training, and the moving bytes selected after the warm-up.
+    """Running sums over every RAM observed in training, and the bytes selected after the warm-up.
 
     Attributes:
         count: number of RAMs.
         total: sum of each byte, int64 of shape (128,).
         squares: sum of each byte's square, int64 of shape (128,).
-        warmup: sums from which the moving bytes are selected; no longer updated afterwards.
+        warmup: sums from which bytes are selected; no longer updated afterwards.
         moving_bytes: bytes whose pairwise gaps are features, in order; empty before they are selected.
+        controlled_bytes: bytes whose gaps to all `position_bytes` are features; empty before they are selected.
+        position_bytes: bytes that can hold positions; empty before they are selected.
+        values: pairs of a byte and a value that have an index (from 1), in order of their first appearance, as 256
+            times the byte plus the value: int64 of shape (n,).
     """
 
     count: int
@@ -136,6 +203,9 @@ class Statistics:
     squares: npt.NDArray[np.int64]
     warmup: WarmupStatistics
     moving_bytes: tuple[int, ...] = ()
+    controlled_bytes: tuple[int, ...] = ()
+    position_bytes: tuple[int, ...] = ()
+    values: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def empty(cls) -> Self:
@@ -154,12 +224,38 @@ class Statistics:
     def with_rollout(self, rams: Rams, actions: npt.NDArray[np.int64], settings: FeatureSettings) -> Statistics:
         """Return the statistics including a rollout: uint8 (n_steps, n_envs, 128) and int64 (n_steps, n_envs)."""
         new = self.updated(rams.reshape(-1, RAM_SIZE))
+        if settings.value_indices:
+            new = replace(new, values=_with_values(self.values, rams.reshape(-1, RAM_SIZE), settings.value_indices))
         if settings.moving_bytes == 0 or self.warmup.count >= settings.warmup_steps:
             return new
         new = replace(new, warmup=self.warmup.updated(rams, actions))
         if new.warmup.count < settings.warmup_steps:
             return new
-        return replace(new, moving_bytes=new.warmup.moving_bytes(settings.moving_bytes))
+        return replace(
+            new,
+            moving_bytes=new.warmup.moving_bytes(settings.moving_bytes),
+            controlled_bytes=new.warmup.controlled_bytes(settings.controlled_bytes),
+            position_bytes=new.warmup.position_bytes(settings.position_bytes),
+        )
+
+    @property
+    def value_table(self) -> npt.NDArray[np.int64]:
+        """Index of each value of each byte, from 1; 0 for values without one: int64 of shape (128, 256)."""
+        table = np.zeros(RAM_SIZE * _N_VALUES, np.int64)
+        table[self.values] = np.arange(1, len(self.values) + 1)
+        return table.reshape(RAM_SIZE, _N_VALUES)
+
+    @property
+    def gap_pairs(self) -> npt.NDArray[np.intp]:
+        """Pairs of bytes whose gaps are features, in order: shape (2, n)."""
+        moving = list(combinations(self.moving_bytes, 2))
+        known = {frozenset(pair) for pair in moving}
+        others = [
+            (controlled, byte)
+            for controlled, byte in product(self.controlled_bytes, self.position_bytes)
+            if controlled != byte and frozenset((controlled, byte)) not in known
+        ]
+        return np.array(moving + others, np.intp).reshape(-1, 2).T
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -183,13 +279,12 @@ class Statistics:
 
     def arrays(self) -> dict[str, npt.NDArray[np.int64]]:
         """Return plain arrays, as a checkpoint stores them."""
-        moving_bytes = np.full(RAM_SIZE, -1, np.int64)
-        moving_bytes[: len(self.moving_bytes)] = self.moving_bytes
         return {
             "count": np.array([self.count], np.int64),
             "total": self.total,
             "squares": self.squares,
-            "moving_bytes": moving_bytes,
+            "values": self.values,
+            **{name: _padded(getattr(self, name)) for name in _SELECTIONS},
             "warmup.count": np.array([self.warmup.count], np.int64),
             **{f"warmup.{name}": getattr(self.warmup, name) for name in _WARMUP_SHAPES},
         }
@@ -201,18 +296,50 @@ class Statistics:
         Raises:
             ValueError: If arrays are missing, have another shape or are not possible sums over bytes.
         """
-        arrays = current_arrays(arrays)
-        shapes = {name: array.shape for name, array in arrays.items()}
+        current = dict(_SINCE_VERSION_0_2) | current_arrays(arrays)
+        values = current.pop("values")
+        if values.ndim != 1 or len(np.unique(values)) != len(values) or not _are_values(values):
+            raise ValueError("feature statistics are invalid: values are not different pairs of a byte and a value")
+        shapes = {name: array.shape for name, array in current.items()}
         if shapes != _SHAPES:
             wrong = sorted(name for name in shapes.keys() | _SHAPES.keys() if shapes.get(name) != _SHAPES.get(name))
             raise ValueError(f"feature statistics do not have the expected arrays: {', '.join(wrong)}")
         warmup = WarmupStatistics(
-            int(arrays["warmup.count"][0]), **{name: arrays[f"warmup.{name}"] for name in _WARMUP_SHAPES}
+            int(current["warmup.count"][0]), **{name: current[f"warmup.{name}"] for name in _WARMUP_SHAPES}
         )
-        moving_bytes = tuple(int(byte) for byte in arrays["moving_bytes"] if byte >= 0)
-        if any(byte >= RAM_SIZE for byte in moving_bytes):
-            raise ValueError(f"moving byte {max(moving_bytes)} is out of range: RAM has {RAM_SIZE} bytes")
-        read = cls(int(arrays["count"][0]), arrays["total"], arrays["squares"], warmup, moving_bytes)
+        selections = {name: tuple(int(byte) for byte in current[name] if byte >= 0) for name in _SELECTIONS}
+        for name, selected in selections.items():
+            if any(byte >= RAM_SIZE for byte in selected):
+                kind = name.removesuffix("s").replace("_", " ")
+                raise ValueError(f"{kind} {max(selected)} is out of range: RAM has {RAM_SIZE} bytes")
+        read = cls(int(current["count"][0]), current["total"], current["squares"], warmup, **selections, values=values)
         if read.count < 0 or (read._scaled_variance < 0).any():
             raise ValueError("feature statistics are invalid: the variance of a byte would be negative")
         return read
+
+
+def _with_values(values: npt.NDArray[np.int64], rams: Rams, most: int) -> npt.NDArray[np.int64]:
+    """Return the values and those that RAM of n steps adds, in order, up to `most`."""
+    seen = np.zeros(RAM_SIZE * _N_VALUES, np.bool_)
+    seen[_N_VALUES * np.arange(RAM_SIZE) + rams] = True
+    seen[values] = False
+    return np.concatenate([values, np.flatnonzero(seen)[: most - len(values)]])
+
+
+def _are_values(values: npt.NDArray[np.int64]) -> bool:
+    return bool(((values >= 0) & (values < RAM_SIZE * _N_VALUES)).all())
+
+
+def _padded(selected: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    padded = np.full(RAM_SIZE, -1, np.int64)
+    padded[: len(selected)] = selected
+    return padded
+
+
+_SINCE_VERSION_0_2: Mapping[str, npt.NDArray[np.int64]] = {
+    "controlled_bytes": _padded(()),
+    "position_bytes": _padded(()),
+    "values": np.zeros(0, np.int64),
+    "warmup.seen": np.zeros(_WARMUP_SHAPES["seen"], np.int64),
+}
+"""Arrays that checkpoints of version 0.1 do not have."""

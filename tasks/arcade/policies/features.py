@@ -24,6 +24,7 @@ Extractor = Callable[[Observation, Observation], FeatureArray]
 """Computes a batch of features from the current and the previous observations."""
 
 _LARGEST_GAP = 255
+_BYTES = np.arange(RAM_SIZE)
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class Features:
     """
 
     def __init__(self, settings: FeatureSettings, statistics: Statistics) -> None:
-        if len(statistics.moving_bytes) > settings.moving_bytes:
-            raise ValueError(
-                f"the statistics have {len(statistics.moving_bytes)} moving bytes, the settings {settings.moving_bytes}"
-            )
+        for name in ("moving_bytes", "controlled_bytes", "position_bytes"):
+            selected, most = len(getattr(statistics, name)), getattr(settings, name)
+            if selected > most:
+                raise ValueError(f"the statistics have {selected} {name.replace('_', ' ')}, the settings {most}")
         self.uses_pixels, self.size = settings.uses_pixels, feature_size(settings)
         self._extract = OBSERVATION_KINDS[settings.kind].extractor(settings, statistics)
 
@@ -89,21 +90,24 @@ def _pixels(stacks: Observation, _previous: Observation) -> FeatureArray:
 
 
 class _Standardized:
-    """Standardized bytes, their differences to the previous step, and the gaps between moving bytes."""
+    """Standardized bytes, their differences to the previous step, the gaps between bytes, and indices of values.
+
+    The indices, of the table of the network's value embeddings, are the last 128 features; 0 for a value without one.
+    """
 
     def __init__(self, settings: FeatureSettings, statistics: Statistics) -> None:
         self._settings, self._size = settings, feature_size(settings)
         self._mean = statistics.mean.astype(np.float32)
         self._inverse = (1.0 / statistics.deviation).astype(np.float32)
         moving_bytes = np.array(statistics.moving_bytes, np.int64)
-        left, right = np.triu_indices(len(moving_bytes), 1)
-        self._left, self._right = moving_bytes[left], moving_bytes[right]
+        self._left, self._right = statistics.gap_pairs
         gain = np.ones(RAM_SIZE, np.float32)
         if len(moving_bytes):
             gain[:] = settings.static_byte_gain
             gain[moving_bytes] = 1
         self._gain = np.concatenate([gain, gain])
         self._gap_table = _gap_table(settings)
+        self._value_table = statistics.value_table if settings.value_indices else None
 
     def __call__(self, rams: Rams, previous: Rams) -> FeatureArray:
         out = np.zeros((len(rams), self._size), np.float32)
@@ -119,6 +123,8 @@ class _Standardized:
         gaps = rams[:, self._left].astype(np.intp) - rams[:, self._right]
         gap_features = self._gap_table[gaps + _LARGEST_GAP].transpose(0, 2, 1).reshape(len(rams), -1)
         out[:, 2 * RAM_SIZE : 2 * RAM_SIZE + gap_features.shape[1]] = gap_features
+        if self._value_table is not None:
+            out[:, -RAM_SIZE:] = self._value_table[_BYTES, rams]
         return out
 
 
@@ -138,7 +144,9 @@ def _gap_table(settings: FeatureSettings) -> npt.NDArray[np.float32]:
 
 def _standardized_size(settings: FeatureSettings) -> int:
     pairs = settings.moving_bytes * (settings.moving_bytes - 1) // 2
-    return 2 * RAM_SIZE + (len(settings.gap_scales) + 2 * len(settings.gap_periods)) * pairs
+    pairs += settings.controlled_bytes * settings.position_bytes
+    indices = RAM_SIZE if settings.value_indices else 0
+    return 2 * RAM_SIZE + (len(settings.gap_scales) + 2 * len(settings.gap_periods)) * pairs + indices
 
 
 OBSERVATION_KINDS: Mapping[ObservationKindName, ObservationKind] = {

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
-from tasks.arcade.policies.actor_critic import Weights, weight_shapes
+from tasks.arcade.policies.actor_critic import VALUES, Weights, weight_shapes
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.features import FeatureSettings
@@ -80,7 +80,8 @@ class Saliency:
     def __call__(self, ram: Ram, previous: Ram, action: int) -> Vector:
         """Return the gradient with respect to each byte of the RAM; the previous RAM is held constant.
 
-        Where features are bits, a byte has no derivative: its value is the norm of the gradient of its eight bits.
+        Where features are bits, a byte has no derivative: its value is the norm of the gradient of its eight bits. The
+        derivative of a value embedding is half the difference between those of the next and the previous value.
 
         Args:
             ram: Observed RAM, uint8 of shape (128,).
@@ -129,7 +130,7 @@ class RamGradient:
         gradient = self._output_gradient(values, action)
         for backward in reversed(backwards):
             gradient = backward(gradient)
-        return self._feature_backward(gradient, inputs)
+        return self._feature_backward(gradient, inputs, ram)
 
 
 def policy_layers(network: NetworkSettings, n_inputs: int, weights: Weights) -> list[Layer]:
@@ -144,7 +145,7 @@ def policy_layers(network: NetworkSettings, n_inputs: int, weights: Weights) -> 
         raise ValueError("the weights do not match the network")
     activation = _tanh if network.activation == "tanh" else _relu
     layers: list[Layer] = []
-    names = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight") and "value" not in name]
+    names = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight") and "value_net" not in name]
     for name in names:
         is_norm = wide[f"{name}.weight"].ndim == 1
         layers.append((_norm if is_norm else _linear)(name, wide))
@@ -156,11 +157,19 @@ def policy_layers(network: NetworkSettings, n_inputs: int, weights: Weights) -> 
 
 def _linear(name: str, weights: Mapping[str, Vector]) -> Layer:
     matrix, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    table = weights.get(f"{name}.{VALUES}")
 
     def layer(values: Vector) -> tuple[Vector, Backward]:
         return matrix @ values + bias, lambda gradient: gradient @ matrix
 
-    return layer
+    def embedded(values: Vector) -> tuple[Vector, Backward]:
+        # The gradient is that of the one-hot inputs: all rows of the table.
+        assert table is not None
+        dense, indices = values[:-RAM_SIZE], values[-RAM_SIZE:].astype(np.intp)
+        hidden: Vector = matrix @ dense + bias + table[indices].sum(axis=0)
+        return hidden, lambda gradient: np.concatenate([gradient @ matrix, table @ gradient])
+
+    return layer if table is None else embedded
 
 
 def _norm(name: str, weights: Mapping[str, Vector]) -> Layer:
@@ -196,12 +205,12 @@ class _FeatureBackward:
         self._settings = settings
         self._inverse = 1 / statistics.deviation
         moving_bytes = np.array(statistics.moving_bytes, np.intp)
-        left, right = np.triu_indices(len(moving_bytes), 1)
-        self._left, self._right = moving_bytes[left], moving_bytes[right]
+        self._left, self._right = statistics.gap_pairs
         self._gain = np.full(RAM_SIZE, settings.static_byte_gain if len(moving_bytes) else 1.0)
         self._gain[moving_bytes] = 1
+        self._value_table = statistics.value_table
 
-    def __call__(self, gradient: Vector, features: Vector) -> Vector:
+    def __call__(self, gradient: Vector, features: Vector, ram: Ram) -> Vector:
         match self._settings.kind:
             case "scaled":
                 return gradient / 255
@@ -210,9 +219,20 @@ class _FeatureBackward:
                 norms: Vector = np.sqrt(np.square(bits).sum(axis=1))
                 return norms
             case "standardized":
-                return self._standardized(gradient, features)
+                if not self._settings.value_indices:
+                    return self._standardized(gradient, features)
+                dense = len(features) - RAM_SIZE
+                return self._standardized(gradient[:dense], features[:dense]) + self._by_value(gradient[dense:], ram)
             case "pixels":
                 raise ValueError("a policy on pixels does not observe RAM: it has no saliency")
+
+    def _by_value(self, gradient: Vector, ram: Ram) -> Vector:
+        # Values without an index have no embedding, not even row 0.
+        of_index = np.concatenate([[0], gradient[1:]])
+        of_value = np.pad(of_index[self._value_table], ((0, 0), (1, 1)))
+        each, at = np.arange(RAM_SIZE), ram.astype(np.intp)
+        derivative: Vector = (of_value[each, at + 2] - of_value[each, at]) / 2
+        return derivative
 
     def _standardized(self, gradient: Vector, features: Vector) -> Vector:
         settings = self._settings

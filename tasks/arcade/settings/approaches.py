@@ -47,6 +47,26 @@ _TUNED = ApproachSettings(
     reward="root",
 )
 
+# One network input per value of each byte: bit masks, states and positions on a scale of their own are not numbers.
+_N_VALUES = 6144
+_EMBEDDED = _TUNED.model_copy(
+    update={
+        "name": "ppo-embeddings",
+        "description": "ppo-tuned with embeddings of the values of each byte, LayerNorm, and the gaps from controlled "
+        "bytes to all positions",
+        "algorithm": _TUNED.algorithm.model_copy(
+            update={
+                "network": NetworkSettings(
+                    pi=(256, 256), vf=(256, 256), activation="relu", layer_norm=True, value_embeddings=_N_VALUES
+                )
+            }
+        ),
+        "features": _TUNED.features.model_copy(
+            update={"controlled_bytes": 2, "position_bytes": 24, "value_indices": _N_VALUES}
+        ),
+    }
+)
+
 # An LSTM processes the sequences of a batch in parallel, but their steps one after the other. Rollouts are half as long
 # as ppo-tuned's, so that a batch holds more and shorter sequences.
 _RECURRENT = _TUNED.model_copy(
@@ -105,6 +125,7 @@ APPROACHES: dict[str, ApproachSettings] = {
             features=FeatureSettings(kind="scaled"),
         ),
         _TUNED,
+        _EMBEDDED,
         _TUNED.model_copy(
             update={
                 "name": "ppo-pipelined",

@@ -29,17 +29,36 @@ class FeatureSettings(Settings):
     moving_bytes: int = Field(
         default=0, ge=0, le=32, description="Number of smoothly moving bytes whose pairwise gaps are features"
     )
+    controlled_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=4,
+        description="Number of bytes controlled by the actions whose gaps to all position bytes are features, too",
+    )
+    position_bytes: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Number of bytes with the most values that can hold positions, even if they rarely change or jump",
+    )
     gap_scales: tuple[_Above0, ...] = Field(
-        default=(8.0, 24.0, 64.0), description="Divisors of the pairwise gaps; each one adds a feature per pair"
+        default=(8.0, 24.0, 64.0), description="Divisors of the gaps; each one adds a feature per pair"
     )
     gap_periods: tuple[_Above0, ...] = Field(
-        default=(), description="Periods of the sine and cosine features of the pairwise gaps (Fourier features)"
+        default=(), description="Periods of the sine and cosine features of the gaps (Fourier features)"
     )
     static_byte_gain: float = Field(
         default=0.25, gt=0, description="Scale of all other bytes' features once the moving bytes are selected"
     )
+    value_indices: int = Field(
+        default=0,
+        ge=0,
+        le=32_768,
+        description="Number of pairs of a byte and a value, in order of their first appearance in training, that are "
+        "inputs of the network's value embeddings; equal to the network's value_embeddings",
+    )
     warmup_steps: int = Field(
-        default=8192, ge=1, description="Training steps after which the moving bytes are selected"
+        default=8192, ge=1, description="Training steps after which moving, controlled and position bytes are selected"
     )
 
     @property

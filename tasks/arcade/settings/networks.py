@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tasks.arcade.settings.base import Settings
 
@@ -28,6 +28,20 @@ class NetworkSettings(Settings):
     vf: tuple[int, ...] = Field(default=(64, 64), description="Widths of the value-function layers")
     activation: Literal["tanh", "relu"] = Field(default="tanh", description="Activation function of the hidden layers")
     layer_norm: bool = Field(default=False, description="Apply LayerNorm before every activation")
+    value_embeddings: int = Field(
+        default=0,
+        ge=0,
+        le=32_768,
+        description="Number of pairs of a byte and a value with an embedding of their own, which is added to the first "
+        "hidden layer: the same as one-hot inputs; equal to the features' value_indices",
+    )
+
+    @field_validator("value_embeddings")
+    @classmethod
+    def _validate_value_embeddings(cls, value: int, info: ValidationInfo) -> int:
+        if value and not (info.data.get("body") or (info.data.get("pi") and info.data.get("vf"))):
+            raise ValueError("value embeddings require hidden layers: a body, or pi and vf")
+        return value
 
 
 class RecurrentNetworkSettings(NetworkSettings):
@@ -38,6 +52,7 @@ class RecurrentNetworkSettings(NetworkSettings):
     """
 
     convolutions: tuple[()] = Field(default=(), description="Not supported: recurrent networks observe RAM")
+    value_embeddings: Literal[0] = Field(default=0, description="Not supported")
     lstm: int = Field(default=128, ge=1, le=1024, description="Hidden units of each LSTM")
 
 

@@ -43,6 +43,20 @@ class ApproachSettings(Settings):
             raise ValueError("pixels require convolutions, as in ppo-pixels; RAM requires a network without any")
         return value
 
+    @field_validator("features")
+    @classmethod
+    def _validate_value_embeddings(cls, value: FeatureSettings, info: ValidationInfo) -> FeatureSettings:
+        network = getattr(info.data.get("algorithm"), "network", None)
+        embeddings = getattr(network, "value_embeddings", 0)
+        if value.value_indices != embeddings:
+            raise ValueError(
+                f"value_indices of the features is {value.value_indices}, value_embeddings of the network "
+                f"{embeddings}: they must be equal (feedforward PPO and A2C only)"
+            )
+        if value.value_indices and value.kind != "standardized":
+            raise ValueError(f"value_indices require standardized features, not {value.kind}")
+        return value
+
 
 class RunSettings(Settings):
     """All settings of a training run, resolved: the same settings give the same weights on the same machine."""

@@ -188,3 +188,21 @@ def test_settings_file_in_the_manual_is_valid(written: Path) -> None:
     written.write_text(page.split("```toml\n")[1].split("```")[0])
     own = read_settings_file(written)
     assert (own.approach.n_envs, own.n_timesteps) == (32, 2_000_000)
+
+
+def test_value_embeddings_keep_their_number_with_another_network(written: Path) -> None:
+    written.write_text('approach = "ppo-embeddings"\npolicy_kwargs = { net_arch = [32] }')
+    own, base = read_settings_file(written).approach, approach("ppo-embeddings")
+    assert isinstance(own.algorithm, PpoSettings)
+    assert own.algorithm.network.pi == (32,)
+    assert own.algorithm.network.value_embeddings == base.features.value_indices > 0
+    written.write_text('approach = "ppo-embeddings"\npolicy_kwargs.value_embeddings = 9\nfeatures.value_indices = 9')
+    assert read_settings_file(written).approach.features.value_indices == 9
+    for wrong, said in (
+        ("policy_kwargs = { net_arch = [] }", "value embeddings require hidden layers"),
+        ("features.value_indices = 5", "value_indices of the features is 5, value_embeddings of the network 6144"),
+        ('features.kind = "bits"', "value_indices require standardized features, not bits"),
+    ):
+        written.write_text(f'approach = "ppo-embeddings"\n{wrong}')
+        with pytest.raises(HyperparameterError, match=said):
+            read_settings_file(written)

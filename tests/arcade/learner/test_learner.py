@@ -91,7 +91,9 @@ def test_weights_depend_on_the_seed_not_on_the_number_of_workers(pipelined: bool
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "Breakout-v0"])
-@pytest.mark.parametrize(("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("a2c", False)])
+@pytest.mark.parametrize(
+    ("name", "pipelined"), [("ppo-tuned", False), ("ppo-tuned", True), ("ppo-embeddings", False), ("a2c", False)]
+)
 def test_resume_is_bit_for_bit(name: str, pipelined: bool, env_id: str, tmp_path: Path) -> None:
     assert_resume_is_bit_for_bit(name, pipelined, env_id, tmp_path)
 

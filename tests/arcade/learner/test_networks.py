@@ -7,7 +7,7 @@ from gymnasium import spaces
 from helpers.torch_reference import torch_policy
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from tasks.arcade.learner.networks import FirstLayer, RamPolicy, active_features_only
+from tasks.arcade.learner.networks import EmbeddedLayer, FirstLayer, RamPolicy, active_features_only
 from tasks.arcade.settings.networks import NetworkSettings
 
 NETWORKS = {
@@ -15,6 +15,7 @@ NETWORKS = {
     "shared body": NetworkSettings(body=(256,), pi=(256,), vf=(), layer_norm=True),
 }
 
+EMBEDDINGS = NetworkSettings(pi=(64,), vf=(64,), activation="relu", layer_norm=True, value_embeddings=50)
 NO_LAYERS = NetworkSettings(pi=(), vf=())
 
 
@@ -87,3 +88,31 @@ def test_no_feature_is_dropped_if_nearly_all_are_active() -> None:
     assert not buffer.observations.any(axis=(0, 1)).all()
     with active_features_only(policy, buffer):
         assert _outputs(policy, buffer)[0] == 564
+
+
+def test_embeddings_are_one_hot_inputs_and_row_0_stays_zero() -> None:
+    policy, buffer = torch_policy(EMBEDDINGS, 564), _rollout(0.3)
+    indices = np.random.default_rng(1).integers(51, size=buffer.observations[..., -128:].shape)
+    buffer.observations[..., -128:] = indices
+    width, wanted = _outputs(policy, _copy(buffer))
+    assert width == 564
+    with active_features_only(policy, buffer):
+        width, found = _outputs(policy, buffer)
+    assert width < 0.4 * 436 + 128
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-4 * float(other.detach().abs().max()))
+    layer = next(layer for layer in policy.modules() if isinstance(layer, EmbeddedLayer))
+    gradient = next(array for array in found if array.shape == layer.values.shape)
+    assert gradient[1:].any(dim=1).all()
+    assert not gradient[0].any()
+    assert not layer.values[0].any()
+    rows = torch.from_numpy(buffer.observations.reshape(-1, 564)[:5])
+    one_hot = torch.nn.functional.one_hot(rows[:, -128:].long(), 51).sum(dim=1).float()
+    hidden = rows[:, :-128] @ layer.weight.T + layer.bias + one_hot @ layer.values
+    assert torch.allclose(layer(rows), hidden, atol=1e-4)
+
+
+def _copy(buffer: RolloutBuffer) -> RolloutBuffer:
+    copy = _rollout(0.3)
+    copy.observations[:] = buffer.observations
+    return copy

@@ -19,7 +19,9 @@ from tasks.arcade.policies.q_network import QPolicy
 from tasks.arcade.settings.approaches import approach
 
 
-@pytest.mark.parametrize(("name", "algorithm"), [("ppo-tuned", PPO), ("ppo-bits", PPO), ("a2c", A2C)])
+@pytest.mark.parametrize(
+    ("name", "algorithm"), [("ppo-tuned", PPO), ("ppo-embeddings", PPO), ("ppo-bits", PPO), ("a2c", A2C)]
+)
 def test_exported_zip_plays_the_same_actions_in_stable_baselines3(
     name: str, algorithm: type[PPO | A2C], tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """The NumPy policy matches torch, and its logits do not depend on the batch."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from helpers.torch_reference import torch_policy
@@ -18,14 +19,24 @@ NETWORKS = {
     "relu and norm": NetworkSettings(pi=(256, 256), vf=(256, 256), activation="relu", layer_norm=True),
     "shared body": NetworkSettings(body=(64,), pi=(32,), vf=(), activation="relu"),
     "linear": NetworkSettings(pi=(), vf=()),
+    "embeddings": NetworkSettings(pi=(64, 32), vf=(64,), activation="relu", value_embeddings=40),
+    "embeddings and norm": NetworkSettings(body=(48,), pi=(), vf=(32,), layer_norm=True, value_embeddings=40),
 }
+
+
+def some_rows(network: NetworkSettings, n: int) -> npt.NDArray[np.float32]:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(n, 256)).astype(np.float32)
+    if network.value_embeddings:
+        rows[:, -128:] = generator.integers(network.value_embeddings + 1, size=(n, 128))
+    return rows
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_numpy_forward_pass_matches_torch(network: NetworkSettings) -> None:
     theirs = torch_policy(network)
     ours = NetworkPolicy(network, 256, weights_as_arrays(theirs))
-    rows = np.random.default_rng(0).normal(size=(37, 256)).astype(np.float32)
+    rows = some_rows(network, 37)
     logits, values = ours.logits(rows), ours.values(rows)
     actions, log_probs = sample(logits, np.random.default_rng(1).random(37))
     with torch.no_grad():
@@ -38,7 +49,7 @@ def test_numpy_forward_pass_matches_torch(network: NetworkSettings) -> None:
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_logits_do_not_depend_on_the_batch_bit_for_bit(network: NetworkSettings) -> None:
     policy = NetworkPolicy(network, 256, weights_as_arrays(torch_policy(network)))
-    rows = np.random.default_rng(0).normal(size=(32, 256)).astype(np.float32)
+    rows = some_rows(network, 32)
     logits, values = policy.logits(rows), policy.values(rows)
     for low, high in [*((at, at + 1) for at in range(32)), (5, 8), (1, 18)]:
         assert (policy.logits(rows[low:high]) == logits[low:high]).all()

@@ -12,6 +12,7 @@ from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features, feature_size
 from tasks.arcade.settings.features import FeatureSettings
 
+SINCE_0_2 = {"controlled_bytes", "position_bytes", "values", "warmup.seen"}
 RAMS = arrays(np.uint8, st.tuples(st.integers(1, 40), st.just(128)))
 
 
@@ -158,6 +159,73 @@ def test_moving_bytes_include_published_positions(env_id: str, published: set[in
     again = Statistics.from_arrays(later.arrays())
     assert again.moving_bytes == later.moving_bytes
     assert again.count == 6100
+
+
+@pytest.mark.parametrize(
+    ("env_id", "controlled", "positions"),
+    [
+        ("ALE/SpaceInvaders-v5", {28}, {26, 83, 84, 87}),  # the ship; x of the invaders, the bombs and the missile
+        ("ALE/MsPacman-v5", {10, 16}, {6, 7, 8, 9, 12, 13, 14, 15}),  # x and y of Ms. Pac-Man and of the ghosts
+        ("ALE/Breakout-v5", {72}, {99, 101}),  # the paddle; x and y of the ball
+        ("ALE/Boxing-v5", {32, 34}, {33, 35}),  # x and y of both boxers
+    ],
+)
+def test_controlled_and_position_bytes_include_published_positions(
+    env_id: str, controlled: set[int], positions: set[int]
+) -> None:
+    """Compare with the RAM maps of AtariARI (Anand et al. 2019); the bombs are not in them."""
+    settings = FeatureSettings(kind="standardized", moving_bytes=8, controlled_bytes=2, position_bytes=24)
+    rams, actions = rollouts_of_random_play(env_id, 8192)
+    statistics = Statistics.empty().with_rollout(rams, actions, settings)
+    assert controlled <= set(statistics.controlled_bytes)
+    assert positions <= set(statistics.position_bytes)
+    assert not {90, 106} & set(statistics.position_bytes) or env_id != "ALE/SpaceInvaders-v5", "random generators"
+    again = Statistics.from_arrays(statistics.arrays())
+    assert (again.gap_pairs == statistics.gap_pairs).all()
+    halves = Statistics.empty().with_rollout(rams[:4096], actions[:4096], settings)
+    assert (halves.warmup.updated(rams[4096:], actions[4096:]).seen == statistics.warmup.seen).all()
+
+
+def test_gaps_of_controlled_bytes_are_features_once() -> None:
+    settings = FeatureSettings(
+        kind="standardized", moving_bytes=2, controlled_bytes=1, position_bytes=3, gap_scales=(16.0,)
+    )
+    statistics = replace(Statistics.empty(), moving_bytes=(7, 3), controlled_bytes=(7,), position_bytes=(3, 7, 50))
+    ram = np.zeros((1, 128), np.uint8)
+    ram[0, [7, 3, 50]] = 32, 16, 40
+    out = Features(settings, statistics)(ram, ram)
+    assert statistics.gap_pairs.T.tolist() == [[7, 3], [7, 50]]
+    assert out[0, 256:].tolist() == [1, -0.5, 0, 0], "7 minus 3, 7 minus 50, and two pairs that were not found"
+
+
+def test_statistics_of_version_0_1_have_no_controlled_bytes() -> None:
+    arrays = Statistics.empty().arrays()
+    former = {name: array for name, array in arrays.items() if name not in SINCE_0_2}
+    read = Statistics.from_arrays(former)
+    assert read.controlled_bytes == read.position_bytes == ()
+    assert len(read.values) == 0
+
+
+def test_values_get_indices_in_order_of_their_first_appearance() -> None:
+    settings = FeatureSettings(kind="standardized", value_indices=130)
+    rams, actions = np.zeros((2, 1, 128), np.uint8), np.zeros((2, 1), np.int64)
+    first = Statistics.empty().with_rollout(rams, actions, settings)
+    rams[1, 0, [3, 5]] = 200, 9
+    rams[0, 0, 7] = 1
+    second = first.with_rollout(rams, actions, settings)
+    assert second.values.tolist() == [*range(0, 128 * 256, 256), 3 * 256 + 200, 5 * 256 + 9], "byte 7 is one too many"
+    out = Features(settings, second)(rams[1], rams[1])
+    assert out.shape == (1, 256 + 128)
+    assert out[0, 256:].tolist() == [*range(1, 4), 129, 5, 130, *range(7, 129)]
+    assert Features(settings, second)(rams[0], rams[0])[0, 256 + 7] == 0
+    assert (Statistics.from_arrays(second.arrays()).values == second.values).all()
+
+
+def test_invalid_values_are_rejected() -> None:
+    for values in ([5, 5], [-1], [128 * 256], [[1, 2]]):
+        arrays = Statistics.empty().arrays() | {"values": np.array(values, np.int64)}
+        with pytest.raises(ValueError, match="values are not different pairs of a byte and a value"):
+            Statistics.from_arrays(arrays)
 
 
 def test_invalid_statistics_are_rejected() -> None:

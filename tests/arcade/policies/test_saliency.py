@@ -1,5 +1,7 @@
 """Saliency equals the gradient of torch's autograd, and the effect of changing a byte."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.torch_reference import ACTION, FEATURES, MOVERS, by_torch, some_statistics, torch_policy, two_rams
@@ -8,7 +10,7 @@ from tasks.arcade.learner.networks import weights_as_arrays
 from tasks.arcade.policies.actor_critic import NetworkPolicy
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features
-from tasks.arcade.policies.saliency import Saliency
+from tasks.arcade.policies.saliency import Saliency, advantage_gradient
 from tasks.arcade.settings.features import FeatureSettings
 from tasks.arcade.settings.networks import NetworkSettings
 
@@ -69,6 +71,32 @@ def test_gradient_equals_the_effect_of_incrementing_a_byte(kind: str) -> None:
     log_probs = logits[:, ACTION] - np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
     measured = (log_probs[:128] - log_probs[128:]) / 2
     assert np.abs(gradient - measured).max() < 0.02 * np.abs(measured).max()
+
+
+def test_derivative_of_embeddings_is_half_the_difference_of_the_neighbors() -> None:
+    """Only the embeddings contribute: the policy is linear in them, so differences of logits are exact."""
+    settings = FeatureSettings(kind="standardized", value_indices=300)
+    ram = np.full(128, 100, np.uint8)
+    values = np.array([byte * 256 + value for byte in (3, 9) for value in (99, 100, 101)] + [20 * 256 + 99])
+    statistics = replace(Statistics.empty().updated(ram[None]), values=values)
+    network = NetworkSettings(body=(16,), pi=(), vf=(), activation="relu", value_embeddings=300)
+    features = Features(settings, statistics)
+    weights = {name: np.abs(array) for name, array in weights_as_arrays(torch_policy(network, features.size)).items()}
+    weights["mlp_extractor.body.0.weight"] = np.zeros_like(weights["mlp_extractor.body.0.weight"])
+    policy = NetworkPolicy(network, features.size, weights)
+
+    def advantage(byte: int, value: int) -> float:
+        other = ram.copy()
+        other[byte] = value
+        logits = policy.logits(features(other[None], other[None]))[0]
+        return float(logits[ACTION] - logits.mean())
+
+    saliency = Saliency(settings, statistics, network, weights, advantage_gradient)(ram, ram, ACTION)
+    for byte in (3, 9, 20):
+        expected = (advantage(byte, 101) - advantage(byte, 99)) / 2
+        assert saliency[byte] == pytest.approx(expected, rel=1e-4)
+        assert abs(expected) > 1e-4
+    assert np.flatnonzero(saliency).tolist() == [3, 9, 20]
 
 
 def test_weights_of_another_network_are_rejected() -> None:
