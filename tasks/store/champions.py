@@ -81,17 +81,22 @@ class ChampionRegistry:
         """
         if self._address.is_fresh:
             return ()
-        models = queries.pages(
-            lambda token: self._client.search_registered_models(max_results=queries.PAGE, page_token=token)
+        crowned = self._crowned()
+        # Without its run, a checkpoint cannot be checked, compared or retrained: the next challenger takes its place.
+        existing = queries.existing_runs(self._client, {str(version.run_id) for version in crowned.values()})
+        return tuple(
+            _champion(env_id, version) for env_id, version in sorted(crowned.items()) if version.run_id in existing
         )
-        found = (self._champion_of(model) for model in models)
-        return tuple(sorted(filter(None, found), key=lambda champion: champion.env_id))
 
     @raises_store_error
     def checkpoints(self) -> dict[str, StoredCheckpoint]:
-        """Return the checkpoints of the champions by environment id, from two searches; their runs may be deleted."""
+        """Return the checkpoints of the champions by environment id; their runs may be deleted."""
         if self._address.is_fresh:
             return {}
+        return {env_id: _champion(env_id, version).checkpoint for env_id, version in self._crowned().items()}
+
+    def _crowned(self) -> dict[str, ModelVersion]:
+        """Return the champions' versions by environment id, from two searches."""
         models = queries.pages(
             lambda token: self._client.search_registered_models(max_results=queries.PAGE, page_token=token)
         )
@@ -100,13 +105,13 @@ class ChampionRegistry:
             for model in models
             if _ENV_ID in model.tags and ALIAS in model.aliases
         }
+        if not crowned:
+            return {}
         versions = queries.pages(
             lambda token: self._client.search_model_versions(max_results=_VERSIONS_PAGE, page_token=token)
         )
-        found = (
-            (crowned.get((one.name, int(one.version))), one) for one in versions if crowned and _is_checkpoint(one)
-        )
-        return {env_id: _champion(env_id, version).checkpoint for env_id, version in found if env_id}
+        found = ((crowned.get((one.name, int(one.version))), one) for one in versions if _is_checkpoint(one))
+        return {env_id: version for env_id, version in found if env_id}
 
     @raises_store_error
     def champion(self, env_id: str) -> Champion | None:
@@ -120,7 +125,6 @@ class ChampionRegistry:
         if _ENV_ID not in model.tags or ALIAS not in model.aliases:
             return None
         version = self._client.get_model_version(model.name, str(model.aliases[ALIAS]))
-        # Without its run, a checkpoint cannot be checked, compared or retrained: the next challenger takes its place.
         if not _is_checkpoint(version) or self._existing_run(version.run_id) is None:
             return None
         return _champion(model.tags[_ENV_ID], version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -54,6 +54,16 @@ def runs_with(
     return list(_search(client, query, experiment)) if limit is None else _first(client, query, limit, experiment)
 
 
+def training_runs(client: MlflowClient, pattern: str, limit: int) -> Iterator[Run]:
+    """Yield training runs of the games whose environment ids contain a text, the one started last first."""
+    query = "tags.`ramreel.kind` = 'training'"
+    if pattern:
+        if not _is_quotable(pattern):
+            return iter(())
+        query += f" AND tags.`ramreel.env_id` ILIKE '%{pattern}%'"
+    return islice(_search(client, query), limit)
+
+
 def all_runs(client: MlflowClient, *, deleted: bool = False) -> Iterator[Run]:
     """Yield all runs, or all deleted ones, the one started last first."""
     from mlflow.entities import ViewType
@@ -65,6 +75,21 @@ def all_runs(client: MlflowClient, *, deleted: bool = False) -> Iterator[Run]:
             ids, "", view, max_results=PAGE, order_by=["attributes.start_time DESC"], page_token=token
         )
     )
+
+
+def existing_runs(client: MlflowClient, run_ids: Collection[str]) -> set[str]:
+    """Return those of some run ids whose runs exist, deleted or not, from two searches."""
+    from mlflow.entities import ViewType
+
+    if not run_ids:
+        return set()
+    query = f"attributes.run_id IN ({', '.join(map(repr, run_ids))})"
+    experiments = pages(lambda token: client.search_experiments(ViewType.ALL, max_results=PAGE, page_token=token))
+    ids = [experiment.experiment_id for experiment in experiments]
+    found = pages(
+        lambda token: client.search_runs(ids, query, ViewType.ALL, max_results=len(run_ids), page_token=token)
+    )
+    return {run.info.run_id for run in found}
 
 
 def logged_models(client: MlflowClient, run: Run) -> Iterator[LoggedModel]:

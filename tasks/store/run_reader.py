@@ -145,13 +145,18 @@ class RunReader(ArtifactStore):
         return _ids(queries.runs_with(self._client, tags, status, experiment, limit))
 
     @raises_store_error
-    def trained_games(self) -> dict[str, TrainedGame]:
-        """Return the training runs of each game by environment id; empty in a fresh store."""
+    def trained_games(self, pattern: str, limit: int) -> dict[str, TrainedGame]:
+        """Return the training runs of each game by environment id; empty in a fresh store.
+
+        Args:
+            pattern: part of the environment ids, in upper or lower case; empty for all.
+            limit: maximum number of runs, those started last.
+        """
         if self.address.is_fresh:
             return {}
         means: dict[str, list[float]] = {}
         runs: Counter[str] = Counter()
-        for run in queries.runs_with(self._client, {"ramreel.kind": "training"}, None, None, None):
+        for run in queries.training_runs(self._client, pattern, limit):
             env_id, mean = run.data.tags.get("ramreel.env_id", ""), run.data.metrics.get("eval/mean_reward")
             runs[env_id] += 1
             if mean is not None:

@@ -15,7 +15,7 @@ from tasks.arcade.inputs.forms import RetrainSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.follow_up import earlier_runs
 from tasks.retrain import plan_retraining
-from tasks.store import ChampionRegistry, Store, open_store
+from tasks.store import ChampionRegistry, Store, TrainedGame, open_store
 from tasks.train import start_run
 
 Start = Callable[..., str]
@@ -152,3 +152,19 @@ def test_search_by_several_tags(store: Store, game: RunSettings, start: Start) -
     assert store.runs_with(tags, experiment="another") == ()
     assert len(store.runs_with(tags, experiment=game.game.env_id)) == 3
     assert store.runs_with({"ramreel.env_id": "it's"}) == ()
+
+
+def test_newest_training_runs_of_games_whose_ids_contain_a_text(
+    store: Store, settings: RunSettings, start: Start
+) -> None:
+    def run_of(env_id: str, mean: float) -> None:
+        run_id = start(store, settings.model_copy(update={"game": settings.game.model_copy(update={"env_id": env_id})}))
+        store.log_metrics(run_id, {"eval/mean_reward": mean}, 500)
+
+    run_of("ALE/Tennis-v5", 3.0)
+    run_of("ALE/Tennis-v5", 2.0)
+    run_of("ALE/Freeway-v5", 30.0)
+    assert store.trained_games("tennis", 10) == {"ALE/Tennis-v5": TrainedGame(runs=2, best_mean_return=3.0)}
+    assert store.trained_games("tennis", 1) == {"ALE/Tennis-v5": TrainedGame(runs=1, best_mean_return=2.0)}
+    assert store.trained_games("", 10).keys() == {"ALE/Tennis-v5", "ALE/Freeway-v5"}
+    assert store.trained_games("it's", 10) == {}

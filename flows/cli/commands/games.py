@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _MAX_GAMES = 12
 """Games whose actions are listed: each ROM takes 80 ms to load."""
+_MAX_RUNS = 300
+"""Training runs that are counted: MLflow loads all parameters and metrics of each, about 5 ms per run."""
 _COLUMNS = ["environment id", "frame skip", "sticky actions", "actions", "random", "human", "trained here"]
 
 
@@ -33,11 +35,13 @@ def games(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fal
             rom_path(found[0].rom)
     listed = [game for game in found if game.rom in playable]
     announce("list the games")
-    trained = open_checked_store(tracking_uri).trained_games()
+    trained = open_checked_store(tracking_uri).trained_games(pattern, _MAX_RUNS)
     actions = _actions(listed) if len(playable) <= _MAX_GAMES else {}
     lines = [] if actions else [f"actions: name a game, such as `ramreel games {listed[0].rom.replace('_', '')}`"]
     if len(listed) < len(found):
         lines.append(f"left out, since ALE_ROMS_DIR has no ROM for them: {len(found) - len(listed)} ids")
+    if sum(game.runs for game in trained.values()) == _MAX_RUNS:
+        lines.append(f"trained here: the newest {_MAX_RUNS} training runs; the gallery shows all of them")
     entries = [_entry(game, actions.get(game.env_id), trained.get(game.env_id)) for game in listed]
     with open_terminal(as_json) as terminal:
         terminal.table(_COLUMNS, [_row(entry) for entry in entries], lines, {"games": entries})

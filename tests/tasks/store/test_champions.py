@@ -92,3 +92,26 @@ def test_champion_of_a_game_is_found_without_reading_those_of_other_games(
         assert len(proxy.requests) == 3, proxy.requests
         found.register("ALE/Qbert-v5", stored, "again")
         assert len(proxy.requests) == 4, proxy.requests
+
+
+def test_champions_are_read_without_a_request_for_each(
+    tracking_server: Server, settings: RunSettings, start: Start, checkpoint: Path
+) -> None:
+    store = open_store(tracking_server.address)
+    run_id = start(store, settings)
+    store.save_checkpoint(run_id, 500, checkpoint, "d" * 64)
+    (stored,) = store.list_checkpoints(run_id)
+    registry = ChampionRegistry(store.address)
+    registry.set_champion(registry.register(GAME, stored, "a contender"))
+    with proxied(tracking_server.address) as proxy:
+        found = ChampionRegistry(open_store(proxy.address).address)
+
+        def requests() -> int:
+            proxy.requests.clear()
+            assert stored in {champion.checkpoint for champion in found.champions()}
+            return len(proxy.requests)
+
+        before = requests()
+        for game in ("ALE/Skiing-v5", "ALE/Tennis-v5"):
+            registry.set_champion(registry.register(game, stored, "a contender"))
+        assert requests() <= before, proxy.requests
