@@ -6,7 +6,8 @@ from prefect import flow
 
 from flows.compare import compare
 from flows.record import record
-from tasks.arcade.inputs.forms import CompareSettings, FollowUpSettings, RecordSettings
+from tasks.arcade.inputs.forms import CompareSettings, RecordSettings
+from tasks.arcade.inputs.unattended import FollowUpSettings
 from tasks.arcade.settings.base import Settings
 from tasks.champion import ChampionStatus, challenge, detect_collapse
 from tasks.compare import ComparedRuns

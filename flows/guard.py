@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.arcade.errors import RamreelError
-from tasks.arcade.inputs.forms import GuardSettings
+from tasks.arcade.inputs.unattended import GuardSettings
 from tasks.arcade.plural_forms import pluralize
 from tasks.champion import ChampionStatus, check_champion, games_with_champions
 from tasks.execution.crash_loop import refuse_crash_loop

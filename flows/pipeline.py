@@ -12,13 +12,7 @@ from flows.runtime.child_run import ChildRun, ChildRunsError
 from flows.runtime.child_runs import run_children
 from flows.train import train
 from tasks.arcade.inputs.fields import Approach
-from tasks.arcade.inputs.forms import (
-    CompareSettings,
-    PipelineSettings,
-    RecordSettings,
-    TrainingSettings,
-    TrainSettings,
-)
+from tasks.arcade.inputs.forms import CompareSettings, PipelineSettings, RecordSettings, TrainingSettings, TrainSettings
 from tasks.compare import ComparedRuns
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.pipeline import summarize_pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from tasks.arcade.inputs.forms import PruneSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.prune import prune_store
 from tasks.runs.prune_summary import Pruned
 

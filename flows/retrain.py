@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.train import TrainedRun, train_run
-from tasks.arcade.inputs.forms import RetrainSettings
+from tasks.arcade.inputs.unattended import RetrainSettings
 from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.retrain import plan_retraining
 from tasks.train import start_run

@@ -8,7 +8,7 @@ from slugify import slugify
 
 from tasks.arcade.checkpoints.checkpoint import CheckpointError
 from tasks.arcade.episodes.head_to_head import HeadToHead, describe_collapse
-from tasks.arcade.inputs.forms import Cause
+from tasks.arcade.inputs.unattended import Cause
 from tasks.arcade.settings.base import Settings
 from tasks.execution import events
 from tasks.execution.links import mlflow_url

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from tasks.arcade.inputs.forms import PruneSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.execution.progress_sink import log_message
 from tasks.runs.prune_summary import Pruned, plan_lines, summarize
 from tasks.store import open_store, plan_pruning, prune

@@ -12,7 +12,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from tasks.arcade.emulator.environment_ids import rom_path
-from tasks.arcade.inputs.forms import RetrainSettings
+from tasks.arcade.inputs.unattended import RetrainSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution.links import mlflow_url

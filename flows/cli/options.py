@@ -22,7 +22,7 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import mutually_exclusive
 from pydantic.fields import FieldInfo
 
-from tasks.arcade.inputs import commands, forms
+from tasks.arcade.inputs import commands, forms, unattended
 from tasks.arcade.settings.base import Settings
 
 Given = dict[str, Any]
@@ -219,7 +219,7 @@ def options_of(model: type[Settings], *, optional: Collection[str] = ()) -> Call
 def option_name(model: str, location: tuple[int | str, ...]) -> str:
     """Return how the command line calls a field, given its location in a validation error of a model."""
     names = [str(part) for part in location if not isinstance(part, int)]
-    declared = getattr(forms, model, None) or getattr(commands, model, None)
+    declared = next((getattr(room, model) for room in (forms, unattended, commands) if hasattr(room, model)), None)
     for field in _fields(declared) if declared else ():
         if field.path == tuple(names[: len(field.path)]):
             return _name(field).partition("/")[0]

@@ -8,7 +8,7 @@ from typing import Any
 from prefect.events import emit_event
 
 from tasks.arcade.episodes.milestones import Milestone
-from tasks.arcade.inputs.forms import Cause
+from tasks.arcade.inputs.unattended import Cause
 from tasks.arcade.settings.run import RunSettings
 from tasks.store import Champion
 

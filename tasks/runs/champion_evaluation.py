@@ -19,9 +19,9 @@ from tasks.arcade.episodes.head_to_head import (
 from tasks.arcade.episodes.seeds import evaluation_seeds
 from tasks.arcade.episodes.trace import TraceError, read_trace
 from tasks.arcade.episodes.verify import verify
-from tasks.arcade.inputs.forms import FRESH_EPISODES
 from tasks.arcade.rollouts.worker_pool import cores
 from tasks.arcade.settings.base import parse_json
+from tasks.arcade.settings.evaluation import FRESH_EPISODES
 from tasks.execution import provenance
 from tasks.execution.worker_processes import process_pool
 from tasks.store import Champion, ChampionRegistry, Store, StoredCheckpoint, StoredRun, StoreError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.arcade.inputs.forms import PruneSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.store import mlflow_internals, queries
 from tasks.store.address import Address
 from tasks.store.artifact_files import ArtifactFile, list_files, total_size

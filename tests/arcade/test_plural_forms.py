@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tasks.arcade.external_runs.evaluations_npz import read_evaluations
-from tasks.arcade.inputs.forms import AtlasSettings, LearningBenchmarkSettings, PruneSettings
+from tasks.arcade.inputs.forms import AtlasSettings, LearningBenchmarkSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.arcade.plural_forms import pluralize
 
 

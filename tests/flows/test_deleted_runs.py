@@ -14,7 +14,8 @@ from prefect import flow
 from flows.guard import guard
 from flows.record import RecordError, record
 from flows.train import resume, train
-from tasks.arcade.inputs.forms import GuardSettings, RecordSettings, ResumeSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, ResumeSettings, TrainSettings
+from tasks.arcade.inputs.unattended import GuardSettings
 from tasks.arcade.progress import Progress
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.champion import challenge

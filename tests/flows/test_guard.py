@@ -17,7 +17,8 @@ from flows.record import record
 from flows.retrain import retrain
 from flows.train import TrainedRun, train
 from tasks.arcade.episodes.head_to_head import HeadToHead
-from tasks.arcade.inputs.forms import FollowUpSettings, GuardSettings, RecordSettings, RetrainSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
+from tasks.arcade.inputs.unattended import FollowUpSettings, GuardSettings, RetrainSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.champion import ChampionStatus, challenge, detect_collapse
 from tasks.execution import events

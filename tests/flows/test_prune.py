@@ -12,7 +12,8 @@ from flows.cli.app import run
 from flows.prune import prune
 from flows.record import record
 from flows.train import train
-from tasks.arcade.inputs.forms import PruneSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.runs.verify import verify_run
 from tasks.store import AUTOMATIC_TAG, PRUNED_VIDEOS, Store

@@ -15,7 +15,8 @@ from helpers.processes import started
 
 from flows.guard import guard
 from flows.train import resume
-from tasks.arcade.inputs.forms import GuardSettings, PruneSettings, ResumeSettings
+from tasks.arcade.inputs.forms import ResumeSettings
+from tasks.arcade.inputs.unattended import GuardSettings, PruneSettings
 from tasks.runs.verify import verify_run
 from tasks.store import ChampionRegistry, open_store, plan_pruning, restore_backup
 from tasks.store.address import find_address

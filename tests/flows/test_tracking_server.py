@@ -13,7 +13,8 @@ from flows.cli.app import run
 from flows.follow_up import follow_up
 from flows.record import record
 from flows.train import train
-from tasks.arcade.inputs.forms import FollowUpSettings, RecordSettings, TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
+from tasks.arcade.inputs.unattended import FollowUpSettings
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.execution.links import UI_ENVIRONMENT, mlflow_url

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.arcade.inputs.forms import RetrainSettings
+from tasks.arcade.inputs.unattended import RetrainSettings
 from tasks.retrain import _skip_reason
 from tasks.store import Champion, Store, StoredCheckpoint
 from tasks.store.connection import connect

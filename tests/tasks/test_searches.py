@@ -11,7 +11,7 @@ from helpers.proxy import Proxy, proxied
 from helpers.servers import Server
 from prefect import flow
 
-from tasks.arcade.inputs.forms import RetrainSettings
+from tasks.arcade.inputs.unattended import RetrainSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.follow_up import earlier_runs
 from tasks.retrain import plan_retraining

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import announce, configure_prefect, flow_session, open_checked_store, validated, validating
-from tasks.arcade.inputs.forms import GuardSettings
+from tasks.arcade.inputs.unattended import GuardSettings
 
 if TYPE_CHECKING:
     from tasks.champion import ChampionStatus

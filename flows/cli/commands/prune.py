@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.cli.options import Given, Json, Quiet, TrackingUri, options_of
 from flows.cli.session import configure_prefect, open_checked_store, open_terminal, validated
-from tasks.arcade.inputs.forms import PruneSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.arcade.plural_forms import pluralize
 
 

@@ -11,6 +11,9 @@ from tasks.arcade.settings.base import Settings
 PixelMethod = Literal["follow", "decode"]
 """How RAM is obtained from pictures: a second emulator follows them, or a trained decoder reads them."""
 
+FRESH_EPISODES = 30
+"""Evaluation episodes where checkpoints of different runs are compared, on seeds that none of them was selected on."""
+
 
 class EvaluationSettings(Settings):
     """How a checkpoint is evaluated: whole seeded episodes, on seeds that training never uses."""

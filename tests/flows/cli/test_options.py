@@ -12,7 +12,7 @@ from cyclopts import App
 
 from flows.cli.app import app, run
 from flows.cli.options import HIDDEN, option_name
-from tasks.arcade.inputs import commands, forms
+from tasks.arcade.inputs import commands, forms, unattended
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings
 
@@ -41,8 +41,8 @@ MODELS: dict[str, type[Settings]] = {
     "up": commands.UpSettings,
     "open": commands.OpenSettings,
     "worker": commands.WorkerSettings,
-    "guard": forms.GuardSettings,
-    "prune": forms.PruneSettings,
+    "guard": unattended.GuardSettings,
+    "prune": unattended.PruneSettings,
     "backup": commands.BackupSettings,
     "restore": commands.RestoreSettings,
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import ViewType
 
-from tasks.arcade.inputs.forms import PruneSettings
+from tasks.arcade.inputs.unattended import PruneSettings
 from tasks.store import (
     AUTOMATIC_TAG,
     PRUNED_VIDEOS,
