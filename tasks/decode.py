@@ -194,9 +194,9 @@ def _plays_pixels(store: Store, run_id: str) -> bool:
 
 def _follow(settings: DecodeSettings, agents: list[StoredAgent], folder: Path) -> FollowingReport:
     current_sink().log("following the pictures of the last checkpoint" if agents else "following random play")
+    game, agent, steps = resolve(settings.env_id), agents[-1] if agents else None, settings.followed_steps
     with process_pool(1, folder) as pool:
-        agent = agents[-1] if agents else None
-        return pool.submit(follow_part, resolve(settings.env_id), agent, _test_seed(settings)).result()
+        return pool.submit(follow_part, game, agent, steps, _test_seed(settings)).result()
 
 
 def _play(

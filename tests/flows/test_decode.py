@@ -22,7 +22,7 @@ def test_decoder_is_trained_logged_and_loaded(
     small: TrainSettings, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = train(small).run_id
-    made = decode(DecodeSettings(env_id="ALE/Breakout-v5", pairs=2000, epochs=1, episodes=1))
+    made = decode(DecodeSettings(env_id="ALE/Breakout-v5", pairs=2000, epochs=1, episodes=1, followed_steps=500))
     digests = [checkpoint.digest for checkpoint in store.list_checkpoints(trained)]
     assert made.players == ("random", *digests), "the newest training run of the game plays"
     assert store.run(made.run_id).status == "FINISHED"
@@ -34,6 +34,7 @@ def test_decoder_is_trained_logged_and_loaded(
     report = DecodingReport.model_validate_json(store.fetch_artifact(made.run_id, made.figures, tmp_path).read_bytes())
     assert store.run(made.run_id).metrics["decoder/varying"] == len(report.varying) > 20
     assert report.following is not None
+    assert report.following.steps == 500
     assert report.following.exact > 0.8
     assert report.following.lost == 0
     assert set(report.returns) == {"true", "followed", "decoded", "random"}

@@ -21,17 +21,20 @@ class RamEstimate:
     """RAM behind a screen.
 
     Attributes:
-        ram: uint8 of shape (128,): that of the likeliest state.
+        ram: uint8 of shape (128,): the likeliest one.
         confidence: Probability of each byte, float32 of shape (128,), given all states that show the observed screens;
             0 while lost.
         lost: Whether no state shows the observed screen; `ram` is then that of the state with the nearest screen.
         n_hypotheses: Number of states that are kept.
+        probability: Probability that all 128 bytes are right, given all observed screens and actions: no other RAM has
+            a higher one. 0 while lost, and of decoded RAM.
     """
 
     ram: Ram
     confidence: Confidence
     lost: bool
     n_hypotheses: int
+    probability: float = 0.0
 
 
 class Follower:
@@ -80,13 +83,21 @@ class Follower:
 
     def _estimate(self, found: bool) -> RamEstimate:
         hypotheses = self._search.hypotheses
-        best = hypotheses[0].moment.ram
         if not found:
-            return RamEstimate(best.copy(), np.zeros(RAM_SIZE, np.float32), True, len(hypotheses))
+            nearest = hypotheses[0].moment.ram
+            return RamEstimate(nearest.copy(), np.zeros(RAM_SIZE, np.float32), True, len(hypotheses))
         weights = np.exp([hypothesis.log_probability for hypothesis in hypotheses])
         weights /= weights.sum()
+        # States that differ in the video chip or in their last action only have the same RAM.
+        probabilities: dict[bytes, float] = {}
+        for hypothesis, weight in zip(hypotheses, weights, strict=True):
+            key = hypothesis.moment.ram.tobytes()
+            probabilities[key] = probabilities.get(key, 0.0) + float(weight)
+        likeliest = max(probabilities, key=probabilities.__getitem__)
+        best = np.frombuffer(likeliest, np.uint8).copy()
         agree = np.array([hypothesis.moment.ram == best for hypothesis in hypotheses])
-        return RamEstimate(best.copy(), (weights @ agree).astype(np.float32), False, len(hypotheses))
+        confidence = (weights @ agree).astype(np.float32)
+        return RamEstimate(best, confidence, False, len(hypotheses), min(1.0, probabilities[likeliest]))
 
 
 class _ExactMatcher:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from tasks.arcade.checkpoints.checkpoint import read_checkpoint
 from tasks.arcade.decoding.decoder import Decoder, write_decoder
 from tasks.arcade.decoding.fit import fit_decoder, split_by_episode
-from tasks.arcade.decoding.measure_following import FOLLOWED_STEPS, FollowingReport, measure_following
+from tasks.arcade.decoding.measure_following import FollowingReport, measure_following
 from tasks.arcade.decoding.pairs import Pairs, gather_pairs, join_pairs
 from tasks.arcade.decoding.play_from_pixels import PixelSource
 from tasks.arcade.decoding.play_returns import play_returns
@@ -94,7 +94,7 @@ def play_part(
         return play_returns(read_checkpoint(agent.directory, agent.digest), settings, source, decoder)
 
 
-def follow_part(game: GameSettings, agent: StoredAgent | None, seed: int) -> FollowingReport:
+def follow_part(game: GameSettings, agent: StoredAgent | None, steps: int, seed: int) -> FollowingReport:
     """Follow the pictures of a checkpoint's play, or of random play, and return how exactly.
 
     Raises:
@@ -102,4 +102,4 @@ def follow_part(game: GameSettings, agent: StoredAgent | None, seed: int) -> Fol
     """
     with threadpool_limits(1):
         player = read_checkpoint(agent.directory, agent.digest).agent() if agent else None
-        return measure_following(game, player, FOLLOWED_STEPS, seed)
+        return measure_following(game, player, steps, seed)

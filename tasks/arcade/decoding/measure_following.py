@@ -14,8 +14,6 @@ from tasks.arcade.policies.agent import Agent
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 
-FOLLOWED_STEPS = 2_000
-"""Steps that are followed."""
 _CHANGE = 0.3
 """Probability of another action in a step of random play: at random in every step, a paddle goes nowhere."""
 
@@ -25,6 +23,11 @@ class FollowingReport(Settings):
 
     steps: int = Field(ge=1)
     exact: float = Field(ge=0, le=1, description="Share of the steps in which all 128 bytes were right")
+    attainable: float | None = Field(
+        default=None,
+        description="Mean probability of the likeliest RAM, given the pictures and actions so far: the share of the "
+        "steps that any reading of them is expected to get right (null: not measured)",
+    )
     wrong_bytes: tuple[int, ...] = Field(description="Bytes that were wrong in any step")
     lost: int = Field(ge=0, description="Number of steps in which no state showed the picture")
     states: float = Field(ge=1, description="Mean number of states that showed the picture")
@@ -41,7 +44,7 @@ def measure_following(game: GameSettings, agent: Agent | None, steps: int, seed:
         seed: Seed of resets and actions.
     """
     emulator, follower, rng = Emulator(game), Follower(game), np.random.default_rng(seed)
-    wrong, exact, lost, states, elapsed, ended = np.zeros(128, bool), 0, 0, 0, 0.0, True
+    wrong, exact, attainable, lost, states, elapsed, ended = np.zeros(128, bool), 0, 0.0, 0, 0, 0.0, True
     for _ in range(steps):
         if ended:
             emulator.reset(int(rng.integers(2**31)))
@@ -59,10 +62,12 @@ def measure_following(game: GameSettings, agent: Agent | None, steps: int, seed:
         elapsed += time.thread_time() - begin
         differs = estimate.ram != emulator.ram
         wrong |= differs
-        exact, lost, states = exact + (not differs.any()), lost + estimate.lost, states + estimate.n_hypotheses
+        exact, attainable = exact + (not differs.any()), attainable + estimate.probability
+        lost, states = lost + estimate.lost, states + estimate.n_hypotheses
     return FollowingReport(
         steps=steps,
         exact=exact / steps,
+        attainable=attainable / steps,
         wrong_bytes=tuple(np.flatnonzero(wrong).tolist()),
         lost=lost,
         states=states / steps,

@@ -123,6 +123,8 @@ class DecodingReport(Settings):
                 "followed_lost": self.following.lost,
                 "followed_ms_per_step": self.following.ms_per_step,
             }
+            if self.following.attainable is not None:
+                found["followed_attainable"] = self.following.attainable
         found |= return_metrics(self.returns)
         return {name: float(value) for name, value in found.items()}
 
@@ -276,7 +278,9 @@ def summarize(report: DecodingReport) -> tuple[str, ...]:
 
 def _summarize_following(following: FollowingReport) -> str:
     wrong = f"; wrong in the others: byte {', '.join(map(str, following.wrong_bytes))}" if following.wrong_bytes else ""
+    attainable = "" if following.attainable is None else f" (expected of any reading: {following.attainable:.2%})"
     return (
         f"a second emulator that follows the pictures has all 128 bytes right in {following.exact:.2%} of "
-        f"{following.steps:,} steps{wrong}; lost in {following.lost}; {following.ms_per_step:.1f} ms per step"
+        f"{following.steps:,} steps{attainable}{wrong}; lost in {following.lost}; "
+        f"{following.ms_per_step:.1f} ms per step"
     )

@@ -299,6 +299,9 @@ class DecodeSettings(Settings):
         le=1_000,
         description="Evaluation episodes in which a checkpoint on RAM plays from true, followed and decoded RAM each",
     )
+    followed_steps: Annotated[int, Field(ge=100, le=10**6), PARSE_COUNT] = Field(
+        default=2_000, description="Steps in which a second emulator follows the pictures, to measure how exactly"
+    )
     seed: Seed = Field(default=0, description="Seed of the episodes played, of their split and of the training")
     name: Name | None = Field(default=None, description="Run name of the decoder in MLflow")
     experiment: Experiment = None

@@ -92,6 +92,8 @@ def test_following_is_measured_against_the_emulator() -> None:
     assert figures.exact > 0.95
     assert (figures.steps, figures.lost) == (100, 0)
     assert figures.states >= 1
+    assert figures.attainable is not None
+    assert abs(figures.attainable - figures.exact) < 0.05
     assert bool(figures.wrong_bytes) == (figures.exact < 1)
 
 

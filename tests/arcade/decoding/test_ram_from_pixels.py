@@ -12,6 +12,7 @@ from helpers.decoders import ram_of
 from helpers.unreadable import UnreadableState
 
 from tasks.arcade.decoding.follower import Follower
+from tasks.arcade.decoding.measure_following import measure_following
 from tasks.arcade.decoding.wrapper import RamFromPixels
 from tasks.arcade.emulator.emulator import Emulator, silence_ale
 from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError, resolve
@@ -71,6 +72,14 @@ def test_confidence_is_the_share_of_right_bytes() -> None:
     assert set(np.flatnonzero(unsure.any(axis=0))) == {70}
     assert agree[~unsure].all()
     assert abs(agree[unsure].mean() - confidence[unsure].mean()) < 0.15
+
+
+def test_no_reading_of_the_pictures_is_expected_to_be_right_more_often() -> None:
+    """The likeliest RAM is right as often as its probability says: what is missing, no picture has shown so far."""
+    figures = measure_following(resolve("ALE/Boxing-v5"), None, 500, seed=2)
+    assert figures.attainable is not None
+    assert 0.9 < figures.attainable < 1
+    assert abs(figures.exact - figures.attainable) < 0.05
 
 
 def test_the_environments_state_is_never_read() -> None:
