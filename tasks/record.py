@@ -112,7 +112,7 @@ def record_checkpoint(
 
     Args:
         checkpoint: the checkpoint.
-        evaluation: evaluation settings (default: those of the training run).
+        evaluation: evaluation settings that differ from those of the training run.
         video: which episode is recorded, and what the video shows.
         atlas: atlas for the outlines; None: no outlines.
         number: which of the checkpoints to record it is, from 1.
@@ -124,7 +124,7 @@ def record_checkpoint(
     """
     store = store_in_use()
     run = store.run(checkpoint.run_id)
-    settings, show_progress = evaluation or evaluation_of(run), _progress_display(run.name, number, total)
+    settings, show_progress = evaluation_of(run, evaluation), _progress_display(run.name, number, total)
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")
@@ -165,7 +165,7 @@ def record_checkpoint_from_pixels(
 
     Args:
         checkpoint: the checkpoint.
-        evaluation: evaluation settings (default: those of the training run).
+        evaluation: evaluation settings that differ from those of the training run.
         video: which episode is recorded, and what the video shows.
         atlas: atlas for the outlines; None: no outlines.
         pixels: how RAM is read from pixels.
@@ -179,7 +179,7 @@ def record_checkpoint_from_pixels(
     """
     store = store_in_use()
     run = store.run(checkpoint.run_id)
-    settings, show_progress = evaluation or evaluation_of(run), _progress_display(run.name, number, total)
+    settings, show_progress = evaluation_of(run, evaluation), _progress_display(run.name, number, total)
     with tempfile.TemporaryDirectory(prefix="ramreel-") as name:
         folder = Path(name)
         directory = store.fetch_checkpoint(checkpoint, folder / "checkpoint")

@@ -77,6 +77,8 @@ def _alternatives(declared: Mapping[str, Any], definitions: Mapping[str, Any]) -
         yield "string" if len(choices) > _MOST_CHOICES else " or ".join(f"`{choice}`" for choice in choices)
     elif "const" in declared:
         yield f"`{declared['const']}`"
+    elif "properties" in declared:
+        yield _reference(f"{declared['title']}Settings", {f"{declared['title']}Settings": declared})
     elif declared.get("type") == "array":
         yield _array(declared, definitions)
     else:

@@ -34,20 +34,21 @@ def evaluation_tag(evaluation: EvaluationSettings | None) -> dict[str, str]:
     return {_EVALUATION_TAG: evaluation.model_dump_json()} if evaluation else {}
 
 
-def evaluation_of(run: StoredRun) -> EvaluationSettings:
-    """Return the evaluation settings that a run was started with.
+def evaluation_of(run: StoredRun, chosen: EvaluationSettings | None = None) -> EvaluationSettings:
+    """Return the evaluation settings that a run was started with, except for those that were chosen now.
 
     Raises:
         StoreError: the tag is invalid.
     """
     tag = run.tags.get(_EVALUATION_TAG, "{}")
     try:
-        return parse_json(EvaluationSettings, tag.encode())
+        own = parse_json(EvaluationSettings, tag.encode())
     except ValueError as error:
         raise StoreError(
             f"the tag {_EVALUATION_TAG} of run {run.name} ({run.run_id[:8]}) is invalid: {error}; "
             f"expected {EvaluationSettings().model_dump_json()}, or no such tag"
         ) from None
+    return own.model_copy(update=chosen.model_dump(exclude_unset=True)) if chosen else own
 
 
 def require_resumable(store: Store, run_id: str) -> StoredRun:

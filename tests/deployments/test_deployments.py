@@ -24,8 +24,9 @@ from prefect.utilities.schema_tools.validation import validate
 from prefect.variables import Variable
 
 from flows.cli.session import configure_prefect
-from tasks.arcade.inputs.forms import TrainSettings
+from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
 from tasks.arcade.settings.approaches import APPROACHES
+from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.execution import events
 from tasks.services import deployments as deploy
 from tests.conftest import forget_settings
@@ -110,15 +111,42 @@ def test_form_has_human_titles_and_no_empty_types(declared: dict[str, Any]) -> N
     schema = parameter_schema(flow_of(declared)).model_dump()
     form = fields(schema)
     assert not [name for name, field in form.items() if "_" in field.get("title", "")]
-    plain = {name: field for name, field in form.items() if "$ref" not in str(field) and "enum" not in str(field)}
-    assert not [name for name, field in plain.items() if {"type": "null"} in field.get("anyOf", ())]
+    assert not [name for name, field in form.items() if {"type": "null"} in field.get("anyOf", ())]
 
 
 def test_flow_run_may_be_created_with_fields_that_are_not_set() -> None:
     schema = parameter_schema(flow_of(next(one for one in DECLARED if one["name"] == "train"))).model_dump()
-    settings = TrainSettings(env_id="ALE/Pong-v5").model_dump(mode="json")
+    settings = TrainSettings(env_id="ALE/Pong-v5").model_dump(mode="json") | {"evaluation": None}
     assert settings["n_envs"] is None
     validate({"settings": settings}, schema, raise_on_error=True, preprocess=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("record", {"run": "latest", "evaluation": None}), ("guard", {"env_id": None}), ("guard", {"env_id": "Pong-v0"})],
+)
+def test_flow_run_may_be_created_without_a_group_or_a_choice(name: str, settings: dict[str, Any]) -> None:
+    flow = flow_of(next(one for one in DECLARED if one["name"] == name))
+    validate({"settings": settings}, parameter_schema(flow).model_dump(), raise_on_error=True, preprocess=True)
+    assert flow.validate_parameters({"settings": settings})
+
+
+def test_group_shows_defaults_unless_the_training_run_has_them() -> None:
+    def group(name: str) -> dict[str, Any]:
+        flow = flow_of(next(one for one in DECLARED if one["name"] == name))
+        found = fields(parameter_schema(flow).model_dump())[f"{name.capitalize()}Settings.evaluation"]
+        assert (found["type"], found["title"]) == ("object", "Evaluation")
+        return dict(found["properties"])
+
+    assert {name: field["default"] for name, field in group("train").items()} == EvaluationSettings().model_dump()
+    assert not [name for name, field in group("record").items() if "default" in field]
+    # Prefect's form sends false for a switch that nobody touched.
+    assert group("record")["deterministic"]["enum"] == [True, False]
+
+
+def test_group_that_is_left_empty_is_none() -> None:
+    for empty in ({}, {"episodes": None}):
+        assert RecordSettings.model_validate({"run": "latest", "evaluation": empty}).evaluation is None
 
 
 def test_triggers_expect_existing_events() -> None:

@@ -38,9 +38,8 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
     store = open_checked_store(tracking_uri)
     with validating():
         run_id = store.resolve_run(settings.run)
-        typed = settings.evaluation.model_dump(exclude_unset=True) if settings.evaluation else {}
         run = store.run(run_id)
-        evaluation = evaluation_of(run).model_copy(update=typed)
+        evaluation = evaluation_of(run, settings.evaluation)
         settings = settings.model_copy(update={"run": run_id, "evaluation": evaluation})
         method = settings.method if settings.from_pixels else None
         if method is not None:

@@ -5,6 +5,7 @@ Each default, limit and description is declared here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -73,8 +74,7 @@ class TrainSettings(TrainingSettings, _ApproachAndSeed):
 
     name: Name | None = Field(default=None, description="Run name in MLflow (default: approach and seed)")
     evaluation: EvaluationSettings | None = Field(
-        default=None,
-        description=f"Evaluation settings for this run's checkpoints (default: {_EVALUATION.episodes} episodes)",
+        default=_EVALUATION, description="Evaluation settings for this run's checkpoints"
     )
 
     @property
@@ -107,8 +107,8 @@ class RecordSettings(Settings):
     run: RunReference
     evaluation: EvaluationSettings | None = Field(
         default=None,
-        description="Evaluation settings (default: those chosen for the training run, otherwise "
-        f"{_EVALUATION.episodes} episodes)",
+        description="Evaluation settings; those left empty are the training run's, by default "
+        f"{_EVALUATION.episodes} episodes",
     )
     video: VideoSettings = Field(default=VideoSettings(), description="Video settings")
     again: bool = Field(default=False, description="Replace existing videos and evaluation metrics")
@@ -130,6 +130,14 @@ class RecordSettings(Settings):
         default=None,
         description="Run of the decoder with which RAM is read from pixels (default: the newest decoder of the game)",
     )
+
+    @field_validator("evaluation", mode="before")
+    @classmethod
+    def _leave_out_empty_fields(cls, evaluation: object) -> object:
+        """Take a group that was left empty in a form for none at all."""
+        if not isinstance(evaluation, Mapping):
+            return evaluation
+        return {name: value for name, value in evaluation.items() if value is not None} or None
 
     @model_validator(mode="after")
     def _pixels_are_asked_for(self) -> Self:

@@ -19,7 +19,9 @@ Days = Annotated[int, Field(ge=1, le=100_000)]
 class GuardSettings(Settings):
     """Check whether the champions still perform as well as when they were crowned."""
 
-    env_id: EnvId | None = Field(default=None, description="Check only this game's champion (default: every champion)")
+    env_id: EnvId | None = Field(
+        default=None, title="Game", description="Check only this game's champion (default: every champion)"
+    )
     episodes: int = Field(
         default=FRESH_EPISODES, ge=10, le=10_000, description="Evaluation episodes per champion, on fresh seeds"
     )

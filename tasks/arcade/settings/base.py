@@ -38,7 +38,7 @@ class Settings(BaseModel):
             info = cls.model_fields.get(name)
             if info is None or info.title is None:
                 declared["title"] = _words(name)
-            _leave_out_null(declared)
+            _leave_out_null(declared, handler)
         return schema
 
 
@@ -47,15 +47,35 @@ def _words(name: str) -> str:
     return name.strip("_").replace("_", " ").lower().capitalize()
 
 
-def _leave_out_null(declared: JsonSchemaValue) -> None:
-    """Describe a field that is a plain type or null as that type, without a default."""
+def _leave_out_null(declared: JsonSchemaValue, handler: GetJsonSchemaHandler) -> None:
+    """Describe a field that is of one type or null as that type, without a default.
+
+    Prefect still accepts null for it, because its type is declared in place instead of by a reference, and without a
+    default.
+    """
     options = declared.get("anyOf", [])
     plain = [option for option in options if option.get("type") != "null"]
-    if len(plain) == 1 and len(options) == 2 and "type" in plain[0] and "enum" not in plain[0]:
-        del declared["anyOf"]
-        own = {key: value for key, value in declared.items() if value is not None}
-        declared.clear()
-        declared.update({**plain[0], **own})
+    if len(plain) != 1 or len(options) != 2 or "enum" in plain[0]:
+        return
+    described = handler.resolve_ref_schema(plain[0])
+    if "anyOf" in described:
+        (kind,) = {option["type"] for option in described["anyOf"]}
+        described = {**described, "type": kind}
+    own = {key: value for key, value in declared.items() if key != "anyOf" and value is not None}
+    if "properties" in described and own.pop("default", None) is None:
+        described = {**described, "properties": {k: _left_empty(v) for k, v in described["properties"].items()}}
+    declared.clear()
+    declared.update({**described, **own})
+
+
+def _left_empty(declared: JsonSchemaValue) -> JsonSchemaValue:
+    """Describe a field of a group that is null by default: a form leaves it empty, and sends only what is entered."""
+    empty = {key: value for key, value in declared.items() if key != "default"}
+    if empty.get("type") == "boolean":
+        # A switch is off or on; a menu can be empty.
+        del empty["type"]
+        empty["enum"] = [True, False]
+    return empty
 
 
 class NewerSchemaError(RamreelError, ValueError):
