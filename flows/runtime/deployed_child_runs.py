@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +88,7 @@ class _Children:
         self._client = client
         self._running: dict[UUID, ChildRun] = {}
         self._shown: dict[UUID, str] = {}
+        self._crashed_at: dict[tuple[UUID, int], float] = {}
         self._failed: list[FailedChild] = []
 
     def execute(self, children: Sequence[ChildRun]) -> tuple[FailedChild, ...]:
@@ -129,7 +130,7 @@ class _Children:
         if state.type == StateType.CRASHED:
             if run.run_count >= MAX_STARTS:
                 self._end(run, f"crashed {run.run_count} times")
-            elif datetime.now(UTC) - state.timestamp > timedelta(seconds=_RESTART_SECONDS):
+            elif self._seconds_crashed(run) > _RESTART_SECONDS:
                 self._restart(run, "Started again by its parent after a crash.")
         elif state.type == StateType.COMPLETED:
             del self._running[run.id]
@@ -142,6 +143,11 @@ class _Children:
                     self._start(following)
         elif state.is_final():
             self._end(run, state.message or str(state.name).lower())
+
+    def _seconds_crashed(self, run: FlowRun) -> float:
+        """Return for how long a run has been seen crashed; the time of its state is that of another clock."""
+        now = time.monotonic()
+        return now - self._crashed_at.setdefault((run.id, run.run_count), now)
 
     def _end(self, run: FlowRun, reason: str) -> None:
         self._failed.append(FailedChild.of(self._running.pop(run.id), " ".join(reason.split())))

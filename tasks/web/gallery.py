@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -112,7 +111,7 @@ def gallery(request: Request) -> Response:
     values = {
         "cards": found,
         "snapshot": snapshot,
-        "age": max(0, round(time.time() - snapshot.read_at)),
+        "age": snapshot.age,
         "running": [run.run_id for card in found for run in card.running],
         "n_runs": sum(card.n_runs for card in found),
         "most": MAX_RUNS if len(snapshot.runs) >= MAX_RUNS else None,

@@ -6,6 +6,7 @@ shows what was read last, and says when that was.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ _IDLE_PER_READING = 20
 """All runs are read again after this many times as long as reading them took: at most 5% of a core."""
 _PATIENCE_SECONDS = 0.4
 """How long a page waits for a reading; then it shows what there is."""
-_OVERLAP_MS = 60_000
+_OVERLAP_SECONDS = 60
 """Clocks of machines that write runs differ."""
 
 
@@ -46,7 +47,7 @@ class Snapshot:
         champions: checkpoints of the champions by environment id.
         evaluations: evaluations of those champions that are not the last checkpoint of their run.
         complete: whether all runs were read; otherwise the first reading is under way.
-        read_at: seconds since the epoch when the reading began; 0 before the first one.
+        read_at: seconds of the monotonic clock when the reading began.
         error: why the last reading failed; empty if it did not.
     """
 
@@ -54,8 +55,13 @@ class Snapshot:
     champions: Mapping[str, StoredCheckpoint] = field(default_factory=dict)
     evaluations: Mapping[str, Evaluated] = field(default_factory=dict)
     complete: bool = False
-    read_at: float = 0.0
+    read_at: float = -math.inf
     error: str = ""
+
+    @property
+    def age(self) -> int:
+        """Seconds since the last reading began; 0 before the first one."""
+        return round(time.monotonic() - self.read_at) if math.isfinite(self.read_at) else 0
 
 
 class Overview:
@@ -65,7 +71,8 @@ class Overview:
         self._store, self._snapshot = store, Snapshot()
         self._lock, self._idle = threading.Lock(), threading.Event()
         self._idle.set()
-        self._all_read_at, self._reading_seconds = 0.0, 0.0
+        self._all_read_at, self._reading_seconds = -math.inf, 0.0
+        self._read_through, self._clock_offset = 0.0, 0.0
 
     def snapshot(self) -> Snapshot:
         """Return what was read last, after waiting a moment for what is being read."""
@@ -76,19 +83,22 @@ class Overview:
     def read_ahead(self) -> None:
         """Start reading, unless what was read last is fresh."""
         with self._lock:
-            if self._idle.is_set() and time.time() - self._snapshot.read_at > _FRESH_SECONDS:
+            if self._idle.is_set() and time.monotonic() - self._snapshot.read_at > _FRESH_SECONDS:
                 self._idle.clear()
                 threading.Thread(target=self._refresh, name="ramreel-overview", daemon=True).start()
 
     def _refresh(self) -> None:
-        began = time.time()
+        began, wall = time.monotonic(), time.time()
+        # Runs that start after the clock was set back seem to have started before the last reading.
+        clock_was_set = abs(wall - began - self._clock_offset) > _OVERLAP_SECONDS
         try:
             all_again = began - self._all_read_at > max(_FRESH_SECONDS, _IDLE_PER_READING * self._reading_seconds)
-            if all_again or not self._snapshot.complete:
+            if all_again or clock_was_set or not self._snapshot.complete:
                 self._read_all(began)
-                self._all_read_at, self._reading_seconds = began, time.time() - began
+                self._all_read_at, self._reading_seconds = began, time.monotonic() - began
             else:
                 self._read_changes(began)
+            self._read_through, self._clock_offset = wall, wall - began
         except StoreError as error:
             self._snapshot = replace(self._snapshot, error=str(error), read_at=began)
         finally:
@@ -106,7 +116,7 @@ class Overview:
 
     def _read_changes(self, began: float) -> None:
         """Read the runs that were started, ended or are running; those that were recorded later come with all runs."""
-        since = int(self._snapshot.read_at * 1000) - _OVERLAP_MS
+        since = int((self._read_through - _OVERLAP_SECONDS) * 1000)
         changed = (*summaries_since(self._store, since), *summaries_of_running(self._store))
         runs = {run.run_id: run for run in changed} | dict(self._snapshot.runs)
         self._publish(runs | {run.run_id: run for run in changed}, began)

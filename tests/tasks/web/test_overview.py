@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -38,6 +39,21 @@ def test_runs_that_start_or_end_are_read_before_all_runs_are_read_again(
     assert second in read.snapshot().runs
     ages.setattr(overview, "_IDLE_PER_READING", 0)
     assert set(read.snapshot().runs) == {first}
+
+
+def test_clock_that_is_set_hides_no_run(
+    store: Store, settings: RunSettings, start: Start, ages: pytest.MonkeyPatch
+) -> None:
+    first, read, now = start(store, settings), Overview(store), time.time
+    assert set(read.snapshot().runs) == {first}
+    ages.setattr(time, "time", lambda: now() - 3600)
+    second = start(store, settings)
+    assert set(read.snapshot().runs) == {first, second}
+    assert read.snapshot().age < 3600
+    ages.setattr(time, "time", lambda: now() + 86400)
+    third = start(store, settings)
+    assert set(read.snapshot().runs) == {first, second, third}
+    assert read.snapshot().age < 3600
 
 
 def test_what_is_fresh_is_not_read_again(
