@@ -26,12 +26,19 @@ def require_space(store: Store) -> None:
     Raises:
         FullDiskError: the disk is full.
     """
+    if full := full_disk(store):
+        raise FullDiskError(full)
+
+
+def full_disk(store: Store) -> str:
+    """Return one line if the disk of an embedded store is full; empty if it is not, or is that of a server."""
+    if store.address.artifacts is None:
+        return ""
     folder = _folder(store)
     free = shutil.disk_usage(folder).free
-    if free < _SERVERS_NEED:
-        raise FullDiskError(
-            f"the disk of {folder} is full: {readable_size(free)} free, the servers need {readable_size(_SERVERS_NEED)}"
-        )
+    if free >= _SERVERS_NEED:
+        return ""
+    return f"the disk of {folder} is full: {readable_size(free)} free, the servers need {readable_size(_SERVERS_NEED)}"
 
 
 def _folder(store: Store) -> Path:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from tasks.arcade.settings.base import Settings
 from tasks.execution.endpoints import ServerAddresses, running_servers
 from tasks.execution.links import gallery_address, mlflow_url
+from tasks.runs.disk_space import full_disk
 from tasks.store import REPORT, Champion, ChampionRegistry, Store, without_passwords
 
 _MAX_ENTRIES = 5
@@ -57,6 +58,7 @@ class Status(Settings):
         prefect: URL of Prefect's server, that of `PREFECT_API_URL` or of `ramreel up`; None if there is none.
         prefect_error: why Prefect's server cannot be used; None if it can, or there is none.
         mlflow: URL of MLflow's server or database, without a password; None if the store is an embedded file.
+        disk_error: that the disk of an embedded store is full; None if it is not.
         workers: number of online workers.
         waiting: flow runs that have been due for a minute while no worker was online.
         running: running flow runs.
@@ -70,6 +72,7 @@ class Status(Settings):
     prefect: str | None
     prefect_error: str | None = None
     mlflow: str | None
+    disk_error: str | None = None
     workers: int = 0
     waiting: int = 0
     running: tuple[FlowRunInfo, ...] = ()
@@ -92,6 +95,7 @@ def status(store: Store) -> Status:
         gallery=gallery_address(store),
         prefect=without_passwords(api).rstrip("/").removesuffix("/api") if api else None,
         mlflow=servers.mlflow if servers else elsewhere,
+        disk_error=full_disk(store) or None,
         champions=tuple(map(_champion_info, ChampionRegistry(store.address).champions())),
         reports=_latest_reports(store),
     )

@@ -169,6 +169,7 @@ def _screen(status: Status) -> list[str]:
         f"Prefect: {status.prefect_error or status.prefect or 'not running; `ramreel up` starts it'}",
         f"MLflow:  {status.mlflow or 'not running; the store is read directly'}",
         f"workers: {status.workers}{_waiting(status)}",
+        *([f"Disk:    {status.disk_error}; `ramreel prune` lists what can go"] if status.disk_error else []),
     ]
     running = [
         f"  {one.name}: {one.state} since {one.at.astimezone():%Y-%m-%d %H:%M}{_place(one)}" for one in status.running
