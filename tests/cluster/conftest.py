@@ -19,7 +19,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def report(cluster: Cluster) -> None:
     """Print the table for docs, and keep it where `RAMREEL_CLUSTER_TABLE` says."""
-    rows = [f"| {fault} | {outcome} | {seconds:.0f} |" for fault, outcome, seconds in cluster.table]
+    rows = [
+        f"| {fault} | {outcome} | {seconds:.{0 if seconds >= 10 else 1}f} |"
+        for fault, outcome, seconds in cluster.table
+    ]
     text = "\n".join(["| fault | outcome | seconds |", "| --- | --- | --- |", *rows])
     print(f"\n{text}")
     if file := os.environ.get("RAMREEL_CLUSTER_TABLE"):

@@ -83,6 +83,10 @@ class Cluster:
         server = self.machines["server"].address
         return {"PREFECT_API_URL": f"http://{server}:4200/api", "MLFLOW_TRACKING_URI": f"http://{server}:5000"}
 
+    def database(self, schema: str) -> str:
+        """Return the URI of the database, with a schema in which tables are found."""
+        return f"{_database(self.machines['postgresql'])}?options=-csearch_path={schema}"
+
     def run(self, deployment: str, settings: dict[str, object]) -> UUID:
         """Start a flow run of a deployment."""
         found = deployments(self.client)[deployment]

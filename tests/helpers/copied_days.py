@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+"""An id of Prefect's or of MLflow's."""
 _PREFIX = re.compile(r"(?<![0-9a-f-])[0-9a-f]{8}(?![0-9a-f-])")
 """First digits of an id, as in the keys of artifacts."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?")
@@ -69,7 +70,7 @@ class CopiedRows:
                 for row in found:
                     for index in keys:
                         if isinstance(row[index], str):
-                            self.ids |= set(_ID.findall(row[index]))
+                            self.ids |= set(ID.findall(row[index]))
         self._full = {one[:8]: one for one in self.ids}
 
     @property
@@ -117,4 +118,4 @@ class CopiedRows:
         if _TIME.fullmatch(value):
             return f"{datetime.fromisoformat(value) - age:%Y-%m-%d %H:%M:%S.%f}"
 
-        return _PREFIX.sub(replaced_prefix, _ID.sub(replaced, value))
+        return _PREFIX.sub(replaced_prefix, ID.sub(replaced, value))

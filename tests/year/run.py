@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from helpers.approaches import FAST  # noqa: E402
 from helpers.copied_days import CopiedRows, Copy, last_rows, new_id  # noqa: E402
 from helpers.processes import wait_until  # noqa: E402
+from helpers.timing import fastest  # noqa: E402
 from helpers.unattended import Unattended  # noqa: E402
 
 from tasks.store import AUTOMATIC_TAG  # noqa: E402
@@ -195,15 +196,6 @@ class Year:
 
 def ago(days: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * 86400))
-
-
-def fastest(action: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        action()
-        seconds.append(time.monotonic() - start)
-    return round(min(seconds), 2)
 
 
 def size(path: Path) -> int:
