@@ -27,11 +27,11 @@ from tasks.arcade.decoding.pairs import Pairs
 from tasks.arcade.decoding.play_from_pixels import PixelSource
 from tasks.arcade.decoding.poster import write_poster
 from tasks.arcade.decoding.report import DecodingReport, summarize
-from tasks.arcade.decoding.returns import SOURCES, RamSource
 from tasks.arcade.emulator.environment_ids import resolve, rom_path
 from tasks.arcade.inputs.forms import DecodeSettings
 from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.rollouts.worker_pool import cores
+from tasks.arcade.scores.pixels_returns import SOURCES, RamSource
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.execution import provenance

@@ -13,10 +13,10 @@ from prefect.logging import get_run_logger
 
 from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.decoding.play_from_pixels import PixelSource
-from tasks.arcade.decoding.returns import describe_returns
 from tasks.arcade.emulator.environment_ids import rom_digest, rom_path
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.progress import CheckpointProgress, RecordingProgress
+from tasks.arcade.scores.pixels_returns import describe_returns
 from tasks.arcade.settings.evaluation import EvaluationSettings, PixelMethod, VideoSettings
 from tasks.arcade.video.checkpoint_video import VideoFiles, episode_stem, evaluate_and_record
 from tasks.arcade.video.pixels_video import evaluate_from_pixels

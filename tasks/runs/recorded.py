@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from tasks.arcade.decoding.pixels_evaluation import PixelsEvaluation
-from tasks.arcade.decoding.returns import RamSource
 from tasks.arcade.episodes.evaluation import Evaluation
+from tasks.arcade.scores.pixels_returns import RamSource
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.evaluation import PixelMethod
 from tasks.store import Store, StoredCheckpoint, StoredVideo, highlight_path

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from tasks.arcade.emulator.emulator import action_names
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.external_runs import ExternalEvaluation, ExternalRun
-from tasks.arcade.report import CheckpointRow, Cost, RunView, checkpoint_row
+from tasks.arcade.report import CheckpointRow, Cost, PixelsRow, RunView, checkpoint_row
+from tasks.arcade.scores.pixels_returns import SOURCE_OF
 from tasks.arcade.settings.game import GameSettings
 from tasks.runs.comparability import RunSelection, game_of
 from tasks.runs.consistency import metric_contradictions
@@ -35,7 +36,7 @@ def read_run(store: Store, run_id: str, selection: RunSelection) -> RunView:
     baseline = run.run_id in selection.baseline
     last = selection.baseline_step if baseline else None
     evaluations = [one for one in store.fetch_evaluations(run.run_id) if last is None or one.step <= last]
-    view = _view(store, run, game, evaluations)
+    view = _view(store, run, game, evaluations, last)
     if run.external is not None:
         view = _imported(view, run, run.external)
     return view.model_copy(update={"side": "baseline" if baseline else "candidate"})
@@ -63,7 +64,9 @@ def _external_row(run: StoredRun, external: ExternalRun, evaluation: ExternalEva
     return _checked_row(run, evaluation.step, evaluation.returns, [str(one) for one in episodes], evaluation.lengths)
 
 
-def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequence[Evaluation]) -> RunView:
+def _view(
+    store: Store, run: StoredRun, game: GameSettings, evaluations: Sequence[Evaluation], last: int | None
+) -> RunView:
     run_id, known = run.run_id, run.settings or run.external
     assert known is not None
     return RunView(
@@ -80,6 +83,7 @@ def _view(store: Store, run: StoredRun, game: GameSettings, evaluations: Sequenc
         checkpoints=tuple(_row(run, evaluation) for evaluation in evaluations),
         curve=tuple(store.history(run_id, "rollout/ep_rew_mean")),
         episode_length=run.metrics.get("rollout/ep_len_mean") or None,
+        from_pixels=_from_pixels(store, run, last),
         actions=_actions(game, evaluations[-1]) if evaluations else (),
         parameters=dict(run.params),
         cost=_cost(store, run),
@@ -104,6 +108,18 @@ def _checked_row(
         return checkpoint_row(step, returns, digests, lengths=lengths)
     except ValueError as error:
         raise StoreError(f"run {run.name} ({run.run_id[:8]}), step {step}: {error}") from None
+
+
+def _from_pixels(store: Store, run: StoredRun, last: int | None) -> PixelsRow | None:
+    """Return the last checkpoint that was recorded from pixels, by the method that compares more."""
+    if "from_pixels/return_true" not in run.metrics:
+        return None
+    found = [
+        PixelsRow(step=step, returns=store.fetch_pixels_evaluation(run.run_id, step, method).returns)
+        for method in SOURCE_OF
+        for step in [one for one in store.pixels_evaluations(run.run_id, method) if last is None or one <= last][-1:]
+    ]
+    return max(found, key=lambda row: (row.step, len(row.returns)), default=None)
 
 
 def _cost(store: Store, run: StoredRun) -> Cost:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tasks.arcade.decoding.returns import SOURCES
 from tasks.arcade.plural_forms import pluralize
+from tasks.arcade.scores.pixels_returns import SOURCES
 from tasks.store import REPORT, Store, StoredRun, StoreError, resume_hint
 
 REPORT_TAG = "ramreel.report"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.decoding.decoder import DecoderError
-from tasks.arcade.decoding.returns import SOURCE_OF, RamSource
 from tasks.arcade.drawing.video_format import VideoError
 from tasks.arcade.episodes.evaluation import Evaluation
 from tasks.arcade.episodes.trace import Trace, TraceError, read_trace
 from tasks.arcade.episodes.verify import Verification, verify, verify_decisions
 from tasks.arcade.plural_forms import pluralize
+from tasks.arcade.scores.pixels_returns import SOURCE_OF, RamSource
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.video.embedded_trace import read_embedded_trace
 from tasks.arcade.video.verify import verify_frames

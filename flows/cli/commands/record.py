@@ -74,7 +74,7 @@ def record(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
 
 
 def _lines(run_id: str, videos: Sequence[RecordedCheckpoint], made: int) -> list[str]:
-    from tasks.arcade.decoding.returns import describe_returns
+    from tasks.arcade.scores.pixels_returns import describe_returns
 
     again = "" if made else " (--again replaces them)"
     return [

@@ -17,7 +17,7 @@ from tasks.arcade.decoding.pairs import Pairs, gather_pairs, join_pairs
 from tasks.arcade.decoding.play_from_pixels import PixelSource
 from tasks.arcade.decoding.play_returns import play_returns
 from tasks.arcade.decoding.report import DecodingReport, measure_decoder
-from tasks.arcade.decoding.returns import RamSource
+from tasks.arcade.scores.pixels_returns import RamSource
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.arcade.settings.game import GameSettings
 

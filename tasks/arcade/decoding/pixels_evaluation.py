@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tasks.arcade.decoding.returns import SOURCE_OF, RamSource, return_metrics
 from tasks.arcade.episodes.evaluation import Evaluation
+from tasks.arcade.scores.pixels_returns import SOURCE_OF, RamSource, return_metrics
 from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.settings.evaluation import PixelMethod
 

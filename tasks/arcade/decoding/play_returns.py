@@ -7,8 +7,8 @@ from functools import partial
 
 from tasks.arcade.checkpoints.checkpoint import Checkpoint, unlearned_checkpoint
 from tasks.arcade.decoding.play_from_pixels import PixelSource, play_from_pixels
-from tasks.arcade.decoding.returns import METHOD_OF, RamSource
 from tasks.arcade.episodes.evaluation import play_episodes
+from tasks.arcade.scores.pixels_returns import METHOD_OF, RamSource
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.evaluation import EvaluationSettings
 

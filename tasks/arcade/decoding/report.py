@@ -17,8 +17,8 @@ from tasks.arcade.decoding.fit import Split
 from tasks.arcade.decoding.labels import labels_of
 from tasks.arcade.decoding.measure_following import FollowingReport
 from tasks.arcade.decoding.pairs import Pairs
-from tasks.arcade.decoding.returns import RamSource, describe_returns, return_metrics
 from tasks.arcade.emulator.emulator import RAM_SIZE
+from tasks.arcade.scores.pixels_returns import RamSource, describe_returns, return_metrics
 from tasks.arcade.settings.base import SCHEMA, Settings
 from tasks.arcade.settings.game import GameSettings
 

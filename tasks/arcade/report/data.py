@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tasks.arcade import scores
+from tasks.arcade.scores.pixels_returns import RamSource
 from tasks.arcade.settings.base import Settings
 
 WINDOW_EPISODES = 100
@@ -64,6 +65,19 @@ class CheckpointRow(Settings):
         return self
 
 
+class PixelsRow(Settings):
+    """Returns of a checkpoint on RAM that played from pictures."""
+
+    step: int = Field(ge=0)
+    returns: dict[RamSource, tuple[float, ...]] = Field(
+        description="Returns, one per episode, by the RAM that the policy observed; the same seeds each"
+    )
+
+    @property
+    def episodes(self) -> int:
+        return max(map(len, self.returns.values()), default=0)
+
+
 class BestCheckpoint(Settings):
     """The checkpoint that was selected on half of the evaluation seeds, with its returns on the other half."""
 
@@ -97,6 +111,9 @@ class RunView(Settings):
     repeat_action_probability: float | None = Field(default=None, description="Probability of sticky actions")
     steps: int = Field(ge=0, description="Environment steps trained")
     checkpoints: tuple[CheckpointRow, ...] = Field(default=(), description="Evaluated checkpoints")
+    from_pixels: PixelsRow | None = Field(
+        default=None, description="Last checkpoint that was recorded from pixels (null: none)"
+    )
     curve: tuple[tuple[int, float], ...] = Field(default=(), description="(step, rollout/ep_rew_mean) during training")
     episode_length: float | None = Field(
         default=None, gt=0, description="Mean steps of the last training episodes: rollout/ep_len_mean"

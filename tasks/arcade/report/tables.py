@@ -7,9 +7,10 @@ from statistics import fmean
 
 from tasks.arcade.plural_forms import pluralize
 from tasks.arcade.report.data import Cost, RunView, best_checkpoint
-from tasks.arcade.report.formatting import format_duration
+from tasks.arcade.report.formatting import format_duration, format_interval
 from tasks.arcade.report.groups import Group
-from tasks.arcade.scores import Verdict, format_number, format_p_value, format_score
+from tasks.arcade.scores import Verdict, estimate, format_number, format_p_value, format_score, mean
+from tasks.arcade.scores.pixels_returns import SOURCES, return_kept
 from tasks.arcade.scores.published import REFERENCES
 
 
@@ -122,6 +123,25 @@ def summary_rows(ranked: Sequence[Group]) -> list[dict[str, str | float | int | 
         }
         for group in ranked
     ]
+
+
+def pixels_table(ranked: Sequence[Group]) -> tuple[list[str], list[tuple[Group, RunView, list[str]]]]:
+    """Return header and rows of the mean returns by the RAM that a policy observed, of runs recorded from pixels.
+
+    Each has its 95% interval, and followed and decoded RAM the share of the return over random play that they keep.
+    """
+    rows = []
+    for group in ranked:
+        for run in group.runs:
+            if row := run.from_pixels:
+                kept = return_kept(row.returns)
+                cells = [f"{row.step:,}", f"{row.episodes}"]
+                for source in SOURCES:
+                    returns, share = row.returns.get(source), kept.get(source)
+                    text = format_interval(estimate(returns, mean)) if returns else "-"
+                    cells.append(text if share is None else f"{text} ({share:.0%})")
+                rows.append((group, run, cells))
+    return ["step", "episodes", "true RAM", "followed RAM", "decoded RAM", "random actions"], rows
 
 
 def game_table(ranked: Sequence[Group]) -> tuple[list[str], list[list[str]]]:

@@ -14,7 +14,6 @@ from tasks.arcade.atlas.atlas import Atlas
 from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.decoding.play_from_pixels import PixelSource, play_from_pixels
-from tasks.arcade.decoding.returns import SOURCE_OF
 from tasks.arcade.drawing.ffmpeg import find_ffmpeg
 from tasks.arcade.drawing.text import with_minus_sign
 from tasks.arcade.episodes.evaluation import Evaluation, episode_label, episode_result, play_episodes
@@ -22,6 +21,7 @@ from tasks.arcade.episodes.playing import play
 from tasks.arcade.episodes.seeds import select_episode
 from tasks.arcade.episodes.trace import Trace, write_trace
 from tasks.arcade.progress import OnRecording
+from tasks.arcade.scores.pixels_returns import SOURCE_OF
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.video.highlight import render_highlight
 from tasks.arcade.video.panel import Caption, PanelRenderer

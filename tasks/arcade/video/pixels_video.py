@@ -11,8 +11,8 @@ from tasks.arcade.checkpoints import checkpoint as files
 from tasks.arcade.decoding.pixels_evaluation import PixelsEvaluation
 from tasks.arcade.decoding.play_from_pixels import PixelSource
 from tasks.arcade.decoding.play_returns import play_returns
-from tasks.arcade.decoding.returns import SOURCE_OF, SOURCES
 from tasks.arcade.progress import OnRecording
+from tasks.arcade.scores.pixels_returns import SOURCE_OF, SOURCES
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.video.checkpoint_video import evaluate_and_record
 from tasks.arcade.video.recording_meter import RecordingMeter

@@ -14,11 +14,11 @@ from tasks.arcade.checkpoints.checkpoint import Checkpoint
 from tasks.arcade.decoding.decoder import DecoderError, write_decoder
 from tasks.arcade.decoding.measure_following import measure_following
 from tasks.arcade.decoding.play_from_pixels import PixelSource, play_from_pixels
-from tasks.arcade.decoding.returns import describe_returns, return_kept
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.episodes.trace import Trace, TraceError
 from tasks.arcade.episodes.verify import verify, verify_decisions
+from tasks.arcade.scores.pixels_returns import describe_returns, return_kept
 
 STEPS = 60
 

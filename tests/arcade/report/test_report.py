@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from pydantic import ValidationError
 
 from tasks.arcade import report
-from tasks.arcade.report import CheckpointRow, Cost, Findings, VideoView
+from tasks.arcade.report import CheckpointRow, Cost, Findings, PixelsRow, VideoView
 from tasks.arcade.report.formatting import format_duration
 from tasks.arcade.report.tables import total_cost
 from tasks.arcade.scores import format_number
@@ -51,6 +51,7 @@ def test_embedded_videos_are_playable(page: str, mp4: bytes, tmp_path: Path) -> 
 def test_names_are_escaped_in_html(run: Run, compared: Compared, with_videos: WithVideos) -> None:
     def render(name: str) -> Page:
         first = run("ppo", 0, 1, parameters={name: name, "a": 1}, command=name, commit=name, origin=name)
+        pixels = PixelsRow(step=1, returns={"true": (1.0,)})
         first = first.model_copy(
             update={
                 "run_name": name,
@@ -58,6 +59,7 @@ def test_names_are_escaped_in_html(run: Run, compared: Compared, with_videos: Wi
                 "run_id": name,
                 "versions": {name: name},
                 "actions": ((name, 3),),
+                "from_pixels": pixels,
             }
         )
         more = {"title": name, "command": name, "versions": {name: name}, "commit": name}
@@ -227,6 +229,20 @@ def test_parameter_table_has_a_column_per_approach_or_run(run: Run, compared: Co
     heads, rows = report.parameter_table(compared(*runs, bare).groups)
     assert heads == ["ppo", "random"]
     assert rows == [["approach.algorithm.gamma", "0.99", "-"], ["seed", "0 · 1", "0"]]
+
+
+def test_returns_from_pixels_are_shown_where_they_were_recorded(run: Run, compared: Compared) -> None:
+    returns = {"true": (18.0, 20.0), "followed": (20.0, 18.0), "decoded": (9.0, 10.0), "random": (-20.0, -20.0)}
+    pixels = PixelsRow.model_validate({"step": 100_000, "returns": returns})
+    found = compared(run("ppo", 0, 1, from_pixels=pixels), run("random", 0, 0))
+    page, markdown = Page(report.render_report_html(found)), report.render_report_markdown(found)
+    assert "random actions ppo-0 100,000 2 19.0 [18.0, 20.0] 19.0 [18.0, 20.0] (100%) 9.5 [9.0, 10.0] (76%) -20.0" in (
+        page.text
+    )
+    assert "| ppo-0 (ppo0id) | 100,000 | 2 | 19.0 [18.0, 20.0] | 19.0 [18.0, 20.0] (100%) | 9.5 [9.0, 10.0]" in markdown
+    only_true = run("ppo", 0, 1, from_pixels=pixels.model_copy(update={"returns": {"true": (1.0,)}}))
+    assert "ppo-0 100,000 1 1.0 - - - " in Page(report.render_report_html(compared(only_true))).text
+    assert "Returns from pixels" not in report.render_report_html(compared(run("random", 0, 0)))
 
 
 def test_cost_is_the_mean_per_run_and_the_total(run: Run, compared: Compared) -> None:

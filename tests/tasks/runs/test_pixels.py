@@ -14,13 +14,16 @@ from tasks.arcade.checkpoints.checkpoint import Checkpoint, write_checkpoint
 from tasks.arcade.decoding.decoder import DecoderError, write_decoder
 from tasks.arcade.emulator.environment_ids import resolve
 from tasks.arcade.inputs.forms import DecodeSettings
+from tasks.arcade.report import PixelsRow
 from tasks.arcade.settings.approaches import approach
 from tasks.arcade.settings.evaluation import EvaluationSettings, VideoSettings
 from tasks.arcade.settings.run import RunSettings
 from tasks.arcade.video.checkpoint_video import VideoFiles
 from tasks.arcade.video.pixels_video import evaluate_from_pixels
+from tasks.runs.comparability import select_runs
 from tasks.runs.pixels import PixelsRequest, fetch_source, request_pixels
 from tasks.runs.recorded import recorded_checkpoints, unrecorded
+from tasks.runs.report_data import read_run
 from tasks.runs.verify import verify_run
 from tasks.store import Store, StoreError, save_decoder, start_game_run
 
@@ -87,6 +90,9 @@ def test_decoded_observations_are_verified(store: Store, start: Start, checkpoin
     assert recorded.path == f"videos/step-{step:09d}/from-pixels-decode.mp4"
     assert recorded.returns == result.returns
     assert recorded_checkpoints(store, run_id, "follow") == () == recorded_checkpoints(store, run_id)
+    store.log_metrics(run_id, result.metrics(), step)
+    view = read_run(store, run_id, select_runs(store, (run_id,)))
+    assert view.from_pixels == PixelsRow(step=step, returns=result.returns), "a comparison's report shows them"
     (proof,) = verify_run(store, run_id)
     assert (proof.ok, proof.by_checkpoint, proof.observed) == (True, True, "decoded")
     assert "every action chosen by the checkpoint on RAM decoded from pixels" in proof.line
