@@ -11,9 +11,14 @@ from tasks.arcade.decoding.picture_features import pack_colors
 from tasks.arcade.decoding.screen_colors import ScreenColors
 from tasks.arcade.decoding.state_search import Comparison, StateSearch
 from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram, Screen
+from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError
 from tasks.arcade.settings.game import GameSettings
 
 Confidence = npt.NDArray[np.float32]
+
+_MAX_OTHER = 0.5
+"""Share of the first screen in colors that the start of the game does not have, from which on it is not of this game or
+not in its palette; a damaged picture only loses the thread."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Follower:
     """
 
     def __init__(self, settings: GameSettings) -> None:
-        self._matcher = _ExactMatcher()
+        self._env_id, self._matcher = settings.env_id, _ExactMatcher()
         self._search = StateSearch(settings, self._matcher)
 
     @property
@@ -65,10 +70,19 @@ class Follower:
             screen: Screen after the reset: uint8 of shape `screen_shape`, RGB.
             reloaded: Whether the environment loaded its ROM again, as Gymnasium's does when it is reset with a seed.
                 Otherwise some games keep a part of their state.
+
+        Raises:
+            UnknownEnvironmentError: The screen has other colors than the start of the game.
         """
         self._matcher.observe(screen)
         if reloaded or not self._search.hypotheses:
-            return self._estimate(self._search.start())
+            found = self._search.start()
+            if self._matcher.share_of_other_colors(self._search.emulator) > _MAX_OTHER:
+                raise UnknownEnvironmentError(
+                    f"the picture has other colors than the start of {self._env_id}. Wrap an environment of this game "
+                    "and its palette, before any wrapper that changes its pictures"
+                )
+            return self._estimate(found)
         return self._estimate(self._search.restart())
 
     def step(self, action: int, screen: Screen) -> RamEstimate:
@@ -112,3 +126,7 @@ class _ExactMatcher:
     def compare(self, emulator: Emulator) -> Comparison:
         distance = int(np.count_nonzero(self._colors.packed(emulator) != self._observed))
         return Comparison(distance == 0, distance)
+
+    def share_of_other_colors(self, emulator: Emulator) -> float:
+        """Return the share of the observed screen whose colors the emulator's screen does not have."""
+        return float(np.mean(~np.isin(self._observed, self._colors.packed(emulator))))

@@ -61,6 +61,10 @@ class RamReader:
         Args:
             screen: Screen after the reset: uint8 of shape `screen_shape`, RGB.
             reloaded: Whether the environment loaded its ROM again, as Gymnasium's does when it is reset with a seed.
+
+        Raises:
+            DecoderError: The screen has another size or other colors than those of the decoder's game.
+            UnknownEnvironmentError: It has other colors than the start of the game that the second emulator plays.
         """
         self.lost_steps, self._known = 0, None
         if self._follower is None:

@@ -63,7 +63,12 @@ class RamFromPixels(gymnasium.Wrapper[Ram, int, Screen, int]):
         self.observation_space = gymnasium.spaces.Box(0, 255, (RAM_SIZE,), np.uint8)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Ram, dict[str, Any]]:
-        """Reset the environment; the RAM is that of the game's start."""
+        """Reset the environment; the RAM is that of the game's start.
+
+        Raises:
+            UnknownEnvironmentError: The picture has other colors than the start of the game.
+            DecoderError: The picture has other colors than those that the decoder was trained on.
+        """
         screen, info = self.env.reset(seed=seed, options=options)
         return self._observe(self._reader.reset(screen, reloaded=seed is not None), info)
 

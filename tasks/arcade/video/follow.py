@@ -280,7 +280,7 @@ def _start(path: Path, scan: _Scan, game: GameSettings) -> tuple[Resampler, Colo
         raise NotFollowedError(
             f"{path} does not begin at the start of {game.env_id}: its first picture ({width}x{height}) differs by "
             f"{worst:.1f} of 255, where encoding may explain {_COARSEST // _COARSER}. Expected the game's screen "
-            f"({columns}x{lines}) from the reset"
+            f"({columns}x{lines}) in its own palette, from the reset"
         )
     return resample, color_space, worst
 

@@ -113,6 +113,13 @@ def test_lost_states_are_reported_and_found_again() -> None:
             assert np.array_equal(estimate.ram, emulator.ram)
 
 
+def test_another_palette_is_rejected() -> None:
+    env = pixel_env("ALE/Breakout-v5")
+    wrapped = RamFromPixels(gymnasium.wrappers.TransformObservation(env, lambda screen: 255 - screen, None))
+    with pytest.raises(UnknownEnvironmentError, match="other colors than the start of ALE/Breakout-v5"):
+        wrapped.reset(seed=1)
+
+
 @pytest.mark.parametrize(
     ("env", "message"),
     [

@@ -171,6 +171,22 @@ def test_other_videos_are_refused(
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["video.mp4"]
 
 
+def test_pictures_of_another_palette_and_of_a_pal_console_are_refused(
+    freeway: Episode, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = freeway.screens[:3]
+    for name, screens in (
+        ("palette", [screen[:, :, ::-1] // 2 for screen in shown]),
+        ("pal", [np.pad(screen, ((20, 20), (0, 0), (0, 0))) for screen in shown]),
+    ):
+        path = tmp_path / f"{name}.mp4"
+        imageio.mimwrite(path, screens, fps=50, **LOSSLESS)
+        assert run(["follow", str(path), "--env", "ALE/Freeway-v5", "--to", str(tmp_path / "x.json")]) == 2
+        (line,) = error_lines(capfd.readouterr().err)
+        assert "does not begin at the start of ALE/Freeway-v5" in line
+        assert "Expected the game's screen (160x210) in its own palette" in line
+
+
 def test_small_pictures_are_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     imageio.mimwrite(tmp_path / "small.mp4", [np.zeros((84, 84, 3), np.uint8)] * 3, fps=30, macro_block_size=1)
     assert run(["follow", str(tmp_path / "small.mp4"), "--env", "ALE/Pong-v5", "--to", str(tmp_path / "x.json")]) == 2
