@@ -84,19 +84,22 @@ def _missing(run_id: str, path: str, env_id: str | None = None) -> NotFoundError
 
 
 def _clip(request: Request) -> Response:
-    """Redirect to the highlight of a checkpoint's video, or to the video."""
+    """Redirect to the highlight of a checkpoint's video, or to the video; answer without content if there is none.
+
+    A card of the gallery asks before it knows, and a browser reports an error of the page for every 404.
+    """
     run_id, step = run_id_of(request), request.query_params.get("step", "")
     store: Store = request.app.state.store
-    path = _clip_path(store, run_id, int(step)) if step.isdecimal() and len(step) < 12 else None
-    if path is None:
-        raise NotFoundError(f"Run {run_id[:8]} has no video of a checkpoint at step {step[:20]!r}.")
-    return RedirectResponse(artifact_address(run_id, path), 302)
+    if not (step.isdecimal() and len(step) < 12):
+        raise NotFoundError(f"{step[:20]!r} is not the step of a checkpoint.")
+    if summary_of(store, run_id) is None:
+        raise NotFoundError(f"There is no run {run_id}, or it was deleted.")
+    path = _clip_path(store, run_id, int(step))
+    return Response(status_code=204) if path is None else RedirectResponse(artifact_address(run_id, path), 302)
 
 
 def _clip_path(store: Store, run_id: str, step: int) -> str | None:
     highlight = highlight_path(step)
-    if summary_of(store, run_id) is None:
-        return None
     if highlight in store.files_in(run_id, "videos"):
         return highlight
     video = store.videos(run_id).get(step)

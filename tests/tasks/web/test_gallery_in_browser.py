@@ -16,7 +16,7 @@ from helpers.browser import Tab, chromium, needs_chromium, visit
 from helpers.episodes import network_checkpoint
 from helpers.processes import wait_until
 from helpers.unattended import Unattended
-from helpers.web_server import web_server
+from helpers.web_server import web_address, web_server
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Completed
 
@@ -294,3 +294,24 @@ def test_training_is_followed_without_reloading(
         chromium(tmp_path / "profile") as browser,
     ):
         assert visit(browser, f"{pages.base_url}/games/ALE/Pong-v5", 1280, follow) == []
+
+
+def test_card_of_a_checkpoint_without_a_video_says_so_without_an_error(
+    store: Store, settings: RunSettings, start: Callable[..., str], tmp_path: Path
+) -> None:
+    run_id = start(store, settings)
+    store.log_metrics(run_id, {"eval/mean_reward": 1.0}, 500)
+    store.finish_run(run_id, "FINISHED")
+
+    async def drive(tab: Tab) -> None:
+        await tab.until("document.querySelector('.card video')?.src.endsWith('step=500')")
+        await tab.until(
+            "!document.querySelector('.card .missing').hidden && document.querySelector('.card video').hidden"
+        )
+        assert any(request.endswith(f"/runs/{run_id}/clip?step=500") for request in tab.requests)
+
+    app = create_app(store, WebSettings())
+    with web_address(app) as address, chromium(tmp_path / "profile") as browser:
+        # The gallery shows what it has read last.
+        assert wait_until(lambda: "step=500" in httpx.get(f"http://{address}", timeout=60).text)
+        assert visit(browser, f"http://{address}", 1280, drive) == []

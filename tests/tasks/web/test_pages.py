@@ -103,8 +103,8 @@ def test_what_is_not_there_is_named_with_where_to_go(
         f"/runs/{gone}": "There is no run",
         f"/runs/{gone}/artifacts/videos/a.mp4": "There is no run",
         f"/runs/{run_id}/artifacts/videos/a.mp4": "has no artifact",
-        f"/runs/{run_id}/clip?step=5": "has no video",
-        f"/runs/{run_id}/clip?step=x": "has no video",
+        f"/runs/{gone}/clip?step=5": "There is no run",
+        f"/runs/{run_id}/clip?step=x": "is not the step of a checkpoint",
         "/static/nothing.css": "There is no page",
     }.items():
         answer = pages.get(path)
