@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
 from flows.compare import compare
 from flows.pipeline import pipeline
@@ -70,8 +71,8 @@ def test_two_approaches_are_trained_recorded_and_compared(store: Store, tmp_path
     markdown = store.fetch_artifact(compared.run_id, "reports/report.md", tmp_path).read_text()
     assert "mine" in markdown
     with get_client(sync_client=True) as client:
-        names = {run.name: run for run in client.read_flow_runs()}
-        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+        names = {run.name: run for run in client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)}
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts(sort=ArtifactSort.CREATED_DESC)}
     parent = next(run for name, run in names.items() if name.startswith("pipeline ALE/Breakout-v5"))
     assert parent.state_name == "Completed"
     assert names["train ALE/Breakout-v5 ppo-tuned seed 1"].parent_task_run_id is not None, "a subflow of the pipeline"

@@ -7,6 +7,7 @@ import imageio.v3 as iio
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.futures import PrefectFuture
 
 from flows.atlas import atlas
@@ -111,8 +112,8 @@ def test_run_is_looked_up_once_per_flow_run(small: TrainSettings) -> None:
     assert record(RecordSettings(run="unique", evaluation=ONE)).run_id == run_id
     record(RecordSettings(run=run_id, evaluation=ONE))
     with get_client(sync_client=True) as client:
-        names = [run.name for run in client.read_task_runs()]
-        flow_runs = [run.name for run in client.read_flow_runs()]
+        names = [run.name for run in client.read_task_runs(sort=TaskRunSort.EXPECTED_START_TIME_DESC)]
+        flow_runs = [run.name for run in client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)]
     assert [name for name in names if name.startswith("look up run") and "unique" in name] == ["look up run unique"]
     assert not [name for name in names if name.startswith("look up run") and run_id in name], "an id needs no lookup"
     assert {"record unique", "record ALE/Breakout-v5 unique"} <= set(flow_runs)

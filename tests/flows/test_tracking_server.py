@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.servers import Server
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.cli.app import run
 from flows.follow_up import follow_up
@@ -49,7 +50,7 @@ def test_training_run_is_followed_up(
     html = store.fetch_artifact(followed.comparison.run_id, followed.comparison.report, tmp_path).read_text("utf-8")
     assert f'href="{page}/artifacts/videos/step-000000512.mp4{ml}"' in html
     with get_client(sync_client=True) as client:
-        links = {artifact.key: str(artifact.data) for artifact in client.read_artifacts()}
+        links = {artifact.key: str(artifact.data) for artifact in client.read_artifacts(sort=ArtifactSort.CREATED_DESC)}
     assert f"{page}{ml}" in links[f"run-{run_id[:8]}"]
     assert f"{page}/artifacts/videos/step-000000512.mp4{ml}" in links[f"video-{run_id[:8]}"]
 

@@ -10,7 +10,7 @@ from helpers.processes import wait_until
 from prefect import flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.sorting import LogSort
+from prefect.client.schemas.sorting import FlowRunSort, LogSort, TaskRunSort
 
 from tasks import notify
 from tasks.execution.progress_sink import ProgressSink, use_sink
@@ -49,8 +49,8 @@ def everything_in_prefect() -> str:
     """Return all logs, parameters of flow runs and inputs of task runs as one text."""
     with get_client(sync_client=True) as client:
         logs = [log.message for log in client.read_logs(limit=200, sort=LogSort.TIMESTAMP_DESC)]
-        flows = [run.model_dump_json() for run in client.read_flow_runs()]
-        tasks = [run.model_dump_json() for run in client.read_task_runs()]
+        flows = [run.model_dump_json() for run in client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)]
+        tasks = [run.model_dump_json() for run in client.read_task_runs(sort=TaskRunSort.EXPECTED_START_TIME_DESC)]
     return "\n".join([*logs, *flows, *tasks])
 
 

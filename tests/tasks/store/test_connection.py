@@ -129,7 +129,10 @@ def test_server_that_is_not_mlflow_is_refused() -> None:
 
 
 class OneRequestPerConnection(http.server.BaseHTTPRequestHandler):
-    """Keeps a connection open after the response and resets it at the next request, like a server at its timeout."""
+    """Keeps a connection open after the response and resets it at the next request, like a server at its timeout.
+
+    Where a client asks for a connection of its own, it says that it closes it, as uvicorn does.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -152,6 +155,8 @@ class OneRequestPerConnection(http.server.BaseHTTPRequestHandler):
         self.answered = True
         self.send_response(200)
         self.send_header("Content-Length", "2")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(b"{}")
 
