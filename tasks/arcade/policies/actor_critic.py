@@ -212,11 +212,9 @@ class _LayerBuilder:
             return out
 
         table = self._weights.get(f"{name}.{VALUES}")
-        return (
-            layer
-            if table is None
-            else _embedded(layer, table - table.mean(axis=1, keepdims=True) if centered else table)
-        )
+        if table is None:
+            return layer
+        return _embedded(layer, table - table.mean(axis=1, keepdims=True) if centered else table)
 
     def _norm(self, name: str) -> Layer:
         gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]

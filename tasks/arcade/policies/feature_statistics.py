@@ -103,30 +103,43 @@ class WarmupStatistics:
         generators (frequent changes, mostly jumps), counters (constant increments), and all but one of a group of
         highly correlated bytes.
         """
-        moves, deviation, alike = max(int(self.actions.sum()), 1), self._deviation, self._correlations
-        drift = self.moved.sum(axis=0) / moves
-        variance = self.moved_squares / moves - np.square(drift)
-        all_changes = (self.changes + self.jumps) / moves
-        is_generator = (all_changes > 0.3) & (self.jumps / moves > 0.3 * all_changes)
-        is_counter = (all_changes > 0.9) & (variance < 0.5)
+        all_changes = (self.changes + self.jumps) / self._moves
+        is_generator = (all_changes > 0.3) & (self.jumps / self._moves > 0.3 * all_changes)
+        is_counter = (all_changes > 0.9) & (self._variance < 0.5)
         n_values = np.bitwise_count(self.seen.view(np.uint64)).sum(axis=1)
-        varied = (n_values >= _MIN_POSITIONS) & (deviation > 3) & ~is_generator & ~is_counter
-        return tuple(_distinct(np.flatnonzero(varied)[np.argsort(-n_values[varied], kind="stable")], alike)[:most])
+        varied = (n_values >= _MIN_POSITIONS) & (self._deviation > 3) & ~is_generator & ~is_counter
+        most_values_first = np.flatnonzero(varied)[np.argsort(-n_values[varied], kind="stable")]
+        return tuple(_distinct(most_values_first, self._correlations)[:most])
 
     def _smooth_bytes(self) -> tuple[list[int], list[int]]:
         """Return the smoothly moving bytes, and those among them that are controlled by the actions."""
-        moves, deviation, alike = max(int(self.actions.sum()), 1), self._deviation, self._correlations
-        changes, drift = self.changes / moves, self.moved.sum(axis=0) / moves
-        speed = self.moved_squares / moves
-        variance = speed - np.square(drift)
+        moves, deviation, variance = self._moves, self._deviation, self._variance
+        changes, speed = self.changes / moves, self.moved_squares / moves
         lively = (changes > 0.15) & (deviation > 6) & (variance > 0.5)
         smooth = lively & (speed < 0.3 * np.square(deviation)) & (self.jumps < 0.2 * self.changes)
-        by_action = self.moved / np.maximum(self.actions, 1)[:, None] - drift
+        by_action = self.moved / np.maximum(self.actions, 1)[:, None] - self._drift
         control = (self.actions[:, None] / moves * np.square(by_action)).sum(axis=0) / np.maximum(variance, 1e-9)
         most_frequent_first = np.argsort(-changes, kind="stable")
-        chosen = _distinct(most_frequent_first[smooth[most_frequent_first]], alike)
+        chosen = _distinct(most_frequent_first[smooth[most_frequent_first]], self._correlations)
         controlled = sorted((byte for byte in chosen if control[byte] > 0.02), key=lambda byte: -control[byte])
         return chosen, controlled[:4]
+
+    @property
+    def _moves(self) -> int:
+        """Number of pairs of consecutive steps, at least 1."""
+        return max(int(self.actions.sum()), 1)
+
+    @property
+    def _drift(self) -> npt.NDArray[np.float64]:
+        """Mean difference of each byte between two steps, shape (128,)."""
+        drift: npt.NDArray[np.float64] = self.moved.sum(axis=0) / self._moves
+        return drift
+
+    @property
+    def _variance(self) -> npt.NDArray[np.float64]:
+        """Variance of each byte's differences, shape (128,)."""
+        variance: npt.NDArray[np.float64] = self.moved_squares / self._moves - np.square(self._drift)
+        return variance
 
     @property
     def _covariance(self) -> npt.NDArray[np.float64]:

@@ -162,14 +162,16 @@ def _linear(name: str, weights: Mapping[str, Vector]) -> Layer:
     def layer(values: Vector) -> tuple[Vector, Backward]:
         return matrix @ values + bias, lambda gradient: gradient @ matrix
 
+    if table is None:
+        return layer
+
     def embedded(values: Vector) -> tuple[Vector, Backward]:
         # The gradient is that of the one-hot inputs: all rows of the table.
-        assert table is not None
         dense, indices = values[:-RAM_SIZE], values[-RAM_SIZE:].astype(np.intp)
         hidden: Vector = matrix @ dense + bias + table[indices].sum(axis=0)
         return hidden, lambda gradient: np.concatenate([gradient @ matrix, table @ gradient])
 
-    return layer if table is None else embedded
+    return embedded
 
 
 def _norm(name: str, weights: Mapping[str, Vector]) -> Layer:
