@@ -13,6 +13,18 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.store import ChampionRegistry, Store, StoredCheckpoint, open_store
 
 Start = Callable[..., str]
+
+
+@pytest.fixture
+def stored(tracking_server: Server, settings: RunSettings, start: Start, checkpoint: Path) -> StoredCheckpoint:
+    """Return a checkpoint on the tracking server."""
+    store = open_store(tracking_server.address)
+    run_id = start(store, settings)
+    store.save_checkpoint(run_id, 500, checkpoint, "d" * 64)
+    (stored,) = store.list_checkpoints(run_id)
+    return stored
+
+
 GAME = "ALE/Pong-v5"
 
 
@@ -74,13 +86,9 @@ def test_champion_registered_by_version_0_1_is_read_and_replaced(
 
 
 def test_champion_of_a_game_is_found_without_reading_those_of_other_games(
-    tracking_server: Server, settings: RunSettings, start: Start, checkpoint: Path
+    tracking_server: Server, stored: StoredCheckpoint
 ) -> None:
-    store = open_store(tracking_server.address)
-    run_id = start(store, settings)
-    store.save_checkpoint(run_id, 500, checkpoint, "d" * 64)
-    (stored,) = store.list_checkpoints(run_id)
-    registry = ChampionRegistry(store.address)
+    registry = ChampionRegistry(open_store(tracking_server.address).address)
     for game in ("ALE/Asterix-v5", "ALE/Qbert-v5", "ALE/Boxing-v5"):
         registry.set_champion(registry.register(game, stored, "a contender"))
     with proxied(tracking_server.address) as proxy:
@@ -94,14 +102,8 @@ def test_champion_of_a_game_is_found_without_reading_those_of_other_games(
         assert len(proxy.requests) == 4, proxy.requests
 
 
-def test_champions_are_read_without_a_request_for_each(
-    tracking_server: Server, settings: RunSettings, start: Start, checkpoint: Path
-) -> None:
-    store = open_store(tracking_server.address)
-    run_id = start(store, settings)
-    store.save_checkpoint(run_id, 500, checkpoint, "d" * 64)
-    (stored,) = store.list_checkpoints(run_id)
-    registry = ChampionRegistry(store.address)
+def test_champions_are_read_without_a_request_for_each(tracking_server: Server, stored: StoredCheckpoint) -> None:
+    registry = ChampionRegistry(open_store(tracking_server.address).address)
     registry.set_champion(registry.register(GAME, stored, "a contender"))
     with proxied(tracking_server.address) as proxy:
         found = ChampionRegistry(open_store(proxy.address).address)
