@@ -25,6 +25,13 @@ Extractor = Callable[[Observation, Observation], FeatureArray]
 
 _LARGEST_GAP = 255
 _BYTES = np.arange(RAM_SIZE)
+_SELECTED: Mapping[str, str] = {
+    "moving_bytes": "moving_bytes",
+    "controlled_bytes": "controlled_bytes",
+    "position_bytes": "position_bytes",
+    "values": "value_indices",
+}
+"""What statistics select, with the name of the setting of how many at most."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,8 @@ class Features:
     """
 
     def __init__(self, settings: FeatureSettings, statistics: Statistics) -> None:
-        for name in ("moving_bytes", "controlled_bytes", "position_bytes"):
-            selected, most = len(getattr(statistics, name)), getattr(settings, name)
+        for name, setting in _SELECTED.items():
+            selected, most = len(getattr(statistics, name)), getattr(settings, setting)
             if selected > most:
                 raise ValueError(f"the statistics have {selected} {name.replace('_', ' ')}, the settings {most}")
         self.uses_pixels, self.size = settings.uses_pixels, feature_size(settings)

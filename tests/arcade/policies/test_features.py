@@ -226,6 +226,9 @@ def test_invalid_values_are_rejected() -> None:
         arrays = Statistics.empty().arrays() | {"values": np.array(values, np.int64)}
         with pytest.raises(ValueError, match="values are not different pairs of a byte and a value"):
             Statistics.from_arrays(arrays)
+    statistics = replace(Statistics.empty(), values=np.arange(4))
+    with pytest.raises(ValueError, match="the statistics have 4 values, the settings 3"):
+        Features(FeatureSettings(kind="standardized", value_indices=3), statistics)
 
 
 def test_invalid_statistics_are_rejected() -> None:
