@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from tasks.services.errors import ServiceConfigurationError
 from tasks.services.postgresql import PREFECT_SCHEMA, Database, parse_database
@@ -20,6 +20,7 @@ _S3 = "s3://"
 _TIMEOUT_SECONDS = 5
 _REDIS_DATABASES = 3
 """Consecutive Redis databases: messaging, cleanup of workers, background tasks."""
+_HEALTH_CHECK_SECONDS = 10
 
 
 class BackendError(ServiceConfigurationError):
@@ -76,7 +77,7 @@ class Backends:
             "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
             "PREFECT_REDIS_MESSAGING_URL": messaging,
             "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL": cleanup,
-            "PREFECT_SERVER_DOCKET_URL": docket,
+            "PREFECT_SERVER_DOCKET_URL": _with_health_checks(docket),
         }
 
 
@@ -136,6 +137,17 @@ def _parse_redis(url: str) -> str:
 def _redis_database(url: str, index: int) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path=f"/{int(parts.path.strip('/')) + index}"))
+
+
+def _with_health_checks(url: str) -> str:
+    """Have redis-py check idle connections, unless the URL says how often.
+
+    Otherwise Prefect's servers read a connection that TCP's keepalive has given up in a loop that never waits, until
+    they are out of memory: since Python 3.11 the error, ETIMEDOUT, cannot be told from a read that found nothing.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    return urlunsplit(parts._replace(query=urlencode({"health_check_interval": _HEALTH_CHECK_SECONDS} | query)))
 
 
 def _parse(artifacts: str) -> str:

@@ -85,6 +85,10 @@ class Machine:
                     found.append(int(entry.name))
         return sorted(found)
 
+    def largest_process(self) -> int:
+        """Return the memory of its largest process, in bytes."""
+        return max(_resident(process) for process in self.processes(""))
+
     def unplug(self) -> None:
         """Take its network away."""
         _ip("link", "set", self.name, "down")
@@ -159,6 +163,12 @@ def missing() -> str | None:
     trial = f"ip link add trial type bridge && {own}"
     tried = subprocess.run([*NAMESPACES, "sh", "-c", trial], capture_output=True, text=True, check=False)
     return None if tried.returncode == 0 else f"no namespaces: {tried.stderr.strip()}"
+
+
+def _resident(process: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _network(process: int | str) -> str:

@@ -13,6 +13,7 @@ import sqlalchemy
 from helpers.backends import BUCKET, PASSWORD, TestBackends, backends
 from helpers.processes import error_lines
 from helpers.servers import free_port
+from redis.asyncio import ConnectionPool
 
 from flows.cli.app import run
 from tasks.services.backends import find_backends
@@ -125,6 +126,16 @@ def test_unusable_backends_are_refused_before_anything_starts(
     engine = sqlalchemy.create_engine(database)
     assert set(sqlalchemy.inspect(engine).get_schema_names()) == {"public", "information_schema"}
     engine.dispose()
+
+
+@pytest.mark.parametrize(("query", "interval"), [("", 10), ("?health_check_interval=3&socket_timeout=9", 3)])
+def test_connections_to_redis_are_checked_while_they_are_idle(real: TestBackends, query: str, interval: int) -> None:
+    given = {"database": "postgresql://lab@127.0.0.1/ram", "redis": real.redis + query, "artifacts": "/artifacts"}
+    found = find_backends(given)
+    assert found is not None
+    options = ConnectionPool.from_url(found.prefect_environment["PREFECT_SERVER_DOCKET_URL"]).connection_kwargs
+    assert options["health_check_interval"] == interval
+    assert (options["db"], options.get("socket_timeout")) == (2, 9 if query else None)
 
 
 def test_user_who_may_not_create_schemas_is_refused(
