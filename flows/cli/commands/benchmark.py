@@ -26,12 +26,12 @@ from tasks.arcade.inputs.commands import (
 from tasks.arcade.inputs.forms import LearningBenchmarkSettings
 
 if TYPE_CHECKING:
-    from tasks.arcade.benchmarks.training_speed import TrainingSpeedSettings
+    from tasks.arcade.benchmarks.training_speed import TrainingSpeed, TrainingSpeedSettings
 
 
 @options_of(TrainingBenchmarkSettings)
 def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Measure training speed: ramreel, Stable-Baselines3 and the emulator alone, side by side."""
+    """Measure training speed: ramreel, Stable-Baselines3, EnvPool and the emulator alone, side by side."""
     settings = validated(TrainingBenchmarkSettings, given)
     from tasks.arcade.benchmarks.training_speed import measure_training
 
@@ -39,11 +39,24 @@ def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> N
     with open_terminal(as_json, quiet) as terminal:
         speed = measure_training(resolved, terminal.log)
         terminal.table(
-            [f"{settings.env_id}, {settings.approach}", "steps/s (median)", "lowest", "highest"],
-            _rows(speed.medians, speed.rounds),
+            [
+                f"{settings.env_id}, {settings.approach}",
+                "steps/s (median)",
+                "lowest",
+                "highest",
+                f"per core ({speed.cores})",
+                "frames/s",
+            ],
+            [
+                [*row, f"{per_core:,.0f}", f"{frames:,.0f}"]
+                for row, per_core, frames in zip(
+                    _rows(speed.medians, speed.rounds), speed.per_core.values(), speed.frames.values(), strict=True
+                )
+            ],
             [
                 f"{speed.vs_sb3:.2f} times the faster SB3 with the same hyperparameters, {speed.vs_sb3_defaults:.2f} "
                 f"times SB3 with its defaults, {speed.of_ceiling:.2f} of the emulator alone",
+                *_versus_envpool(speed),
                 f"{speed.rollout_share:.0%} of ramreel's time is spent on rollouts, at {speed.rollout_speed:.2f} of "
                 "the speed of the emulator alone; the rest on learning",
             ],
@@ -51,12 +64,26 @@ def benchmark(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> N
                 "vs_sb3": speed.vs_sb3,
                 "vs_shipped": speed.vs_sb3_defaults,
                 "of_ceiling": speed.of_ceiling,
+                "vs_envpool": speed.vs_envpool,
+                "of_envpool": speed.of_envpool,
                 "playing": speed.rollout_share,
                 "while_playing": speed.rollout_speed,
+                "cores": speed.cores,
+                "per_core": speed.per_core,
+                "frames_per_second": speed.frames,
                 "medians": speed.medians,
                 "rounds": speed.rounds,
             },
         )
+
+
+def _versus_envpool(speed: TrainingSpeed) -> list[str]:
+    if speed.vs_envpool is None or speed.of_envpool is None:
+        return []
+    return [
+        f"{speed.vs_envpool:.2f} times EnvPool under SB3 with the same hyperparameters, {speed.of_envpool:.2f} of "
+        "EnvPool alone"
+    ]
 
 
 @options_of(VideoBenchmarkSettings)

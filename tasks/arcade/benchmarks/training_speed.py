@@ -1,4 +1,4 @@
-"""Benchmark of training speed against Stable-Baselines3 and the emulator alone.
+"""Benchmark of training speed against Stable-Baselines3, EnvPool and the emulator alone.
 
 Contenders take turns in every round, so that a drifting machine affects all of them alike; medians and ratios are
 reported.
@@ -25,6 +25,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 
+from tasks.arcade.benchmarks.envpool_env import EnvPoolVecEnv, measure_random_play, unavailable
 from tasks.arcade.emulator.emulator import Emulator, Ram
 from tasks.arcade.emulator.gymnasium_env import make_env
 from tasks.arcade.errors import RamreelError
@@ -33,14 +34,14 @@ from tasks.arcade.learner import PlainRamPolicy, build_model, ppo_arguments
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import FeatureArray, Features
 from tasks.arcade.rollouts.on_policy import RolloutSettings
-from tasks.arcade.rollouts.worker_pool import START_SECONDS, WorkerPool
+from tasks.arcade.rollouts.worker_pool import START_SECONDS, WorkerPool, cores
 from tasks.arcade.settings.algorithms import PpoSettings, RecurrentPpoSettings
 from tasks.arcade.settings.base import Settings
 from tasks.arcade.settings.game import GameSettings
 from tasks.arcade.settings.run import ApproachSettings, RunSettings
 
-RAMREEL, DUMMY, SUBPROC = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv"
-SB3_DEFAULTS, EMULATOR = "SB3 defaults, DummyVecEnv", "emulator alone"
+RAMREEL, DUMMY, SUBPROC, ENVPOOL = "ramreel", "SB3, DummyVecEnv", "SB3, SubprocVecEnv", "SB3, EnvPool"
+SB3_DEFAULTS, EMULATOR, ENVPOOL_ALONE = "SB3 defaults, DummyVecEnv", "emulator alone", "EnvPool alone"
 _DEFAULT_ENVS = 8
 """Environments of Stable-Baselines3 with its defaults."""
 
@@ -87,17 +88,29 @@ class TrainingSpeed(Settings):
 
     Attributes:
         settings: Settings of the benchmark.
-        rounds: Steps per second by contender, one value per round.
+        cores: CPU cores available to every contender.
+        rounds: Steps per second by contender, one value per round. Without EnvPool, its contenders are missing.
         rollout_shares: Share of ramreel's time spent on rollouts, one value per round.
     """
 
     settings: TrainingSpeedSettings
+    cores: int
     rounds: dict[str, tuple[float, ...]]
     rollout_shares: tuple[float, ...]
 
     @property
     def medians(self) -> dict[str, float]:
         return {name: statistics.median(values) for name, values in self.rounds.items()}
+
+    @property
+    def per_core(self) -> dict[str, float]:
+        """Median steps per second for each available core, whether a contender uses it or not."""
+        return {name: median / self.cores for name, median in self.medians.items()}
+
+    @property
+    def frames(self) -> dict[str, float]:
+        """Median frames per second."""
+        return {name: median * self.settings.game.frames_per_step for name, median in self.medians.items()}
 
     @property
     def vs_sb3(self) -> float:
@@ -109,6 +122,20 @@ class TrainingSpeed(Settings):
     def vs_sb3_defaults(self) -> float:
         """Speed of ramreel relative to Stable-Baselines3's PPO with its default network and hyperparameters."""
         return self.medians[RAMREEL] / self.medians[SB3_DEFAULTS]
+
+    @property
+    def vs_envpool(self) -> float | None:
+        """Speed of ramreel relative to EnvPool under Stable-Baselines3's PPO, with the same hyperparameters."""
+        return self._relative_to(ENVPOOL)
+
+    @property
+    def of_envpool(self) -> float | None:
+        """Speed of ramreel relative to EnvPool alone on all cores."""
+        return self._relative_to(ENVPOOL_ALONE)
+
+    def _relative_to(self, name: str) -> float | None:
+        medians = self.medians
+        return medians[RAMREEL] / medians[name] if name in medians else None
 
     @property
     def of_ceiling(self) -> float:
@@ -144,16 +171,21 @@ def measure_training(settings: TrainingSpeedSettings, log: Callable[[str], None]
         RAMREEL: partial(_measure_ramreel, rollout_timer),
         DUMMY: partial(_measure_sb3, DummyVecEnv),
         SUBPROC: partial(_measure_sb3, SubprocVecEnv),
+        ENVPOOL: _measure_envpool,
         SB3_DEFAULTS: _measure_sb3_defaults,
         EMULATOR: _measure_emulator,
+        ENVPOOL_ALONE: _measure_envpool_alone,
     }
+    if reason := unavailable(settings.game):
+        log(f"EnvPool is skipped: {reason}")
+        contenders = {name: one for name, one in contenders.items() if name not in (ENVPOOL, ENVPOOL_ALONE)}
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(settings.rounds):
         for name, contender in contenders.items():
             rounds[name].append(contender(settings))
             log(f"round {number + 1} of {settings.rounds}: {name}: {rounds[name][-1]:,.0f} steps/s")
     by_name = {name: tuple(values) for name, values in rounds.items()}
-    return TrainingSpeed(settings=settings, rounds=by_name, rollout_shares=tuple(rollout_timer.shares))
+    return TrainingSpeed(settings=settings, cores=cores(), rounds=by_name, rollout_shares=tuple(rollout_timer.shares))
 
 
 def measure_ramreel(settings: TrainingSpeedSettings) -> float:
@@ -199,10 +231,24 @@ def _measure_ramreel(rollout_timer: _RolloutTimer, settings: TrainingSpeedSettin
 
 def _measure_sb3(vec_env_class: type[DummyVecEnv] | type[SubprocVecEnv], settings: TrainingSpeedSettings) -> float:
     """Measure Stable-Baselines3's PPO with ramreel's network, hyperparameters and features."""
-    algorithm = settings.approach.algorithm
-    assert isinstance(algorithm, PpoSettings)
     makers = [_EnvMaker(settings, seed) for seed in range(settings.approach.n_envs)]
-    env: VecEnv = VecMonitor(vec_env_class(list(makers)))
+    return _measure_same_ppo(vec_env_class(list(makers)), settings)
+
+
+def _measure_envpool(settings: TrainingSpeedSettings) -> float:
+    """Measure the same over EnvPool, with features for all environments at once."""
+    approach = settings.approach
+    env = EnvPoolVecEnv(settings.game, approach.features, approach.n_envs, settings.workers)
+    return _measure_same_ppo(env, settings)
+
+
+def _measure_envpool_alone(settings: TrainingSpeedSettings) -> float:
+    return measure_random_play(settings.game, settings.approach.n_envs, settings.workers, settings.steps)
+
+
+def _measure_same_ppo(vec_env: VecEnv, settings: TrainingSpeedSettings) -> float:
+    algorithm, env = settings.approach.algorithm, VecMonitor(vec_env)
+    assert isinstance(algorithm, PpoSettings)
     try:
         model = PPO(PlainRamPolicy, env, device="cpu", **ppo_arguments(algorithm))
         return _timed(model, settings.steps)

@@ -145,8 +145,8 @@ def _check_moviepy() -> None:
 
 def _make_workload(settings: VideoSpeedSettings, folder: Path) -> _Workload:
     """Play an episode with an untrained network, whose video costs as much as that of a trained one."""
-    checkpoint, skip = untrained_checkpoint(settings.game, approach("ppo-tuned")), settings.game.frame_skip
-    steps = settings.frames // (skip if isinstance(skip, int) else (skip[0] + skip[1] - 1) // 2)
+    checkpoint = untrained_checkpoint(settings.game, approach("ppo-tuned"))
+    steps = int(settings.frames / settings.game.frames_per_step)
     agent = checkpoint.agent()
     for seed in range(_MAX_SEEDS):
         trace = play(agent, settings.game, seed, action_seed=seed, deterministic=False, max_steps=steps)

@@ -9,9 +9,10 @@ from tasks.arcade.learner.sb3_arguments import ppo_arguments, schedule
 from tasks.arcade.learner.sb3_export import ExportError, export
 from tasks.arcade.learner.sb3_import import ExternalModel, read_sb3_zip
 from tasks.arcade.learner.training import TrainingCallback, train
-from tasks.arcade.learner.vec_env import DivergedError
+from tasks.arcade.learner.vec_env import BatchVecEnv, DivergedError
 
 __all__ = [
+    "BatchVecEnv",
     "DivergedError",
     "ExportError",
     "ExternalModel",

@@ -27,7 +27,27 @@ class DivergedError(RamreelError):
         return cls(f"training diverged at step {step:,}: {cause}. Choose a smaller learning_rate")
 
 
-class RolloutVecEnv(VecEnv):
+class BatchVecEnv(VecEnv):
+    """VecEnv that steps or plays all its environments together, and gives no access to single ones."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        # Stable-Baselines3 reads render_mode; nothing is rendered.
+        return [None] * len(self._get_indices_list(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        raise NotImplementedError(f"{attr_name} cannot be set in single environments")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        raise NotImplementedError(f"{method_name} cannot be called in single environments")
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        return [False] * len(self._get_indices_list(indices))
+
+    def _get_indices_list(self, indices: Any) -> list[int]:
+        return list(self._get_indices(indices))
+
+
+class RolloutVecEnv(BatchVecEnv):
     """The workers' environments as a VecEnv that collects whole rollouts and does not support single steps.
 
     Attributes:
@@ -82,19 +102,6 @@ class RolloutVecEnv(VecEnv):
     def close(self) -> None:
         self.pool.close()
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        # Stable-Baselines3 reads render_mode; workers do not render.
-        return [None] * len(self._get_indices_list(indices))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise NotImplementedError(f"{attr_name} cannot be set in worker processes")
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        raise NotImplementedError(f"{method_name} cannot be called in worker processes")
-
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         # Equivalent to Monitor: each rollout reports the returns of its episodes.
         return [True] * len(self._get_indices_list(indices))
-
-    def _get_indices_list(self, indices: Any) -> list[int]:
-        return list(self._get_indices(indices))

@@ -36,3 +36,11 @@ class GameSettings(Settings):
         if not 1 <= low < high <= 61:
             raise ValueError(f"frame_skip {value} is invalid: use 1 to 60 frames, or an increasing pair")
         return value
+
+    @property
+    def frames_per_step(self) -> float:
+        """Frames per step, on average."""
+        if isinstance(self.frame_skip, int):
+            return self.frame_skip
+        low, high = self.frame_skip
+        return (low + high - 1) / 2

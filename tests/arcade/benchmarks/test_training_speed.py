@@ -1,14 +1,18 @@
 """The training benchmark runs every contender; its ratios are those of medians."""
 
 import multiprocessing as mp
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 
 from tasks.arcade.benchmarks.training_speed import (
     DUMMY,
     EMULATOR,
+    ENVPOOL,
+    ENVPOOL_ALONE,
     RAMREEL,
     SB3_DEFAULTS,
     SUBPROC,
@@ -35,26 +39,43 @@ def small_approach() -> ApproachSettings:
     return approach("ppo-tuned").model_copy(update={"algorithm": algorithm, "n_envs": 2})
 
 
-def test_every_contender_is_measured_in_every_round() -> None:
+def test_every_contender_is_measured_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "envpool", None)
     lines: list[str] = []
-    settings = small_settings(128)
-    speed = measure_training(settings, lines.append)
+    speed = measure_training(small_settings(128), lines.append)
     assert list(speed.rounds) == [RAMREEL, DUMMY, SUBPROC, SB3_DEFAULTS, EMULATOR]
     assert all(value > 0 for values in speed.rounds.values() for value in values)
-    assert len(lines) == 5
+    assert lines[0] == "EnvPool is skipped: it is not installed: pip install envpool"
+    assert len(lines) == 6
+    assert speed.vs_envpool is None
     (rollout_share,) = speed.rollout_shares
     assert 0 < rollout_share < 1
+
+
+@pytest.mark.skipif(find_spec("envpool") is None, reason="EnvPool is not installed")
+def test_envpool_is_measured_where_it_is_installed() -> None:
+    lines: list[str] = []
+    speed = measure_training(small_settings(128), lines.append)
+    assert list(speed.rounds) == [RAMREEL, DUMMY, SUBPROC, ENVPOOL, SB3_DEFAULTS, EMULATOR, ENVPOOL_ALONE]
+    assert all(value > 0 for values in speed.rounds.values() for value in values)
+    assert len(lines) == 7
 
 
 def test_ratios_are_of_medians() -> None:
     settings = TrainingSpeedSettings(game=resolve("ALE/Pong-v5"), approach=small_approach(), workers=2)
     rounds = {RAMREEL: (1.0, 60.0, 70.0), DUMMY: (20.0, 5.0, 99.0), SUBPROC: (1.0, 2.0, 3.0)}
     rounds |= {SB3_DEFAULTS: (10.0, 12.0, 9.0), EMULATOR: (80.0, 80.0, 1.0)}
-    speed = TrainingSpeed(settings=settings, rounds=rounds, rollout_shares=(0.9, 0.1, 0.75))
-    assert speed.medians == {RAMREEL: 60, DUMMY: 20, SUBPROC: 2, SB3_DEFAULTS: 10, EMULATOR: 80}
+    rounds |= {ENVPOOL: (30.0, 30.0, 1.0), ENVPOOL_ALONE: (120.0, 1.0, 240.0)}
+    speed = TrainingSpeed(settings=settings, cores=4, rounds=rounds, rollout_shares=(0.9, 0.1, 0.75))
+    medians = {RAMREEL: 60, DUMMY: 20, SUBPROC: 2, SB3_DEFAULTS: 10, EMULATOR: 80, ENVPOOL: 30, ENVPOOL_ALONE: 120}
+    assert speed.medians == medians
+    assert speed.per_core == {name: median / 4 for name, median in medians.items()}
+    assert speed.frames == {name: median * 4 for name, median in medians.items()}, "at frame skip 4"
     assert speed.vs_sb3 == 3
     assert speed.vs_sb3_defaults == 6
     assert speed.of_ceiling == 0.75
+    assert speed.vs_envpool == 2
+    assert speed.of_envpool == 0.5
     assert speed.rollout_speed == 1
 
 

@@ -131,3 +131,8 @@ def test_reading_every_frame_changes_nothing() -> None:
 def test_an_invalid_frame_skip_is_rejected(frame_skip: int | tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="frame_skip"):
         GameSettings(env_id="x", rom="pong", frame_skip=frame_skip, repeat_action_probability=0)
+
+
+@pytest.mark.parametrize(("env_id", "frames"), [("ALE/Pong-v5", 4), ("PongNoFrameskip-v4", 1), ("Pong-v0", 3)])
+def test_frames_per_step_are_the_mean_of_a_random_frame_skip(env_id: str, frames: float) -> None:
+    assert resolve(env_id).frames_per_step == frames
