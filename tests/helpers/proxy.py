@@ -1,8 +1,9 @@
-"""A proxy in front of a real server: it counts requests, and answers some of them with an error."""
+"""A proxy in front of a real server: it counts requests, answers some of them with an error, and can be slow."""
 
 from __future__ import annotations
 
 import http.client
+import threading
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ class Proxy(ThreadingHTTPServer):
         address: base URL of the proxy.
         requests: method and path of every request so far.
         failing: end of the path of a request that is answered with 500 once, before it reaches the server.
+        answering: while it is cleared, requests wait.
         headers: headers of all answers, instead of the server's.
         bodies: end of a path → the body of its answers, instead of the server's.
     """
@@ -31,6 +33,8 @@ class Proxy(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
         self.requests: list[str] = []
         self.failing: str | None = None
+        self.answering = threading.Event()
+        self.answering.set()
         self.headers: dict[str, str] = {}
         self.bodies: dict[str, bytes] = {}
 
@@ -42,6 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append(f"{self.command} {self.path}")
+        self.server.answering.wait()
         if self.server.failing and self.path.endswith(self.server.failing):
             self.server.failing = None
             self._answer(500, {}, b"")

@@ -142,7 +142,7 @@ def test_both_servers_answer_and_end_with_the_command(
     assert up.output[0].split() == ["Gallery:", up.gallery]
     assert up.output[1].split() == ["Prefect:", up.prefect]
     assert up.output[2].split()[:2] == ["MLflow:", up.mlflow]
-    assert "No runs yet" in get(up.gallery)
+    assert wait_until(lambda: "No runs yet" in get(up.gallery))
     assert get(f"{up.prefect}/api/health") == "true"
     assert get(f"{up.mlflow}/health") == "OK"
     # The UI sends its requests to this URL.

@@ -15,6 +15,8 @@ import pytest
 from helpers.browser import Tab, chromium, needs_chromium, visit
 from helpers.episodes import network_checkpoint
 from helpers.processes import wait_until
+from helpers.proxy import proxied
+from helpers.servers import Server
 from helpers.unattended import Unattended
 from helpers.web_server import web_address, web_server
 from prefect.client.orchestration import SyncPrefectClient
@@ -315,3 +317,26 @@ def test_card_of_a_checkpoint_without_a_video_says_so_without_an_error(
         # The gallery shows what it has read last.
         assert wait_until(lambda: "step=500" in httpx.get(f"http://{address}", timeout=60).text)
         assert visit(browser, f"http://{address}", 1280, drive) == []
+
+
+def test_gallery_says_that_it_is_reading_and_shows_the_runs_by_itself(
+    tracking_server: Server, server_store: Store, settings: RunSettings, start: Callable[..., str], tmp_path: Path
+) -> None:
+    game = settings.game.model_copy(update={"env_id": "ALE/Zaxxon-v5", "rom": "zaxxon"})
+    start(server_store, settings.model_copy(update={"game": game}))
+
+    async def drive(tab: Tab) -> None:
+        assert (await read_text(tab, "#status")).strip() == "Reading the runs…"
+        assert not await tab.value("document.body.textContent.includes('No runs yet')")
+        proxy.answering.set()
+        await tab.until("document.querySelector('#status').textContent.includes(' game')")
+        assert await tab.value("document.querySelector('.card [href=\"/games/ALE/Zaxxon-v5\"]') !== null")
+
+    with proxied(tracking_server.address) as proxy, chromium(tmp_path / "profile") as browser:
+        app = create_app(open_store(proxy.address), WebSettings())
+        proxy.answering.clear()
+        with web_address(app) as address:
+            try:
+                assert visit(browser, f"http://{address}", 1280, drive) == []
+            finally:
+                proxy.answering.set()
