@@ -56,7 +56,11 @@ Approach = ApproachName | ApproachSettings
 """The name of an approach, or a user-defined approach as a value."""
 
 RunReference = Annotated[
-    str, Field(title="Run", description="MLflow run id, an unambiguous prefix of it, a run name, or latest")
+    str,
+    Field(
+        title="Run",
+        description="MLflow run id, an unambiguous prefix of it, a run name, or latest (the training run started last)",
+    ),
 ]
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]

@@ -266,6 +266,19 @@ class TestResolve:
                 store.resolve_run(unknown)
             assert "or `latest`" in message_of(error)
 
+    def test_latest_stays_the_run_started_last_when_an_earlier_one_is_resumed(
+        self, store: Store, settings: RunSettings, start: Start
+    ) -> None:
+        first = start(store, settings, "first")
+        store.finish_run(first, "KILLED")
+        time.sleep(0.002)
+        second = start(store, settings, "second")
+        store.finish_run(second, "FINISHED")
+        store.resume_run(first, settings)
+        store.log_metrics(first, {"rollout/ep_rew_mean": 1.0}, 500)
+        store.finish_run(first, "FINISHED")
+        assert store.resolve_run("latest") == second
+
     def test_ambiguous_name_lists_the_matches(self, store: Store, settings: RunSettings, start: Start) -> None:
         runs = [start(store, settings, "twin") for _ in range(4)]
         with pytest.raises(StoreError) as error:
