@@ -20,6 +20,7 @@ from flows.cli.commands.benchmark import (
     benchmark,
     benchmark_learning,
     benchmark_live,
+    benchmark_memory,
     benchmark_pipeline,
     benchmark_start,
     benchmark_video,
@@ -97,6 +98,7 @@ SUBCOMMANDS: Mapping[str, Mapping[str, Command]] = {
         "pipeline": benchmark_pipeline,
         "learning": benchmark_learning,
         "start": benchmark_start,
+        "memory": benchmark_memory,
         "live": benchmark_live,
     },
 }

@@ -50,6 +50,7 @@ NAMES: Mapping[str, str] = {
     "LearningBenchmarkSettings.env_ids": "--envs",
     "RecordSettings.steps": "--checkpoint",
     "LiveBenchmarkSettings.env_id": "--env",
+    "MemoryBenchmarkSettings.env_id": "--env",
     "PipelineBenchmarkSettings.env_id": "--env",
     "PruneSettings.delete": "--yes",
     "StartBenchmarkSettings.env_id": "--env",
@@ -81,7 +82,16 @@ CHOICES: Mapping[str, Mapping[str, str]] = {
 }
 """Field → values that have a flag of their own, which exclude each other, and the flag's help."""
 
-COMMA_SEPARATED = frozenset({"approaches", "env_ids", "parameters", "seeds"})
+COMMA_SEPARATED = frozenset(
+    {
+        "approaches",
+        "env_ids",
+        "parameters",
+        "seeds",
+        "MemoryBenchmarkSettings.n_envs",
+        "MemoryBenchmarkSettings.workers",
+    }
+)
 """Fields that take one comma-separated list; other sequences are repeated options."""
 
 
@@ -282,7 +292,7 @@ def _parameters(field: _Field, optional: Collection[str]) -> Iterator[tuple[str,
         shown = Parameter(name=positive, negative=negative, help=field.help, group=group)
         yield identifier, _keyword(identifier, bool, shown)
     else:
-        repeated = get_origin(field.type) is tuple and field.path[-1] not in COMMA_SEPARATED
+        repeated = get_origin(field.type) is tuple and not field.lookup(COMMA_SEPARATED)
         shown = Parameter(
             name=name,
             help=field.help,
@@ -304,7 +314,7 @@ def _placeholder(field: _Field, name: str) -> str:
     kind = _without_none(get_args(field.type)[0]) if get_origin(field.type) is tuple else field.type
     default = {int: "INT", float: "FLOAT"}.get(kind) or name.strip("-").upper().replace("-", "_")
     placeholder = PLACEHOLDERS.get(field.path[-1], default)
-    return f"{placeholder},..." if field.path[-1] in COMMA_SEPARATED else placeholder
+    return f"{placeholder},..." if field.lookup(COMMA_SEPARATED) else placeholder
 
 
 def _without_none(annotation: Any) -> Any:
@@ -336,7 +346,7 @@ def _parsed(field: _Field, name: str, value: Any) -> Any:
     """Return a typed value in the shape that the model validates."""
     if field.lookup(CHOICES):
         return name.removeprefix("_".join(field.path) + "_")
-    if field.path[-1] in COMMA_SEPARATED:
+    if field.lookup(COMMA_SEPARATED):
         return [word.strip() for word in value.split(",") if word.strip()]
     return list(value) if isinstance(value, tuple) else value
 

@@ -1,4 +1,4 @@
-"""`ramreel benchmark`, and its subcommands `video`, `pipeline`, `learning`, `start` and `live`."""
+"""`ramreel benchmark`, and its subcommands `video`, `pipeline`, `learning`, `start`, `memory` and `live`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from flows.cli.session import (
 )
 from tasks.arcade.inputs.commands import (
     LiveBenchmarkSettings,
+    MemoryBenchmarkSettings,
     PipelineBenchmarkSettings,
     StartBenchmarkSettings,
     TrainingBenchmarkSettings,
@@ -183,6 +184,69 @@ def benchmark_start(given: Given, *, as_json: Json = False, quiet: Quiet = False
             ],
             [],
             {"commands": {name: cost.model_dump() for name, cost in costs.items()}},
+        )
+
+
+@options_of(MemoryBenchmarkSettings)
+def benchmark_memory(given: Given, *, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Measure what a training run costs by its environments and worker processes: memory, disk, metrics and speed."""
+    settings = validated(MemoryBenchmarkSettings, given)
+    from tasks.arcade.benchmarks.memory import MemorySettings, measure_memory
+    from tasks.arcade.emulator.environment_ids import resolve, rom_path
+    from tasks.arcade.settings.approaches import approach
+
+    with validating():
+        resolved = MemorySettings(
+            game=resolve(settings.env_id),
+            approach=approach(settings.approach),
+            n_envs=settings.n_envs,
+            workers=settings.workers,
+            steps=settings.steps,
+        )
+        rom_path(resolved.game.rom)
+    with open_terminal(as_json, quiet) as terminal:
+        measured = measure_memory(resolved, terminal.log)
+        terminal.table(
+            [
+                f"{settings.env_id}, {settings.approach}: n_envs",
+                "workers",
+                "steps/s",
+                "memory (MiB)",
+                "learner",
+                "workers",
+                "growth",
+                "metrics per 1M steps",
+                "checkpoint (KiB)",
+                "training state (KiB)",
+            ],
+            [
+                [
+                    str(cost.n_envs),
+                    str(cost.workers),
+                    f"{cost.steps_per_second:,.0f}",
+                    *(
+                        f"{size / 2**20:,.1f}"
+                        for size in (cost.total_bytes, cost.learner_bytes, cost.worker_bytes, cost.grown_bytes)
+                    ),
+                    f"{cost.metrics_per_million_steps:,.0f}",
+                    f"{cost.checkpoint_bytes / 2**10:,.0f}",
+                    f"{cost.state_bytes / 2**10:,.0f}",
+                ]
+                for cost in measured.costs
+            ],
+            [
+                f"a further {name} needs {size / 2**20:,.2f} MiB"
+                for name, size in (
+                    ("environment", measured.bytes_per_environment),
+                    ("worker process", measured.bytes_per_worker),
+                )
+                if size is not None
+            ],
+            {
+                "bytes_per_environment": measured.bytes_per_environment,
+                "bytes_per_worker": measured.bytes_per_worker,
+                "runs": [cost.model_dump() for cost in measured.costs],
+            },
         )
 
 

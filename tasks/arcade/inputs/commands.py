@@ -34,6 +34,15 @@ ContenderFrames = Annotated[
 ]
 CONTENDER_FRAMES = 5_000
 
+EnvironmentCounts = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=1024)], ...],
+    Field(min_length=1, description="Numbers of parallel environments, measured with the first number of workers"),
+]
+WorkerCounts = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=256)], ...],
+    Field(min_length=1, description="Numbers of worker processes, measured with the first number of environments"),
+]
+
 
 class _CheckpointReference(Settings):
     run: RunReference
@@ -232,6 +241,18 @@ class StartBenchmarkSettings(Settings):
     env_id: EnvId = "ALE/Pong-v5"
     steps: Steps = Field(default=4_096, description="Environment steps of the training run of each measurement")
     rounds: Rounds = 3
+
+
+class MemoryBenchmarkSettings(Settings):
+    """Benchmark the memory and cost of training runs."""
+
+    env_id: EnvId = "ALE/Pong-v5"
+    approach: ApproachName = Field(default="ppo-tuned", description="Approach that every training run trains")
+    n_envs: EnvironmentCounts = (16, 64, 256)
+    workers: WorkerCounts = (1, 2, 4, 8)
+    steps: ContenderSteps = Field(
+        default=CONTENDER_STEPS, description="Environment steps of each training run, at least three rollouts"
+    )
 
 
 class LiveBenchmarkSettings(TrainingBenchmarkSettings):

@@ -36,6 +36,7 @@ MODELS: dict[str, type[Settings]] = {
     "benchmark video": commands.VideoBenchmarkSettings,
     "benchmark pipeline": commands.PipelineBenchmarkSettings,
     "benchmark start": commands.StartBenchmarkSettings,
+    "benchmark memory": commands.MemoryBenchmarkSettings,
     "benchmark live": commands.LiveBenchmarkSettings,
     "benchmark learning": forms.LearningBenchmarkSettings,
     "up": commands.UpSettings,
