@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.arcade.settings.run import RunSettings
+from tasks.store import mlflow_internals
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.create_run import create_run, log_params, origin_tags
 from tasks.store.errors import one_line, raises_store_error
@@ -208,11 +209,9 @@ class RunWriter(ArtifactStore):
     @raises_store_error
     def metric_writer(self, run_id: str) -> MetricWriter:
         """Return a context manager that logs a run's metrics in the background and skips those logged before."""
-        last_steps = {
-            key: max(point.step for point in self._client.get_metric_history(run_id, key))
-            for key in self._client.get_run(run_id).data.metrics
-        }
-        return MetricWriter(self._client, run_id, last_steps)
+        # Not from the histories, which a long run has thousands of points in.
+        latest = mlflow_internals.latest_points(self._client.get_run(run_id))
+        return MetricWriter(self._client, run_id, {key: step for key, (step, _) in latest.items()})
 
 
 def settings_digest(settings: RunSettings) -> str:

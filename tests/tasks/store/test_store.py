@@ -382,6 +382,17 @@ class TestMetrics:
         assert store.history(run_id, "rollout/ep_rew_mean") == [(step, step / 2) for step in range(600)]
         assert len(store.history(run_id, "time/fps")) == 599
 
+    def test_a_new_writer_skips_steps_up_to_the_last_logged_of_each_metric(self, store: Store, run_id: str) -> None:
+        with store.metric_writer(run_id) as log:
+            for step in (10, 30, 20):
+                log.log({"a": float(step)}, step)
+            log.log({"b": 10.0}, 10)
+        with store.metric_writer(run_id) as log:
+            for step in (10, 20, 30, 40):
+                log.log({"a": 0.0, "b": 0.0}, step)
+        assert store.history(run_id, "a") == [(10, 10.0), (20, 20.0), (30, 30.0), (40, 0.0)]
+        assert store.history(run_id, "b") == [(10, 10.0), (20, 0.0), (30, 0.0), (40, 0.0)]
+
     def test_metrics_of_a_step_share_a_timestamp(self, store: Store, run_id: str) -> None:
         with store.metric_writer(run_id) as log:
             for _ in range(2):
