@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.decoding.picture_features import pack_colors
+from tasks.arcade.decoding.picture_matcher import Comparison
 from tasks.arcade.decoding.screen_colors import ScreenColors
-from tasks.arcade.decoding.state_search import Comparison, StateSearch
+from tasks.arcade.decoding.state_search import StateSearch
 from tasks.arcade.emulator.emulator import RAM_SIZE, Emulator, Ram, Screen
 from tasks.arcade.emulator.environment_ids import UnknownEnvironmentError
 from tasks.arcade.settings.game import GameSettings

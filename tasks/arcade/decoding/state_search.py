@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from tasks.arcade.emulator.emulator import Emulator, Ram, Snapshot
+from tasks.arcade.decoding.picture_matcher import Comparison, PictureMatcher
+from tasks.arcade.decoding.transitions import State, Transition, Transitions
+from tasks.arcade.emulator.emulator import Emulator, Ram
 from tasks.arcade.settings.game import GameSettings
 
 MAX_HYPOTHESES = 64
@@ -23,30 +25,10 @@ _MAX_UNSEEN = 512
 """States kept after a step without a picture, which excludes none."""
 _MAX_LOST = 16
 """States kept while none shows the observed picture: the nearest ones."""
+_UNSEEN = Comparison(True, 0.0)
+"""Of every state after a step without a picture."""
 _MARGIN = 25.0
 """States that are less likely than the likeliest one by this factor, as a logarithm, are dropped."""
-
-
-class Comparison(NamedTuple):
-    """A picture of the emulator compared with the observed one.
-
-    Attributes:
-        matches: Whether the state may have shown the observed picture.
-        distance: Orders the states if none matches.
-        log_likelihood: Of the observed picture, up to a constant; 0 where pictures are equal or not.
-    """
-
-    matches: bool
-    distance: float
-    log_likelihood: float = 0.0
-
-
-class PictureMatcher(Protocol):
-    """Holds the observed picture."""
-
-    def compare(self, emulator: Emulator) -> Comparison:
-        """Compare the emulator's screen with the observed picture."""
-        ...
 
 
 class Moment:
@@ -87,17 +69,28 @@ class Hypothesis(NamedTuple):
     """A state that shows the pictures observed so far.
 
     Attributes:
-        snapshot: The state, without the random generator.
-        serialized: Its serialization: equal RAM does not make equal states, as positions of objects are in the video
-            chip.
+        state: The emulator's state.
         log_probability: Log probability of all ways that lead here, up to a constant.
         moment: RAM, last action and history.
     """
 
-    snapshot: Snapshot
-    serialized: bytes
+    state: State
     log_probability: float
     moment: Moment
+
+
+class _Successor(NamedTuple):
+    """A state after a step.
+
+    Attributes:
+        action: Action to remember, which a sticky action repeats; 0 without sticky actions.
+        transition: The last frame.
+        arrivals: The ways that lead there.
+    """
+
+    action: int
+    transition: Transition
+    arrivals: list[Arrival]
 
 
 _Key = tuple[bytes, int]
@@ -116,6 +109,11 @@ class _Survivors:
     matching: dict[_Key, Hypothesis] = field(default_factory=dict)
     nearest: dict[_Key, tuple[float, Hypothesis]] = field(default_factory=dict)
     best: float = -math.inf
+
+    def accepts(self, comparison: Comparison, log_probability: float) -> bool:
+        """Return whether a state is among the likeliest that match, or none matches so far."""
+        matches = comparison.matches or not self.matching
+        return matches and log_probability >= self.best - _MARGIN
 
 
 class StateSearch:
@@ -138,22 +136,27 @@ class StateSearch:
         self._settings = settings.model_copy(update={"frame_skip": 1, "repeat_action_probability": 0.0})
         self._matcher, self._keeps_history = matcher, keeps_history
         self.emulator = Emulator(self._settings)
+        self._transitions = Transitions(self.emulator, matcher)
         self.hypotheses: list[Hypothesis] = []
 
     def start(self) -> bool:
         """Start at the game's start, as after a reset that loads the ROM; return whether the picture matches."""
         self.emulator = Emulator(self._settings)
         self.emulator.reset()
-        self.hypotheses = [self._hypothesis(0, 0.0)]
+        self._transitions = Transitions(self.emulator, self._matcher)
+        state = self._transitions.current()
+        self.hypotheses = [Hypothesis(state, 0.0, Moment(state.ram, 0))]
         return self._matcher.compare(self.emulator).matches
 
     def restart(self) -> bool:
         """Reset every state without loading the ROM, which keeps a part of the state in some games."""
         survivors = _Survivors()
         for hypothesis in self.hypotheses:
-            self.emulator.restore_snapshot(hypothesis.snapshot)
+            self.emulator.restore_snapshot(hypothesis.state.snapshot)
             self.emulator.reset()
-            self._add(survivors, 0, [], hypothesis.log_probability, self._matcher.compare(self.emulator))
+            comparison, total = self._matcher.compare(self.emulator), hypothesis.log_probability
+            if survivors.accepts(comparison, total):
+                self._add(survivors, (self._transitions.current(), 0), comparison, total, [])
         return self._keep(survivors, MAX_HYPOTHESES)
 
     def advance(self, actions: Sequence[int], *, seen: bool = True) -> bool:
@@ -163,32 +166,34 @@ class StateSearch:
             actions: Indices of the actions that may have been given, each as probable as the others.
             seen: Whether there is a picture after this step; without one all states match.
         """
+        self._transitions.forget()
         survivors = _Survivors()
-        for action, arrivals in self._successors(actions):
+        for action, transition, arrivals in self._successors(actions):
             total = arrivals[0].log_probability
             for arrival in arrivals[1:]:
                 total = float(np.logaddexp(total, arrival.log_probability))
-            comparison = self._matcher.compare(self.emulator) if seen else Comparison(True, 0.0)
-            self._add(survivors, action, arrivals, total, comparison)
+            comparison = self._transitions.compare(transition) if seen else _UNSEEN
+            total += comparison.log_likelihood
+            if survivors.accepts(comparison, total):
+                self._add(survivors, (self._transitions.state(transition), action), comparison, total, arrivals)
         return self._keep(survivors, MAX_HYPOTHESES if seen else _MAX_UNSEEN)
 
     def _add(
         self,
         survivors: _Survivors,
-        action: int,
-        arrivals: list[Arrival],
-        log_probability: float,
+        found: tuple[State, int],
         comparison: Comparison,
+        log_probability: float,
+        arrivals: list[Arrival],
     ) -> None:
-        """Add the emulator's state, if it is among the likeliest that match, or none matches so far."""
-        total = log_probability + comparison.log_likelihood
-        if (survivors.matching and not comparison.matches) or total < survivors.best - _MARGIN:
-            return
-        hypothesis = self._hypothesis(action, total)
-        key = (hypothesis.serialized, action)
+        state, action = found
+        key = (state.serialized, action)
         known = survivors.matching.get(key)
-        if known is not None:
-            hypothesis = known._replace(log_probability=float(np.logaddexp(known.log_probability, total)))
+        if known is None:
+            hypothesis = Hypothesis(state, log_probability, Moment(state.ram, action))
+        else:
+            total = float(np.logaddexp(known.log_probability, log_probability))
+            hypothesis = known._replace(log_probability=total)
         if self._keeps_history:
             hypothesis.moment.arrivals.extend(arrivals)
         if comparison.matches:
@@ -196,10 +201,6 @@ class StateSearch:
             survivors.best = max(survivors.best, hypothesis.log_probability)
         else:
             survivors.nearest.setdefault(key, (comparison.distance, hypothesis))
-
-    def _hypothesis(self, action: int, log_probability: float) -> Hypothesis:
-        snapshot = self.emulator.snapshot(include_rng=False)
-        return Hypothesis(snapshot, snapshot.serialized(), log_probability, Moment(self.emulator.ram.copy(), action))
 
     def _keep(self, survivors: _Survivors, limit: int) -> bool:
         found = sorted(survivors.matching.values(), key=lambda hypothesis: -hypothesis.log_probability)
@@ -214,60 +215,56 @@ class StateSearch:
         ]
         return bool(survivors.matching)
 
-    def _successors(self, actions: Sequence[int]) -> Iterator[tuple[int, list[Arrival]]]:
-        """Put the emulator into each state that may follow; yield the action to remember and the ways that lead there.
+    def _successors(self, actions: Sequence[int]) -> Iterator[_Successor]:
+        """Yield each state that may follow, with the ways that lead there.
 
         Equal states that differ in their last action share the frames that the new action is executed for.
         """
         for frames in self._skips:
-            nodes = _group((hypothesis, hypothesis) for hypothesis in self.hypotheses)
+            nodes = _group((hypothesis.state, hypothesis) for hypothesis in self.hypotheses)
             for delay in range(frames):
-                for snapshot, origins in nodes:
-                    yield from self._execute(snapshot, origins, actions, delay, frames)
+                for state, origins in nodes:
+                    yield from self._execute(state, origins, actions, delay, frames)
                 if self._repeat == 0 or not nodes:
                     break
                 if delay < frames - 1:
                     nodes = _group(self._repeated(nodes, actions))
             else:
-                for snapshot, origins in nodes:
-                    yield from self._repeat_throughout(snapshot, origins, actions, frames)
+                for state, origins in nodes:
+                    yield from self._repeat_throughout(state, origins, actions, frames)
 
     def _execute(
-        self, snapshot: Snapshot, origins: list[Hypothesis], actions: Sequence[int], delay: int, frames: int
-    ) -> Iterator[tuple[int, list[Arrival]]]:
+        self, state: State, origins: list[Hypothesis], actions: Sequence[int], delay: int, frames: int
+    ) -> Iterator[_Successor]:
         """Execute each action after a delay, where it is not the one that the delay repeated."""
         for action in actions:
             arrivals = self._arrivals(origins, action, actions, delay, frames)
             if not arrivals:
                 continue
-            self.emulator.restore_snapshot(snapshot)
-            for _ in range(frames - delay):
-                self.emulator.step(action)
-            yield action if self._repeat else 0, arrivals
+            before = state
+            for _ in range(frames - delay - 1):
+                before = self._transitions.state(self._transitions.after(before, action))
+            yield _Successor(action if self._repeat else 0, self._transitions.after(before, action), arrivals)
 
     def _repeated(
-        self, nodes: list[tuple[Snapshot, list[Hypothesis]]], actions: Sequence[int]
-    ) -> Iterator[tuple[Hypothesis, Hypothesis]]:
+        self, nodes: list[tuple[State, list[Hypothesis]]], actions: Sequence[int]
+    ) -> Iterator[tuple[State, Hypothesis]]:
         """Yield each state after one more frame of the repeated action, with the hypothesis it began with."""
-        for snapshot, origins in nodes:
+        for state, origins in nodes:
             for action in {origin.moment.action for origin in origins}:
                 if (action,) == tuple(actions):
                     continue
-                self.emulator.restore_snapshot(snapshot)
-                self.emulator.step(action)
-                delayed = self._hypothesis(action, 0.0)
+                delayed = self._transitions.state(self._transitions.after(state, action))
                 yield from ((delayed, origin) for origin in origins if origin.moment.action == action)
 
     def _repeat_throughout(
-        self, snapshot: Snapshot, origins: list[Hypothesis], actions: Sequence[int], frames: int
-    ) -> Iterator[tuple[int, list[Arrival]]]:
+        self, state: State, origins: list[Hypothesis], actions: Sequence[int], frames: int
+    ) -> Iterator[_Successor]:
         """Execute the last frame of a delay for the whole step, of actions that may not have been given again."""
         for action in {origin.moment.action for origin in origins}.difference(actions):
-            self.emulator.restore_snapshot(snapshot)
-            # A restored state has no screen before its next frame.
-            self.emulator.step(action)
             repeating = [origin for origin in origins if origin.moment.action == action]
-            yield action, self._arrivals(repeating, action, actions, frames, frames)
+            arrivals = self._arrivals(repeating, action, actions, frames, frames)
+            yield _Successor(action, self._transitions.after(state, action), arrivals)
 
     def _arrivals(
         self, origins: list[Hypothesis], action: int, actions: Sequence[int], delay: int, frames: int
@@ -292,9 +289,9 @@ class StateSearch:
         return arrivals
 
 
-def _group(states: Iterator[tuple[Hypothesis, Hypothesis]]) -> list[tuple[Snapshot, list[Hypothesis]]]:
+def _group(states: Iterator[tuple[State, Hypothesis]]) -> list[tuple[State, list[Hypothesis]]]:
     """Return distinct states, each with the hypotheses that it began with."""
-    nodes: dict[bytes, tuple[Snapshot, list[Hypothesis]]] = {}
+    nodes: dict[bytes, tuple[State, list[Hypothesis]]] = {}
     for state, origin in states:
-        nodes.setdefault(state.serialized, (state.snapshot, []))[1].append(origin)
+        nodes.setdefault(state.serialized, (state, []))[1].append(origin)
     return list(nodes.values())

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tasks.arcade.decoding.picture_matcher import Comparison
 from tasks.arcade.decoding.screen_colors import ScreenColors
-from tasks.arcade.decoding.state_search import Comparison
 from tasks.arcade.drawing.luma_reader import Luma
 from tasks.arcade.emulator.emulator import Emulator, Screen
 from tasks.arcade.video.verify import TOLERANCE
