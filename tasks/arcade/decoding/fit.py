@@ -22,7 +22,8 @@ from tasks.arcade.decoding.decoder import (
 from tasks.arcade.decoding.fit_network import fit_network
 from tasks.arcade.decoding.fit_trees import InputRanking, TreeBuilder, fit_bits, fit_byte, select_trees
 from tasks.arcade.decoding.pairs import Pairs
-from tasks.arcade.decoding.picture_features import MAX_COLORS, Classes, FeatureVector, PictureFeatures
+from tasks.arcade.decoding.picture_colors import choose_colors
+from tasks.arcade.decoding.picture_features import Classes, FeatureVector, PictureFeatures
 from tasks.arcade.decoding.sources import Floats, Network, Trees
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.settings.game import GameSettings
@@ -102,9 +103,7 @@ class _Fitting:
         rams = pairs.rams[split.train]
         self._values = [np.unique(rams[:, byte]) for byte in range(RAM_SIZE)]
         self._varying = [byte for byte in range(RAM_SIZE) if len(self._values[byte]) > 1]
-        colors = _frequent_colors(pairs, split.train)
-        self._colors = colors[:MAX_COLORS]
-        self._other_colors = colors[MAX_COLORS:]
+        self._colors, self._other_colors = choose_colors(pairs, split.train)
         self._columns, self._features = self._extract()
         self._extractor = FeatureExtractor(self._colors, pairs.size, self._columns)
         before = np.where(pairs.starts, np.arange(len(pairs)), np.arange(len(pairs)) - 1)
@@ -254,17 +253,6 @@ class _Fitting:
             transitions.astype(np.float32),
             np.zeros((2, 1), np.float32),
         )
-
-
-def _frequent_colors(pairs: Pairs, rows: Indices) -> tuple[int, ...]:
-    """Return the colors of the pictures, that of the most pictures first."""
-    counts = np.zeros(256, np.int64)
-    for row in rows[:: max(1, len(rows) // 1000)]:
-        counts[np.unique(pairs.picture(row))] += 1
-    order = np.argsort(-counts, kind="stable")
-    seen = [int(pairs.palette[index]) for index in order if counts[index]]
-    rest = [int(color) for color in pairs.palette if color >= 0]
-    return tuple(dict.fromkeys([*seen, *rest]))
 
 
 def _classes_by_index(pairs: Pairs, colors: tuple[int, ...]) -> Classes:

@@ -10,7 +10,7 @@ from tasks.arcade.emulator.emulator import Screen
 BANDS, STRIPS = 7, 4
 """Horizontal bands within which columns are counted, and vertical strips within which rows are."""
 MAX_COLORS = 15
-"""Number of distinct colors, the most frequent first; all others count as one."""
+"""Number of colors that are told apart; all others count as one."""
 _RUN_LENGTHS = (2, 4, 8, 16)
 """Longest run of each bucket but the last, in pixels: a ball and a paddle of one color differ in it."""
 _STATISTICS = 5

@@ -14,6 +14,8 @@ from helpers.decoders import ram_of, small_decoder
 from tasks.arcade.decoding.decoder import DecodedEpisode, Decoder, DecoderError, read_decoder, write_decoder
 from tasks.arcade.decoding.fit import fit_decoder, split_by_episode
 from tasks.arcade.decoding.pairs import gather_pairs, join_pairs
+from tasks.arcade.decoding.picture_colors import choose_colors
+from tasks.arcade.decoding.picture_features import MAX_COLORS
 from tasks.arcade.decoding.report import DecodingReport, measure_decoder, summarize
 from tasks.arcade.decoding.served_decoder import decode_screens
 from tasks.arcade.decoding.wrapper import RamFromPixels
@@ -54,6 +56,17 @@ def test_confidence_is_calibrated(report: DecodingReport) -> None:
     figures = report.figures()
     assert figures["claimed_accuracy"] > 0.95
     assert figures["calibration_error"] < 0.15, "of six hundred pairs"
+
+
+def test_colors_that_move_are_told_apart() -> None:
+    """Seaquest's picture always has more colors than are told apart: those of the sunset."""
+    pairs = gather_pairs(resolve("ALE/Seaquest-v5"), [], 400, seed=1)
+    colors, others = choose_colors(pairs, np.arange(len(pairs)))
+    submarine, shark, sunset = 0xBBBB35, 0x5CBA5C, 0xB55328
+    assert len(colors) == MAX_COLORS
+    assert {submarine, shark} <= set(colors)
+    assert sunset in others
+    assert not set(colors) & set(others)
 
 
 def test_same_seed_trains_the_same_decoder(tmp_path: Path) -> None:
