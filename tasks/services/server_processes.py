@@ -23,6 +23,12 @@ from tasks.services.postgresql import MLFLOW_SCHEMA, USERS_SCHEMA
 from tasks.services.prefect_vacuum import retention_environment
 from tasks.store import Store, migration_command, one_line, server_command
 
+EVENT_ENVIRONMENT = {"PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT1H"}
+"""How long Prefect keeps what it knows of missing heartbeats until it acts on it.
+
+It acts every 5 seconds, but may pause for minutes after an outage of its database or Redis. What was dropped meanwhile
+would never be noticed: a flow run whose machine is gone would stay Running.
+"""
 _PREFECT = (sys.executable, "-m", "prefect")
 _PSYCOPG2 = "postgresql+psycopg2"
 _PROCESSES = 2
@@ -190,8 +196,7 @@ def _prefect_environment(access: Access, ports: Ports) -> dict[str, str]:
         # The newer UI calls an analytics service even with analytics disabled.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        # How long Prefect waits for late events before it acts on missing heartbeats.
-        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT15S",
+        **EVENT_ENVIRONMENT,
     }
 
 

@@ -22,6 +22,7 @@ from prefect.states import Cancelling, Crashed, Running
 
 from tasks.execution.events import CHECKPOINT_SAVED
 from tasks.services.orphans import monitored_command
+from tasks.services.server_processes import EVENT_ENVIRONMENT
 
 FILE = Path(__file__).parents[2] / "deployments" / "automations.yaml"
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text("utf-8"))["automations"]
@@ -40,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = prefect_server(tmp_path_factory.mktemp("servers") / "prefect")
     server.environment = {
         **server.environment,
-        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT1S",
+        **EVENT_ENVIRONMENT,
         "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "0.2",
     }
@@ -110,6 +111,34 @@ def test_crash_is_restarted_but_neither_a_cancellation_nor_a_killed_command(
     assert wait_until(lambda: state(client, later) == "AwaitingRetry")
     assert states(client, typed.id)[-1] == "Crashed", "nothing can restart it"
     assert "AwaitingRetry" not in states(client, canceled)
+
+
+def test_killed_process_is_noticed_while_automations_are_evaluated_late(tmp_path: Path) -> None:
+    """As after an outage of Redis, which Prefect's evaluation of automations was seen to pause after."""
+    server = prefect_server(tmp_path / "prefect")
+    server.environment = {
+        **server.environment,
+        **EVENT_ENVIRONMENT,
+        "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT30S",
+    }
+    (detect,) = (one for one in AUTOMATIONS if one["trigger"]["after"] == ["prefect.flow-run.heartbeat"])
+    with running(server), SyncPrefectClient(server.address) as client:
+        client.create_automation(scaled(detect))
+        deployment = client.create_deployment(client.create_flow_from_name("train"), "train", tags=["ramreel"])
+        run_id = run_deployment(client, deployment)
+        client.request("POST", "/events", json=[heartbeat(run_id)]).raise_for_status()
+        assert wait_until(lambda: state(client, run_id) == "Crashed")
+
+
+def heartbeat(run_id: UUID) -> dict[str, Any]:
+    """Return the event that Prefect's engine emits."""
+    return {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run_id}"},
+        "related": [{"prefect.resource.id": "prefect.tag.ramreel", "prefect.resource.role": "tag"}],
+    }
 
 
 def test_checkpoints_of_a_run_are_recorded_together(client: SyncPrefectClient) -> None:
