@@ -51,6 +51,10 @@ class ChildProcess:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Send SIGKILL to its process group, and wait for its end."""
+        _kill(self.process)
+
     def raise_if_exited(self) -> None:
         """Raise `ServerError` with the last line of standard error if the process has exited."""
         if self.process.poll() is not None:

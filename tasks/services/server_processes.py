@@ -29,6 +29,7 @@ EVENT_ENVIRONMENT = {"PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT1H"}
 It acts every 5 seconds, but may pause for minutes after an outage of its database or Redis. What was dropped meanwhile
 would never be noticed: a flow run whose machine is gone would stay Running.
 """
+PREFECT_SERVER = "Prefect's server"
 _PREFECT = (sys.executable, "-m", "prefect")
 _PSYCOPG2 = "postgresql+psycopg2"
 _PROCESSES = 2
@@ -160,7 +161,7 @@ def _prefect_server(
     access: Access, ports: Ports, command: Sequence[str], environment: Mapping[str, str]
 ) -> ServerProcess:
     return ServerProcess(
-        "Prefect's server",
+        PREFECT_SERVER,
         command,
         {**environment, **_prefect_environment(access, ports)},
         health=f"{addresses(access.local, ports).api}/health",

@@ -8,16 +8,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.execution.endpoints import ServerAddresses, published
 from tasks.services.backends import Backends
 from tasks.services.child_processes import ChildProcess, ServerError, child_process
+from tasks.services.clock_changes import WallClock, correct_flow_runs, describe_change, move_windows
 from tasks.services.errors import ServiceConfigurationError
 from tasks.services.network_access import Access
 from tasks.services.postgresql import DatabaseLock
 from tasks.services.server_processes import (
+    PREFECT_SERVER,
     Ports,
     ServerProcess,
     addresses,
@@ -39,7 +42,8 @@ class PortError(ServiceConfigurationError):
 def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None], show: Callable[[str], None]) -> None:
     """Run gallery and servers on the embedded store, and workers, until Ctrl-C or until a server exits.
 
-    They end with this process, even if it is killed. Registers the deployments first. A worker that exits is replaced.
+    They end with this process, even if it is killed. Registers the deployments first. A worker that exits is replaced,
+    and Prefect's server is started again when the clock was set.
 
     Args:
         store: the embedded store.
@@ -55,9 +59,10 @@ def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None]
         DeploymentError: Prefect rejected the deployments.
     """
     _check_ports(access, ports)
+    clock = WallClock()
     with tempfile.TemporaryDirectory(prefix="ramreel-") as folder:
         processes = embedded_processes(store, access, ports, Path(folder))
-        with _running(processes, access, ports, log) as children:
+        with _running(processes, access, ports, log) as running:
             from tasks.services.deployments import POOL, QUEUES, restart_interrupted_runs
 
             servers = addresses(access.local, ports)
@@ -68,12 +73,18 @@ def serve(store: Store, ports: Ports, access: Access, log: Callable[[str], None]
                 if restarted := restart_interrupted_runs(servers.api, queue, worker):
                     log(f"Interrupted flow runs, started again: {restarted}")
 
+            def check() -> None:
+                _raise_if_exited(running)
+                if by := clock.set_by():
+                    log(describe_change(by))
+                    _follow_clock(running, servers.api, by)
+
             environment = worker_environment(servers.api, tracking_uri_of_workers(store, access, ports))
             setup = WorkerSetup(POOL, QUEUES, environment)
             with published(store.address, servers):
                 show(f"{addresses(access.name, ports).gallery}")
                 log("Press Ctrl-C to stop.")
-                keep_workers_running(setup, before_start=restart, check=partial(_raise_if_exited, children), log=log)
+                keep_workers_running(setup, before_start=restart, check=check, log=log)
 
 
 def serve_cluster(
@@ -97,18 +108,59 @@ def serve_cluster(
         log("Migrating the databases of Prefect and MLflow")
         migrate(backends)
         processes = cluster_processes(backends, access, ports, Path(folder))
-        with _running(processes, access, ports, log) as children:
+        with _running(processes, access, ports, log) as running:
             log(f"Machines join with `ramreel worker --server {access.name}:{ports.prefect}`")
             show(f"{addresses(access.name, ports).gallery}")
             log("Press Ctrl-C to stop.")
-            _watch(children, lock)
+            _watch(running, lock)
 
 
-def _watch(children: Sequence[ChildProcess], lock: DatabaseLock) -> None:
+@dataclass
+class _Server:
+    """A running server; closing its stack ends it."""
+
+    process: ServerProcess
+    child: ChildProcess
+    stack: ExitStack = field(repr=False)
+
+    @classmethod
+    def start(cls, process: ServerProcess, outer: ExitStack) -> _Server:
+        stack = outer.enter_context(ExitStack())
+        return cls(process, _start(process, stack), stack)
+
+    def wait_until_healthy(self) -> None:
+        if self.process.health:
+            self.child.wait_until_healthy(self.process.health)
+
+    def kill(self) -> None:
+        self.child.kill()
+        self.stack.close()
+
+    def start_again(self) -> None:
+        self.child = _start(self.process, self.stack)
+        self.wait_until_healthy()
+
+
+def _start(process: ServerProcess, stack: ExitStack) -> ChildProcess:
+    return stack.enter_context(child_process(process.name, process.command, process.environment))
+
+
+def _follow_clock(running: Sequence[_Server], api: str, by: float) -> None:
+    """Start Prefect's server again after the clock was set by some seconds."""
+    found_at = datetime.now(UTC)
+    (prefect,) = (server for server in running if server.process.name == PREFECT_SERVER)
+    # Killed: while it shuts down, it would take the running flow runs for crashed.
+    prefect.kill()
+    move_windows(by)
+    prefect.start_again()
+    correct_flow_runs(api, by, found_at)
+
+
+def _watch(running: Sequence[_Server], lock: DatabaseLock) -> None:
     """Wait until a server exits; hold the lock on the database, whose server may be restarted meanwhile."""
     renewed = time.monotonic()
     while True:
-        _raise_if_exited(children)
+        _raise_if_exited(running)
         if time.monotonic() - renewed > _LOCK_SECONDS:
             try:
                 lock.renew()
@@ -121,16 +173,16 @@ def _watch(children: Sequence[ChildProcess], lock: DatabaseLock) -> None:
 @contextmanager
 def _running(
     processes: Sequence[ServerProcess], access: Access, ports: Ports, log: Callable[[str], None]
-) -> Iterator[Sequence[ChildProcess]]:
+) -> Iterator[Sequence[_Server]]:
     """Run the servers with the deployments registered while the block runs."""
     with ExitStack() as stack:
-        children = [stack.enter_context(child_process(one.name, one.command, one.environment)) for one in processes]
-        for child, process in zip(children, processes, strict=True):
-            if process.health:
-                child.wait_until_healthy(process.health)
-                log(process.announcement)
+        running = [_Server.start(process, stack) for process in processes]
+        for server in running:
+            if server.process.health:
+                server.wait_until_healthy()
+                log(server.process.announcement)
         _register(addresses(access.local, ports), ports, log)
-        yield children
+        yield running
 
 
 def _register(servers: ServerAddresses, ports: Ports, log: Callable[[str], None]) -> None:
@@ -144,9 +196,9 @@ def _register(servers: ServerAddresses, ports: Ports, log: Callable[[str], None]
     log(f"Deployments: {registration}; workers of pool {POOL} execute scheduled runs")
 
 
-def _raise_if_exited(children: Sequence[ChildProcess]) -> None:
-    for child in children:
-        child.raise_if_exited()
+def _raise_if_exited(running: Sequence[_Server]) -> None:
+    for server in running:
+        server.child.raise_if_exited()
 
 
 def _check_ports(access: Access, ports: Ports) -> None:
