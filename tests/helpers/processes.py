@@ -75,9 +75,9 @@ class Command:
     def exited(self) -> bool:
         return self.process.poll() is not None
 
-    def wait(self) -> tuple[int, str, str]:
+    def wait(self, seconds: float = TIMEOUT_SECONDS) -> tuple[int, str, str]:
         """Wait until it exits; return exit code, standard output and standard error."""
-        code = self.process.wait(TIMEOUT_SECONDS)
+        code = self.process.wait(seconds)
         return code, *self.output()
 
     def output(self) -> tuple[str, str]:

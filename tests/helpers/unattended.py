@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 
-from helpers.processes import Command, started, wait_until
+from helpers.processes import TIMEOUT_SECONDS, Command, started, wait_until
 from helpers.servers import free_port
 from tasks.store import Store, open_store
 
@@ -65,10 +65,10 @@ class Unattended:
         if self.command is not None:
             self.command.end()
 
-    def ramreel(self, *arguments: str) -> Any:
-        """Return the JSON output of a command in the same home."""
+    def ramreel(self, *arguments: str, seconds: float = TIMEOUT_SECONDS) -> Any:
+        """Return the JSON output of a command in the same home, which may take some seconds."""
         with started([*arguments, "--json"], self.home) as command:
-            code, out, errors = command.wait()
+            code, out, errors = command.wait(seconds)
         assert code == 0, errors
         return json.loads(out.splitlines()[-1])
 
@@ -98,6 +98,11 @@ class Unattended:
 
     def state(self, flow_run_id: str) -> str:
         return str(self.flow_run(flow_run_id)["state_name"])
+
+    def switch(self, deployment: str, **values: object) -> None:
+        """Change the schedule of a deployment, as the switch and the form of its page do."""
+        found = self.deployments()[deployment]
+        self.request("PATCH", f"/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}", values)
 
     def events(self, name: str, **payload: object) -> list[Any]:
         """Return the events of this name whose payload contains the given items."""

@@ -1,5 +1,7 @@
 """A year of unattended operation in short form: `make year`; its result is a table in docs/year.md.
 
+The days that are measured can be given, so that changes here are tried in minutes: `python tests/year/run.py 1 2 100`.
+
 `ramreel up` runs one scheduled pipeline of tiny training runs with everything that follows from it, and one guard. The
 other 364 pipelines and 8,759 guards are these two again: their rows of both databases with new ids and earlier times,
 and copies of their artifacts. Real servers over these databases are then measured. Events are copied for the last seven
@@ -50,6 +52,8 @@ MLFLOW_KEPT = frozenset({"alembic_version", "experiments", "experiment_tags", "r
 EVENTS = {"events": timedelta(days=7), "event_resources": timedelta(days=7)}
 VERSIONS = {"model_versions": "version", "model_version_tags": "version"}
 _EVENTUALLY = 900
+_PRUNE_SECONDS = 3600
+"""Deleting 275 nights at once takes many minutes, which a daily retention never has to."""
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -73,15 +77,15 @@ class Year:
         """Run one night's pipeline by its schedule, what follows from it, and a guard."""
         up = self.up
         up.start()
-        self._switch("prune", active=False)
+        self.up.switch("prune", active=False)
         # Switching a schedule off deletes the flow runs that it has planned.
         start = self._rows()
         pipeline = up.deployments()["pipeline"]
         up.request("PATCH", f"/deployments/{pipeline['id']}", {"parameters": {"settings": PIPELINE}})
         soon = time.gmtime(time.time() + 120)
-        self._switch("pipeline", active=True, schedule={"cron": f"{soon.tm_min} {soon.tm_hour} * * *"})
+        self.up.switch("pipeline", active=True, schedule={"cron": f"{soon.tm_min} {soon.tm_hour} * * *"})
         eventually(lambda: up.runs("pipeline"))
-        self._switch("pipeline", active=False)
+        self.up.switch("pipeline", active=False)
         log("the pipeline runs")
         eventually(lambda: all(up.state(run["id"]) == "Completed" for run in up.runs("pipeline")))
         eventually(lambda: len([run for run in up.runs("follow-up") if run["state_name"] == "Completed"]) >= 2)
@@ -102,10 +106,6 @@ class Year:
         self.folders = self._night_folders()
         log(f"{len(self.folders)} folders, rows: {self.night[0].count}, {self.night[1].count}, {self.guard.count}")
         up.stop()
-
-    def _switch(self, deployment: str, **values: object) -> None:
-        found = self.up.deployments()[deployment]
-        self.up.request("PATCH", f"/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}", values)
 
     def _is_idle(self) -> bool:
         states = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "SCHEDULED"]}}}}
@@ -159,18 +159,18 @@ class Year:
         started = time.monotonic() - start
         found = {
             "name": name,
-            **{f"{key} MB": round(value / 10**6, 1) for key, value in sizes.items()},
+            **{f"{key}, MB": round(value / 10**6, 1) for key, value in sizes.items()},
             "flow runs": up.request("POST", "/flow_runs/count", {}),
             "MLflow runs": len(up.store.runs_with({})),
-            "up s": round(started, 1),
-            "status s": fastest(lambda: up.ramreel("status")),
-            **{f"{key} s": fastest(ask) for key, ask in self._pages().items()},
+            "up, s": round(started, 1),
+            "status, s": fastest(lambda: up.ramreel("status")),
+            **{f"{key}, s": fastest(ask) for key, ask in self._pages().items()},
         }
         began, completed = zip(*(self._run_guard() for _ in range(2)), strict=True)
         found |= {
-            "flow starts s": round(min(began), 1),
-            "guard s": round(min(completed), 1),
-            "load": os.getloadavg()[0],
+            "flow starts, s": round(min(began), 1),
+            "guard, s": round(min(completed), 1),
+            "load average": os.getloadavg()[0],
         }
         up.stop()
         log(json.dumps(found))
@@ -184,13 +184,13 @@ class Year:
         newest = {"sort": "START_TIME_DESC", "limit": 50}
         history = {"history_start": ago(7), "history_end": ago(0), "history_interval_seconds": 3600}
         return {
-            "Prefect flow runs": lambda: up.request("POST", "/flow_runs/filter", newest),
-            "Prefect history": lambda: up.request("POST", "/flow_runs/history", history),
-            "Prefect artifacts": lambda: up.request("POST", "/artifacts/latest/filter", {"limit": 50}),
-            "MLflow run list": lambda: client.search_runs(
+            "list of flow runs in Prefect": lambda: up.request("POST", "/flow_runs/filter", newest),
+            "history in Prefect": lambda: up.request("POST", "/flow_runs/history", history),
+            "list of artifacts in Prefect": lambda: up.request("POST", "/artifacts/latest/filter", {"limit": 50}),
+            "run list in MLflow": lambda: client.search_runs(
                 [experiment.experiment_id], "", max_results=100, order_by=["attributes.start_time DESC"]
             ),
-            "MLflow models": lambda: client.search_model_versions("", max_results=25),
+            "list of model versions in MLflow": lambda: client.search_model_versions("", max_results=25),
         }
 
 
@@ -209,7 +209,7 @@ def table(columns: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*lines, *(f"| {name} | {' | '.join(f'{one[name]:,}' for one in columns)} |" for name in names)])
 
 
-def main() -> None:
+def main(days: Sequence[int]) -> None:
     for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "RAMREEL_"))]:
         del os.environ[name]
     os.environ |= {"PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -217,20 +217,21 @@ def main() -> None:
     year, found = Year(home), []
     try:
         year.run_day()
-        for days in DAYS:
-            log(f"filling {days} days")
-            year.fill(days)
-            found.append(year.measure(f"day {days}" if days < DAYS[-1] else f"day {days}, nothing deleted"))
+        for number in days:
+            log(f"filling {number} days")
+            year.fill(number)
+            found.append(year.measure(f"day {number}" if number < days[-1] else f"day {number}, nothing deleted"))
         del os.environ["PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"]
         start = time.monotonic()
-        log(json.dumps(year.up.ramreel("prune", "--yes")))
+        log(json.dumps(year.up.ramreel("prune", "--yes", seconds=_PRUNE_SECONDS)))
         log(f"pruned in {time.monotonic() - start:.0f} s")
-        found.append(year.measure(f"day {DAYS[-1]}, default retention"))
-        print(table(found))
+        found.append(year.measure(f"day {days[-1]}, default retention"))
     finally:
+        if found:
+            print(table(found), flush=True)
         year.up.end()
         shutil.rmtree(home)
 
 
 if __name__ == "__main__":
-    main()
+    main([int(day) for day in sys.argv[1:]] or DAYS)
