@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from helpers.processes import ROOT, wait_until
 from helpers.servers import Server, prefect_server, running
 
 from tasks.execution.endpoints import prefect_database
+from tasks.services import servers
 from tasks.services.clock_changes import WallClock, correct_flow_runs, describe_change, move_windows
+from tasks.services.server_processes import PREFECT_SERVER, ServerProcess
 
 HOUR = timedelta(hours=1)
 DETECT, *_ = yaml.safe_load((ROOT / "deployments/automations.yaml").read_text("utf-8"))["automations"]
@@ -138,3 +140,17 @@ def test_windows_are_moved_with_the_clock(server: Server, home: Path) -> None:
     assert moved[0][:19] == f"{occurred:%Y-%m-%d %H:%M:%S}"
     server.start()
     assert windows() == [moved], "it is read, and has not expired"
+
+
+def test_server_is_started_again_with_its_flow_runs(server: Server, flow: str) -> None:
+    run = flow_run(server, flow, {"type": "RUNNING"})
+    server.kill()
+    process = ServerProcess(PREFECT_SERVER, server.command, server.environment, health=server.address + server.health)
+    with ExitStack() as stack:
+        started = servers._Server.start(process, stack)
+        started.wait_until_healthy()
+        before = started.child.process.pid
+        servers._follow_clock([started], server.address, 86_400)
+        assert started.child.process.pid != before
+        started.child.raise_if_exited()
+        assert read(server, run)["state_name"] == "Running"
