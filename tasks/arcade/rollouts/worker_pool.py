@@ -34,9 +34,12 @@ from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.rollouts.cpu_quota import cpu_quota
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.rollouts.on_policy import CollectedSteps, FinishedEpisode, RolloutPlayer, RolloutSettings
+from tasks.arcade.rollouts.process_state import is_runnable
 
 HANG_SECONDS = 20
-"""A worker without a step for this long hangs; a step takes about a millisecond."""
+"""A worker without a step for this long hangs, unless it waits for a CPU; a step takes about a millisecond."""
+_STARVED_FACTOR = 15
+"""Times this limit, a worker that could run is waited for: other programs may leave it next to nothing of a core."""
 START_SECONDS = 120
 """Limit for a worker's first answer, which waits for imports on a busy machine."""
 _GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -289,7 +292,7 @@ class WorkerPool:
     def _gather(self, timeout: int | None = None, cancel: Callable[[], bool] = lambda: False) -> list[Any]:
         limit = timeout or HANG_SECONDS
         answers: dict[int, Any] = {}
-        silent_seconds, beats = 0.0, self._count_beats()
+        idle_seconds, starved_seconds, beats = 0.0, 0.0, self._count_beats()
         while len(answers) < len(self._workers):
             waiting = {worker.pipe: at for at, worker in enumerate(self._workers) if at not in answers}
             ready = wait(list(waiting), timeout=_POLL_SECONDS)
@@ -300,10 +303,15 @@ class WorkerPool:
             if not ready:
                 self._shared.cancelled.value = cancel()
                 before, beats = beats, self._count_beats()
-                silent_seconds = 0 if beats != before else silent_seconds + _POLL_SECONDS
-                if silent_seconds >= limit:
+                if beats != before:
+                    idle_seconds = starved_seconds = 0
+                elif all(is_runnable(self.pids[at]) for at in waiting.values()):
+                    starved_seconds += _POLL_SECONDS
+                else:
+                    idle_seconds += _POLL_SECONDS
+                if idle_seconds >= limit or starved_seconds >= _STARVED_FACTOR * limit:
                     names = ", ".join(str(at) for at in waiting.values())
-                    raise WorkerError(f"worker {names} hangs: no step in {limit} seconds")
+                    raise WorkerError(f"worker {names} hangs: no step in {idle_seconds + starved_seconds:.0f} seconds")
         return [answers[at] for at in range(len(self._workers))]
 
     def _count_beats(self) -> int:

@@ -261,6 +261,32 @@ def test_worker_replaying_long_episodes_is_not_hanging(monkeypatch: pytest.Monke
         assert pool.snapshot() == states
 
 
+def test_worker_without_a_core_is_not_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs on its core leave a worker of the lowest priority next to nothing of it."""
+    settings = RolloutSettings(resolve("ALE/Pong-v5"), small(n_steps=1000), seed=0)
+    core = min(os.sched_getaffinity(0))
+    burners: list[subprocess.Popen[bytes]] = []
+    with WorkerPool(settings, 1) as pool:
+        weights = some_weights(settings.approach, 6)
+        a_rollout(pool, weights)
+        os.sched_setaffinity(pool.pids[0], {core})
+        os.sched_setscheduler(pool.pids[0], os.SCHED_IDLE, os.sched_param(0))
+        monkeypatch.setattr(worker_pool, "HANG_SECONDS", 1)
+        try:
+            for _ in range(4):
+                burners.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+                os.sched_setaffinity(burners[-1].pid, {core})
+            pool.start_rollout(weights, Statistics.empty())
+            finished = ThreadPoolExecutor(1).submit(pool.finish_rollout)
+            with pytest.raises(TimeoutError):
+                finished.result(timeout=4)
+        finally:
+            for burner in burners:
+                burner.kill()
+                burner.wait()
+        assert finished.result(timeout=60)
+
+
 def test_discarded_rollout_restores_the_environments() -> None:
     settings = RolloutSettings(resolve("ALE/Breakout-v5"), small(n_envs=2, n_steps=20_000), seed=0)
     with WorkerPool(settings, 2) as pool:
