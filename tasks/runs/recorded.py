@@ -93,10 +93,8 @@ def recorded_checkpoints(
     """Return the run's videos by step: those from RAM, or those from pixels by a method."""
     videos = _complete_videos(store, run_id, pixels)
     if pixels is None:
-        return tuple(
-            recorded_checkpoint(store.fetch_evaluation(run_id, step), video.mp4, video.trace)
-            for step, video in videos.items()
-        )
+        evaluations = {evaluation.step: evaluation for evaluation in store.fetch_evaluations(run_id)}
+        return tuple(recorded_checkpoint(evaluations[step], video.mp4, video.trace) for step, video in videos.items())
     return tuple(
         recorded_from_pixels(store.fetch_pixels_evaluation(run_id, step, pixels), video.mp4, video.trace)
         for step, video in videos.items()
