@@ -132,8 +132,9 @@ def measure_memory(settings: MemorySettings, log: Callable[[str], None]) -> Memo
         log: Called with a line for each training run.
 
     Raises:
-        BenchmarkError: The process of a training run died.
+        BenchmarkError: The process of a training run died, or this operating system does not tell memory by process.
     """
+    proportional_memory(os.getpid())
     n_envs, workers = settings.n_envs[0], settings.workers[0]
     wanted = dict.fromkeys([*((n, workers) for n in settings.n_envs), *((n_envs, n) for n in settings.workers)])
     costs = []
@@ -212,8 +213,16 @@ class _Meter:
 
 
 def proportional_memory(pid: int) -> int:
-    """Return the proportional set size of a process in bytes, on Linux: its pages, shared ones divided by sharers."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    """Return the proportional set size of a process in bytes: its pages, shared ones divided by their sharers.
+
+    Raises:
+        BenchmarkError: Nothing tells it, as on other systems than Linux.
+    """
+    file = Path(f"/proc/{pid}/smaps_rollup")
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise BenchmarkError(f"cannot read {file}: {error.strerror}; memory is measured on Linux only") from None
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from pathlib import Path
 
 import pytest
 from helpers.training_runs import small_approach
@@ -16,6 +17,7 @@ from tasks.arcade.benchmarks.memory import (
     measure_memory,
     proportional_memory,
 )
+from tasks.arcade.benchmarks.training_speed import BenchmarkError
 from tasks.arcade.emulator.environment_ids import resolve
 
 PONG = resolve("ALE/Pong-v5")
@@ -67,6 +69,12 @@ def test_proportional_memory_counts_what_was_written() -> None:
     with mmap.mmap(-1, 2**25) as written:
         written.write(bytes(len(written)))
         assert proportional_memory(os.getpid()) - before > len(written) / 2
+
+
+def test_memory_that_nothing_tells_is_an_error_of_one_line() -> None:
+    no_process = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    with pytest.raises(BenchmarkError, match=f"cannot read /proc/{no_process}/smaps_rollup.* on Linux only"):
+        proportional_memory(no_process)
 
 
 @pytest.mark.parametrize(
