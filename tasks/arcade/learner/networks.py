@@ -21,7 +21,6 @@ from torch import nn
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.emulator.frame_stack import STACK_SHAPE
 from tasks.arcade.learner.onednn_linear import Linear, linear
-from tasks.arcade.learner.parallel_networks import parallel_forward
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.policies.convolutions import output_shape
 from tasks.arcade.settings.networks import NetworkSettings, QNetworkSettings, RecurrentNetworkSettings
@@ -125,8 +124,14 @@ class ActorCritic(nn.Module):
         self.policy_net, self.latent_dim_pi = mlp(hidden, settings.pi, settings, first, self.later)
         self.value_net, self.latent_dim_vf = mlp(hidden, settings.vf, settings, first, self.later)
 
+    @property
+    def shares_layers(self) -> bool:
+        """Whether policy and value have layers in common."""
+        return bool(self.convolutions or self.body)
+
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return parallel_forward(self.policy_net, self.value_net, self.body(self.convolutions(features)))
+        shared = self.body(self.convolutions(features))
+        return self.policy_net(shared), self.value_net(shared)
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
         latent: torch.Tensor = self.policy_net(self.body(self.convolutions(features)))
@@ -184,12 +189,9 @@ class RamPolicy(ActorCriticPolicy):
 
 
 class PlainActorCritic(ActorCritic):
-    """The same layers with torch's own operators, one network after the other."""
+    """The same layers with torch's own operators."""
 
     first, later = nn.Linear, nn.Linear
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.forward_actor(features), self.forward_critic(features)
 
 
 class PlainRamPolicy(RamPolicy):

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's on-policy algorithms with rollouts from the worker pool; training is their own `train()`.
+"""Stable-Baselines3's on-policy algorithms with rollouts from the worker pool.
 
 `RolloutPPO` and `RolloutA2C` are subclasses of `PPO` and `A2C` and inherit `learn`, callbacks, logger and `save`.
 `collect_rollouts` is overridden to have the workers collect a rollout and to fill the RolloutBuffer with it. That and
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from stable_baselines3 import A2C, PPO
+from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -24,6 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tasks.arcade.learner.networks import active_features_only, weights_as_arrays
 from tasks.arcade.learner.reward_scaling import RewardScaler
 from tasks.arcade.learner.sb3_arguments import schedule_function
+from tasks.arcade.learner.two_networks import TwoNetworkPPO
 from tasks.arcade.learner.vec_env import DivergedError, RolloutVecEnv
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.rollouts.environment import LOGIT_NOISE
@@ -121,7 +122,7 @@ class OnPolicyRolloutMixin(OnPolicyAlgorithm):
         return True
 
     def train(self) -> None:
-        """Run Stable-Baselines3's `train()`, single-threaded and without inactive features.
+        """Update the networks by the rollout, single-threaded and without inactive features.
 
         Raises:
             DivergedError: If the logits become non-finite.
@@ -177,7 +178,7 @@ class OnPolicyRolloutMixin(OnPolicyAlgorithm):
         buffer.episode_starts[:] = rollout.starts
 
 
-class RolloutPPO(OnPolicyRolloutMixin, PPO):
+class RolloutPPO(OnPolicyRolloutMixin, TwoNetworkPPO):
     """PPO with rollouts from the worker pool."""
 
 
