@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -25,13 +24,6 @@ def mailbox() -> Iterator[Mailbox]:
 
 @pytest.fixture(scope="session")
 def up(inbox: Webhook, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
-    with pytest.MonkeyPatch.context() as patch:
-        # The developer may have servers of their own.
-        for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "RAMREEL_"))]:
-            patch.delenv(name)
-        started = Unattended(tmp_path_factory.mktemp("home"), f"json://{inbox.netloc}/ {mailbox.address}")
-        try:
-            started.start()
-            yield started
-        finally:
-            started.end()
+    notify = f"json://{inbox.netloc}/ {mailbox.address}"
+    with Unattended.running(tmp_path_factory.mktemp("home"), notify) as started:
+        yield started

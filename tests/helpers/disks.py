@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 REASON = r"No space left|disk is full|File too large|[Ff]ile ?size limit exceeded|disk I/O error"
 """Messages of the kernel, of SQLite and of an interrupted ffmpeg when a disk is full."""
@@ -26,21 +28,37 @@ class Disk:
 
 
 @contextmanager
-def small_tmpfs(folder: Path) -> Iterator[Disk]:
+def small_tmpfs(folder: Path, size: int = _SIZE) -> Iterator[Disk]:
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder], check=True, capture_output=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True, capture_output=True)
     ballast = folder / "ballast"
 
     def fill(free_bytes: int) -> None:
-        state = os.statvfs(folder)
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, state.f_bavail * state.f_frsize - free_bytes or 1)
+            # Others may write there meanwhile: then less is left.
+            while (size := _free(folder) - free_bytes) > 0 and not _allocate(file, size):
+                continue
 
     try:
         yield Disk(folder, fill, lambda: ballast.unlink(missing_ok=True))
     finally:
         # Lazy: a file that is still open there must not fail the test.
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _free(folder: Path) -> int:
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize
+
+
+def _allocate(file: BinaryIO, size: int) -> bool:
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 @contextmanager

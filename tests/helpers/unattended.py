@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from helpers.processes import TIMEOUT_SECONDS, Command, started, wait_until
@@ -18,13 +22,34 @@ READY = "Press Ctrl-C to stop."
 
 @dataclass
 class Unattended:
-    """`ramreel up` over one home; it can be started and stopped repeatedly."""
+    """`ramreel up` over one home; it can be started and stopped repeatedly.
+
+    Attributes:
+        environment: variables to set for it and for commands beside it.
+    """
 
     home: Path
     notify: str
+    environment: Mapping[str, str] = field(default_factory=dict)
     prefect_port: int = field(default_factory=free_port)
     mlflow_port: int = field(default_factory=free_port)
     gallery_port: int = field(default_factory=free_port)
+
+    @classmethod
+    @contextmanager
+    def running(
+        cls, home: Path, notify: str = "", environment: Mapping[str, str] | None = None
+    ) -> Iterator[Unattended]:
+        """Run it for the block, without the servers and settings of the developer's environment."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "RAMREEL_"))]:
+                patch.delenv(name)
+            up = cls(home, notify, environment or {})
+            try:
+                up.start()
+                yield up
+            finally:
+                up.end()
 
     def __post_init__(self) -> None:
         self.command: Command | None = None
@@ -45,7 +70,7 @@ class Unattended:
         """Start it and wait until it is ready; return its output."""
         ports = ["--prefect-port", str(self.prefect_port), "--mlflow-port", str(self.mlflow_port)]
         ports += ["--gallery-port", str(self.gallery_port)]
-        self.command = up = Command(["up", *ports], self.home, {"RAMREEL_NOTIFY": self.notify})
+        self.command = up = Command(["up", *ports], self.home, {"RAMREEL_NOTIFY": self.notify, **self.environment})
         assert wait_until(lambda: up.exited or READY in up.output()[0], every=0.2)
         assert not up.exited, up.output()
         return up.output()[0].splitlines()
@@ -67,10 +92,16 @@ class Unattended:
 
     def ramreel(self, *arguments: str, seconds: float = TIMEOUT_SECONDS) -> Any:
         """Return the JSON output of a command in the same home, which may take some seconds."""
-        with started([*arguments, "--json"], self.home) as command:
+        with started([*arguments, "--json"], self.home, self.environment) as command:
             code, out, errors = command.wait(seconds)
         assert code == 0, errors
         return json.loads(out.splitlines()[-1])
+
+    def printed(self) -> str:
+        """Return what it has printed so far; it must be running."""
+        assert self.command is not None
+        assert not self.command.exited, self.command.output()
+        return self.command.output()[0]
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """Return the response of Prefect's API."""
@@ -103,6 +134,12 @@ class Unattended:
         """Change the schedule of a deployment, as the switch and the form of its page do."""
         found = self.deployments()[deployment]
         self.request("PATCH", f"/deployments/{found['id']}/schedules/{found['schedules'][0]['id']}", values)
+
+    def scheduled(self, deployment: str) -> list[Any]:
+        """Return the flow runs of a deployment that its schedule has planned, executed ones too, by time."""
+        query = {"deployments": {"id": {"any_": [self.deployments()[deployment]["id"]]}}}
+        found = self.request("POST", "/flow_runs/filter", {**query, "sort": "EXPECTED_START_TIME_ASC"})
+        return [run for run in found if run["auto_scheduled"]]
 
     def events(self, name: str, **payload: object) -> list[Any]:
         """Return the events of this name whose payload contains the given items."""
