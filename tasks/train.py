@@ -233,7 +233,7 @@ def _has_valid_checkpoint(store: Store, run_id: str, step: int) -> bool:
 def _finished_progress(start: ResumePoint, settings: RunSettings) -> Progress:
     """Return the progress of a run that was trained to its last step before."""
     returns = [episode["r"] for episode in start.state.counters.returns]
-    return Progress(start.checkpoint.step, settings.steps, 0.0, sum(returns) / len(returns) if returns else None)
+    return Progress(start.checkpoint.step, settings.last_step, 0.0, sum(returns) / len(returns) if returns else None)
 
 
 def _result(store: Store, run_id: str, end: Progress, waited: float) -> TrainingResult:

@@ -116,7 +116,7 @@ class _CallbackAdapter(BaseCallback):
         step, seconds = self.model.num_timesteps, max(time.monotonic() - self._started, 1e-9)
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         mean = float(np.mean(returns)) if returns else None
-        return Progress(step, self._settings.steps, (step - self._start) / seconds, mean)
+        return Progress(step, self._settings.last_step, (step - self._start) / seconds, mean)
 
     def _on_training_start(self) -> None:
         self._started = time.monotonic()

@@ -51,6 +51,7 @@ def test_every_approach_trains_logs_and_saves_checkpoints(name: str) -> None:
     assert end.mean_return <= 0
     assert [checkpoint.step for checkpoint in recorder.checkpoints] == [256, 512]
     assert [progress.step for progress in recorder.reports] == [128, 256, 384, 512]
+    assert {progress.steps for progress in recorder.reports} == {512}, "never more steps than there are"
     if name == "a2c":
         assert not recorder.logged, "A2C logs every hundredth rollout"
         return
