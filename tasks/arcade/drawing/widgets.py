@@ -208,7 +208,7 @@ class _Bar:
 
     def __init__(self, canvas: Canvas, box: Box, name: str) -> None:
         size = 13 if box.width < 200 else 18
-        left, right = (106, 44) if box.width < 200 else (112, 58)
+        left, right = (108, 44) if box.width < 200 else (112, 58)
         middle = box.y + (box.height - self._THICKNESS) // 4 * 2
         self._canvas = canvas
         self._box = Box(box.x + left, middle, (box.width - left - right) // 2 * 2, self._THICKNESS)

@@ -23,6 +23,7 @@ from tasks.arcade.drawing.widgets import (
     SALIENT,
     SLATE,
     SOFT,
+    ActionBars,
     Label,
     LineChart,
     ScaledChart,
@@ -33,6 +34,7 @@ from tasks.arcade.episodes.trace import Trace
 from tasks.arcade.policies.q_network import QPolicy
 from tasks.arcade.policies.saliency import Saliency
 from tasks.arcade.settings.algorithms import PpoSettings
+from tasks.arcade.video.observation_views import WIDTH as PANEL_WIDTH
 from tasks.arcade.video.panel import GAME, HEIGHT, WIDTH, Caption, PanelRenderer
 from tasks.arcade.video.render import render_video
 
@@ -266,6 +268,15 @@ def test_labels_are_aligned_and_truncated() -> None:
     assert lit[0] >= 20 and lit[-1] < 120
     label.set("")
     assert canvas.luma.max() == 16
+
+
+def test_the_longest_name_of_an_action_is_not_cut_off_in_two_columns() -> None:
+    longest, actions = "DOWNRIGHTFIRE", 18
+    drawn, alone = Canvas(PANEL_WIDTH, 200), Canvas(PANEL_WIDTH, 200)
+    ActionBars(drawn, Box(0, 0, PANEL_WIDTH, 198), [longest] * actions).draw(np.ones(actions), ["0%"] * actions, 1)
+    Label(alone, Box(0, 0, PANEL_WIDTH, 22), "JetBrainsMono-Medium", 13, SOFT).set(longest)
+    width = text_coverage(longest, "JetBrainsMono-Medium", 13).shape[1]
+    assert np.array_equal(drawn.luma[:22, :width], alone.luma[:22, :width])
 
 
 def test_text_fits_or_ends_with_an_ellipsis() -> None:
