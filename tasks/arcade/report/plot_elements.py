@@ -20,6 +20,8 @@ REFERENCE_COLOR = "#8a94a1"
 _GRAY_DOTTED = {"color": REFERENCE_COLOR, "width": 1, "dash": "dot"}
 _LABEL_HEIGHT = 0.08
 """Height of a reference line's label as a share of the figure's height."""
+_LABEL_WIDTH = 0.25
+"""Width of its label as a share of the figure's width, on a narrow screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ def with_reference_lines(
     # Curves often start at the level of random play and would cover its label: the label goes below the line, and the
     # axis is extended to make room for it.
     lowest = min((line.value for line in near if line.value <= low + height / 10), default=None)
-    shapes = [_horizontal_line(line, line.value > high or line.value == lowest) for line in near]
+    shapes = [
+        _horizontal_line(line, line.value > high or line.value == lowest, _clearer_end(line, traces)) for line in near
+    ]
     drawn = layout | {"shapes": shapes}
     if far := [line for line in references if line not in near]:
         drawn["annotations"] = _edge_labels([line for line in far if line.value > high], "↑", 1)
@@ -142,10 +146,24 @@ def _edge_labels(references: Sequence[ReferenceLine], arrow: str, edge: int) -> 
     ]
 
 
-def _horizontal_line(reference: ReferenceLine, label_below: bool) -> PlotlyTrace:
+def _clearer_end(reference: ReferenceLine, traces: Sequence[PlotlyTrace]) -> str:
+    """Return the end of a reference line at which curves are farther from its label, `start` or `end`."""
+    # Text is legible over a shaded area.
+    points = np.array([
+        point for trace in traces if "fill" not in trace for point in zip(trace["x"], trace["y"], strict=True)
+    ])  # fmt: skip
+    if not len(points):
+        return "start"
+    x, distances = points[:, 0], np.abs(points[:, 1] - reference.value)
+    room = np.ptp(x) * _LABEL_WIDTH
+    at_start, at_end = distances[x <= x.min() + room].min(), distances[x >= x.max() - room].min()
+    return "start" if at_start >= at_end else "end"
+
+
+def _horizontal_line(reference: ReferenceLine, label_below: bool, end: str) -> PlotlyTrace:
     label = {
         "text": escape(reference.name),
-        "textposition": "start",
+        "textposition": end,
         "yanchor": "top" if label_below else "bottom",
         "font": {"size": 11},
     }

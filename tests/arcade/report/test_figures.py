@@ -138,6 +138,16 @@ def test_label_of_the_lowest_reference_line_has_room_below_it(run: Run, compared
     assert "autorangeoptions" not in far_above["yaxis"]
 
 
+def test_label_of_a_reference_line_is_at_the_end_where_no_curve_covers_it(run: Run, compared: Compared) -> None:
+    def ends(*curve: float) -> dict[str, str]:
+        points = tuple((10_000 * (step + 1), value) for step, value in enumerate(curve))
+        layout = _layout(report.render_report_html(compared(run("ppo", 0, curve[-1], curve=points))), "training")
+        return {line["label"]["text"]: line["label"]["textposition"] for line in layout["shapes"]}
+
+    assert ends(-19, -18, 0, 12, 13) == {"random -20.7": "end", "human 14.6": "start"}
+    assert ends(13, 12, 0, -18, -19) == {"random -20.7": "start", "human 14.6": "end"}
+
+
 def _layout(page: str, name: str) -> dict[str, Any]:
     start = re.search(rf'Plotly\.newPlot\(\s*"plot-{name}",\s*', page)
     assert start is not None
