@@ -98,11 +98,19 @@ def _revive(client: SyncPrefectClient, since: datetime) -> None:
     from prefect.client.schemas.objects import StateType
     from prefect.states import Running
 
-    for run in _flow_runs(client, StateType.CRASHED, {"start_time": {"is_null_": False}}):
-        state = run.state
-        if state and state.message == _NO_HEARTBEATS and state.timestamp >= since:
+    started = {"start_time": {"is_null_": False}}
+    # Scheduled: on a slow machine, the server may have been about to restart it.
+    for run in [*_flow_runs(client, StateType.CRASHED, started), *_flow_runs(client, StateType.SCHEDULED, started)]:
+        if run.state and run.state.timestamp >= since and _seemed_dead(client, run, since):
             running: State[None] = Running()
             client.set_flow_run_state(run.id, running, force=True)
+
+
+def _seemed_dead(client: SyncPrefectClient, run: FlowRun, since: datetime) -> bool:
+    """Return whether the last crash of a flow run was that its heartbeats were missing, since a time."""
+    crashes = [state for state in client.read_flow_run_states(run.id) if state.is_crashed()]
+    last = max(crashes, key=lambda state: state.timestamp, default=None)
+    return last is not None and last.message == _NO_HEARTBEATS and last.timestamp >= since
 
 
 def _keep_due(client: SyncPrefectClient, now: datetime, before: datetime) -> None:

@@ -71,17 +71,23 @@ def test_only_a_clock_that_was_set_is_noticed(monkeypatch: pytest.MonkeyPatch) -
     assert describe_change(-90.0).startswith("The clock jumped back by 0:01:30;")
 
 
-def test_flow_runs_taken_for_crashed_when_the_clock_was_set_forward_are_running(server: Server, flow: str) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_flow_runs_taken_for_crashed_when_the_clock_was_set_forward_are_running(
+    server: Server, flow: str, restarted: bool
+) -> None:
+    """A slow server may have been about to restart them."""
     messages = (DETECT["actions"][0]["message"], "killed")
     runs = [flow_run(server, flow, {"type": "RUNNING"}) for _ in messages]
     for run, message in zip(runs, messages, strict=True):
-        server.post(
-            f"/flow_runs/{run}/set_state", {"state": {"type": "CRASHED", "name": "Crashed", "message": message}}
-        )
+        states = [{"type": "CRASHED", "name": "Crashed", "message": message}]
+        states += [{"type": "SCHEDULED", "name": "AwaitingRetry"}] if restarted else []
+        for state in states:
+            server.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+    crashed = "AwaitingRetry" if restarted else "Crashed"
     correct_flow_runs(server.address, 86_400, datetime.now(UTC) + HOUR)
-    assert [read(server, run)["state_name"] for run in runs] == ["Crashed", "Crashed"], "before the clock was set"
+    assert [read(server, run)["state_name"] for run in runs] == [crashed, crashed], "before the clock was set"
     correct_flow_runs(server.address, 86_400, datetime.now(UTC))
-    assert [read(server, run)["state_name"] for run in runs] == ["Running", "Crashed"]
+    assert [read(server, run)["state_name"] for run in runs] == ["Running", crashed]
 
 
 def test_what_was_due_before_the_clock_was_set_back_is_due_and_schedules_are_planned_again(
