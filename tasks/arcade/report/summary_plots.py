@@ -43,6 +43,8 @@ def interval_plot(name: str, points: Sequence[IntervalPoint], measure: str, cent
             "marker": {"size": 11, "color": color, "symbol": symbol, "line": {"width": 2, "color": color}},
             "hovertemplate": escape(point.hover) + "<extra></extra>",
             "showlegend": False,
+            # On a narrow screen, half of a marker at the end of the axis would be cut off.
+            "cliponaxis": False,
         }
         if low is not None and high is not None:
             ends = {"array": [high - point.estimate.value], "arrayminus": [point.estimate.value - low]}

@@ -125,6 +125,16 @@ def test_buttons_do_not_cover_curves_and_reference_lines_are_labeled(browser: st
     run_in_tab(browser, page, 1280, drive)
 
 
+def test_markers_at_the_end_of_an_axis_are_whole(browser: str, page: Path) -> None:
+    markers = "[...document.querySelectorAll('#plot-finals .point, #plot-pairs .point')]"
+
+    async def drive(tab: Tab) -> None:
+        await tab.until(f"{markers}.length >= 3")
+        assert await tab.value(f"{markers}.filter((one) => one.closest('[clip-path]')).length") == 0
+
+    run_in_tab(browser, page, 390, drive)
+
+
 # Elements that reach beyond the page or beyond a table's own box, where they could only be seen by scrolling.
 CUT_OFF = """(() => {
     const width = document.documentElement.clientWidth, shown = [...document.querySelectorAll('body *')];
