@@ -32,7 +32,7 @@ demo: $(RUN)
 		--checkpoint-every 100000 --episodes 5 --name demo
 
 test: $(DEV) lint
-	$(BIN)/pytest -n auto --dist loadfile --durations=20 --durations-min=5
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=5
 
 lint: $(DEV) docs
 	$(BIN)/ruff check .

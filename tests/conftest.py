@@ -22,6 +22,8 @@ from tasks.store import Store, open_store
 from tasks.store.address import find_address
 from tasks.store.connection import configure_mlflow, connect
 
+# Directories from the slowest tests to the fastest ones; what is not listed comes first.
+_SLOWEST_FIRST = ("faults", "deployments", "flows", "tasks/services", "docs", "tasks/web", "tasks", "arcade")
 PREFECT_SETTINGS = (
     "DO_NOT_TRACK",
     "PREFECT_SERVER_ANALYTICS_ENABLED",
@@ -43,6 +45,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:.*Any type hint is inferred as AnyType:UserWarning")
     # Raised by Apprise on Python 3.11 and 3.12.
     config.addinivalue_line("filterwarnings", "ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slowest files first: at the end, no worker is left alone with one of them."""
+    items.sort(key=lambda item: _rank(item.path.relative_to(Path(__file__).parent).as_posix()))
+
+
+def _rank(file: str) -> int:
+    matches = (index for index, folder in enumerate(_SLOWEST_FIRST, 1) if file.startswith(f"{folder}/"))
+    return next(matches, 0)
 
 
 @pytest.fixture(scope="session")
