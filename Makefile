@@ -8,6 +8,8 @@ PROSE := flows tasks tests deployments docs README.md Makefile
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
 export NO_MKDOCS_2_WARNING = 1
+# Without bytecode on disk, each of the many processes of the tests compiles the modules that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test lint docs faults e2e cluster year up
 
