@@ -25,9 +25,9 @@ _TOLERANCE_SECONDS = 15
 _NO_HEARTBEATS = "No heartbeats from its process."
 """Message of the automation that detects flow runs whose process was killed, in deployments/automations.yaml."""
 _FORMAT = "%Y-%m-%d %H:%M:%f"
-_MOVE_WINDOWS = """\
-UPDATE automation_bucket SET start = strftime(:format, start, :by), "end" = strftime(:format, "end", :by)
-WHERE abs(julianday(start, :by) - julianday(:now)) < abs(julianday(start) - julianday(:now))"""
+_RENEW_WINDOWS = """\
+UPDATE automation_bucket
+SET start = strftime(:format, :now), "end" = strftime(:format, julianday(:now) + julianday("end") - julianday(start))"""
 _PAGE = 200
 
 
@@ -54,22 +54,22 @@ def describe_change(by: float) -> str:
     return f"The clock jumped {direction} by {timedelta(seconds=abs(round(by)))}; starting Prefect's server again."
 
 
-def move_windows(by: float) -> None:
-    """Move the windows in which automations expect events by some seconds, while the embedded server is not running.
+def renew_windows() -> None:
+    """Let the windows in which automations expect events start now, while the embedded server is not running.
 
-    Windows that were opened after the clock was set stay as they are.
+    Until it runs again no heartbeat arrives, and by a clock that was set most windows are over or far ahead.
     """
     database = embedded_prefect_database()
     if database is None or not database.exists():
         return
-    values = {"format": _FORMAT, "by": f"{by:+.3f} seconds", "now": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")}
+    values = {"format": _FORMAT, "now": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"}
     # On a full disk, say: flow runs that are taken for crashed are corrected later.
     with (
         suppress(sqlite3.Error),
         closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=60)) as connection,
         connection,
     ):
-        connection.execute(_MOVE_WINDOWS, values)
+        connection.execute(_RENEW_WINDOWS, values)
 
 
 def correct_flow_runs(api_url: str, by: float, found_at: datetime) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tasks.execution.endpoints import ServerAddresses, published
 from tasks.services.backends import Backends
 from tasks.services.child_processes import ChildProcess, ServerError, child_process
-from tasks.services.clock_changes import WallClock, correct_flow_runs, describe_change, move_windows
+from tasks.services.clock_changes import WallClock, correct_flow_runs, describe_change, renew_windows
 from tasks.services.errors import ServiceConfigurationError
 from tasks.services.network_access import Access
 from tasks.services.postgresql import DatabaseLock
@@ -151,7 +151,7 @@ def _follow_clock(running: Sequence[_Server], api: str, by: float) -> None:
     (prefect,) = (server for server in running if server.process.name == PREFECT_SERVER)
     # Killed: while it shuts down, it would take the running flow runs for crashed.
     prefect.kill()
-    move_windows(by)
+    renew_windows()
     prefect.start_again()
     correct_flow_runs(api, by, found_at)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -15,8 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
 from helpers.processes import wait_until
 from tasks.store import open_store
+
+# Prefect's server answers 503 while its database is busy, and its own clients retry.
+_RETRIES = Retry(10, allowed_methods=None, status_forcelist=[503], backoff_factor=0.1)
 
 
 def free_port() -> int:
@@ -59,11 +65,12 @@ class Server:
 
     def post(self, path: str, body: object) -> Any:
         """Return the server's JSON response."""
-        request = urllib.request.Request(
-            self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
+        with requests.Session() as session:
+            session.trust_env = False
+            session.mount("http://", HTTPAdapter(max_retries=_RETRIES))
+            response = session.post(self.address + path, json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
 
 
 @contextmanager

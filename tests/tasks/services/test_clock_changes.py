@@ -19,10 +19,10 @@ from helpers.servers import Server, prefect_server, running
 
 from tasks.execution.endpoints import prefect_database
 from tasks.services import servers
-from tasks.services.clock_changes import WallClock, correct_flow_runs, describe_change, move_windows
+from tasks.services.clock_changes import WallClock, correct_flow_runs, describe_change, renew_windows
 from tasks.services.server_processes import PREFECT_SERVER, ServerProcess
 
-HOUR = timedelta(hours=1)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 DETECT, *_ = yaml.safe_load((ROOT / "deployments/automations.yaml").read_text("utf-8"))["automations"]
 
 
@@ -117,7 +117,7 @@ def test_what_was_due_before_the_clock_was_set_back_is_due_and_schedules_are_pla
     assert wait_until(lambda: planned() and planned()[0] < now + 2 * HOUR, every=0.5)
 
 
-def test_windows_are_moved_with_the_clock(server: Server, home: Path) -> None:
+def test_windows_start_anew_while_the_server_is_away(server: Server, home: Path) -> None:
     server.post("/automations/", DETECT)
     resource = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}"}
     tag = {"prefect.resource.id": "prefect.tag.ramreel", "prefect.resource.role": "tag"}
@@ -127,25 +127,27 @@ def test_windows_are_moved_with_the_clock(server: Server, home: Path) -> None:
         f"{server.address}/events", json=[{**heartbeat, "occurred": occurred.isoformat()}], trust_env=False, timeout=60
     ).raise_for_status()
 
-    def windows() -> list[tuple[str, str]]:
+    def windows() -> list[tuple[datetime, datetime]]:
         with closing(sqlite3.connect(home / "mlruns/prefect.db")) as database:
-            return database.execute('SELECT start, "end" FROM automation_bucket').fetchall()
+            rows = database.execute('SELECT start, "end" FROM automation_bucket').fetchall()
+        return [(datetime.fromisoformat(f"{start}Z"), datetime.fromisoformat(f"{end}Z")) for start, end in rows]
 
     assert wait_until(windows)
     server.kill()
-    # The clock is as it was: the window is one that was opened afterwards.
-    move_windows(86_400)
-    (unmoved,) = windows()
-    assert unmoved[0][:23] == f"{occurred:%Y-%m-%d %H:%M:%S.%f}"[:23]
-    with closing(sqlite3.connect(home / "mlruns/prefect.db")) as database, database:
-        database.execute(
-            "UPDATE automation_bucket SET start = datetime(start, '-1 day'), \"end\" = datetime(\"end\", '-1 day')"
-        )
-    move_windows(86_400)
-    (moved,) = windows()
-    assert moved[0][:19] == f"{occurred:%Y-%m-%d %H:%M:%S}"
+    ((opened, closed),) = windows()
+    for day in ("-1 day", "+2 days"):
+        with closing(sqlite3.connect(home / "mlruns/prefect.db")) as database, database:
+            database.execute(
+                'UPDATE automation_bucket SET start = datetime(start, :day), "end" = datetime("end", :day)',
+                {"day": day},
+            )
+        before = datetime.now(UTC)
+        renew_windows()
+        ((start, end),) = windows()
+        assert before - SECOND / 1000 <= start <= datetime.now(UTC)
+        assert abs(end - start - (closed - opened)) < SECOND
     server.start()
-    assert windows() == [moved], "it is read, and has not expired"
+    assert windows() == [(start, end)], "it is read, and has not expired"
 
 
 def test_server_is_started_again_with_its_flow_runs(server: Server, flow: str) -> None:
