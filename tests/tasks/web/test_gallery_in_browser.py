@@ -329,7 +329,7 @@ def test_gallery_says_that_it_is_reading_and_shows_the_runs_by_itself(
         assert (await read_text(tab, "#status")).strip() == "Reading the runs…"
         assert not await tab.value("document.body.textContent.includes('No runs yet')")
         proxy.answering.set()
-        await tab.until("document.querySelector('#status').textContent.includes(' game')")
+        await tab.until("document.querySelector('#status')?.textContent.includes(' game')")
         assert await tab.value("document.querySelector('.card [href=\"/games/ALE/Zaxxon-v5\"]') !== null")
 
     with proxied(tracking_server.address) as proxy, chromium(tmp_path / "profile") as browser:
