@@ -27,7 +27,9 @@ def test_sixteen_agents_have_a_score_at_equal_frames() -> None:
     for game in GAMES:
         assert len(scores_at(game, 8_000_000)) == 16
     assert scores_at("pong", 8_000_000)["IQN, Impala CNN (Dopamine)"] == 18.28
-    assert scores_at("pong", 8_000_001) == {}
+    whole_rollouts = 489 * 4096 * 4
+    assert scores_at("pong", whole_rollouts) == scores_at("pong", 8_000_000)
+    assert scores_at("pong", 7_900_000) == scores_at("pong", 8_100_000) == {}
     assert scores_at("tetris", 8_000_000) == {}
 
 
