@@ -1,4 +1,4 @@
-"""The disk of `ramreel up` is full for a while: it says so, stays, and goes on by itself when there is space again."""
+"""The disk of `ramreel up` is full for a while: it reports that, stays up, and continues when there is space again."""
 
 from __future__ import annotations
 

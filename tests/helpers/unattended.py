@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,29 +24,22 @@ READY = "Press Ctrl-C to stop."
 
 @dataclass
 class Unattended:
-    """`ramreel up` over one home; it can be started and stopped repeatedly.
-
-    Attributes:
-        environment: variables to set for it and for commands beside it.
-    """
+    """`ramreel up` over one home; it can be started and stopped repeatedly."""
 
     home: Path
     notify: str
-    environment: Mapping[str, str] = field(default_factory=dict)
     prefect_port: int = field(default_factory=free_port)
     mlflow_port: int = field(default_factory=free_port)
     gallery_port: int = field(default_factory=free_port)
 
     @classmethod
     @contextmanager
-    def running(
-        cls, home: Path, notify: str = "", environment: Mapping[str, str] | None = None
-    ) -> Iterator[Unattended]:
+    def running(cls, home: Path, notify: str = "") -> Iterator[Unattended]:
         """Run it for the block, without the servers and settings of the developer's environment."""
         with pytest.MonkeyPatch.context() as patch:
             for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_", "RAMREEL_"))]:
                 patch.delenv(name)
-            up = cls(home, notify, environment or {})
+            up = cls(home, notify)
             try:
                 up.start()
                 yield up
@@ -72,7 +65,7 @@ class Unattended:
         """Start it and wait until it is ready; return its output."""
         ports = ["--prefect-port", str(self.prefect_port), "--mlflow-port", str(self.mlflow_port)]
         ports += ["--gallery-port", str(self.gallery_port)]
-        self.command = up = Command(["up", *ports], self.home, {"RAMREEL_NOTIFY": self.notify, **self.environment})
+        self.command = up = Command(["up", *ports], self.home, {"RAMREEL_NOTIFY": self.notify})
         assert wait_until(lambda: up.exited or READY in up.output()[0], every=0.2)
         assert not up.exited, up.output()
         return up.output()[0].splitlines()
@@ -94,13 +87,13 @@ class Unattended:
 
     def ramreel(self, *arguments: str, seconds: float = TIMEOUT_SECONDS) -> Any:
         """Return the JSON output of a command in the same home, which may take some seconds."""
-        with started([*arguments, "--json"], self.home, self.environment) as command:
+        with started([*arguments, "--json"], self.home) as command:
             code, out, errors = command.wait(seconds)
         assert code == 0, errors
         return json.loads(out.splitlines()[-1])
 
     def printed(self) -> str:
-        """Return what it has printed so far; it must be running."""
+        """Return its output so far; it must be running."""
         assert self.command is not None
         assert not self.command.exited, self.command.output()
         return self.command.output()[0]

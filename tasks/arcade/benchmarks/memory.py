@@ -132,8 +132,10 @@ def measure_memory(settings: MemorySettings, log: Callable[[str], None]) -> Memo
         log: Called with a line for each training run.
 
     Raises:
-        BenchmarkError: The process of a training run died, or this operating system does not tell memory by process.
+        BenchmarkError: The process of a training run died, or the operating system does not report the memory of a
+            process.
     """
+    # Fail before the first training run.
     proportional_memory(os.getpid())
     n_envs, workers = settings.n_envs[0], settings.workers[0]
     wanted = dict.fromkeys([*((n, workers) for n in settings.n_envs), *((n_envs, n) for n in settings.workers)])
@@ -216,7 +218,7 @@ def proportional_memory(pid: int) -> int:
     """Return the proportional set size of a process in bytes: its pages, shared ones divided by their sharers.
 
     Raises:
-        BenchmarkError: Nothing tells it, as on other systems than Linux.
+        BenchmarkError: The operating system does not report it: only Linux does.
     """
     file = Path(f"/proc/{pid}/smaps_rollup")
     try:

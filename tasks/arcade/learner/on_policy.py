@@ -135,7 +135,7 @@ class OnPolicyRolloutMixin(OnPolicyAlgorithm):
             # torch's distributions refuse NaN logits, and print every one of them.
             if "invalid values" not in str(error):
                 raise
-            raise DivergedError.at(self.num_timesteps, "the policy's logits became non-finite") from None
+            raise DivergedError.of_logits(self.num_timesteps) from None
 
     def weights(self) -> Weights:
         """Return the weights that a checkpoint stores."""

@@ -158,7 +158,7 @@ class TwoNetworkPPO(PPO):
             entropy_loss = -entropy.mean()
             gradients = torch.autograd.grad(loss + self.ent_coef * entropy_loss, network.weights)
         if logits.isnan().any():
-            raise DivergedError.at(self.num_timesteps, "the policy's logits became non-finite")
+            raise DivergedError.of_logits(self.num_timesteps)
         ratio, log_ratio = ratio.detach(), log_ratio.detach()
         clip_fraction = ((ratio - 1).abs() > clip_range).float().mean()
         approx_kl = (ratio - 1 - log_ratio).mean()

@@ -26,6 +26,11 @@ class DivergedError(RamreelError):
         """Return the error for a step, with a suggestion."""
         return cls(f"training diverged at step {step:,}: {cause}. Choose a smaller learning_rate")
 
+    @classmethod
+    def of_logits(cls, step: int) -> Self:
+        """Return the error for a step at which the policy's logits became non-finite."""
+        return cls.at(step, "the policy's logits became non-finite")
+
 
 class BatchVecEnv(VecEnv):
     """VecEnv that steps or plays all its environments together, and gives no access to single ones."""

@@ -16,6 +16,7 @@ from tasks.arcade.settings.base import Settings
 STICKY_PROBABILITY = 0.25
 """Probability of sticky actions in the protocol of `scores_at`, that of the ids `ALE/...-v5`."""
 _TOLERANCE = 0.005
+"""Share by which numbers of frames may differ in `scores_at`."""
 _PROTOCOL = (
     "sticky actions 0.25, whole games, mean training return of one million frames, epsilon 0.01, 5 seeds"  # Dopamine's
 )

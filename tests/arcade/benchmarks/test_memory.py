@@ -71,7 +71,7 @@ def test_proportional_memory_counts_what_was_written() -> None:
         assert proportional_memory(os.getpid()) - before > len(written) / 2
 
 
-def test_memory_that_nothing_tells_is_an_error_of_one_line() -> None:
+def test_memory_that_is_not_reported_is_an_error_of_one_line() -> None:
     no_process = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
     with pytest.raises(BenchmarkError, match=f"cannot read /proc/{no_process}/smaps_rollup.* on Linux only"):
         proportional_memory(no_process)

@@ -22,6 +22,7 @@ from tasks.arcade.learner.two_networks import TwoNetworkPPO
 from tasks.arcade.learner.vec_env import DivergedError
 from tasks.arcade.settings.networks import NetworkSettings
 
+pytestmark = pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 N_FEATURES, EMBEDDED = 368, 50
 N_ENVS, N_STEPS = 3, 400
 """Minibatches of 1,199 leave one of a single row."""
@@ -93,7 +94,6 @@ def fill(model: PPO, random: np.random.Generator) -> None:
     buffer.full = True
 
 
-@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 @pytest.mark.parametrize("batch_size", [512, 1199])
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_weights_and_metrics_equal_those_of_stable_baselines3(network: NetworkSettings, batch_size: int) -> None:
@@ -124,7 +124,6 @@ class ThreadRecorder(nn.Module):
         return result
 
 
-@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 @pytest.mark.parametrize(("name", "thread"), [("two threads", "value-network_0"), ("one thread", "MainThread")])
 def test_value_network_has_a_thread_of_its_own_if_it_is_large(name: str, thread: str) -> None:
     model = untrained(TwoNetworkPPO, NETWORKS[name])
@@ -134,7 +133,6 @@ def test_value_network_has_a_thread_of_its_own_if_it_is_large(name: str, thread:
     assert recorder.threads == {thread}
 
 
-@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 def test_exception_in_the_second_thread_is_raised() -> None:
     model = untrained(TwoNetworkPPO, NETWORKS["two threads"])
     fill(model, np.random.default_rng(1))
@@ -143,7 +141,6 @@ def test_exception_in_the_second_thread_is_raised() -> None:
         train(model)
 
 
-@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 def test_logits_of_nan_are_divergence() -> None:
     model = untrained(TwoNetworkPPO, NETWORKS["two threads"])
     fill(model, np.random.default_rng(1))
