@@ -7,11 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 from helpers.servers import Server, free_port, running
 
@@ -25,16 +23,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
-def default_tracking_uri() -> Iterator[None]:
-    """Forget the tracking URI that the page sets in this process."""
-    yield
-    mlflow.set_tracking_uri(None)
-
-
-def test_code_blocks_run_in_order(
-    at_home: Path, store: Store, default_tracking_uri: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_blocks_run_in_order(at_home: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(at_home)
     python, shell = blocks("python"), blocks("sh")
     assert (len(python), len(shell)) == (3, 2)

@@ -41,13 +41,8 @@ def test_decoder_is_trained_logged_and_loaded(
     assert all(len(returns) == 1 for returns in report.returns.values())
     decoder = read_decoder(fetch_decoder(store, made.run_id, tmp_path / "decoder"), made.digest)
     screens = example_batch(decoder.description.game)
-    # MLflow sets the variable as well, which is undone with the test.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.address.uri)
-    mlflow.set_tracking_uri(store.address.uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/{made.model_id}")
-    finally:
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    model = mlflow.pyfunc.load_model(f"models:/{made.model_id}")
     found = model.predict(screens)
     ram, confidence = decode_screens(decoder, screens)
     np.testing.assert_array_equal(found["ram"], ram)
