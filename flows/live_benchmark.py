@@ -144,7 +144,7 @@ def _received(connection: Connection) -> Any:
 
 
 def _watch(host: str, path: str, connection: Connection) -> None:
-    """Watch until asked for the frames per second; a new episode follows one that has ended."""
+    """Watch until the frames per second are requested; a new episode follows one that has ended."""
     with connect(f"ws://{host}{path}", origin=Origin(f"http://{host}")) as websocket:
         frames, started = 0, 0.0
         try:

@@ -41,7 +41,7 @@ def notify(title: str, body: str) -> None:
         get_run_logger().warning("no notification was sent: %s (%s)", title, type(error).__name__)
         return
     if not names:
-        # In the log of the flow run only: whoever wants none need not read it after each command.
+        # In the log of the flow run only: a user without receivers need not read it after each command.
         _log_once(OFF)
     for name in names:
         state = send_message(name, title, body, return_state=True)

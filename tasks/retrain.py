@@ -95,7 +95,7 @@ def _skip_reason(store: Store, settings: RetrainSettings, champion: Champion, ea
         return reason
     for last in store.iter_runs(earlier):
         end = last.start_ms / 1000 + timedelta(hours=settings.cool_down_hours).total_seconds()
-        # A start in the future tells of a clock that was wrong, and not when the cool-down ends.
+        # A start in the future shows that a clock was wrong, not when the cool-down ends.
         if last.start_ms / 1000 <= time.time() < end:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
             return f"{champion.env_id} was retrained recently: the cool-down ends at {when}"

@@ -1,4 +1,4 @@
-"""Descriptions of runs in MLflow's UI: result, video, report, and how to go on."""
+"""Descriptions of runs in MLflow's UI: result, video, report, and the command that resumes the run."""
 
 from __future__ import annotations
 

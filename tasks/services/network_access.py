@@ -61,7 +61,7 @@ class Access:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names by which this machine is asked for; numeric addresses are not among them."""
+        """Names under which this machine is reached; numeric addresses are not among them."""
         names = [self.host, self.name, "localhost"]
         if not self.is_loopback:
             names += [socket.gethostname(), socket.getfqdn()]

@@ -1,6 +1,6 @@
 """What a retention deletes, and what stays: a plan; nothing is deleted here.
 
-Only runs that a schedule or an automation started are old enough to go; others are kept unless they are asked for.
+Only runs that a schedule or an automation started are old enough to go; others are kept unless `manual` is set.
 Champions, running runs, runs with the tag `ramreel.keep`, and the runs of the reports that stay are kept whole.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tasks.store import Store
 
 MAX_BYTES = 2 * 1024**3
-"""Downloaded artifacts that are kept; those that were not asked for lately are deleted."""
+"""Downloaded artifacts that are kept; those requested least recently are deleted."""
 _MAX_AGE_SECONDS = 300
 """After this an artifact is downloaded again: a video may have been recorded again."""
 _IN_USE_SECONDS = 60

@@ -22,7 +22,7 @@ _SANDBOX = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "media-src data: blob: http: https:"
 )
-"""Content-Security-Policy of artifacts: whatever a run stores, a page among it is a stranger to our own pages."""
+"""Content-Security-Policy of artifacts: a page that a run stores cannot reach our own pages."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _TYPES = {".md": "text/plain", ".toml": "text/plain", ".js": "text/plain", ".log": "text/plain"}
 _REEL = {"video": "reels/reel.mp4", "grid": "reels/grid.mp4", "animation": "reels/reel.webp"}

@@ -65,7 +65,7 @@ class Snapshot:
 
 
 class Overview:
-    """The last snapshot of a store, refreshed when somebody asks for it."""
+    """The last snapshot of a store, refreshed when a page requests it."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._snapshot = store, Snapshot()

@@ -7,7 +7,7 @@ from flows.cli.session import announce, open_terminal
 
 
 def doctor(*, as_json: Json = False) -> int:
-    """Check this machine, from ROMs and ffmpeg to a five-second training; prints a line each, for a bug report."""
+    """Check this machine, from ROMs and ffmpeg to a five-second training run; prints a line each for a bug report."""
     announce("check this machine")
     from flows.runtime.proxies import describe_proxies
     from tasks.services.diagnosis import diagnose

@@ -56,7 +56,7 @@ def export(given: Given, *, tracking_uri: TrackingUri = None, as_json: Json = Fa
 def _write(
     settings: ExportSettings, store: Store, stored: StoredCheckpoint, checkpoint: Checkpoint
 ) -> tuple[list[str], dict[str, Any]]:
-    """Write what was asked for; return the printed lines and the keys of the JSON object."""
+    """Write the zip file or the folder; return the printed lines and the keys of the JSON object."""
     from tasks.arcade.learner import export as write
 
     if settings.hub is not None:

@@ -52,7 +52,7 @@ class RamReader:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """How each byte of the last estimate was obtained: `followed`, or the decoder's method."""
+        """How each byte of the last estimate was obtained: `followed`, `nearest`, or the decoder's method."""
         return (FOLLOWED,) * RAM_SIZE if self._follower and not self.lost_steps else self._decoder_methods
 
     def reset(self, screen: Screen, reloaded: bool = True) -> RamEstimate:

@@ -28,7 +28,8 @@ class RamFromPixels(gymnasium.Wrapper[Ram, int, Screen, int]):
     `info` gains
 
     - `ram_confidence`: probability of each byte, float32 of shape (128,).
-    - `ram_methods`: how each byte was obtained, a tuple of 128 strings: `followed`, or the decoder's method.
+    - `ram_methods`: how each byte was obtained, a tuple of 128 strings: `followed`; while lost the decoder's
+      method, or without a decoder `nearest`.
     - `ram_lost`: whether no state of the second emulator shows the picture. The RAM is then the decoder's, or without
       one that of the state with the nearest picture, with confidence 0.
     - `ram_lost_steps`: number of steps for which that has been so.

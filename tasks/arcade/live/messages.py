@@ -23,7 +23,7 @@ _LEVEL = 1
 
 
 class Command(Settings):
-    """What a viewer asks for."""
+    """A command of a viewer."""
 
     do: Literal["pause", "resume", "step", "restart", "speed", "keys", "write", "keep"]
     speed: Speed = Field(default="1", description="Speed relative to the console's own rate")

@@ -26,7 +26,7 @@ RELEASE_SECONDS = 0.5
 
 
 class LiveError(RamreelError):
-    """A live view cannot do what was asked; the message says why."""
+    """A live view cannot execute a command; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class LiveSession:
     def advance(self) -> list[LiveFrame]:
         """Run one step, of the person who holds a key or else of the agent, and return its frames.
 
-        A policy observes, and decides, during a person's steps as well: it goes on from the state that it finds.
+        A policy observes, and decides, during a person's steps as well: it continues from the state that it finds.
 
         Raises:
             LiveError: The episode has ended.
@@ -175,7 +175,7 @@ class LiveSession:
         return self._take_frames()
 
     def hold(self, keys: Keys) -> None:
-        """Set the keys that a person holds from the next step on; with none, the agent goes on a moment later."""
+        """Set the keys that a person holds from the next step on; with none, the agent continues a moment later."""
         if keys.held or self._steps_held:
             self._keys = keys
         if keys.held:

@@ -9,7 +9,7 @@ _RUNNABLE = frozenset("RD")
 
 
 def is_runnable(process_id: int) -> bool:
-    """Return whether a process would go on if it got a CPU; False where the system does not tell."""
+    """Return whether a process would run if it got a CPU; False where the system does not report it."""
     try:
         # The name before the state may contain any character.
         fields = Path(f"/proc/{process_id}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()

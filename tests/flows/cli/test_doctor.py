@@ -1,4 +1,4 @@
-"""`doctor` checks the machine with real parts, a training of five seconds included."""
+"""`doctor` checks the machine with real parts, a training run of five seconds included."""
 
 import json
 from pathlib import Path
