@@ -11,9 +11,9 @@ from tasks.store import ui_pages
 from tasks.store.address import Address
 from tasks.store.artifact_paths import REPORT, safe_path
 from tasks.store.connection import connect
-from tasks.store.errors import StoreError, raises_store_error
+from tasks.store.errors import StoreError, raises_store_error, unknown_run
 from tasks.store.former_layout import former_path
-from tasks.store.missing_artifacts import has_artifacts, local_path, missing
+from tasks.store.missing_artifacts import MissingArtifactError, has_artifacts, local_path, missing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,7 +75,13 @@ class ArtifactStore:
             run = self._client.get_run(run_id)
             folder = local_path(run.info.artifact_uri)
             if folder is not None and not folder.exists() and has_artifacts(run):
-                raise missing(f"the folder of the artifacts of run {run_id}", folder)
+                raise self._missing(run_id, "the folder of the artifacts", folder)
+
+    def _missing(self, run_id: str, what: str, place: Path | str) -> MissingArtifactError:
+        # `mlflow gc` deletes a deleted run's files before the run itself.
+        if self._client.get_run(run_id).info.lifecycle_stage == "deleted":
+            return MissingArtifactError(unknown_run(run_id))
+        return missing(f"{what} of run {run_id}", place)
 
     @raises_store_error
     def fetch_artifact(self, run_id: str, artifact_path: str, into: Path) -> Path:
@@ -119,7 +125,7 @@ class ArtifactStore:
         if not (root / artifact_path).resolve().is_relative_to(root):
             raise StoreError(f"{artifact_path!r} of run {run_id} is a link that leads out of the run")
         if not (folder / artifact_path).exists():
-            raise missing(f"{artifact_path} of run {run_id}", folder / artifact_path)
+            raise self._missing(run_id, artifact_path, folder / artifact_path)
 
     @raises_store_error
     def artifact_uri(self, run_id: str, artifact_path: str | None = None) -> str:

@@ -33,8 +33,13 @@ def _deleted_run(text: str) -> str:
     if found := _DELETED_RUN.search(text):
         return f"run {found[1]} is deleted: restore it in MLflow, or choose another one"
     if found := _UNKNOWN_RUN.search(text):
-        return f"run {found[1]} is not in the store: it was deleted for good, or it is in another store"
+        return unknown_run(found[1])
     return ""
+
+
+def unknown_run(run_id: str) -> str:
+    """Return the message for a run that the store does not have."""
+    return f"run {run_id} is not in the store: it was deleted for good, or it is in another store"
 
 
 def without_passwords(text: str) -> str:

@@ -16,7 +16,7 @@ from tasks.arcade.settings.run import RunSettings
 from tasks.store import queries
 from tasks.store.artifacts import ArtifactStore
 from tasks.store.errors import StoreError, one_line, raises_store_error
-from tasks.store.missing_artifacts import SETTINGS_DIGEST, has_artifacts, local_path, missing
+from tasks.store.missing_artifacts import SETTINGS_DIGEST, has_artifacts, local_path
 from tasks.store.run_writer import SETTINGS_FILE, settings_digest
 from tasks.store.values import RunStatus, StoredRun, TrainedGame
 
@@ -211,7 +211,7 @@ class RunReader(ArtifactStore):
         # An import stores its file last, after the settings of a run that can be played.
         if run.info.status == "FINISHED" if path == EXTERNAL_RUN_FILE else has_artifacts(run):
             location = f"{run.info.artifact_uri}/{path}"
-            raise _UnreadableError(str(missing(f"{path} of run {run_id}", local_path(location) or location)))
+            raise _UnreadableError(str(self._missing(run_id, path, local_path(location) or location)))
         raise _UnreadableError(f"run {run_id} is unusable: it was stopped before its {path} was saved")
 
 

@@ -56,6 +56,15 @@ def test_missing_settings(store: Store, run_id: str, folder: Path, former: bool)
     assert [run.settings for run in store.iter_runs([run_id])] == [None]
 
 
+def test_files_of_a_run_that_is_being_deleted_for_good(store: Store, run_id: str, folder: Path) -> None:
+    connect(store.address).delete_run(run_id)
+    # As `mlflow gc` does it: the files, then the run.
+    shutil.rmtree(folder)
+    for request in (store.run, store.videos, lambda run: store.fetch_artifact(run, "settings.json", folder)):
+        with pytest.raises(StoreError, match=f"^run {run_id} is not in the store: it was deleted for good"):
+            request(run_id)
+
+
 def test_settings_are_known_as_stored_only_once_they_are(
     store: Store, settings: RunSettings, start: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
