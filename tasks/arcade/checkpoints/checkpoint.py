@@ -26,6 +26,7 @@ from tasks.arcade.policies.algorithms import build_policy, check_policy_weights
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.base import Settings, parse_json
+from tasks.arcade.settings.game import MAX_ACTIONS
 from tasks.arcade.settings.run import RunSettings
 
 _DESCRIPTION = "checkpoint.json"
@@ -70,7 +71,7 @@ class CheckpointDescription(Settings):
     """Contents of `checkpoint.json`."""
 
     step: int = Field(ge=0)
-    action_names: tuple[str, ...] = Field(min_length=1, max_length=18)
+    action_names: tuple[str, ...] = Field(min_length=1, max_length=MAX_ACTIONS)
     rom_sha256: str
     settings: RunSettings
 

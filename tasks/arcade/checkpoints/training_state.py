@@ -24,6 +24,7 @@ from tasks.arcade.emulator.emulator import EpisodeStart
 from tasks.arcade.policies.actor_critic import Weights
 from tasks.arcade.rollouts.environment import EnvironmentState
 from tasks.arcade.settings.base import Settings, parse_json
+from tasks.arcade.settings.game import MAX_ACTIONS
 
 _LONGEST = 1_000_000
 """Maximum steps per episode: the maximum number of frames in `GameSettings`."""
@@ -33,7 +34,6 @@ _LARGEST_FRAME = 256 * 160
 """Maximum pixels of a frame, one byte each; the largest screen of ale-py's games has 250 lines."""
 _LARGEST_MEMORY = 4 * 1024
 """Maximum floats of a recurrent state: the maximum in `RecurrentNetworkSettings`."""
-_MOST_ACTIONS = 18
 _FILES = ("training.json", "optimizer.safetensors", "environments.safetensors", "playing.safetensors")
 _OFF_POLICY_FILES = ("target.safetensors", "replay_buffer.safetensors")
 
@@ -150,8 +150,8 @@ def _environment(arrays: Arrays, index: int, generators: _Generators) -> Environ
     actions = _bytes_of(arrays, f"{index}.actions", _LONGEST)
     key = f"{index}.picture"
     frame = _bytes_of(arrays, key, _LARGEST_FRAME) if key in arrays else b""
-    if max(actions, default=0) >= _MOST_ACTIONS:
-        raise DamagedFolderError(f"environment {index} has action {max(actions)}; the maximum is {_MOST_ACTIONS - 1}")
+    if max(actions, default=0) >= MAX_ACTIONS:
+        raise DamagedFolderError(f"environment {index} has action {max(actions)}; the maximum is {MAX_ACTIONS - 1}")
     for generator in (generators.skip_generator, generators.action_generator):
         try:
             np.random.PCG64().state = generator  # type: ignore[assignment]

@@ -14,7 +14,7 @@ from tasks.arcade.atomic_write import atomic_file
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import SCHEMA, NewerSchemaError, Settings, parse_json
 from tasks.arcade.settings.evaluation import PixelMethod
-from tasks.arcade.settings.game import GameSettings
+from tasks.arcade.settings.game import MAX_ACTIONS, GameSettings
 
 _LONGEST = 1_000_000
 """Maximum steps: the maximum number of frames in `GameSettings`."""
@@ -52,7 +52,7 @@ class Trace(Settings):
     ale_py: str = Field(pattern=r"^[\w.+-]{1,40}$", description="Version of ale-py the episode was played with")
     rom_sha256: Sha256
     seed: int = Field(ge=0, lt=2**32, description="Reset seed of the emulator")
-    actions: tuple[Annotated[int, Field(ge=0, lt=18)], ...] = Field(min_length=1, max_length=_LONGEST)
+    actions: tuple[Annotated[int, Field(ge=0, lt=MAX_ACTIONS)], ...] = Field(min_length=1, max_length=_LONGEST)
     rewards: tuple[int, ...] = Field(max_length=_LONGEST, description="Unclipped rewards, one per step")
     digests: tuple[ShortDigest, ...] = Field(
         max_length=_LONGEST + 1,

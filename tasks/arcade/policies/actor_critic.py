@@ -168,13 +168,18 @@ def weight_shapes(settings: NetworkSettings, n_features: int, n_actions: int) ->
 
 def check_weights(settings: NetworkSettings, n_features: int, weights: Weights) -> None:
     """Raise ValueError unless the weights have the names and shapes of this network."""
-    n_actions = len(weights.get("action_net.bias", ()))
-    check_shapes(weights, weight_shapes(settings, n_features, n_actions))
+    check_shapes(weights, weight_shapes(settings, n_features, n_outputs(weights, "action_net.bias")))
+
+
+def n_outputs(weights: Weights, bias: str) -> int:
+    """Return the number of outputs of the layer with this bias; 0 if there is none."""
+    array = weights.get(bias)
+    return len(array) if array is not None and array.ndim else 0
 
 
 def check_shapes(weights: Weights, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise ValueError unless the weights have these names and shapes."""
-    found = {name: array.shape for name, array in weights.items()}
+    """Raise ValueError unless the weights have these names and shapes, and are float32."""
+    found = {name: array.shape if array.dtype == np.float32 else None for name, array in weights.items()}
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise ValueError(f"weights do not match the network: {', '.join(wrong[:3])}")

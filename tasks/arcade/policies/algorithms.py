@@ -33,6 +33,7 @@ from tasks.arcade.settings.algorithms import (
     RecurrentPpoSettings,
     UnlearnedSettings,
 )
+from tasks.arcade.settings.game import MAX_ACTIONS
 from tasks.arcade.settings.networks import NetworkSettings
 from tasks.arcade.settings.run import ApproachSettings
 
@@ -220,9 +221,9 @@ def check_policy_weights(approach: ApproachSettings, n_actions: int, weights: We
     Raises:
         ValueError: If names, shapes or the number of actions do not match.
     """
-    expected = policy_weight_shapes(approach, n_actions)
-    if expected and {name: array.shape for name, array in weights.items()} != expected:
-        found = build_policy(approach, n_actions, weights).n_actions
-        if found != n_actions:
-            raise ValueError(f"the network has {found} actions, the game has {n_actions}")
+    expected, found = policy_weight_shapes(approach, n_actions), {name: array.shape for name, array in weights.items()}
+    if expected and found != expected:
+        for number in range(1, MAX_ACTIONS + 1):
+            if found == policy_weight_shapes(approach, number):
+                raise ValueError(f"the network has {number} actions, the game has {n_actions}")
     check_shapes(weights, expected)

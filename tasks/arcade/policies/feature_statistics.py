@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE
 from tasks.arcade.settings.features import FeatureSettings
+from tasks.arcade.settings.game import MAX_ACTIONS
 from tasks.arcade.settings.legacy import current_arrays
 
 Rams = npt.NDArray[np.uint8]
@@ -24,7 +25,6 @@ Rams = npt.NDArray[np.uint8]
 _SMALLEST_DEVIATION = 0.05
 """Lower bound in units of a byte: a byte that hardly ever changes must not become an enormous input."""
 
-_MOST_ACTIONS = 18
 _LONGEST_MOVE = 32
 """A larger change between two steps counts as a jump: a new episode, or another object in the same byte."""
 _N_VALUES = 256
@@ -67,7 +67,7 @@ class WarmupStatistics:
         moves = (rams[1:] - rams[:-1]).view(np.int8).reshape(-1, RAM_SIZE).astype(np.float64)
         jumps = np.abs(moves) > _LONGEST_MOVE
         moves[jumps] = 0
-        taken = actions[:-1].reshape(1, -1) == np.arange(_MOST_ACTIONS)[:, None]
+        taken = actions[:-1].reshape(1, -1) == np.arange(MAX_ACTIONS)[:, None]
         # Integers far below 2**53: float64 matrix products are exact, whatever the order of summation.
         wide = rams.reshape(-1, RAM_SIZE).astype(np.float64)
         return WarmupStatistics(
@@ -177,8 +177,8 @@ def _distinct(candidates: npt.NDArray[np.intp], alike: npt.NDArray[np.float64]) 
 _WARMUP_SHAPES: dict[str, tuple[int, ...]] = {
     "total": (RAM_SIZE,),
     "products": (RAM_SIZE, RAM_SIZE),
-    "actions": (_MOST_ACTIONS,),
-    "moved": (_MOST_ACTIONS, RAM_SIZE),
+    "actions": (MAX_ACTIONS,),
+    "moved": (MAX_ACTIONS, RAM_SIZE),
     "moved_squares": (RAM_SIZE,),
     "changes": (RAM_SIZE,),
     "jumps": (RAM_SIZE,),
@@ -307,13 +307,14 @@ class Statistics:
         """Build statistics from the result of `arrays`.
 
         Raises:
-            ValueError: If arrays are missing, have another shape or are not possible sums over bytes.
+            ValueError: If arrays are missing, have another shape or dtype, or are not possible sums over bytes.
         """
         current = dict(_SINCE_VERSION_0_2) | current_arrays(arrays)
         values = current.pop("values")
         if values.ndim != 1 or len(np.unique(values)) != len(values) or not _are_values(values):
             raise ValueError("feature statistics are invalid: values are not different pairs of a byte and a value")
-        shapes = {name: array.shape for name, array in current.items()}
+        # No other dtype holds exact sums.
+        shapes = {name: array.shape if array.dtype == np.int64 else None for name, array in current.items()}
         if shapes != _SHAPES:
             wrong = sorted(name for name in shapes.keys() | _SHAPES.keys() if shapes.get(name) != _SHAPES.get(name))
             raise ValueError(f"feature statistics do not have the expected arrays: {', '.join(wrong)}")
@@ -340,7 +341,7 @@ def _with_values(values: npt.NDArray[np.int64], rams: Rams, most: int) -> npt.ND
 
 
 def _are_values(values: npt.NDArray[np.int64]) -> bool:
-    return bool(((values >= 0) & (values < RAM_SIZE * _N_VALUES)).all())
+    return values.dtype == np.int64 and bool(((values >= 0) & (values < RAM_SIZE * _N_VALUES)).all())
 
 
 def _padded(selected: tuple[int, ...]) -> npt.NDArray[np.int64]:

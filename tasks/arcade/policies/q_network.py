@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, check_shapes, weight_shapes
+from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, check_shapes, n_outputs, weight_shapes
 from tasks.arcade.policies.features import FeatureArray
 from tasks.arcade.settings.algorithms import OffPolicySettings, QrDqnSettings
 from tasks.arcade.settings.networks import NetworkSettings
@@ -79,7 +79,7 @@ def check_q_weights(settings: OffPolicySettings, n_features: int, weights: Weigh
     Raises:
         ValueError: If the names or shapes of the weights do not match the settings.
     """
-    n_actions = len(weights.get(_q_network_name(settings, f"{_HEAD}.bias"), ())) // _quantiles(settings)
+    n_actions = n_outputs(weights, _q_network_name(settings, f"{_HEAD}.bias")) // _quantiles(settings)
     check_shapes(weights, q_weight_shapes(settings, n_features, n_actions))
     return n_actions
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, check_shapes, weight_shapes
+from tasks.arcade.policies.actor_critic import Floats, NetworkPolicy, Weights, check_shapes, n_outputs, weight_shapes
 from tasks.arcade.policies.features import FeatureArray
 from tasks.arcade.settings.networks import RecurrentNetworkSettings
 
@@ -120,5 +120,4 @@ def recurrent_weight_shapes(
 
 def check_recurrent_weights(settings: RecurrentNetworkSettings, n_features: int, weights: Weights) -> None:
     """Raise ValueError unless the weights have the names and shapes of this network."""
-    n_actions = len(weights.get("action_net.bias", ()))
-    check_shapes(weights, recurrent_weight_shapes(settings, n_features, n_actions))
+    check_shapes(weights, recurrent_weight_shapes(settings, n_features, n_outputs(weights, "action_net.bias")))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram
-from tasks.arcade.policies.actor_critic import VALUES, Weights, weight_shapes
+from tasks.arcade.policies.actor_critic import VALUES, Weights, check_weights, weight_shapes
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.policies.features import Features
 from tasks.arcade.settings.features import FeatureSettings
@@ -139,10 +139,9 @@ def policy_layers(network: NetworkSettings, n_inputs: int, weights: Weights) -> 
     Raises:
         ValueError: The weights do not match the network.
     """
+    check_weights(network, n_inputs, weights)
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
     shapes = weight_shapes(network, n_inputs, len(wide["action_net.bias"]))
-    if {name: array.shape for name, array in wide.items()} != shapes:
-        raise ValueError("the weights do not match the network")
     activation = _tanh if network.activation == "tanh" else _relu
     layers: list[Layer] = []
     names = [name.removesuffix(".weight") for name in shapes if name.endswith(".weight") and "value_net" not in name]

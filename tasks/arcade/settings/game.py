@@ -6,6 +6,9 @@ from pydantic import Field, field_validator
 
 from tasks.arcade.settings.base import Settings
 
+MAX_ACTIONS = 18
+"""Number of ALE's actions; a game's minimal action set has as many or fewer."""
+
 
 class GameSettings(Settings):
     """Settings that determine an episode: together with a seed and the actions they always give the same RAM."""

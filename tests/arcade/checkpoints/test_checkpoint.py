@@ -5,10 +5,12 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers.checkpoints import CHECKPOINT_FILES, forge_manifest, random_checkpoint
+from safetensors.numpy import load_file, save_file
 
 from tasks.arcade.checkpoints.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
@@ -145,6 +147,41 @@ def test_weights_for_another_number_of_actions_are_rejected(name: str, tmp_path:
     path.write_text(json.dumps(fields))
     forge_manifest(path.parent)
     with pytest.raises(CheckpointError, match="the network has 6 actions, the game has 4"):
+        read_checkpoint(tmp_path / "step")
+
+
+@pytest.mark.parametrize(
+    ("approach", "name", "array", "reason"),
+    [
+        ("ppo-tuned", "count", np.array([np.inf]), "do not have the expected arrays: count"),
+        ("ppo-tuned", "moving_bytes", np.full(128, np.inf), "do not have the expected arrays: moving_bytes"),
+        ("ppo-tuned", "total", np.zeros(128, np.complex64), "do not have the expected arrays: total"),
+        ("ppo-embeddings", "values", np.array([0.5]), "values are not different pairs of a byte and a value"),
+        ("ppo-tuned", "action_net.bias", np.array(0, np.float32), r"do not match the network: action_net\.bias"),
+        ("ppo-tuned", "action_net.bias", np.zeros(6, np.complex64), r"do not match the network: action_net\.bias"),
+        ("dqn", "q_net.q_net.6.bias", np.array(0, np.float32), r"do not match the network: q_net\.q_net\.6\.bias"),
+        ("dqn", "q_net.q_net.6.bias", np.zeros(0, np.float32), r"do not match the network: q_net\.q_net\.6\.bias"),
+    ],
+)
+def test_arrays_of_another_type_or_rank_are_rejected(
+    approach: str, name: str, array: np.ndarray[Any, Any], reason: str, tmp_path: Path
+) -> None:
+    write_checkpoint(random_checkpoint(approach), tmp_path / "step")
+    file = tmp_path / "step" / ("policy.safetensors" if "." in name else "features.safetensors")
+    arrays = load_file(file)
+    assert name in arrays
+    save_file(arrays | {name: array}, file)
+    forge_manifest(tmp_path / "step")
+    with pytest.raises(CheckpointError, match=rf"^checkpoint step: its contents are invalid: [^\n]*{reason}$"):
+        read_checkpoint(tmp_path / "step")
+
+
+def test_a_network_without_actions_is_rejected(tmp_path: Path) -> None:
+    write_checkpoint(random_checkpoint("dqn"), tmp_path / "step")
+    file = tmp_path / "step" / "policy.safetensors"
+    save_file({name: array[:0] if len(array) == 6 else array for name, array in load_file(file).items()}, file)
+    forge_manifest(tmp_path / "step")
+    with pytest.raises(CheckpointError, match="weights do not match the network"):
         read_checkpoint(tmp_path / "step")
 
 
