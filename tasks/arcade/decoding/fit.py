@@ -38,8 +38,6 @@ _PICTURE_WEIGHTS = (0.0, 0.5, 1.0)
 """Weights of a picture against memory that are tried."""
 _MEMORY_GAIN = 0.003
 """Accuracy that memory must add: a byte that is remembered wrongly stays wrong for a while."""
-_GOOD_ENOUGH = 0.995
-"""Accuracy from which on no further trees are tried."""
 _SMOOTHING = 0.05
 """Transitions from each value that are added to the counted ones."""
 

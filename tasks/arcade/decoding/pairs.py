@@ -95,7 +95,7 @@ def gather_pairs(game: GameSettings, agents: Sequence[Agent], n: int, seed: int)
     recorder = _Recorder(emulator)
     # Which of them begins depends on the seed: parts with few episodes differ in their players.
     steps = rng.random(len(players))
-    # Random play counts double from two agents on: it reaches states that no agent does.
+    # Random play reaches states that no agent does: from three agents on it counts as much as half of them together.
     weights = np.array([max(1.0, len(agents) / 2), *[1.0] * len(agents)])
     episode = 0
     while len(recorder.pictures) < n:
