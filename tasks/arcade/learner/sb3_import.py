@@ -15,7 +15,7 @@ from tasks.arcade.emulator.emulator import RAM_SIZE, action_names
 from tasks.arcade.external_runs import ExternalLog, Source, printable_path
 from tasks.arcade.learner.inert_pickle import StandIn, class_path
 from tasks.arcade.learner.sb3_zip import Sb3Zip, array_dtype, read_zip, space_of
-from tasks.arcade.policies.actor_critic import Weights, check_weights
+from tasks.arcade.policies.actor_critic import Weights, check_weights, n_outputs
 from tasks.arcade.policies.feature_statistics import Statistics
 from tasks.arcade.settings.algorithms import A2cSettings, PpoSettings
 from tasks.arcade.settings.base import first_error
@@ -106,7 +106,7 @@ def _checkpoint(
     steps: int,
 ) -> Checkpoint:
     weights = _supported_weights(found)
-    names, n_actions = action_names(game), len(weights.get("action_net.bias", ()))
+    names, n_actions = action_names(game), n_outputs(weights, "action_net.bias")
     if len(names) != n_actions:
         raise _UnsupportedPolicyError(f"it has {n_actions} actions, {game.env_id} has {len(names)}")
     try:

@@ -139,6 +139,14 @@ def _unpickled(name: str, value: Any) -> Any:
 
 def _schedule(value: Any) -> Schedule | None:
     """Return a schedule of Stable-Baselines3 or rl-baselines3-zoo, as instance of a class or as function."""
+    try:
+        return _schedule_of(value)
+    # A forged pickle may hold a number beyond floats, or a schedule within itself.
+    except (OverflowError, RecursionError):
+        return None
+
+
+def _schedule_of(value: Any) -> Schedule | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value), float(value)
     if not isinstance(value, StandIn):
@@ -146,7 +154,7 @@ def _schedule(value: Any) -> Schedule | None:
     if "__qualname__" in value.state:
         return _function_schedule(value)
     if value.path in _WRAPPING:
-        return _schedule(value.state.get(_WRAPPING[value.path]))
+        return _schedule_of(value.state.get(_WRAPPING[value.path]))
     if value.path == _SB3 + "LinearSchedule" and value.state.get("end_fraction") == 1.0:
         return _pair(value.state.get("start"), value.state.get("end"))
     return _pair(value.state.get("initial_value"), 0.0) if value.path == "rl_zoo3.utils.SimpleLinearSchedule" else None
@@ -159,7 +167,7 @@ def _function_schedule(function: StandIn) -> Schedule | None:
     if len(cells) != 1:
         return None
     if path in _WRAPPING_FUNCTIONS:
-        return _schedule(cells[0])
+        return _schedule_of(cells[0])
     return _pair(cells[0], 0.0) if path in _LINEAR_FUNCTIONS else None
 
 

@@ -16,6 +16,7 @@ import torch
 from helpers.sb3_zips import bomb, by_value, constant_fn, mlp_weights, pickled, write_zip
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import NatureCNN
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.dqn.policies import DQNPolicy
 
 from tasks.arcade.emulator.environment_ids import resolve
@@ -157,11 +158,25 @@ def test_other_policies_are_not_played_and_their_hyperparameters_are_kept(
     [
         (mlp_weights(inputs=512), "it observes 512 numbers of dtype u1, not the 128 bytes of RAM"),
         (mlp_weights(actions=6), "it has 6 actions, BreakoutNoFrameskip-v4 has 4"),
+        (
+            {**mlp_weights(), "action_net.bias": torch.tensor(0.0)},
+            "it has 0 actions, BreakoutNoFrameskip-v4 has 4",
+        ),
         ({**mlp_weights(), "log_std": torch.zeros(4)}, "its policy has weights that no MlpPolicy has: log_std"),
     ],
 )
 def test_the_weights_tell_inputs_and_actions(weights: dict[str, torch.Tensor], reason: str, tmp_path: Path) -> None:
     assert read(write_zip(tmp_path / "a.zip", weights)).reason == reason
+
+
+def test_schedules_without_a_value_are_left_out(tmp_path: Path) -> None:
+    within_itself = FloatSchedule(0.1)
+    within_itself.value_schedule = within_itself
+    too_large = by_value(constant_fn(10**400), "stable_baselines3.common.utils")
+    path = write_zip(tmp_path / "a.zip", learning_rate=pickled(within_itself), clip_range=pickled(too_large))
+    found = read(path)
+    assert found.checkpoint is not None
+    assert not {"learning_rate", "clip_range"} & found.parameters.keys()
 
 
 def test_floats_of_ram_are_not_taken_for_bytes(tmp_path: Path) -> None:
