@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from pydantic import Field
 from tasks.arcade.checkpoints.verified_folder import Arrays, DamagedFolderError, pack, read_folder, unpack, write_folder
 from tasks.arcade.decoding.follower import RamEstimate
 from tasks.arcade.decoding.picture_features import Classes, FeatureVector, PictureFeatures, pack_colors
-from tasks.arcade.decoding.sources import Floats, Inputs, Network, Trees
+from tasks.arcade.decoding.sources import Floats, Inputs, Network, Trees, require_shape
 from tasks.arcade.emulator.emulator import RAM_SIZE, Ram, Screen
 from tasks.arcade.errors import RamreelError
 from tasks.arcade.settings.base import Settings, parse_json
@@ -32,6 +32,8 @@ _MAX_UNKNOWN = 0.02
 _MIN_LOG_EVIDENCE = -12.0
 """Log likelihood ratio beyond which a picture does not speak against a remembered value."""
 
+_Side = Annotated[int, Field(ge=1, le=255)]
+_Color = Annotated[int, Field(ge=0, le=0xFFFFFF)]
 Source = Literal["constant", "majority", "network", "trees", "bits"]
 SOURCES: dict[Source, str] = {
     "constant": "never changed in the training episodes",
@@ -51,7 +53,9 @@ class ByteDecoding(Settings):
     """How one byte is decoded."""
 
     byte: int = Field(ge=0, lt=RAM_SIZE)
-    values: tuple[int, ...] = Field(min_length=1, max_length=256, description="Values in the training episodes")
+    values: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        min_length=1, max_length=256, description="Values in the training episodes"
+    )
     source: Source
     picture_weight: float | None = Field(
         default=None,
@@ -73,9 +77,9 @@ class DecoderDescription(Settings):
     """Contents of `decoder.json`."""
 
     game: GameSettings
-    size: tuple[int, int] = Field(description="(height, width) of the pictures")
-    colors: tuple[int, ...] = Field(max_length=255, description="Colors that are told apart, 0xRRGGBB")
-    other_colors: tuple[int, ...] = Field(default=(), max_length=256, description="Further colors of the game")
+    size: tuple[_Side, _Side] = Field(description="(height, width) of the pictures")
+    colors: tuple[_Color, ...] = Field(min_length=1, max_length=255, description="Colors that are told apart, 0xRRGGBB")
+    other_colors: tuple[_Color, ...] = Field(default=(), max_length=256, description="Further colors of the game")
     bytes: tuple[ByteDecoding, ...] = Field(min_length=RAM_SIZE, max_length=RAM_SIZE)
     pairs: int = Field(ge=1, description="Pairs of picture and RAM in the training episodes")
 
@@ -335,23 +339,34 @@ def _decoder(description: DecoderDescription, arrays: Arrays) -> Decoder:
     }
     network = Network.from_arrays(arrays, "network") if network_offsets(description.bytes) else None
     decoder = Decoder(description, arrays["columns"], network, Trees.from_arrays(arrays, "trees"), models)
-    _check_shapes(decoder)
+    _check(decoder)
     return decoder
 
 
-def _check_shapes(decoder: Decoder) -> None:
-    """Raise ValueError unless the arrays fit together, so that decoding needs no further checks."""
-    trees, n_nodes = decoder.trees, len(decoder.trees.feature)
-    own = np.arange(n_nodes)[:, None]
-    # Children come after their node, and leaves are their own: so every walk ends.
-    if trees.children.shape != (n_nodes, 2) or ((trees.children < own) | (trees.children >= n_nodes)).any():
-        raise ValueError("a tree has children that do not come after it")
-    for one in decoder.description.bytes:
+def _check(decoder: Decoder) -> None:
+    """Raise ValueError unless everything fits together, so that decoding needs no further checks."""
+    described, columns = decoder.description, decoder.columns
+    if [one.byte for one in described.bytes] != list(range(RAM_SIZE)):
+        raise ValueError("its bytes are not in order")
+    pictures = PictureFeatures(len(described.colors), described.size)
+    require_shape("columns", columns, (columns.size,), np.int32)
+    steps = np.diff(columns, prepend=-1, append=pictures.n_projections + pictures.n_coordinates)
+    if (steps < 1).any():
+        raise ValueError("columns are not ascending indices of features")
+    n_coordinates = int(np.count_nonzero(columns >= pictures.n_projections))
+    decoder.trees.check(len(columns) + 2 * n_coordinates, np.array([len(one.values) for one in described.bytes]))
+    if decoder.network:
+        ends = [end for _, end in network_offsets(described.bytes).values()]
+        decoder.network.check(len(columns), max(ends))
+    for one in described.bytes:
         if one.source == "constant":
             continue
         model, n = decoder.models[one.byte], len(one.values)
-        shapes = [model.prior.shape, model.start.shape]
-        if shapes != [(n,), (n,)] or model.calibration.ndim != 2 or len(model.calibration) != 2:
-            raise ValueError(f"byte {one.byte} has arrays of another shape than its {n} values")
-        if model.transitions is not None and model.transitions.shape != (n, n):
-            raise ValueError(f"the transitions of byte {one.byte} have shape {model.transitions.shape}")
+        for name, array in (("prior", model.prior), ("start", model.start)):
+            require_shape(f"{one.byte}.{name}", array, (n,))
+        require_shape(f"{one.byte}.calibration", model.calibration, (2, max(1, model.calibration.size // 2)))
+        if model.transitions is not None:
+            require_shape(f"{one.byte}.transitions", model.transitions, (n, n))
+        by_bits = one.source == "bits"
+        if one.source in ("trees", "bits") and not len(decoder.trees.of(one.byte, by_bits=by_bits)):
+            raise ValueError(f"byte {one.byte} has no trees")

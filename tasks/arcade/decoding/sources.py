@@ -19,6 +19,15 @@ _NORM_EPSILON = 1e-5
 _LARGEST_INPUT = 4.0
 
 
+def require_shape(
+    name: str, array: npt.NDArray[Any], shape: tuple[int, ...], dtype: type[np.generic] = np.float32
+) -> None:
+    """Raise ValueError unless an array has a shape and a dtype."""
+    if array.shape != shape or array.dtype != dtype:
+        wanted = f"{np.dtype(dtype)} of shape {shape}"
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape} instead of {wanted}")
+
+
 class _Arrays:
     """A dataclass of arrays that is read from and written to safetensors under a prefix."""
 
@@ -76,9 +85,27 @@ class Network(_Arrays):
         logits = hidden @ self.head[begin:end].T + self.head_bias[begin:end]
         return _softmax(logits)
 
+    def check(self, n_features: int, n_outputs: int) -> None:
+        """Raise ValueError unless the arrays are those of a network with this many features and outputs."""
+        hidden = self.bias.size
+        for name, shape in {
+            **dict.fromkeys(("mean", "scale"), (n_features,)),
+            **dict.fromkeys(("current", "previous"), (hidden, n_features)),
+            **dict.fromkeys(("bias", "body_bias"), (hidden,)),
+            "body": (hidden, hidden),
+            "norms": (4, hidden),
+            "head": (n_outputs, 2 * hidden),
+            "head_bias": (n_outputs,),
+        }.items():
+            require_shape(f"network.{name}", getattr(self, name), shape)
+
     def _normalized(self, features: npt.NDArray[np.uint8]) -> Floats:
         scaled: Floats = (features - self.mean) * self.scale
         return np.clip(scaled, -_LARGEST_INPUT, _LARGEST_INPUT)
+
+
+def _within(indices: npt.NDArray[Any], end: int) -> bool:
+    return bool(((indices >= 0) & (indices < end)).all())
 
 
 def _softmax(logits: Floats) -> Floats:
@@ -116,6 +143,40 @@ class Trees(_Arrays):
     children: npt.NDArray[np.int32]
     values: npt.NDArray[np.uint8]
     shares: npt.NDArray[np.float16]
+
+    def check(self, n_inputs: int, n_values: npt.NDArray[np.int64]) -> None:
+        """Raise ValueError unless the arrays are those of trees, each a range of the table that begins with its root.
+
+        Args:
+            n_inputs: Number of inputs.
+            n_values: Number of values of each byte, shape (128,).
+        """
+        n_trees, n_nodes = self.roots.size, self.feature.size
+        for name, shape, dtype in (
+            ("roots", (n_trees,), np.int32),
+            ("owners", (n_trees,), np.int16),
+            ("bits", (n_trees,), np.int8),
+            ("feature", (n_nodes,), np.int32),
+            ("threshold", (n_nodes,), np.float32),
+            ("children", (n_nodes, 2), np.int32),
+            ("values", (n_nodes, LEAF_VALUES), np.uint8),
+            ("shares", (n_nodes, LEAF_VALUES), np.float16),
+        ):
+            require_shape(f"trees.{name}", getattr(self, name), shape, dtype)
+        if not n_nodes and not n_trees:
+            return
+        if (np.diff(self.roots, prepend=-1, append=n_nodes) < 1).any() or self.roots[:1].tolist() != [0]:
+            raise ValueError("the roots of the trees do not divide the table")
+        own = np.arange(n_nodes)
+        tree = np.searchsorted(self.roots, own, side="right") - 1
+        last = np.append(self.roots[1:], n_nodes)[tree] - 1
+        # Children come after their node, and leaves are their own: so every walk ends.
+        if ((self.children < own[:, None]) | (self.children > last[:, None])).any():
+            raise ValueError("a tree has children that do not come after it")
+        if not _within(self.owners, len(n_values)) or not _within(self.bits + 1, 9):
+            raise ValueError("a tree predicts no bit or byte")
+        if not _within(self.feature, n_inputs) or (self.values >= n_values[self.owners][tree][:, None]).any():
+            raise ValueError("a tree has inputs or values that do not exist")
 
     def leaves(self, inputs: Inputs) -> npt.NDArray[np.int32]:
         """Return each tree's leaf for one picture's inputs: int32 of shape (n_trees,)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 from helpers.checkpoints import forge_manifest
 from helpers.decoders import ram_of, small_decoder
+from safetensors.numpy import load_file, save_file
 
 from tasks.arcade.decoding.decoder import DecodedEpisode, Decoder, DecoderError, read_decoder, write_decoder
 from tasks.arcade.decoding.fit import fit_decoder, split_by_episode
+from tasks.arcade.decoding.fit_network import fit_network
 from tasks.arcade.decoding.pairs import gather_pairs, join_pairs
 from tasks.arcade.decoding.picture_colors import choose_colors
 from tasks.arcade.decoding.picture_features import MAX_COLORS
@@ -101,6 +105,70 @@ def test_decoder_is_plain_data_and_reads_back(decoder: Decoder, tmp_path: Path) 
     forge_manifest(folder)
     with pytest.raises(DecoderError, match=r"decoder\.safetensors is invalid"):
         read_decoder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("columns", lambda array: array + 20_000),
+        ("columns", lambda array: array.astype(np.float32)),
+        ("trees.feature", lambda array: array + 20_000),
+        ("trees.feature", lambda array: np.array(0, np.int32)),
+        ("trees.roots", lambda array: array + 1),
+        ("trees.roots", lambda array: array[:-1]),
+        ("trees.children", np.zeros_like),
+        ("trees.children", lambda array: np.full_like(array, len(array) - 1)),
+        ("trees.values", lambda array: array + np.uint8(200)),
+        ("trees.shares", lambda array: array[:, :-1]),
+        ("trees.owners", lambda array: array + np.int16(200)),
+        (f"{PLAYER_X}.calibration", lambda array: array[:, :0]),
+        (f"{PLAYER_X}.prior", lambda array: array[:-1]),
+        (f"{PLAYER_X}.start", lambda array: array.astype(np.complex64)),
+    ],
+)
+def test_arrays_that_do_not_fit_together_are_rejected(name: str, change: Any, decoder: Decoder, tmp_path: Path) -> None:
+    write_decoder(decoder, tmp_path / "decoder")
+    path = tmp_path / "decoder" / "decoder.safetensors"
+    arrays = load_file(path)
+    save_file(arrays | {name: change(arrays[name])}, path)
+    forge_manifest(path.parent)
+    with pytest.raises(DecoderError, match=r"^decoder decoder: its contents are invalid: [^\n]+$"):
+        read_decoder(path.parent)
+
+
+def test_network_of_another_size_is_rejected() -> None:
+    rng = np.random.default_rng(0)
+    features, targets = rng.integers(256, size=(2, 40, 5), dtype=np.uint8), rng.integers(2, size=(40, 2))
+    network = fit_network(*features, targets, [2, 3], epochs=1, seed=0, on_epoch=lambda *_: None)
+    network.check(n_features=5, n_outputs=5)
+    with pytest.raises(
+        ValueError, match=r"network\.mean is float32 of shape \(5,\) instead of float32 of shape \(6,\)"
+    ):
+        network.check(n_features=6, n_outputs=5)
+    with pytest.raises(ValueError, match=r"network\.norms is float32"):
+        replace(network, norms=network.norms[:-1]).check(n_features=5, n_outputs=5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda fields: fields["bytes"].reverse(),
+        lambda fields: fields["bytes"][0].update(values=[256]),
+        lambda fields: fields["bytes"][PLAYER_X].update(source="network"),
+        lambda fields: fields.update(colors=[]),
+        lambda fields: fields.update(other_colors=[1 << 24]),
+        lambda fields: fields.update(size=[10**6, 10**6]),
+    ],
+)
+def test_invalid_description_is_rejected(change: Any, decoder: Decoder, tmp_path: Path) -> None:
+    write_decoder(decoder, tmp_path / "decoder")
+    path = tmp_path / "decoder" / "decoder.json"
+    fields = json.loads(path.read_text())
+    change(fields)
+    path.write_text(json.dumps(fields))
+    forge_manifest(path.parent)
+    with pytest.raises(DecoderError, match=r"^decoder decoder: its contents are invalid: [^\n]+$"):
+        read_decoder(path.parent)
 
 
 def test_wrapper_decodes_without_ram_and_rom(decoder: Decoder, tmp_path: Path) -> None:
