@@ -18,17 +18,27 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 
-from helpers.processes import wait_until
+from helpers.processes import TIMEOUT_SECONDS, wait_until
 from tasks.store import open_store
 
-# Prefect's server answers 503 while its database is busy, and its own clients retry.
-_RETRIES = Retry(10, allowed_methods=None, status_forcelist=[503], backoff_factor=0.1)
+# Prefect's server answers 503 while its database is busy, and its own clients retry; `ramreel up` may start it again.
+_RETRIES = Retry(TIMEOUT_SECONDS, allowed_methods=None, status_forcelist=[503], backoff_factor=0.1, backoff_max=1)
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         return port
+
+
+def request(method: str, url: str, body: object = None) -> Any:
+    """Return a server's JSON response, None for an empty one; wait while the server is busy or does not respond."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", HTTPAdapter(max_retries=_RETRIES))
+        response = session.request(method, url, json=body, timeout=60)
+    response.raise_for_status()
+    return response.json() if response.content else None
 
 
 @dataclass
@@ -65,12 +75,7 @@ class Server:
 
     def post(self, path: str, body: object) -> Any:
         """Return the server's JSON response."""
-        with requests.Session() as session:
-            session.trust_env = False
-            session.mount("http://", HTTPAdapter(max_retries=_RETRIES))
-            response = session.post(self.address + path, json=body, timeout=30)
-        response.raise_for_status()
-        return response.json()
+        return request("POST", self.address + path, body)
 
 
 @contextmanager

@@ -10,13 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.exceptions import PrefectHTTPStatusError
 
 from helpers.processes import TIMEOUT_SECONDS, Command, started, wait_until
-from helpers.servers import free_port
+from helpers.servers import free_port, request
 from tasks.store import Store, open_store
 
 READY = "Press Ctrl-C to stop."
@@ -99,23 +96,8 @@ class Unattended:
         return self.command.output()[0]
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        """Return the response of Prefect's API; while `ramreel up` starts its server again, wait for it."""
-        responses: list[httpx.Response] = []
-
-        def is_answered() -> bool:
-            with SyncPrefectClient(f"{self.prefect}/api") as client:
-                try:
-                    responses.append(client.request(method, path, json=body))
-                except httpx.ConnectError:
-                    pass
-                except PrefectHTTPStatusError as error:
-                    if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                        raise
-            return bool(responses)
-
-        assert wait_until(is_answered, every=0.2)
-        (response,) = responses
-        return response.json() if response.content else None
+        """Return the response of Prefect's API."""
+        return request(method, f"{self.prefect}/api{path}", body)
 
     def deployments(self) -> dict[str, Any]:
         """Return the registered deployments by name."""
