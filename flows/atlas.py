@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.arcade.inputs.forms import AtlasSettings
 from tasks.atlas import AtlasResult, build_atlas, start_atlas_run
+from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.resolve_run import resolve_run
 from tasks.execution.run_status import active_run
 
@@ -18,6 +19,7 @@ def atlas(settings: AtlasSettings) -> AtlasResult:
         UnknownEnvironmentError: the environment id is unknown, or its game has no RAM observations.
         StoreError: the store is unavailable, or the run whose checkpoint plays has none.
     """
+    refuse_crash_loop()
     if settings.run:
         settings = settings.model_copy(update={"run": resolve_run(settings.run)})
     run_id = start_atlas_run(settings)

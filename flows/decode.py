@@ -6,6 +6,7 @@ from prefect import flow
 
 from tasks.arcade.inputs.forms import DecodeSettings
 from tasks.decode import DecodeResult, start_decoder_run, train_and_log_decoder
+from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.execution.resolve_run import resolve_run
 from tasks.execution.run_status import active_run
 
@@ -19,6 +20,7 @@ def decode(settings: DecodeSettings) -> DecodeResult:
         StoreError: the store is unavailable, or a run whose checkpoints play has none.
         DecoderError: the pairs have too few episodes.
     """
+    refuse_crash_loop()
     settings = settings.model_copy(update={"runs": tuple(resolve_run(run) for run in settings.runs)})
     run_id = start_decoder_run(settings)
     with active_run(run_id):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.arcade.inputs.unattended import PruneSettings
+from tasks.execution.crash_loop import refuse_crash_loop
 from tasks.prune import prune_store
 from tasks.runs.prune_summary import Pruned
 
@@ -16,4 +17,5 @@ def prune(settings: PruneSettings) -> Pruned:
     Raises:
         StoreError: the store is unavailable.
     """
+    refuse_crash_loop()
     return prune_store(settings)

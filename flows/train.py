@@ -63,6 +63,7 @@ def resume(settings: ResumeSettings) -> TrainedRun:
         WorkerError: a worker process died, does not respond, or raised.
         DivergedError: the loss or the policy became non-finite.
     """
+    refuse_crash_loop()
     run_id = resolve_run(settings.run)
     run = reopen_run(run_id, settings.steps)
     return train_run(run_id, run.name, run.settings, settings.workers, trial=run.trial)

@@ -28,6 +28,7 @@ from tasks.arcade.inputs.forms import RecordSettings, TrainSettings
 from tasks.arcade.settings.approaches import APPROACHES
 from tasks.arcade.settings.evaluation import EvaluationSettings
 from tasks.execution import events
+from tasks.execution.crash_loop import MAX_STARTS, CrashLoopError
 from tasks.services import deployments as deploy
 from tests.conftest import forget_settings
 
@@ -61,6 +62,18 @@ def test_entry_point_is_a_module_and_accepts_its_parameters(declared: dict[str, 
     assert declared["tags"] == [deploy.TAG]
     assert declared["work_pool"]["name"] == deploy.POOL
     assert declared["work_pool"]["work_queue_name"] in deploy.QUEUES
+
+
+@pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
+def test_flow_run_that_crashes_each_time_is_not_started_forever(
+    declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The automation that restarts crashed flow runs has no limit of its own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__RUN_COUNT", str(MAX_STARTS + 1))
+    flow = flow_of(declared)
+    with pytest.raises(CrashLoopError, match=f"started {MAX_STARTS} times and crashed each time"):
+        flow.fn(flow.validate_parameters(declared["parameters"])["settings"])
 
 
 @pytest.mark.parametrize("declared", DECLARED, ids=lambda one: one["name"])
