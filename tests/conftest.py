@@ -81,7 +81,7 @@ def store(home: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def default_tracking_uri() -> Iterator[None]:
-    """Forget the tracking URI that a test set: MLflow's client would prefer it to the variable in those that follow."""
+    """Unset the tracking URI that a test set: in later tests, MLflow would prefer it to `MLFLOW_TRACKING_URI`."""
     yield
     if mlflow := sys.modules.get("mlflow"):
         mlflow.set_tracking_uri(None)
